@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types soak docs wheel clean
+
+help:
+	@echo "make demo    install, and make a depth picture of a real photo"
+	@echo "make test    install, and run the tests"
+	@echo "make check   format, lint, types and tests"
+	@echo "make soak    the proofs that take minutes"
+	@echo "make docs    write the generated pages of docs/ again"
+	@echo "make wheel   build the wheel into dist/"
+	@echo "make clean   remove the virtual environment and everything built"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-to-run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) (torch is large; this happens once)"
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.ready-to-develop: $(VENV)/.ready-to-run
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready-to-run
+	$(BIN)/glpn predict examples/coffee.png -o demo/ --overwrite
+	@echo "the photo:         $(CURDIR)/examples/coffee.png"
+	@echo "its depth picture: $(CURDIR)/demo/coffee.depth.png"
+
+test: $(VENV)/.ready-to-develop
+	$(BIN)/python -m pytest -q
+
+check: format lint types test
+
+format: $(VENV)/.ready-to-develop
+	$(BIN)/ruff format .
+
+lint: $(VENV)/.ready-to-develop
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready-to-develop
+	$(BIN)/mypy
+
+soak: $(VENV)/.ready-to-develop
+	$(BIN)/python -m pytest -q -m soak
+
+docs: $(VENV)/.ready-to-run
+	$(BIN)/python docs/generate_cli.py
+
+wheel: $(VENV)/.ready-to-develop
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache

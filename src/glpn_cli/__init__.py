@@ -1,0 +1,71 @@
+"""Depth maps in metres from ordinary photos: GLPN (arXiv 2201.07436) in plain PyTorch.
+
+The short door:
+
+    import glpn_cli
+
+    predictor = glpn_cli.load()
+    depth = predictor.predict("photo.jpg")
+    depth.metres                    # (H, W) float32
+    depth.save("photo.depth.png")
+    glpn_cli.read("photo.depth.png")
+
+The long one has the names of the documented classes: `GLPNConfig`, `GLPNImageProcessor`, `GLPNModel`,
+`GLPNForDepthEstimation`. Names are imported when they are first used, because torch takes seconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.errors import GLPNError
+    from glpn_cli.image.processor import GLPNFeatureExtractor, GLPNImageProcessor
+    from glpn_cli.inference.predictor import load
+    from glpn_cli.model.config import GLPNConfig
+    from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
+    from glpn_cli.output.writer import read_depth as read
+
+__all__ = [
+    "DepthMap",
+    "GLPNConfig",
+    "GLPNError",
+    "GLPNFeatureExtractor",
+    "GLPNForDepthEstimation",
+    "GLPNImageProcessor",
+    "GLPNModel",
+    "__version__",
+    "load",
+    "read",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DepthMap": ("glpn_cli.depth", "DepthMap"),
+    "GLPNConfig": ("glpn_cli.model.config", "GLPNConfig"),
+    "GLPNError": ("glpn_cli.errors", "GLPNError"),
+    "GLPNFeatureExtractor": ("glpn_cli.image.processor", "GLPNFeatureExtractor"),
+    "GLPNForDepthEstimation": ("glpn_cli.model.glpn", "GLPNForDepthEstimation"),
+    "GLPNImageProcessor": ("glpn_cli.image.processor", "GLPNImageProcessor"),
+    "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
+    "load": ("glpn_cli.inference.predictor", "load"),
+    "read": ("glpn_cli.output.writer", "read_depth"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before they are imported."""
+    return sorted({*globals(), *__all__})

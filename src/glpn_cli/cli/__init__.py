@@ -1,0 +1,1 @@
+"""The command line: parses, prints, exits. Nothing else in the package does."""

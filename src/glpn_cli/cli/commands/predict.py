@@ -1,0 +1,233 @@
+"""`glpn predict`: depth of a few pictures, beside them or where the user says."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.cli.console import Console
+from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Color,
+    Debug,
+    Device,
+    Format,
+    Input,
+    InputSizeText,
+    JsonLines,
+    NormalizeBy,
+    Output,
+    Overwrite,
+    PrecisionOf,
+    Quiet,
+    Threads,
+    Verbose,
+    Weights,
+)
+from glpn_cli.errors import GLPNError, PartialFailure, PictureError, UsageError
+from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, PredictorSettings, ViewSettings
+
+if TYPE_CHECKING:
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.inference.plan import Job, Plan
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.stopwatch import Stopwatch
+
+__all__ = ["predict"]
+
+_DEFAULTS = PredictorSettings()
+_VIEW = ViewSettings()
+
+
+def predict(
+    photos: Input,
+    output: Output = None,
+    formats: Format = None,
+    normalize: NormalizeBy = _VIEW.normalize,
+    overwrite: Overwrite = False,
+    weights: Weights = _DEFAULTS.weights,
+    input_size: InputSizeText = None,
+    device: Device = _DEFAULTS.device,
+    precision: PrecisionOf = _DEFAULTS.precision,
+    threads: Threads = None,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+    color: Color = ColorPolicy.AUTO,
+) -> None:
+    """Predict the depth of photos.
+
+    photo.jpg gets photo.depth.png beside it; --format npy gives metres.
+    """
+    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    with console.errors_reported():
+        settings = PredictorSettings(
+            weights=weights,
+            device=device,
+            precision=precision,
+            input_size=None if input_size is None else InputSize.parse(input_size),
+            threads=threads,
+        )
+        from glpn_cli.inference.plan import plan_outputs
+
+        plan = plan_outputs(photos, output=output, formats=formats or (), overwrite=overwrite)
+        _check_streams(plan, json_lines=json_lines)
+        if plan.skipped_outputs:
+            console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
+        _Run(console, plan, ViewSettings(normalize), overwrite=overwrite, json_lines=json_lines).go(settings)
+
+
+def _check_streams(plan: Plan, *, json_lines: bool) -> None:
+    if plan.to_stdout and json_lines:
+        raise UsageError("standard output cannot take both depth and --json", hint="write depth with -o FILE")
+    if plan.to_stdout and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", hint="name a file with -o, or pipe it into a program")
+    if plan.from_stdin and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal", hint="pipe a picture in: cat photo.jpg | glpn predict -")
+
+
+@dataclass
+class _Run:
+    """One run over a plan: every picture gets its turn, whatever became of the others."""
+
+    console: Console
+    plan: Plan
+    view: ViewSettings
+    overwrite: bool
+    json_lines: bool
+
+    def go(self, settings: PredictorSettings) -> None:
+        """Do every job, report each, and raise what the whole run came to."""
+        failures: list[GLPNError] = []
+        done = 0
+        start_s = time.perf_counter()
+        try:
+            predictor = self._load(settings)
+            for job in self.plan.jobs:
+                try:
+                    self._do(job, predictor)
+                    done += 1
+                except GLPNError as error:
+                    failures.append(error)
+                    self._report_failure(job, error)
+        except KeyboardInterrupt:
+            self.console.say(f"interrupted: {done} of {len(self.plan.jobs)} done", style="yellow")
+            raise
+        if len(self.plan.jobs) > 1:
+            elapsed_s = time.perf_counter() - start_s
+            self.console.say(f"{done} of {len(self.plan.jobs)} done in {elapsed_s:.1f} s")
+        self._conclude(failures)
+
+    def _load(self, settings: PredictorSettings) -> Predictor | None:
+        """Load the network, unless it is known already that there is nothing to do."""
+        if all(job.failure for job in self.plan.jobs):
+            return None
+        self.plan.make_folder()
+        from glpn_cli.inference.predictor import build_predictor
+
+        predictor = build_predictor(settings)
+        if not predictor.weights_chosen:
+            self.console.note(
+                f"no weights named, so the bundled {predictor.card.name!r} are used: depth is approximate"
+                if predictor.card.metric is False
+                else f"no weights named, so {predictor.card.name!r} are used"
+            )
+        return predictor
+
+    def _do(self, job: Job, predictor: Predictor | None) -> None:
+        if job.failure or predictor is None:
+            raise job.failure or AssertionError("a job without a failure needs a predictor")
+        from glpn_cli.inference.plan import STDIN, STDOUT
+        from glpn_cli.inference.stopwatch import Stopwatch
+        from glpn_cli.output.writer import write_whole
+
+        stopwatch = Stopwatch()
+        start_s = time.perf_counter()
+        if job.source is STDIN:
+            depth = predictor.predict(_read_stdin(), name="stdin", stopwatch=stopwatch)
+        else:
+            depth = predictor.predict(job.source, stopwatch=stopwatch)
+        for depth_format, path in job.outputs:
+            with stopwatch.stage("encode"):
+                data = depth_format.load_codec().encode(depth, self.view)
+            with stopwatch.stage("write"):
+                if path is STDOUT:
+                    self.console.raw_data(data)
+                else:
+                    write_whole(path, data, overwrite=self.overwrite)
+        self._report(job, depth, stopwatch, time.perf_counter() - start_s)
+
+    def _report(self, job: Job, depth: DepthMap, stopwatch: Stopwatch, elapsed_s: float) -> None:
+        facts = depth.provenance
+        for note in facts.notes:
+            self.console.note(note, about=str(job.source))
+        names = ", ".join("standard output" if str(path) == "-" else str(path) for _, path in job.outputs)
+        roughly = "roughly " if facts.metric is False else ""
+        self.console.say(
+            f"{names}: {roughly}{depth.metres.min():.2f} to {depth.metres.max():.2f} m "
+            f"({facts.weights}, {facts.device}, {facts.precision}, {elapsed_s:.2f} s)"
+        )
+        stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
+        self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}; ms: {stages}")
+        if self.json_lines:
+            self.console.data(json.dumps(_record(job, depth, stopwatch), allow_nan=False))
+
+    def _report_failure(self, job: Job, error: GLPNError) -> None:
+        self.console.error(error)
+        if self.json_lines:
+            failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+            self.console.data(json.dumps({"source": str(job.source), "status": "failed", "error": failure}))
+
+    def _conclude(self, failures: list[GLPNError]) -> None:
+        total = len(self.plan.jobs)
+        codes = {error.exit_code for error in failures}
+        if failures and (len(failures) < total or len(codes) > 1):
+            raise PartialFailure(f"{len(failures)} of {total} failed")
+        if failures:
+            from typer import Exit
+
+            raise Exit(codes.pop())
+
+
+def _record(job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:
+    """Give what --json prints of a picture; docs/cli.md lists the fields."""
+    import numpy as np
+
+    facts = depth.provenance
+    return {
+        "source": str(job.source),
+        "status": "done",
+        "outputs": {depth_format.name: str(path) for depth_format, path in job.outputs},
+        "depth_m": {
+            "min": float(depth.metres.min()),
+            "median": float(np.median(depth.metres)),
+            "max": float(depth.metres.max()),
+        },
+        "picture_size": _sides(depth.metres.shape),
+        "network_size": _sides(facts.network_size),
+        "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
+        "depth_limit_m": facts.depth_limit_m,
+        "metres_per_unit": facts.metres_per_unit,
+        "device": facts.device,
+        "precision": facts.precision,
+        "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in stopwatch.elapsed_s.items()},
+        "notes": list(facts.notes),
+    }
+
+
+def _read_stdin() -> bytes:
+    data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+    if len(data) > MAX_STDIN_BYTES:
+        raise PictureError(f"standard input: more than {MAX_STDIN_BYTES} bytes, which no picture needs")
+    return data
+
+
+def _size(size: tuple[int, ...] | None) -> str:
+    return "x".join(str(side) for side in size or ())
+
+
+def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
+    return None if size is None else {"height": size[0], "width": size[1]}

@@ -1,0 +1,118 @@
+"""What the program says: talk to stderr, data to stdout, every error in one line and a hint."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console as RichConsole
+from rich.text import Text
+
+from glpn_cli.errors import GLPNError, OutputError
+from glpn_cli.settings import ColorPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Console", "printable"]
+
+
+class Console:
+    """The only place that prints.
+
+    User text, such as a file name, is never read as markup, and what a terminal would obey is shown escaped.
+    """
+
+    def __init__(
+        self,
+        *,
+        color: ColorPolicy = ColorPolicy.AUTO,
+        quiet: bool = False,
+        verbose: bool = False,
+        debug: bool = False,
+    ) -> None:
+        """Take the choices of the command line; NO_COLOR, FORCE_COLOR and TERM are rich's business."""
+        self._quiet = quiet
+        self._verbose = verbose
+        self._debug = debug
+        self._stderr = RichConsole(
+            stderr=True,
+            soft_wrap=True,
+            highlight=False,
+            force_terminal=True if color is ColorPolicy.ALWAYS else None,
+            no_color=None if color is ColorPolicy.AUTO else color is ColorPolicy.NEVER,
+            color_system={ColorPolicy.NEVER: None, ColorPolicy.ALWAYS: "standard", ColorPolicy.AUTO: "auto"}[color],
+        )
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """Tell what was done, unless quiet."""
+        if not self._quiet:
+            self._print(Text(printable(text), style=style))
+
+    def detail(self, text: str) -> None:
+        """Tell more, if verbose."""
+        if self._verbose:
+            self.say(text, style="dim")
+
+    def note(self, text: str, *, about: str = "") -> None:
+        """Tell something that the user may not expect, unless quiet."""
+        if not self._quiet:
+            self._print(self._labelled("note", "yellow", f"{about}: {text}" if about else text))
+
+    def error(self, error: GLPNError) -> None:
+        """Tell what went wrong, even if quiet; with --debug also where."""
+        if self._debug:
+            self._print(Text("".join(traceback.format_exception(error)).rstrip(), style="dim"))
+        self._print(self._labelled("error", "bold red", error.message))
+        if error.hint:
+            self._print(self._labelled("hint", "cyan", error.hint))
+
+    def data(self, line: str) -> None:
+        """Print one line of data on stdout.
+
+        Raises:
+            OutputError: nobody reads it.
+        """
+        self.raw_data((line + "\n").encode())
+
+    def raw_data(self, data: bytes) -> None:
+        """Write bytes to stdout, at once.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # What is still buffered would fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise OutputError(f"standard output: cannot be written: {error.strerror or error}") from error
+
+    @contextmanager
+    def errors_reported(self) -> Iterator[None]:
+        """Turn an error of ours within the block into its line and its exit code; bugs pass through."""
+        try:
+            yield
+        except GLPNError as error:
+            self.error(error)
+            raise typer.Exit(error.exit_code) from error
+
+    @staticmethod
+    def _labelled(label: str, style: str, text: str) -> Text:
+        return Text.assemble((f"{label}:", style), " ", printable(text))
+
+    def _print(self, text: Text) -> None:
+        self._stderr.print(text)
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey or cannot show: control characters, direction marks, broken Unicode."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -1,0 +1,131 @@
+"""The options of the command line, each written once; commands pick from them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from glpn_cli.output.formats import FORMATS
+from glpn_cli.settings import ColorPolicy, Normalize, Precision
+
+__all__ = [
+    "Color",
+    "Debug",
+    "Device",
+    "Format",
+    "FormatName",
+    "Input",
+    "InputSizeText",
+    "JsonLines",
+    "NormalizeBy",
+    "Output",
+    "Overwrite",
+    "PrecisionOf",
+    "Quiet",
+    "Threads",
+    "Verbose",
+    "Weights",
+]
+
+_RESULT = "What comes out"
+_WORK = "How it is computed"
+_TALK = "What is said"
+
+FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]  # names from the table
+
+Input = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTO...",
+        help="Pictures, folders of pictures, patterns such as 'shots/**/*.jpg', or - for standard input.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|FOLDER|-",
+        help="Where depth goes instead of beside each picture. A folder ends in a slash or is there already; "
+        "- is standard output.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    list[FormatName] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="; ".join(f"{row.name}: {row.holds} (NAME{row.ending})" for row in FORMATS.values())
+        + ". May be given several times. Default: png.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+NormalizeBy = Annotated[
+    Normalize,
+    typer.Option(
+        "--normalize",
+        help="png: max is 255·depth/max(depth); minmax makes the nearest pixel black.",
+        rich_help_panel=_RESULT,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace outputs that are there already.", rich_help_panel=_RESULT),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="NAME|PATH",
+        help="Named weights, a safetensors or .bin file, or a folder as transformers saves it. "
+        "auto is $GLPN_WEIGHTS, else tiny.",
+        rich_help_panel=_WORK,
+    ),
+]
+InputSizeText = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size",
+        metavar="native|model|HxW",
+        help="Size in which the network sees a picture: its own, about the weights' working size, or a fixed one. "
+        "Default: model for tiny, else native.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda|cuda:N|mps|xpu", help="What computes.", rich_help_panel=_WORK
+    ),
+]
+PrecisionOf = Annotated[
+    Precision,
+    typer.Option("--precision", help="What the network computes in. Depth is always float32.", rich_help_panel=_WORK),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="CPU threads of the network.", rich_help_panel=_WORK, show_default="all cores"
+    ),
+]
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object per picture on standard output.", rich_help_panel=_TALK),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_TALK)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more, such as the time of each stage.", rich_help_panel=_TALK)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks with errors.", rich_help_panel=_TALK)]
+Color = Annotated[
+    ColorPolicy,
+    typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=_TALK),
+]

@@ -1,0 +1,101 @@
+"""A depth map in metres and where it came from: what every predictor gives and every writer gets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from glpn_cli.settings import ViewSettings
+
+__all__ = ["DepthMap", "Provenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the metres of a depth map came from. Every field may be unknown (None).
+
+    Attributes:
+        source: the picture's file name, without its folder.
+        weights: the name of the weights, or the name of their file.
+        weights_sha256: of the weights file.
+        metric: whether the weights were trained to give true metres; False where they only approximate them.
+        depth_limit_m: the largest depth that the weights can give.
+        metres_per_unit: the factor from the network's published scale to metres.
+        network_size: (height, width) that the network saw.
+        device: what computed it, as torch names it.
+        precision: the number format that the network computed in.
+        tool: name and version of the program.
+        notes: what had to be done to the picture before the network could see it.
+        approximate: the depth was read back from a file that rounds, such as an 8-bit picture.
+    """
+
+    source: str | None = None
+    weights: str | None = None
+    weights_sha256: str | None = None
+    metric: bool | None = None
+    depth_limit_m: float | None = None
+    metres_per_unit: float | None = None
+    network_size: tuple[int, int] | None = None
+    device: str | None = None
+    precision: str | None = None
+    tool: str | None = None
+    notes: tuple[str, ...] = ()
+    approximate: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the known fields, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, (), False)} | (
+            {} if self.metric is None else {"metric": self.metric}
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
+        known = {item.name for item in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        for name in ("network_size", "notes"):
+            if isinstance(kept.get(name), list):
+                kept[name] = tuple(kept[name])
+        return cls(**kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthMap:
+    """Depth along the optical axis for every pixel of a picture.
+
+    Attributes:
+        metres: (H, W) float32, metres, at the size of the upright picture.
+        provenance: where it came from.
+    """
+
+    metres: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no depth map at the door, so that no writer has to check again."""
+        if self.metres.ndim != 2 or self.metres.dtype != np.float32 or self.metres.size == 0:
+            raise ValueError(f"metres must be (H, W) float32, not {self.metres.shape} {self.metres.dtype}")
+
+    def save(
+        self, path: str | PathLike[str], *, overwrite: bool = False, view: ViewSettings | None = None
+    ) -> None:
+        """Write to a file, whole or not at all, in the format that the suffix names.
+
+        Args:
+            path: ends in a suffix of `glpn_cli.output.formats`, such as `.png` or `.npy`.
+            overwrite: replace a file that is there.
+            view: how an 8-bit picture uses its range.
+
+        Raises:
+            UsageError: no format has this suffix.
+            OutputExistsError: the file is there and `overwrite` is False.
+            OutputError: the file cannot be written.
+        """
+        from glpn_cli.output.writer import save_depth  # a door upward: depth is the ground, output a room
+
+        save_depth(self, path, overwrite=overwrite, view=view)

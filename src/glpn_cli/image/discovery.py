@@ -1,0 +1,117 @@
+"""From what a user names on the command line to pictures: files, folders, patterns and standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.errors import PictureError
+from glpn_cli.image.reading import PICTURE_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["STDIN", "FoundPictures", "find_pictures", "picture_names"]
+
+STDIN = Path("-")
+"""Stands for the picture on standard input."""
+
+
+@dataclass(slots=True)
+class FoundPictures:
+    """What the arguments of a command came to.
+
+    Attributes:
+        pictures: in the order of the arguments, each once; `STDIN` for standard input.
+        failures: arguments that gave no picture, with the reason.
+        skipped_outputs: how many files of folders and patterns were left out because they are depth files.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    failures: list[tuple[str, PictureError]] = field(default_factory=list)
+    skipped_outputs: int = 0
+
+
+def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]) -> FoundPictures:
+    """Expand arguments into pictures; what a file really holds is found out when it is read.
+
+    A file is taken whatever its name. A folder gives the pictures directly inside it, by suffix, sorted by name,
+    without hidden files. A pattern (`*`, `?`, `[...]`, `**` for any folders) that is no existing file is expanded
+    here, so that it may be quoted. "-" is standard input.
+
+    Args:
+        arguments: as the user wrote them.
+        is_output: tells whether a file is a depth file; such files are left out of folders and patterns.
+    """
+    found = FoundPictures()
+    seen: set[str] = set()
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            candidates: list[Path] = [STDIN]
+        elif path.is_dir():
+            candidates = list(_without_outputs(_pictures_in(path, found, argument), found, is_output))
+        elif not _exists(path) and glob.has_magic(argument):
+            candidates = list(_without_outputs(_matches(argument, found), found, is_output))
+        else:
+            candidates = [path]  # if it is not there, reading it will say so
+        for candidate in candidates:
+            identity = os.path.realpath(candidate) if candidate is not STDIN else "-"
+            if identity not in seen:
+                seen.add(identity)
+                found.pictures.append(candidate)
+    return found
+
+
+def picture_names(folder: Path) -> list[str]:
+    """List the files of a folder that have the suffix of a picture, unsorted; empty if it cannot be listed."""
+    try:
+        return [entry.name for entry in os.scandir(folder) if _is_picture_name(entry.name) and entry.is_file()]
+    except OSError:
+        return []
+
+
+def _pictures_in(folder: Path, found: FoundPictures, argument: str) -> list[Path]:
+    try:
+        os.listdir(folder)  # noqa: PTH208 - only to learn whether it may be read
+    except OSError as error:
+        found.failures.append((argument, PictureError(f"{argument}: cannot be listed: {error.strerror}")))
+        return []
+    names = sorted(name for name in picture_names(folder) if not name.startswith("."))
+    if not names:
+        hint = "pictures in its sub-folders are found with a pattern: " + str(folder / "**" / "*.jpg")
+        found.failures.append((argument, PictureError(f"{argument}: no pictures in this folder", hint=hint)))
+    return [folder / name for name in names]
+
+
+def _matches(pattern: str, found: FoundPictures) -> list[Path]:
+    paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    pictures = [path for path in paths if _is_picture_name(path.name) and path.is_file()]
+    if not pictures:
+        found.failures.append((pattern, PictureError(f"{pattern}: no picture matches")))
+    return pictures
+
+
+def _without_outputs(
+    paths: list[Path], found: FoundPictures, is_output: Callable[[Path], bool]
+) -> Iterator[Path]:
+    for path in paths:
+        if is_output(path):
+            found.skipped_outputs += 1
+        else:
+            yield path
+
+
+def _is_picture_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a Path per file costs more than the stat
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+    return True

@@ -1,0 +1,325 @@
+"""From a file, bytes or an image in memory to upright 8-bit RGB, or to a sentence that says why not."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import stat
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from glpn_cli.errors import PictureError
+from glpn_cli.settings import MAX_PICTURE_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+__all__ = ["FORMATS", "PICTURE_SUFFIXES", "Picture", "read_picture"]
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".mpo",),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "AVIF": (".avif", ".avifs"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "QOI": (".qoi",),
+    "DDS": (".dds",),
+    "DIB": (".dib",),
+    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
+}
+"""The formats that are read, by Pillow's names, and the suffixes of their files. No format that starts a program
+(EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here."""
+
+PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+"""What the names of pictures end in, in lower case, with the dot."""
+
+# These begin with bytes that any file may begin with, so they are tried only where the suffix names them.
+_BY_SUFFIX_ONLY = frozenset({"DIB", "SGI", "TGA"})
+
+# Pillow also takes PFM and kinds of its own for PPM; those are maps of numbers, not pictures.
+_NETPBM_PICTURE = re.compile(rb"P[1-6][\s#]")
+
+_ACCEPT_BYTES = 16
+_MAX_STREAM_BYTES = 2**30
+_MAX_NEIGHBOURS = 10_000
+_ORIENTATION_TAG = 0x0112
+_DNG_VERSION_TAG = 50706
+_SUBFILE_TYPE_TAG = 254
+_RAW_SUFFIXES = frozenset({".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"})
+_TRUNCATED = re.compile(r"truncat|not enough|not large enough|incomplete|\beof\b|expected to read", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture as the processor wants it.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, in [0, 255], upright, contiguous.
+        name: what to call it, or None.
+        format: Pillow's name of the file's format, or None for an array.
+        notes: a short line for each thing that was done to it and that a user may want to know.
+    """
+
+    rgb: NDArray[np.uint8]
+    name: str | None = None
+    format: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(
+    source: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8], *, name: str | None = None
+) -> Picture:
+    """Read a picture and turn it upright.
+
+    Only the first frame or page of several is read. What the file holds counts, not its suffix.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is used as it is.
+        name: what to call it in messages; a path is its own name.
+
+    Raises:
+        PictureError: there is no such file, or it is no picture, broken or too large.
+    """
+    path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
+    name = path if name is None else name
+    try:
+        if path is None:
+            return _read_memory(source, name)
+        with _open_file(path) as stream:
+            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower())  # noqa: PTH122 - also for odd names
+    except PictureError as error:
+        label = "the picture" if name is None else name
+        raise PictureError(f"{label}: {error.message}", hint=error.hint) from error
+
+
+def _read_memory(source: object, name: str | None) -> Picture:
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(source, bytes | bytearray | memoryview):
+        suffix = os.path.splitext(name or "")[1].lower()  # noqa: PTH122
+        return _read_stream(io.BytesIO(source), name, suffix=suffix)
+    if isinstance(source, Image.Image):
+        rgb, notes = _decode(source)
+        return Picture(rgb, name, source.format, notes)
+    if not isinstance(source, np.ndarray):
+        raise PictureError(
+            f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array"
+        )
+    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:  # noqa: PLR2004
+        raise PictureError(
+            f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
+        )
+    _check_size(source.shape[0], source.shape[1])
+    return Picture(np.ascontiguousarray(source), name)
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        stream = open(path, "rb")  # noqa: SIM115, PTH123 - the caller closes it
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if os.path.isdir(path):  # noqa: PTH112
+            raise PictureError("a folder, not a picture") from error
+        if isinstance(error, PermissionError):
+            raise PictureError("no permission to read it") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise PictureError(f"cannot be opened: {reason or error}") from error
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return stream
+    with stream:  # a pipe, or /dev/stdin: Pillow has to seek
+        try:
+            data = stream.read(_MAX_STREAM_BYTES + 1)
+        except OSError as error:
+            raise PictureError(f"cannot be read: {error.strerror or error}") from error
+    if len(data) > _MAX_STREAM_BYTES:
+        raise PictureError(f"endless, or longer than {_MAX_STREAM_BYTES >> 20} MiB")
+    return io.BytesIO(data)
+
+
+def _missing(path: str) -> PictureError:
+    if "://" in path:
+        return PictureError("an address, not a file", hint="download it first")
+    if os.path.islink(path):  # noqa: PTH114
+        return PictureError("a link to a file that is not there")
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = {entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBOURS), strict=False)}
+    except OSError:
+        return PictureError("no such file", hint=f"there is no folder {folder}")
+    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
+    return PictureError("no such file", hint=f"did you mean {names[near[0]]}?" if near else None)
+
+
+def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str) -> Picture:
+    image = _identify(stream, suffix)
+    _refuse_raw_preview(image, suffix)
+    rgb, notes = _decode(image)
+    if image.format != "MPO" and _has_several_frames(image):  # an MPO's second picture is a phone's extra, not a frame
+        of_several = "several pages" if image.format == "TIFF" else "animated"
+        notes = (*notes, f"{of_several}: only the first {'page' if image.format == 'TIFF' else 'frame'} is used")
+    return Picture(rgb, name, image.format, notes)
+
+
+def _identify(stream: BinaryIO, suffix: str) -> Image.Image:
+    """Open with the first format of the list that recognizes the content.
+
+    Pillow's own `Image.open` is not used: it warns about large pictures, and warnings cannot be silenced for one
+    thread alone; it also does not tell a broken picture from none.
+    """
+    from glpn_cli.image.sniffing import HEAD_BYTES, recognize
+
+    head = _read_head(stream, HEAD_BYTES)
+    failure: PictureError | None = None
+    for format_name, factory, accept in _openers(suffix):
+        try:
+            accepted = True if accept is None else accept(head[:_ACCEPT_BYTES])
+            if not accepted or (format_name == "PPM" and not _NETPBM_PICTURE.match(head)):
+                continue
+            if isinstance(accepted, str):
+                failure = PictureError(f"{format_name}, which the installed Pillow was built without")
+                continue
+            stream.seek(0)
+            # Without a file name Pillow does not map the file into memory, where another program could cut it short.
+            image: Image.Image = factory(stream, "")
+        except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
+            failure = failure or _translate(error, format_name)
+        else:
+            return image
+    content = recognize(head)
+    if content is not None:
+        raise PictureError(f"{content.what}, not a picture", hint=content.hint)
+    if failure is not None:
+        raise failure
+    known = ", ".join(FORMATS)
+    raise PictureError("not a picture in a known format", hint=f"the known formats are {known}")
+
+
+def _read_head(stream: BinaryIO, length: int) -> bytes:
+    try:
+        head = stream.read(length)
+    except OSError as error:
+        raise PictureError(f"cannot be read: {error.strerror or error}") from error
+    if not head:
+        raise PictureError("an empty file")
+    return head
+
+
+def _openers(suffix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, opener and recognizer of each format to try; Pillow's rarer plugins are imported only if needed."""
+    from PIL import Image
+
+    tried = set()
+    for load_plugins in (Image.preinit, Image.init):
+        load_plugins()
+        for format_name, suffixes in FORMATS.items():
+            if format_name in tried or format_name not in Image.OPEN:  # MPO comes out of JPEG
+                continue
+            tried.add(format_name)
+            if format_name not in _BY_SUFFIX_ONLY or suffix in suffixes:
+                yield format_name, *Image.OPEN[format_name]
+
+
+def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
+    """Refuse raw camera files: they are TIFF files whose first page is only a thumbnail."""
+    if image.format != "TIFF":
+        return
+    tags = getattr(image, "tag_v2", {})
+    if suffix in _RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
+        raise PictureError(
+            "a raw camera file; only its preview could be read",
+            hint="export it as JPEG or TIFF with a raw converter first",
+        )
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PICTURE_PIXELS:
+        raise PictureError(
+            f"{height}x{width} pixels are {height * width / 1e6:.0f} megapixels,"
+            f" more than the limit of {MAX_PICTURE_PIXELS / 1e6:.0f}",
+            hint="make it smaller first; a file that is small for so many pixels was made to fill the memory",
+        )
+
+
+def _decode(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    import numpy as np
+    from PIL import Image
+
+    from glpn_cli.image.conversion import to_rgb
+
+    _check_size(image.height, image.width)
+    try:
+        image.load()
+    except Exception as error:  # Pillow's decoders raise anything
+        raise _translate(error, image.format or "image") from error
+    try:
+        rgb, notes = to_rgb(image)
+        method, orientation_notes = _upright_method(image)
+        if method is not None:
+            rgb = rgb.transpose(Image.Transpose(method))
+        return np.array(rgb), (*notes, *orientation_notes)
+    except MemoryError as error:
+        raise _translate(error, image.format or "image") from error
+
+
+def _upright_method(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:
+    """Read the EXIF orientation of a loaded image; a TIFF has been turned by loading it and says so itself."""
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - EXIF is parsed from whatever a camera or an attacker wrote
+        return None, ("EXIF orientation unreadable, ignored",)
+    methods: dict[object, int] = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return (methods.get(orientation) if isinstance(orientation, int) else None), ()
+
+
+def _has_several_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 - something follows the first frame, and it is broken
+        return True
+
+
+def _translate(error: Exception, format_name: str) -> PictureError:
+    from PIL.Image import DecompressionBombError
+
+    detail = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, DecompressionBombError):
+        translated = PictureError(f"too large to be decoded: {detail}", hint="make it smaller first")
+    elif isinstance(error, MemoryError):
+        translated = PictureError(f"not enough memory to decode this {format_name}", hint="make it smaller first")
+    elif _is_short(error) or _TRUNCATED.search(detail):
+        translated = PictureError(f"a truncated {format_name}, its end is missing", hint="copy or download it again")
+    else:
+        translated = PictureError(f"a broken or incomplete {format_name}: {detail}", hint="copy or download it again")
+    translated.__cause__ = error
+    return translated
+
+
+def _is_short(error: BaseException | None) -> bool:
+    """Tell whether a parser ran out of bytes, now or in an error that it turned into this one."""
+    return error is not None and (isinstance(error, EOFError | IndexError | struct.error) or _is_short(error.__cause__))

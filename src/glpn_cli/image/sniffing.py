@@ -1,0 +1,144 @@
+"""What a file holds that is no picture, told from its first bytes: for error messages that help."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["HEAD_BYTES", "Content", "recognize"]
+
+HEAD_BYTES = 4096
+"""How much of the beginning of a file `recognize` wants to see."""
+
+
+class Content(NamedTuple):
+    """What was recognized.
+
+    Attributes:
+        what: a noun phrase, such as "a PDF document".
+        hint: how to get a picture out of it, or None.
+    """
+
+    what: str
+    hint: str | None = None
+
+
+_TO_JPEG_OR_PNG = "convert it to JPEG or PNG first"
+_FRAMES = "take single frames out of it first, for example: ffmpeg -i VIDEO -vf fps=1 frame_%05d.png"
+_UNPACK = "unpack it first"
+_DEVELOP = "export it as JPEG or TIFF with a raw converter first"
+_RENDER = "render it as PNG first"
+
+_VIDEO = Content("a video", _FRAMES)
+_SOUND = Content("a sound")
+_HEIC = Content("a HEIC picture", "convert it to JPEG first, for example: heif-convert photo.heic photo.jpg")
+_JPEG_XL = Content("a JPEG XL picture", _TO_JPEG_OR_PNG)
+_RAW = Content("a raw camera file", _DEVELOP)
+_POSTSCRIPT = Content("PostScript, which is a program and never opened", _RENDER)
+_SVG = Content("an SVG drawing", _RENDER)
+_HTML = Content("an HTML page", "download the picture itself, not the page that shows it")
+_METAFILE = Content("a Windows metafile", _RENDER)
+
+# What the bytes begin with, as a pattern, and what that means; the first match wins. Sources: the formats'
+# specifications.
+_SIGNATURES: tuple[tuple[bytes, Content], ...] = (
+    (rb"%PDF-", Content("a PDF document", _RENDER)),
+    (rb"%!", _POSTSCRIPT),
+    (rb"\xc5\xd0\xd3\xc6", _POSTSCRIPT),  # EPS with a preview for DOS
+    (rb"\xd7\xcd\xc6\x9a", _METAFILE),
+    (rb"\x01\x00\x09\x00\x00\x03", _METAFILE),
+    (rb"\x01\x00\x00\x00.{36} EMF", _METAFILE),
+    (rb"PK\x03\x04", Content("a zip archive or an office document", _UNPACK)),
+    (rb"PK\x05\x06", Content("an empty zip archive")),
+    (rb"\x1f\x8b", Content("a gzip archive", _UNPACK)),
+    (rb"BZh[1-9]1AY", Content("a bzip2 archive", _UNPACK)),
+    (rb"\xfd7zXZ\x00", Content("an xz archive", _UNPACK)),
+    (rb"\x28\xb5\x2f\xfd", Content("a zstd archive", _UNPACK)),
+    (rb"7z\xbc\xaf\x27\x1c", Content("a 7z archive", _UNPACK)),
+    (rb"Rar!\x1a\x07", Content("a rar archive", _UNPACK)),
+    (rb".{257}ustar", Content("a tar archive", _UNPACK)),
+    (rb"\x1aE\xdf\xa3", _VIDEO),  # Matroska and WebM
+    (rb"RIFF.{4}AVI ", _VIDEO),
+    (rb"RIFF.{4}WAVE", _SOUND),
+    (rb"ID3[\x00-\x05]", _SOUND),
+    (rb"FLV\x01", _VIDEO),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _VIDEO),  # Windows media
+    (rb"\x00\x00\x01[\xb3\xba]", _VIDEO),  # MPEG-1 and MPEG-2
+    (rb"\x47.{187}\x47.{187}\x47", _VIDEO),  # an MPEG transport stream: packets of 188 bytes
+    (rb"OggS\x00", Content("an Ogg video or sound", _FRAMES)),
+    (rb"\x00.{3}(?:moov|mdat|wide|skip)", _VIDEO),  # QuickTime from before ftyp
+    (rb"\xff\x0a", _JPEG_XL),
+    (rb"\x00\x00\x00\x0cJXL \r\n\x87\n", _JPEG_XL),
+    (rb"FUJIFILMCCD-RAW", _RAW),
+    (rb"IIRO|IIRS|MMOR|IIU\x00", _RAW),  # Olympus and Panasonic
+    (rb"\x00MRM|FOVb|II.{4}HEAPCCDR", _RAW),  # Minolta, Sigma, Canon before CR2
+    (rb"8BPS", Content("a Photoshop document", _TO_JPEG_OR_PNG)),
+    (rb"gimp xcf", Content("a GIMP document", _TO_JPEG_OR_PNG)),
+    (rb"\x76\x2f\x31\x01", Content("an OpenEXR picture", _TO_JPEG_OR_PNG)),
+    (rb"#\?RADIANCE|#\?RGBE", Content("a Radiance HDR picture", _TO_JPEG_OR_PNG)),
+    (rb"\x00\x00\x01\x00", Content("a Windows icon", _TO_JPEG_OR_PNG)),
+    (rb"P[fF]\n", Content("a PFM map of floats")),
+    (rb"P7\n", Content("a PAM picture", _TO_JPEG_OR_PNG)),
+    (rb"\x93NUMPY", Content("a NumPy array")),
+    (rb"version https://git-lfs", Content("a Git LFS pointer", "fetch what it stands for: git lfs pull")),
+)
+_PATTERNS = tuple((re.compile(signature, re.DOTALL), content) for signature, content in _SIGNATURES)
+
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_NETPBM = re.compile(rb"P[1-6][\s#]")
+_MARKUP_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
+_LONGEST_UTF8 = 4
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def recognize(head: bytes) -> Content | None:
+    """Say what a file holds that Pillow could not read as a picture.
+
+    Args:
+        head: the first `HEAD_BYTES` of it, or all of it.
+
+    Returns:
+        None if nothing is known about these bytes, or if they begin like a picture.
+    """
+    for pattern, content in _PATTERNS:
+        if pattern.match(head):
+            return content
+    if head[4:8] == b"ftyp":
+        return _recognize_iso_media(head)
+    if not head.strip(b"\x00"):
+        return Content("nothing but zero bytes", "the file was damaged or not copied to its end")
+    return _recognize_text(head)
+
+
+def _recognize_iso_media(head: bytes) -> Content | None:
+    length = int.from_bytes(head[:4], "big")
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(length, len(head)), 4))}
+    if head[8:12] == b"crx ":
+        return _RAW
+    if brands & _AVIF_BRANDS:
+        return None  # a picture that Pillow knows, only broken
+    return _HEIC if brands & _HEIF_BRANDS else _VIDEO
+
+
+def _recognize_text(head: bytes) -> Content | None:
+    if _MARKUP_START.match(head):
+        lower = head.lower()
+        if b"<html" in lower or b"<!doctype html" in lower:
+            return _HTML
+        if b"<svg" in lower:
+            return _SVG
+    if _NETPBM.match(head):
+        return None
+    if head.startswith(_UTF16_MARKS):
+        return Content("text")
+    if _NOT_IN_TEXT.search(head):
+        return None
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        cut_character = len(head) >= HEAD_BYTES and error.start > len(head) - _LONGEST_UTF8
+        if not cut_character:
+            return None
+    return Content("text")

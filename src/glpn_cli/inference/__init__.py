@@ -1,0 +1,1 @@
+"""The product: from a picture to a depth map."""

@@ -1,0 +1,201 @@
+"""Which picture becomes which files, decided before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
+from glpn_cli.image.discovery import STDIN, find_pictures, picture_names
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_suffix
+from glpn_cli.output.naming import SiblingNames, ends_like_an_output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glpn_cli.output.formats import DepthFormat
+
+__all__ = ["STDOUT", "Job", "Plan", "plan_outputs"]
+
+STDOUT = Path("-")
+"""Stands for standard output."""
+
+_STDIN_NAME = "stdin"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture and the files that its depth goes to.
+
+    Attributes:
+        source: the picture; `STDIN` for standard input.
+        outputs: a path for each format; `STDOUT` for standard output.
+        failure: why it cannot be done, known beforehand; or None.
+    """
+
+    source: Path | str
+    outputs: tuple[tuple[DepthFormat, Path], ...] = ()
+    failure: GLPNError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a command is going to do.
+
+    Attributes:
+        jobs: one for each picture and for each argument that gave none.
+        skipped_outputs: how many depth files were left out when folders and patterns were expanded.
+        folder: the folder that all outputs go to, to be created; or None.
+    """
+
+    jobs: tuple[Job, ...]
+    skipped_outputs: int
+    folder: Path | None
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether depth goes to standard output."""
+        return any(path is STDOUT for job in self.jobs for _, path in job.outputs)
+
+    @property
+    def from_stdin(self) -> bool:
+        """Whether a picture comes from standard input."""
+        return any(job.source is STDIN for job in self.jobs)
+
+    def make_folder(self) -> None:
+        """Create the folder that all outputs go to, if there is one.
+
+        Raises:
+            OutputError: it cannot be created.
+        """
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
+
+
+def plan_outputs(
+    arguments: Sequence[str], *, output: str | None = None, formats: Sequence[str] = (), overwrite: bool = False
+) -> Plan:
+    """Decide what becomes of each argument.
+
+    Args:
+        arguments: pictures, folders, patterns, "-".
+        output: None for beside each picture, "-" for standard output, a folder if it ends in a slash, is one, or
+            several files are to be written, else a file.
+        formats: names of `FORMATS`; empty leaves it to the suffix of an output file, else the default.
+        overwrite: whether files may be replaced. A picture itself never is.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+    """
+    found = find_pictures(arguments, is_output=_is_output)
+    rows = [FORMATS[name] for name in dict.fromkeys(formats)]
+    several = len(found.pictures) * max(1, len(rows)) > 1
+    folder: Path | None = None
+    single: Path | None = None
+    if output == "-" or (output is None and found.pictures == [STDIN]):
+        if several:
+            raise UsageError("standard output takes one depth file", hint="-o FOLDER/ takes several")
+        single = STDOUT
+    elif output is not None:
+        if output.endswith(("/", os.sep)) or Path(output).is_dir() or several:
+            folder = Path(output)
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"-o {output}: several files are to be written, and this is one file")
+        else:
+            single = Path(output)
+            rows = [_row_of_file(single, rows)]
+    elif STDIN in found.pictures:
+        raise UsageError("a picture from standard input has no folder of its own", hint="name one with -o FOLDER/")
+    rows = rows or [FORMATS[DEFAULT_FORMAT]]
+
+    planner = _Planner(rows, folder, single, overwrite=overwrite, sources=found.pictures)
+    jobs = [planner.job(picture) for picture in found.pictures]
+    jobs += [Job(argument, failure=error) for argument, error in found.failures]
+    return Plan(tuple(jobs), found.skipped_outputs, folder)
+
+
+def _row_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:
+    """Settle the format of a named output file between its suffix and `--format`."""
+    if not file.suffix:
+        return rows[0] if rows else FORMATS[DEFAULT_FORMAT]
+    row = format_of_suffix(file.suffix)
+    if rows and rows[0] is not row:
+        raise UsageError(f"-o {file} asks for {row.name} and --format for {rows[0].name}")
+    return row
+
+
+class _Planner:
+    """Gives each picture its output paths and finds the clashes."""
+
+    def __init__(
+        self,
+        rows: list[DepthFormat],
+        folder: Path | None,
+        single: Path | None,
+        *,
+        overwrite: bool,
+        sources: list[Path],
+    ) -> None:
+        self._rows = rows
+        self._folder = folder
+        self._single = single
+        self._overwrite = overwrite
+        self._sources = {os.path.normcase(os.path.realpath(source)) for source in sources if source is not STDIN}
+        self._siblings: dict[Path, SiblingNames] = {}
+        self._claimed: dict[str, Path] = {}
+
+    def job(self, source: Path) -> Job:
+        """Plan one picture."""
+        outputs = tuple((row, self._path(source, row)) for row in self._rows)
+        for _, path in outputs:
+            failure = None if path is STDOUT else self._clash(source, path)
+            if failure is not None:
+                return Job(source, outputs, failure)
+        return Job(source, outputs)
+
+    def _path(self, source: Path, row: DepthFormat) -> Path:
+        if self._single is not None:
+            return self._single
+        if source is STDIN:
+            return (self._folder or Path()) / (_STDIN_NAME + row.ending)
+        name = self._names_beside(source).output_name(source.name, row)
+        return (source.parent if self._folder is None else self._folder) / name
+
+    def _names_beside(self, source: Path) -> SiblingNames:
+        if source.parent not in self._siblings:
+            self._siblings[source.parent] = SiblingNames(
+                picture_names(source.parent), is_output=lambda name: _is_output(source.parent / name)
+            )
+        return self._siblings[source.parent]
+
+    def _clash(self, source: Path, path: Path) -> GLPNError | None:
+        identity = os.path.normcase(os.path.realpath(path))
+        if identity in self._sources:
+            return OutputError(f"{path}: is one of the pictures and will not be replaced", hint="choose another -o")
+        other = self._claimed.setdefault(identity, source)
+        if other is not source:
+            return OutputError(
+                f"{path}: is already the output of {other}", hint="predict pictures of the same name one by one"
+            )
+        if not self._overwrite and os.path.lexists(path) and (path.is_file() or not path.exists()):
+            return OutputExistsError(f"{path}: is there already", hint="--overwrite replaces it")
+        if path.is_dir():
+            return OutputError(f"{path}: is a folder")
+        if path.parent != self._folder and not path.parent.is_dir():
+            return OutputError(f"{path}: its folder is not there", hint="only -o FOLDER/ creates a folder")
+        return None
+
+
+def _is_output(path: Path) -> bool:
+    if ends_like_an_output(path.name):
+        return True
+    if path.suffix.lower() != ".png":
+        return False
+    from glpn_cli.output.png8 import is_ours  # needs Pillow; a command of one .jpg gets by without
+
+    return is_ours(str(path))

@@ -1,0 +1,218 @@
+"""From a picture to a depth map: the product in one object."""
+
+from __future__ import annotations
+
+import torch
+
+from glpn_cli import __version__
+from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.errors import DeviceError
+from glpn_cli.image.processor import floored_size, to_metres, to_pixel_values
+from glpn_cli.image.reading import read_picture
+from glpn_cli.inference.stopwatch import Stopwatch
+from glpn_cli.model.glpn import GLPNForDepthEstimation
+from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
+from glpn_cli.settings import FAR_LARGER_FACTOR, SIZE_DIVISOR, InputSize, Precision, PredictorSettings
+from glpn_cli.weights.card import WeightsCard
+from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
+from glpn_cli.weights.location import locate_weights
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+    from glpn_cli.image.reading import Picture
+    from glpn_cli.runtime import Runtime
+
+__all__ = ["Predictor", "build_predictor", "load"]
+
+
+class Predictor:
+    """Predicts depth with one network on one device.
+
+    Attributes:
+        network: in evaluation mode, on the device, in the precision.
+        card: the facts that turn its output into metres.
+        weights_sha256: of the weights file.
+        runtime: device and precision.
+        input_size: what size the network sees a picture in.
+        weights_chosen: False when nobody asked for these weights and they are only what is always there.
+    """
+
+    def __init__(
+        self,
+        network: GLPNForDepthEstimation,
+        card: WeightsCard,
+        *,
+        weights_sha256: str,
+        runtime: Runtime,
+        input_size: InputSize | None = None,
+        weights_chosen: bool = True,
+    ) -> None:
+        """Put the parts together; `load` builds them."""
+        self.network = network
+        self.card = card
+        self.weights_sha256 = weights_sha256
+        self.runtime = runtime
+        self.input_size = input_size or InputSize("model" if card.shrink else "native")
+        self.weights_chosen = weights_chosen
+
+    def predict(
+        self,
+        picture: str | PathLike[str] | bytes | Image.Image | np.ndarray,
+        *,
+        name: str | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> DepthMap:
+        """Predict the depth of one picture.
+
+        Args:
+            picture: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 array of RGB.
+            name: what to call the picture in messages and provenance, where it has no file name.
+            stopwatch: collects the time of each stage.
+
+        Returns:
+            Depth of the upright picture at its own size, within [0, depth limit].
+
+        Raises:
+            PictureError: the picture cannot be used.
+            DeviceError: memory ran out, or the precision overflowed.
+        """
+        stopwatch = stopwatch or Stopwatch()
+        with stopwatch.stage("decode"):
+            upright = read_picture(picture, name=name)
+        height, width = upright.rgb.shape[:2]
+        called = upright.name or "the picture"
+        network_size = self.network_size(height, width)
+        with memory_errors_named(f"{called} ({height}x{width}, seen as {network_size[0]}x{network_size[1]})"):
+            with stopwatch.stage("preprocess"):
+                pixel_values = to_pixel_values(upright.rgb, network_size)
+            with stopwatch.stage("network"):
+                predicted = self._forward(pixel_values)
+            with stopwatch.stage("upsample"):
+                if not bool(torch.isfinite(predicted).all()):
+                    raise DeviceError(
+                        f"{called}: the network's numbers overflowed in {self.runtime.precision}",
+                        hint="use --precision float32",
+                    )
+                metres = to_metres(
+                    predicted,
+                    (height, width),
+                    metres_per_unit=self.card.metres_per_unit,
+                    limit_m=self.card.depth_limit_m,
+                )
+        return DepthMap(metres, self._provenance(upright, network_size))
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Give the (height, width) in which the network sees a picture of a size; both are multiples of 32.
+
+        "native" rounds down as the documented processor does. "model" keeps the picture's shape and gives it about
+        as many pixels as the working size has, because a squeezed picture is one that the network never learnt.
+        """
+        if self.input_size.mode == "fixed":
+            return self.input_size.height_px, self.input_size.width_px
+        if self.input_size.mode == "native":
+            return floored_size(height, width, SIZE_DIVISOR)
+        working_height, working_width = self.card.working_size
+        zoom = (working_height * working_width / (height * width)) ** 0.5
+        fitted_height, fitted_width = (
+            max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width)
+        )
+        return fitted_height, fitted_width
+
+    def _forward(self, pixel_values: Tensor) -> Tensor:
+        """Run the network: (1, 3, h, w) float32 in [0, 1] to (1, h, w) float32 in the published scale, on the CPU."""
+        with torch.inference_mode(), exact_float32():
+            on_device = pixel_values.to(self.runtime.device, self.runtime.dtype)
+            predicted: Tensor = self.network(on_device).predicted_depth
+            return predicted.float().cpu()
+
+    def _provenance(self, picture: Picture, network_size: tuple[int, int]) -> Provenance:
+        height, width = picture.rgb.shape[:2]
+        notes = list(picture.notes)
+        if min(height, width) < SIZE_DIVISOR:
+            notes.append(f"sides under {SIZE_DIVISOR} px resized up for the network")
+        working_height, working_width = self.card.working_size
+        if height * width > FAR_LARGER_FACTOR * working_height * working_width and self.input_size.mode == "native":
+            notes.append(
+                f"{height}x{width} is far larger than the {working_height}x{working_width} these weights were made "
+                "for; --input-size model is faster and often better"
+            )
+        return Provenance(
+            source=picture.name,
+            weights=self.card.name,
+            weights_sha256=self.weights_sha256,
+            metric=self.card.metric,
+            depth_limit_m=self.card.depth_limit_m,
+            metres_per_unit=self.card.metres_per_unit,
+            network_size=network_size,
+            device=str(self.runtime.device),
+            precision=str(self.runtime.precision),
+            tool=f"glpn-cli {__version__}",
+            notes=tuple(notes),
+        )
+
+
+def load(
+    weights: str | PathLike[str] = "auto",
+    device: str = "auto",
+    precision: str = "float32",
+    *,
+    input_size: str | None = None,
+    threads: int | None = None,
+) -> Predictor:
+    """Load a predictor: the short door to depth in metres.
+
+    Args:
+        weights: a name ("tiny"), a weights file, a folder as transformers saves it, or "auto": the environment
+            variable GLPN_WEIGHTS, else "tiny".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        precision: what the network computes in: "float32", "bfloat16" or "float16".
+        input_size: "native" (the picture's size, floored to multiples of 32), "model" (about as many pixels as the
+            weights were made for), "HxW", or None: "model" for "tiny", else "native".
+        threads: CPU threads of torch in this process; None leaves torch's own choice.
+
+    Raises:
+        UsageError: an argument is none of the above.
+        WeightsError: the weights are absent or broken.
+        DeviceError: the device or the precision is not there.
+    """
+    if precision not in list(Precision):
+        # The same words as for the command line, before anything is loaded.
+        choose_runtime(device, precision)
+    return build_predictor(
+        PredictorSettings(
+            weights=str(weights),
+            device=device,
+            precision=Precision(precision),
+            input_size=None if input_size is None else InputSize.parse(input_size),
+            threads=threads,
+        )
+    )
+
+
+def build_predictor(settings: PredictorSettings) -> Predictor:
+    """Build a predictor from checked settings; see `load`."""
+    runtime = choose_runtime(settings.device, settings.precision, settings.threads)
+    located = locate_weights(settings.weights)
+    checkpoint = read_checkpoint(located.path)
+    if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
+        card = located.entry.card
+    else:
+        card = WeightsCard.from_metadata(
+            checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
+        )
+    network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
+    with memory_errors_named(f"the weights {card.name}"):
+        network = network.to(device=runtime.device, dtype=runtime.dtype).eval()
+    return Predictor(
+        network,
+        card,
+        weights_sha256=file_sha256(checkpoint.path),
+        runtime=runtime,
+        input_size=settings.input_size,
+        weights_chosen=located.chosen,
+    )

@@ -1,0 +1,100 @@
+"""The decoder: from the encoder's feature maps to one map of full resolution, the coarse telling the fine.
+
+Source: GLPN, arXiv 2201.07436, sections 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glpn_cli.model.config import GLPNConfig
+
+__all__ = ["Decoder"]
+
+
+def build_upsampling() -> nn.Upsample:
+    """Double both sides; bilinear, between the centres of pixels."""
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class SelectiveFeatureFusion(nn.Module):
+    """Weigh two maps against each other at every place and add them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutional_layer1 = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, kernel_size=3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()
+        )
+        self.convolutional_layer2 = nn.Sequential(
+            nn.Conv2d(channels, channels // 2, kernel_size=3, padding=1), nn.BatchNorm2d(channels // 2), nn.ReLU()
+        )
+        self.convolutional_layer3 = nn.Conv2d(channels // 2, 2, kernel_size=3, padding=1)
+
+    def forward(self, local: Tensor, overall: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            local: (B, C, H, W) float32, from the encoder's stage of this resolution.
+            overall: (B, C, H, W) float32, what the decoder knows from coarser stages.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
+        x = torch.cat((local, overall), dim=1)
+        x = self.convolutional_layer3(self.convolutional_layer2(self.convolutional_layer1(x)))
+        shares: Tensor = x.sigmoid()  # (B, 2, H, W), each 0 to 1
+        return local * shares[:, :1] + overall * shares[:, 1:]
+
+
+class DecoderStage(nn.Module):
+    """Bring a feature map to the decoder's channels, fuse it with what is known, double its size."""
+
+    def __init__(self, in_channels: int, channels: int, *, fuses: bool) -> None:
+        super().__init__()
+        # Whichever stage has the decoder's channels already goes in as it is; it has no keys in the published files.
+        self.convolution = nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, kernel_size=1)
+        self.fusion = SelectiveFeatureFusion(channels) if fuses else None
+        self.upsample = build_upsampling()
+
+    def forward(self, feature_map: Tensor, known: Tensor | None) -> Tensor:
+        """(B, C', H, W), and (B, C, H, W) from the stage before, to (B, C, 2H, 2W)."""
+        x = self.convolution(feature_map)
+        if self.fusion is not None:
+            x = self.fusion(x, known)
+        upsampled: Tensor = self.upsample(x)
+        return upsampled
+
+
+class Decoder(nn.Module):
+    """All stages, the coarsest first."""
+
+    def __init__(self, config: GLPNConfig) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            DecoderStage(in_channels, config.decoder_hidden_size, fuses=index > 0)
+            for index, in_channels in enumerate(reversed(config.hidden_sizes))
+        )
+        self.final_upsample = build_upsampling()
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Decode the encoder's feature maps.
+
+        Args:
+            feature_maps: one (B, C', H', W') float32 per stage, largest first, each side half of the one before.
+
+        Returns:
+            One (B, C, H', W') float32 per stage, smallest first; each twice as large as the feature map it came
+            from, and the last four times, which is the size of the picture.
+        """
+        x, decoded = None, []
+        for stage, feature_map in zip(self.stages, reversed(feature_maps), strict=True):
+            x = stage(feature_map, x)
+            decoded.append(x)
+        decoded[-1] = self.final_upsample(x)
+        return decoded

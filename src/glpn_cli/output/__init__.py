@@ -1,0 +1,1 @@
+"""Depth files: which formats there are, what they are named, how they are written whole."""

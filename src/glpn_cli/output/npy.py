@@ -1,0 +1,42 @@
+"""The npy format: float32 metres and nothing else."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glpn_cli.depth import DepthMap
+from glpn_cli.errors import DepthFileError
+
+if TYPE_CHECKING:
+    from glpn_cli.settings import ViewSettings
+
+__all__ = ["MAGIC", "decode", "encode"]
+
+MAGIC = b"\x93NUMPY"
+
+
+def encode(depth: DepthMap, view: ViewSettings) -> bytes:  # noqa: ARG001 - every codec has this signature
+    """Turn depth into an npy file of (H, W) float32 metres."""
+    buffer = io.BytesIO()
+    np.save(buffer, depth.metres, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, name: str) -> DepthMap:
+    """Read an npy file of (H, W) floating-point metres; it says nothing of where they came from.
+
+    Raises:
+        DepthFileError: it is damaged or holds something else.
+    """
+    try:
+        metres = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DepthFileError(f"{name}: is a damaged npy file") from error
+    if metres.ndim != 2 or not np.issubdtype(metres.dtype, np.floating) or metres.size == 0:  # noqa: PLR2004
+        raise DepthFileError(
+            f"{name}: holds {metres.shape} {metres.dtype}, not depth", hint="depth is (height, width) floating point"
+        )
+    return DepthMap(np.ascontiguousarray(metres, dtype=np.float32))

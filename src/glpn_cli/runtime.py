@@ -1,0 +1,128 @@
+"""What this machine can compute on, and with which numbers: the only place that asks torch about hardware."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from glpn_cli.errors import DeviceError, UsageError
+from glpn_cli.settings import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Runtime", "available_devices", "choose_runtime", "exact_float32", "memory_errors_named"]
+
+_DEVICE_PATTERN = re.compile(r"(auto|cpu|mps|(cuda|xpu)(:\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where and in which numbers a network runs.
+
+    Attributes:
+        device: a device that exists here.
+        precision: a number format that the device computes in.
+    """
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision as torch names it."""
+        return {
+            Precision.FLOAT32: torch.float32,
+            Precision.BFLOAT16: torch.bfloat16,
+            Precision.FLOAT16: torch.float16,
+        }[self.precision]
+
+
+def choose_runtime(
+    device: str = "auto", precision: Precision | str = Precision.FLOAT32, threads: int | None = None
+) -> Runtime:
+    """Choose the device and the number format, once per program.
+
+    Args:
+        device: "auto" (CUDA, XPU, MPS, CPU, the first that is there), "cpu", "cuda", "cuda:N", "xpu", "mps".
+        precision: see `Precision`.
+        threads: CPU threads for torch in this process; None leaves torch's own choice.
+
+    Raises:
+        UsageError: the words are none of the above.
+        DeviceError: the device is not here, or does not compute in this precision. There is no silent fallback.
+    """
+    if not _DEVICE_PATTERN.fullmatch(device):
+        raise UsageError(f"no device is called {device!r}", hint="auto, cpu, cuda, cuda:N, mps or xpu")
+    if precision not in list(Precision):
+        raise UsageError(f"no precision is called {precision!r}", hint=", ".join(Precision))
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"threads must be at least 1, not {threads}")
+        torch.set_num_threads(threads)
+    present = available_devices()
+    name = present[0] if device == "auto" else device
+    if name in ("cuda", "xpu"):
+        name += ":0"
+    if name not in present:
+        raise DeviceError(f"there is no device {device!r} here", hint=f"torch sees: {', '.join(present)}")
+    runtime = Runtime(torch.device(name), Precision(precision))
+    if runtime.device.type == "cpu" and runtime.precision is Precision.FLOAT16 and not _cpu_computes_float16():
+        raise DeviceError("this CPU does not compute in float16", hint="use --precision bfloat16 or float32")
+    return runtime
+
+
+def available_devices() -> list[str]:
+    """List the devices that torch sees, the fastest kind first, as `--device` takes them."""
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        devices += [f"xpu:{index}" for index in range(torch.xpu.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute float32 as float32 within the block, whatever the process has allowed: no TF32, no bfloat16 inside."""
+    matmul_precision = torch.get_float32_matmul_precision()
+    cudnn_tf32 = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul_precision)
+        torch.backends.cudnn.allow_tf32 = cudnn_tf32
+
+
+@contextmanager
+def memory_errors_named(what: str) -> Iterator[None]:
+    """Turn torch's ways of running out of memory within the block into one.
+
+    Args:
+        what: what was being computed, for the message.
+
+    Raises:
+        DeviceError: memory ran out.
+    """
+    hint = "use --input-size model or a smaller HxW, or another --device"
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceError(f"{what}: not enough memory", hint=hint) from error
+    except RuntimeError as error:
+        # The CPU allocator has no exception of its own.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise DeviceError(f"{what}: not enough memory", hint=hint) from error
+        raise
+
+
+def _cpu_computes_float16() -> bool:
+    # A private name of torch; where it is gone, torch emulates float16 slowly but rightly.
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", None)
+    return True if supported is None else bool(supported())

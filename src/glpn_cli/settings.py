@@ -1,0 +1,129 @@
+"""Every choice a user has and every default, each written once.
+
+Standard library only: the command line reads this before it knows whether any work will be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from glpn_cli.errors import UsageError
+
+__all__ = [
+    "FAR_LARGER_FACTOR",
+    "MAX_PICTURE_PIXELS",
+    "MAX_STDIN_BYTES",
+    "SIZE_DIVISOR",
+    "WEIGHTS_VARIABLE",
+    "ColorPolicy",
+    "InputSize",
+    "Normalize",
+    "PredictorSettings",
+    "Precision",
+    "ViewSettings",
+]
+
+SIZE_DIVISOR = 32
+"""The network halves its input five times, so the sides of what it sees are multiples of this."""
+
+MAX_PICTURE_PIXELS = 178_956_970
+"""Pictures of more pixels are refused before they are decoded. It is Pillow's own limit for a decompression bomb."""
+
+MAX_STDIN_BYTES = 2**31
+"""More than this from a pipe is no picture within the limit of pixels."""
+
+FAR_LARGER_FACTOR = 4.0
+"""A picture of more than this many times the pixels of the model's working size earns a hint."""
+
+WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
+"""The environment variable that `auto` weights look at first."""
+
+
+class Precision(StrEnum):
+    """The number format that the network computes in. Depth is float32 in every case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Normalize(StrEnum):
+    """How an 8-bit picture of depth uses its 256 steps."""
+
+    MAX = "max"
+    """255·depth/max(depth), the documented way: 0 m is black and the farthest pixel white."""
+    MINMAX = "minmax"
+    """The nearest pixel is black, the farthest white, as the pipeline of transformers has it since 4.46."""
+
+
+class ColorPolicy(StrEnum):
+    """When the terminal output is coloured."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSize:
+    """What size a picture has when the network sees it.
+
+    Attributes:
+        mode: "native" (the picture's own size), "model" (about as many pixels as the model's working size)
+            or "fixed".
+        height_px: with "fixed", a multiple of 32; else 0.
+        width_px: likewise.
+    """
+
+    mode: str
+    height_px: int = 0
+    width_px: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> InputSize:
+        """Read "native", "model" or "HxW" as a user writes it.
+
+        Raises:
+            UsageError: it is none of them, or a side is no positive multiple of 32.
+        """
+        if text in ("native", "model"):
+            return cls(text)
+        height, separator, width = text.lower().partition("x")
+        if not (separator and height.isdecimal() and width.isdecimal()):
+            raise UsageError(
+                f"--input-size is native, model or HEIGHTxWIDTH, not {text!r}", hint="for example --input-size 480x640"
+            )
+        sides = int(height), int(width)
+        if any(side % SIZE_DIVISOR or side == 0 for side in sides):
+            nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
+            raise UsageError(
+                f"--input-size {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
+            )
+        return cls("fixed", *sides)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorSettings:
+    """What a predictor is built from.
+
+    Attributes:
+        weights: "auto", a name of the catalogue, or a path.
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        precision: the number format of the network.
+        input_size: None leaves it to the weights.
+        threads: CPU threads of the network; None leaves it to torch.
+    """
+
+    weights: str = "auto"
+    device: str = "auto"
+    precision: Precision = Precision.FLOAT32
+    input_size: InputSize | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """How depth becomes a picture to look at; files that hold metres ignore it."""
+
+    normalize: Normalize = Normalize.MAX

@@ -1,0 +1,182 @@
+"""Weights files: read whatever GLPN is published as, write safetensors that carry their configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from glpn_cli.errors import ConfigError, OutputError, WeightsError
+from glpn_cli.model.config import GLPNConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+__all__ = ["Checkpoint", "file_sha256", "read_checkpoint", "write_checkpoint"]
+
+SAFETENSORS_NAME = "model.safetensors"
+PICKLE_NAME = "pytorch_model.bin"
+CONFIG_NAME = "config.json"
+
+_MAX_HEADER_BYTES = 100_000_000  # the limit that the safetensors format itself sets
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The contents of a weights file.
+
+    Attributes:
+        path: the file that the tensors came from.
+        config: the architecture.
+        tensors: by published key, on the CPU; floating-point ones are float32.
+        metadata: the strings of a safetensors file; empty for a pickle.
+    """
+
+    path: Path
+    config: GLPNConfig
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Read weights from a folder as transformers saves it, a safetensors file or a pickle.
+
+    A pickle is read with `weights_only=True`, so nothing in it runs. The configuration is a `config.json` in the
+    folder or beside the file, or the metadata of the safetensors file.
+
+    Raises:
+        WeightsError: there are no weights at the path, or they cannot be read.
+        ConfigError: the configuration is none.
+    """
+    file = _find_weights_file(Path(path))
+    try:
+        kind = _sniff(file)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read: {error.strerror or error}") from error
+    if kind == "safetensors":
+        tensors, metadata = _read_safetensors(file)
+    elif kind == "pickle":
+        tensors, metadata = _read_pickle(file), {}
+    else:
+        raise WeightsError(f"{file}: is not a weights file but {kind}", hint="download the weights again")
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    return Checkpoint(file, _read_config(file, metadata), tensors, metadata)
+
+
+def write_checkpoint(
+    folder: str | PathLike[str], config: GLPNConfig, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Path:
+    """Write `config.json` and `model.safetensors`, readable by us and by transformers.
+
+    The safetensors file carries the configuration too, so that it is whole without its folder.
+
+    Returns:
+        The path of the safetensors file.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    target = Path(folder) / SAFETENSORS_NAME
+    partial = target.with_name(f".{secrets.token_hex(6)}.part")
+    strings = {**metadata, "format": "pt", "config": json.dumps(config.to_dict())}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(folder)
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial, strings)
+            os.replace(partial, target)  # noqa: PTH105 - the pair of the temporary name above
+        finally:
+            partial.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{target}: cannot be written: {error}") from error
+    return target
+
+
+def file_sha256(path: str | PathLike[str]) -> str:
+    """Give the SHA-256 of a file in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_weights_file(path: Path) -> Path:
+    if path.is_dir():
+        for name in (SAFETENSORS_NAME, PICKLE_NAME):
+            if (path / name).is_file():
+                return path / name
+        raise WeightsError(f"{path}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no weights there")
+    return path
+
+
+def _sniff(file: Path) -> str:
+    """Tell what a file is from its first bytes, because a failed download keeps the right name."""
+    with file.open("rb") as stream:
+        head = stream.read(64)
+    if len(head) > 8 and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES and head[8:9] == b"{":  # noqa: PLR2004
+        return "safetensors"
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "pickle"
+    if not head:
+        return "an empty file"
+    if head.lstrip()[:1] == b"<":
+        return "a web page"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer"
+    return "something else"
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{file}: is a damaged safetensors file: {error}", hint="download or copy it again"
+        ) from error
+
+
+def _read_pickle(file: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch words both cases in paragraphs, the second with advice to switch the protection off.
+        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+            raise WeightsError(
+                f"{file}: is a pickle that holds more than tensors and was not opened further",
+                hint="such a file can run code; get the weights as safetensors",
+            ) from error
+        raise WeightsError(f"{file}: is a damaged pickle", hint="download or copy it again") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{file}: is a damaged pickle", hint="download or copy it again") from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise WeightsError(f"{file}: holds no table of tensors")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _read_config(file: Path, metadata: Mapping[str, str]) -> GLPNConfig:
+    try:
+        if "config" in metadata:
+            values: Any = json.loads(metadata["config"])
+        else:
+            values = json.loads((file.parent / CONFIG_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{file}: has no configuration", hint=f"put the {CONFIG_NAME} of these weights into the same folder"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: its {CONFIG_NAME} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: its {CONFIG_NAME} is not a table of fields")
+    return GLPNConfig.from_dict(values)

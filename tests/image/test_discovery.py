@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from glpn_cli.image.discovery import STDIN, FoundPictures, find_pictures, picture_names
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def find(*arguments: str) -> FoundPictures:
+    return find_pictures(arguments, is_output=lambda path: path.name.endswith(".depth.png"))
+
+
+def names(*arguments: str) -> list[str]:
+    return [path.as_posix() for path in find(*arguments).pictures]
+
+
+def test_a_file_is_taken_whatever_its_name() -> None:
+    touch("scan", "x.jpg")
+    assert names("scan", "x.jpg") == ["scan", "x.jpg"]
+
+
+def test_a_folder_gives_its_own_pictures_sorted() -> None:
+    touch("d/b.JPG", "d/a.png", "d/notes.txt", "d/.hidden.png", "d/sub/c.png", "d/a.depth.png")
+    Path("d/folder.png").mkdir()
+    found = find("d")
+    assert [path.as_posix() for path in found.pictures] == ["d/a.png", "d/b.JPG"]
+    assert found.skipped_outputs == 1
+
+
+def test_a_folder_without_pictures_is_a_failure_with_a_hint() -> None:
+    Path("d").mkdir()
+    ((argument, error),) = find("d").failures
+    assert argument == "d"
+    assert "**" in str(error.hint)
+
+
+def test_a_quoted_pattern_is_expanded_here() -> None:
+    touch("d/a.jpg", "d/b.jpg", "d/deep/er/c.jpg", "d/b.txt", "d/a.depth.png")
+    assert names("d/*.jpg") == ["d/a.jpg", "d/b.jpg"]
+    assert names("d/**/*.jpg") == ["d/a.jpg", "d/b.jpg", "d/deep/er/c.jpg"]
+    assert names("d/[ab].*") == ["d/a.jpg", "d/b.jpg"]
+    assert names(str(Path("d").resolve() / "*.jpg")) == [str(Path("d").resolve() / f"{x}.jpg") for x in "ab"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file() -> None:
+    touch("a[1].png", "a1.png")
+    assert names("a[1].png") == ["a[1].png"]
+
+
+def test_a_pattern_that_matches_nothing_is_a_failure() -> None:
+    assert [argument for argument, _ in find("*.jpg").failures] == ["*.jpg"]
+
+
+def test_a_missing_file_fails_before_anything_is_loaded() -> None:
+    touch("photo.jpg")
+    ((argument, error),) = find("phto.jpg").failures
+    assert argument == "phto.jpg"
+    assert "photo.jpg" in str(error.hint)
+
+
+def test_a_picture_that_is_named_twice_is_done_once() -> None:
+    touch("d/a.jpg")
+    Path("link.jpg").symlink_to("d/a.jpg")
+    assert names("d/a.jpg", "d", "./d/a.jpg", "d/*.jpg", "link.jpg") == ["d/a.jpg"]
+
+
+def test_a_dash_is_standard_input_and_a_file_of_that_name_can_still_be_meant() -> None:
+    touch("-")
+    assert find("-", "-").pictures == [STDIN]
+    (picture,) = find("./-").pictures
+    assert picture is not STDIN
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names are not allowed there")
+def test_odd_names_are_names() -> None:
+    odd = ["t\u00fcr \u56fe.jpg", "new\nline.jpg", "-rf.jpg", "a'b\"c.jpg", os.fsdecode(b"\xff\xfe.jpg")]
+    touch(*(f"d/{name}" for name in odd))
+    assert sorted(path.name for path in find("d").pictures) == sorted(odd)
+
+
+def test_a_nul_in_a_name_is_a_failure_not_a_crash() -> None:
+    assert len(find("a\0b.jpg").failures) == 1
+
+
+def test_an_unreadable_folder_lists_nothing() -> None:
+    assert picture_names(Path("gone")) == []

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import glpn_cli
+from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.errors import DepthFileError, UsageError
+from glpn_cli.output.formats import FORMATS, format_of_suffix
+from glpn_cli.settings import Normalize, ViewSettings
+
+MAX = ViewSettings(Normalize.MAX)
+MINMAX = ViewSettings(Normalize.MINMAX)
+
+
+def grey(metres: np.ndarray, view: ViewSettings = MAX) -> np.ndarray:
+    data = FORMATS["png"].load_codec().encode(DepthMap(metres.astype(np.float32)), view)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "L"
+        return np.asarray(image)
+
+
+def random_metres() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 9.7, (97, 131)).astype(np.float32)
+
+
+def test_every_format_has_its_own_name_ending_suffix_and_magic() -> None:
+    rows = list(FORMATS.values())
+    for values in (
+        {row.ending for row in rows},
+        {row.suffix for row in rows},
+        {row.load_codec().MAGIC for row in rows},
+    ):
+        assert len(values) == len(rows)
+    assert all(row.ending.endswith(row.suffix) for row in rows)
+
+
+def test_an_unknown_suffix_names_those_that_work() -> None:
+    assert format_of_suffix(".NPY") is FORMATS["npy"]
+    with pytest.raises(UsageError, match=r"\.jpg") as caught:
+        format_of_suffix(".jpg")
+    assert ".png" in str(caught.value.hint)
+
+
+def test_npy_holds_the_very_metres(depth_map: DepthMap) -> None:
+    data = FORMATS["npy"].load_codec().encode(depth_map, MAX)
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
+    assert loaded.dtype == np.float32
+    np.testing.assert_array_equal(loaded, depth_map.metres)
+
+
+def test_png_is_the_documented_formula_truncation_included() -> None:
+    output = random_metres()
+    documented = (output * 255 / np.max(output)).astype("uint8")
+    np.testing.assert_array_equal(grey(output), documented)
+
+
+def test_minmax_is_the_formula_of_the_pipeline() -> None:
+    depth = random_metres() + np.float32(3)
+    pipeline = ((depth - depth.min()) / (depth.max() - depth.min()) * 255).astype("uint8")
+    np.testing.assert_array_equal(grey(depth, MINMAX), pipeline)
+
+
+@pytest.mark.parametrize("view", [MAX, MINMAX])
+def test_a_map_of_zeros_is_black(view: ViewSettings) -> None:
+    assert grey(np.zeros((3, 4)), view).max() == 0
+
+
+def test_a_flat_map_is_safe_in_both_ways() -> None:
+    assert grey(np.full((3, 4), 5.0), MAX).min() == 255
+    assert grey(np.full((3, 4), 5.0), MINMAX).max() == 0
+
+
+@pytest.mark.parametrize("view", [MAX, MINMAX])
+def test_a_png_says_what_it_means_and_is_read_back_within_one_step(depth_map: DepthMap, view: ViewSettings) -> None:
+    codec = FORMATS["png"].load_codec()
+    back = codec.decode(codec.encode(depth_map, view), "x.png")
+    step_m = (7.5 if view is MAX else 7.0) / 255
+    assert np.abs(back.metres - depth_map.metres).max() <= step_m
+    assert back.provenance.approximate
+    assert back.provenance.weights_sha256 == "ab" * 32
+    assert back.provenance.notes == ("a note",)
+    assert back.provenance.network_size == (96, 128)
+
+
+def test_any_program_can_read_what_the_grey_values_mean(depth_map: DepthMap) -> None:
+    with Image.open(io.BytesIO(FORMATS["png"].load_codec().encode(depth_map, MAX))) as image:
+        assert "grey / 255 * 7.5 m" in image.info["Description"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_truncated_file_is_an_error_not_depth(name: str, depth_map: DepthMap) -> None:
+    codec = FORMATS[name].load_codec()
+    data = codec.encode(depth_map, MAX)
+    for length in (len(codec.MAGIC), len(data) // 2, len(data) - 30):
+        with pytest.raises(DepthFileError, match="cut"):
+            codec.decode(data[:length], "cut")
+
+
+def test_a_png_of_somebody_else_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "PNG")
+    with pytest.raises(DepthFileError, match="does not say"):
+        FORMATS["png"].load_codec().decode(buffer.getvalue(), "x.png")
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3, 4), np.float32), np.zeros((2, 3), np.int32), np.zeros((0, 3))])
+def test_an_npy_of_something_else_is_refused(array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    with pytest.raises(DepthFileError, match="not depth"):
+        FORMATS["npy"].load_codec().decode(buffer.getvalue(), "x.npy")
+
+
+def test_an_npy_that_needs_pickle_is_refused() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DepthFileError):
+        FORMATS["npy"].load_codec().decode(buffer.getvalue(), "x.npy")
+
+
+def test_float64_metres_of_others_become_float32() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((2, 3), 1.5))
+    assert FORMATS["npy"].load_codec().decode(buffer.getvalue(), "x").metres.dtype == np.float32
+
+
+def test_provenance_survives_a_newer_field() -> None:
+    known = Provenance(weights="tiny", metric=False)
+    assert Provenance.from_dict({**known.to_dict(), "invented_later": 1}) == known
+
+
+def test_a_depth_map_is_two_dimensional_float32() -> None:
+    for wrong in (np.zeros((2, 3)), np.zeros((1, 2, 3), np.float32), np.zeros((0, 3), np.float32)):
+        with pytest.raises(ValueError, match="float32"):
+            glpn_cli.DepthMap(wrong)
