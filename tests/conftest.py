@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,10 @@ from glpn_cli.depth import DepthMap, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Two test processes with two threads each on two cores spend their time waiting for each other. Also for the
+# programs that the tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -62,21 +68,56 @@ def depth_map() -> DepthMap:
 
 
 @pytest.fixture
-def glpn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run the program as a user does, in the test's folder, without the environment's say in weights and colour."""
+def glpn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run the command line inside this process, which has torch loaded already, in the test's folder."""
+    from glpn_cli.cli.app import main
 
     def run(
-        *arguments: str | Path, stdin: bytes | None = None, cwd: Path = tmp_path, **environment: str
+        *arguments: str | Path, stdin: bytes = b"", **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        terminate = signal.getsignal(signal.SIGTERM)
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name, value in (_environment() | environment).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["glpn", *map(str, arguments)])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            capfdbinary.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        signal.signal(signal.SIGTERM, terminate)
+        captured = capfdbinary.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return subprocess.CompletedProcess(["glpn", *arguments], code or 0, captured.out, captured.err)
+
+    monkeypatch.delenv("GLPN_WEIGHTS", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return run
+
+
+@pytest.fixture
+def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run the program as a process of its own, as a user does, in the test's folder."""
+
+    def run(
+        *arguments: str | Path, stdin: bytes = b"", **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
         kept = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
         return subprocess.run(
             [sys.executable, "-m", "glpn_cli", *map(str, arguments)],
-            input=stdin if stdin is not None else b"",
+            input=stdin,
             capture_output=True,
-            cwd=cwd,
-            env={**kept, "NO_COLOR": "1", "COLUMNS": "120", **environment},
+            cwd=tmp_path,
+            env=kept | _environment() | environment,
             check=False,
             timeout=120,
         )
 
     return run
+
+
+def _environment() -> dict[str, str]:
+    return {"NO_COLOR": "1", "COLUMNS": "120"}

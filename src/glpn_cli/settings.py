@@ -19,8 +19,8 @@ __all__ = [
     "ColorPolicy",
     "InputSize",
     "Normalize",
-    "PredictorSettings",
     "Precision",
+    "PredictorSettings",
     "ViewSettings",
 ]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from glpn_cli.errors import OutputError, OutputExistsError, UsageError
+from glpn_cli.errors import InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.plan import STDOUT, Plan, plan_outputs
 
@@ -157,7 +157,7 @@ def test_a_finished_output_outlives_a_picture_that_appears_later() -> None:
     assert outputs(plan) == {"a.png": ["a.png.depth.png"]}
 
 
-def test_own_outputs_are_left_out_of_folders_but_not_when_named(
+def test_own_outputs_are_left_out_unless_one_is_named_alone(
     make_picture: Callable[..., Path], depth_map: object
 ) -> None:
     make_picture("set/a.jpg")
@@ -166,9 +166,10 @@ def test_own_outputs_are_left_out_of_folders_but_not_when_named(
     plan = plan_outputs(["set"])
     assert outputs(plan) == {"set/a.jpg": ["set/a.depth.png"]}
     assert plan.skipped_outputs == 2
-    assert outputs(plan_outputs(["set/*.png", "set/renamed.png"], output="out/")) == {
-        "set/renamed.png": ["out/renamed.depth.png"]
-    } or plan_outputs(["set/*.png"]).skipped_outputs == 2
+    assert outputs(plan_outputs(["set/a.jpg", "set/renamed.png"])) == {"set/a.jpg": ["set/a.depth.png"]}
+    assert outputs(plan_outputs(["set/renamed.png"])) == {"set/renamed.png": ["set/renamed.depth.png"]}
+    with pytest.raises(InputError, match="only depth files"):
+        plan_outputs(["set/*.png"])
 
 
 def test_our_picture_of_depth_does_not_change_the_name_of_its_source(depth_map: object) -> None:

@@ -1,4 +1,4 @@
-"""From every kind of pixel that Pillow knows to 8-bit RGB, saying what was done.
+"""From every kind of pixel that images and arrays hold to RGB, saying what was done.
 
 Embedded colour profiles are not applied: the reference takes the numbers as they are, the network was trained on
 such numbers, and depth that differs from the reference's for every photo of a phone would help nobody.
@@ -16,13 +16,19 @@ from glpn_cli.errors import PictureError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["to_rgb", "wide_to_8_bits"]
+__all__ = ["FIRST", "LAST", "NONE", "is_unit_range", "to_8_bits", "to_rgb", "to_rgb_array", "to_unit_range"]
+
+FIRST, LAST, NONE = "channels_first", "channels_last", "none"
+"""Where an array has its channels; the reference's words."""
 
 _WHITE = (255, 255, 255)
 _MAX_8 = 255
 _MAX_16 = 65535
 _STEP_16 = _MAX_16 // _MAX_8
 """257: how many 16-bit values share one 8-bit value."""
+
+_CHANNELS_WITHOUT_ALPHA = frozenset({1, 3})
+_CHANNELS_WITH_ALPHA = frozenset({2, 4})
 
 _WIDE_INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _COLOUR_SPACES = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
@@ -49,15 +55,73 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """
     try:
         return _convert(image)
-    except PictureError:
+    except (PictureError, MemoryError):
         raise
     except Exception as error:  # Pillow and its decoders raise anything
         raise PictureError(f"cannot be converted from {image.mode} to RGB: {_one_line(error)}") from error
 
 
-def wide_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale integers in [0, 65535] to [0, 255], rounded: 65535/255 is 257 exactly."""
-    return ((values.astype(np.uint32) + _STEP_16 // 2) // _STEP_16).astype(np.uint8)
+def to_rgb_array(
+    picture: Image.Image | NDArray[Any], layout: str | None = None
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Give a picture three channels, in its own dtype and range; one that has them is not changed.
+
+    Args:
+        picture: a PIL image; or (H, W, C), (C, H, W) or (H, W) of integers or floats, C from 1 to 4.
+        layout: where an array has its channels; None looks for them.
+
+    Returns:
+        (H, W, 3), and a short line for each thing that was done.
+
+    Raises:
+        PictureError: the image cannot be decoded or converted.
+        ValueError: the array is no picture.
+    """
+    if isinstance(picture, Image.Image):
+        return _image_to_array(picture)
+    values = _to_channels_last(picture, layout)
+    notes = []
+    if values.dtype == np.uint16 and int(values.max()) > _MAX_8:
+        values = _wide_to_8_bits(values)
+        notes.append("16-bit values scaled to 8 bits")
+    if values.shape[2] in _CHANNELS_WITH_ALPHA:
+        values = _put_array_over_white(values)
+        notes.append("alpha put over white")
+    elif values.shape[2] == 1:
+        values = values.repeat(3, axis=2)
+        notes.append("grey converted to RGB")
+    return values, tuple(notes)
+
+
+def is_unit_range(values: NDArray[Any]) -> bool:
+    """Tell whether values other than bytes are all in [0, 1]."""
+    return values.dtype != np.uint8 and bool(values.min() >= 0) and bool(values.max() <= 1)
+
+
+def to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
+    """Give values as uint8 by the reference's rules, which cut fractions off.
+
+    Returns:
+        uint8 of the same shape, and whether the values were fractions in [0, 1] before.
+
+    Raises:
+        ValueError: they are neither whole numbers in [0, 255] nor all in [0, 1].
+    """
+    if values.dtype == np.uint8:
+        return values, False
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high) or low < 0 or high > _MAX_8:
+        raise ValueError(f"the values go from {low:g} to {high:g}; a picture is in [0, 255], or in [0, 1]")
+    if np.allclose(values, values.astype(np.int64)):
+        return values.astype(np.uint8), False
+    if high > 1:
+        raise ValueError(f"the values go from {low:g} to {high:g} with fractions; round them, or scale them to [0, 1]")
+    return (values.astype(np.float64) * _MAX_8).astype(np.float32).astype(np.uint8), True
+
+
+def to_unit_range(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Multiply by 1/255 in float64 and round once, to float32."""
+    return (values.astype(np.float64) * (1 / _MAX_8)).astype(np.float32)
 
 
 def _convert(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -85,7 +149,7 @@ def _put_over_white(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def _convert_numbers(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     values = np.asarray(image)
     if image.mode in _WIDE_INTEGER_MODES:
-        grey, note = wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
+        grey, note = _wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
     elif image.mode == "I":
         grey, note = _scale_integers(values, sixteen_bit=image.format in _SIXTEEN_BIT_FORMATS)
     else:
@@ -104,7 +168,7 @@ def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray
         raise _unusable_range("integer", low, high)
     if high <= _MAX_8 and not sixteen_bit:
         return values.astype(np.uint8), "32-bit grey taken as 0 to 255"
-    return wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
+    return _wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
 
 
 def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
@@ -126,3 +190,56 @@ def _unusable_range(kind: str, low: float, high: float) -> PictureError:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _image_to_array(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
+    mode = image.mode
+    try:
+        image.load()
+    except Exception as error:  # Pillow's decoders raise anything
+        raise PictureError(f"the {image.format or mode} image cannot be decoded: {_one_line(error)}") from error
+    if mode == "RGB":  # not `to_rgb`: the reference ignores a transparent colour of such an image
+        return np.array(image), ()
+    rgb, notes = to_rgb(image)
+    return np.array(rgb), notes or (f"mode {mode} converted to RGB",)
+
+
+def _to_channels_last(array: NDArray[Any], layout: str | None) -> NDArray[Any]:
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"a picture is an array of numbers, not of {array.dtype}")
+    if array.size == 0:
+        raise ValueError(f"an array of shape {array.shape} has no pixels")
+    if array.ndim == 2 and layout in {None, NONE}:  # noqa: PLR2004
+        return array[:, :, None]
+    if array.ndim != 3 or layout == NONE:  # noqa: PLR2004
+        expected = "(H, W)" if layout == NONE else "(H, W, C), (C, H, W), or one more in front for several"
+        raise ValueError(f"an array of shape {array.shape} is no picture; expected {expected}")
+    layout = layout or _find_channels(array.shape)
+    values = array.transpose(1, 2, 0) if layout == FIRST else array
+    if values.shape[2] > max(_CHANNELS_WITH_ALPHA):
+        raise ValueError(f"input_data_format={layout!r} makes {values.shape[2]} channels of the shape {array.shape}")
+    return values
+
+
+def _find_channels(shape: tuple[int, ...]) -> str:
+    """Find the channels as the reference does, in front or behind; where it finds none, look for alpha."""
+    for channel_counts in (_CHANNELS_WITHOUT_ALPHA, _CHANNELS_WITH_ALPHA):
+        first, last = shape[0] in channel_counts, shape[2] in channel_counts
+        if first and last and channel_counts is _CHANNELS_WITH_ALPHA:
+            raise ValueError(f"the shape {shape} has channels in front or behind; pass input_data_format")
+        if first or last:
+            return FIRST if first else LAST
+    raise ValueError(f"no axis of the shape {shape} is one of channels; expected (H, W, 3) or (3, H, W)")
+
+
+def _put_array_over_white(values: NDArray[Any]) -> NDArray[Any]:
+    """Put (H, W, 2 or 4) over white, which is 255, or 1 if the values are fractions in [0, 1]."""
+    eight_bits, was_unit_range = to_8_bits(values)
+    image, _ = to_rgb(Image.fromarray(np.ascontiguousarray(eight_bits)))
+    rgb = np.array(image)
+    return to_unit_range(rgb) if was_unit_range else rgb
+
+
+def _wide_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale integers in [0, 65535] to [0, 255], rounded: 65535/255 is 257 exactly."""
+    return ((values.astype(np.uint32) + _STEP_16 // 2) // _STEP_16).astype(np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import PictureError
-from glpn_cli.image.reading import PICTURE_SUFFIXES
+from glpn_cli.image.reading import PICTURE_SUFFIXES, missing_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,26 +38,34 @@ class FoundPictures:
 def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]) -> FoundPictures:
     """Expand arguments into pictures; what a file really holds is found out when it is read.
 
-    A file is taken whatever its name. A folder gives the pictures directly inside it, by suffix, sorted by name,
+    A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the pictures directly inside it, by suffix, sorted by name,
     without hidden files. A pattern (`*`, `?`, `[...]`, `**` for any folders) that is no existing file is expanded
     here, so that it may be quoted. "-" is standard input.
 
     Args:
         arguments: as the user wrote them.
-        is_output: tells whether a file is a depth file; such files are left out of folders and patterns.
+        is_output: tells whether a file is a depth file.
     """
     found = FoundPictures()
     seen: set[str] = set()
+    arguments = list(arguments)
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
             candidates: list[Path] = [STDIN]
         elif path.is_dir():
             candidates = list(_without_outputs(_pictures_in(path, found, argument), found, is_output))
-        elif not _exists(path) and glob.has_magic(argument):
-            candidates = list(_without_outputs(_matches(argument, found), found, is_output))
+        elif not _exists(path):
+            candidates = []
+            if glob.has_magic(argument):
+                candidates = list(_without_outputs(_matches(argument, found), found, is_output))
+            else:
+                found.failures.append((argument, missing_picture(argument)))
+        elif len(arguments) > 1:
+            # Several files are mostly a pattern that the shell expanded.
+            candidates = list(_without_outputs([path], found, is_output))
         else:
-            candidates = [path]  # if it is not there, reading it will say so
+            candidates = [path]
         for candidate in candidates:
             identity = os.path.realpath(candidate) if candidate is not STDIN else "-"
             if identity not in seen:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["FORMATS", "PICTURE_SUFFIXES", "Picture", "read_picture"]
+__all__ = ["FORMATS", "PICTURE_SUFFIXES", "Picture", "missing_picture", "read_picture"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -58,7 +58,9 @@ _MAX_NEIGHBOURS = 10_000
 _ORIENTATION_TAG = 0x0112
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG = 254
-_RAW_SUFFIXES = frozenset({".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"})
+_RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"}
+)
 _TRUNCATED = re.compile(r"truncat|not enough|not large enough|incomplete|\beof\b|expected to read", re.IGNORECASE)
 
 
@@ -105,6 +107,12 @@ def read_picture(
         raise PictureError(f"{label}: {error.message}", hint=error.hint) from error
 
 
+def missing_picture(path: str) -> PictureError:
+    """Say that a path leads to no file, and which one there was perhaps meant."""
+    error = _missing(path)
+    return PictureError(f"{path}: {error.message}", hint=error.hint)
+
+
 def _read_memory(source: object, name: str | None) -> Picture:
     import numpy as np
     from PIL import Image
@@ -116,9 +124,7 @@ def _read_memory(source: object, name: str | None) -> Picture:
         rgb, notes = _decode(source)
         return Picture(rgb, name, source.format, notes)
     if not isinstance(source, np.ndarray):
-        raise PictureError(
-            f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array"
-        )
+        raise PictureError(f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:  # noqa: PLR2004
         raise PictureError(
             f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
@@ -159,7 +165,9 @@ def _missing(path: str) -> PictureError:
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or ".") as entries:
-            names = {entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBOURS), strict=False)}
+            names = {
+                entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBOURS), strict=False)
+            }
     except OSError:
         return PictureError("no such file", hint=f"there is no folder {folder}")
     near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)

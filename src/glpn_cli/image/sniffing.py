@@ -129,16 +129,16 @@ def _recognize_text(head: bytes) -> Content | None:
             return _HTML
         if b"<svg" in lower:
             return _SVG
-    if _NETPBM.match(head):
-        return None
+    return Content("text") if _is_text(head) and not _NETPBM.match(head) else None
+
+
+def _is_text(head: bytes) -> bool:
     if head.startswith(_UTF16_MARKS):
-        return Content("text")
+        return True
     if _NOT_IN_TEXT.search(head):
-        return None
+        return False
     try:
         head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        cut_character = len(head) >= HEAD_BYTES and error.start > len(head) - _LONGEST_UTF8
-        if not cut_character:
-            return None
-    return Content("text")
+    except UnicodeDecodeError as error:  # a character that the end of the head cuts in two is no fault
+        return len(head) >= HEAD_BYTES and error.start > len(head) - _LONGEST_UTF8
+    return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
+from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_pictures, picture_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_suffix
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output
@@ -91,8 +91,13 @@ def plan_outputs(
 
     Raises:
         UsageError: the arguments contradict each other.
+        InputError: the arguments are nothing but depth files.
     """
     found = find_pictures(arguments, is_output=_is_output)
+    if not (found.pictures or found.failures):
+        raise InputError(
+            f"there are only depth files ({found.skipped_outputs})", hint="a depth file that is named alone is taken"
+        )
     rows = [FORMATS[name] for name in dict.fromkeys(formats)]
     several = len(found.pictures) * max(1, len(rows)) > 1
     folder: Path | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from glpn_cli import __version__
@@ -205,7 +207,7 @@ def build_predictor(settings: PredictorSettings) -> Predictor:
         card = WeightsCard.from_metadata(
             checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
         )
-    network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
+    network = GLPNForDepthEstimation.from_pretrained(located.path)
     with memory_errors_named(f"the weights {card.name}"):
         network = network.to(device=runtime.device, dtype=runtime.dtype).eval()
     return Predictor(

@@ -1,0 +1,41 @@
+"""Talking about the program must not load what only working needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "numpy", "PIL", "safetensors", "transformers", "huggingface_hub"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Name the top-level modules that are loaded after running code in a fresh interpreter."""
+    ending = "import sys; sys.stderr.write('\\n' + ' '.join({name.split('.')[0] for name in sys.modules}))"
+    run = subprocess.run(
+        [sys.executable, "-c", f"import atexit\natexit.register(lambda: exec({ending!r}))\n{code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return set(run.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["predict"], ["nonsense"]])
+def test_talk_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv = ['glpn', *{arguments!r}]\nfrom glpn_cli.cli.app import main\nmain()"
+    assert not modules_after(code) & HEAVY
+
+
+def test_a_missing_photo_is_reported_before_torch_is_loaded(tmp_path: object) -> None:
+    code = f"import sys; sys.argv = ['glpn', 'predict', '{tmp_path}/gone.jpg']\nfrom glpn_cli.cli.app import main\nmain()"
+    assert "torch" not in modules_after(code)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not modules_after("import glpn_cli; dir(glpn_cli); glpn_cli.GLPNError") & HEAVY
+
+
+def test_torch_is_seen_when_it_is_loaded() -> None:
+    assert "torch" in modules_after("import glpn_cli; glpn_cli.load")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Encode = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def photo() -> NDArray[np.uint8]:
+    """(97, 131, 3): smooth with some noise, no two axes alike."""
+    rows, columns = np.mgrid[0:97, 0:131]
+    smooth = np.stack([rows * 2, columns * 1.9, 255 - rows - columns], axis=-1)
+    noise = np.random.default_rng(7).normal(0, 9, smooth.shape)
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Turn a PIL image or an array into the bytes of a file."""
+
+    def encoded(image: Any, format_name: str, **options: Any) -> bytes:
+        stream = io.BytesIO()
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        picture.save(stream, format_name, **options)
+        return stream.getvalue()
+
+    return encoded

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from glpn_cli.errors import PictureError
+from glpn_cli.image.conversion import FIRST, LAST, NONE, to_8_bits, to_rgb, to_rgb_array, to_unit_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Encode = Callable[..., bytes]
+
+ALPHA_OVER_WHITE = ("alpha put over white",)
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(to_rgb(image)[0])
+
+
+def one_pixel(mode: str, value: Any) -> Image.Image:
+    return Image.new(mode, (1, 1), value)
+
+
+def over_white(colour: int, alpha: int) -> int:
+    """Round half up; a half cannot occur, 255 being odd."""
+    return int((colour * alpha + 255 * (255 - alpha)) / 255 + 0.5)
+
+
+# Ordinary kinds
+
+
+def test_rgb_is_passed_on_untouched(photo: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(photo)
+    rgb, notes = to_rgb(image)
+    assert rgb is image
+    assert notes == ()
+
+
+def test_grey_is_repeated() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    rgb, notes = to_rgb(Image.fromarray(grey))
+    assert np.array_equal(rgb, np.stack([grey] * 3, axis=-1))
+    assert notes == ()
+
+
+def test_one_bit_is_black_and_white() -> None:
+    bits = np.array([[True, False, True], [False, False, True]])
+    assert np.array_equal(pixels(Image.fromarray(bits))[..., 1], bits * 255)
+
+
+def test_a_palette_is_looked_up() -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.putdata([2, 0, 1])
+    assert pixels(image).tolist() == [[[70, 80, 90], [10, 20, 30], [40, 50, 60]]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "expected", "tolerance"),
+    [
+        ("CMYK", (0, 0, 0, 0), (255, 255, 255), 0),
+        ("CMYK", (0, 255, 255, 0), (255, 0, 0), 0),
+        ("CMYK", (0, 0, 0, 255), (0, 0, 0), 0),
+        ("YCbCr", (255, 128, 128), (255, 255, 255), 0),
+        ("YCbCr", (76, 85, 255), (255, 0, 0), 2),
+        ("HSV", (0, 255, 255), (255, 0, 0), 0),
+        ("LAB", (255, 128, 128), (255, 255, 255), 2),
+    ],
+)
+def test_other_colour_spaces_become_rgb_and_say_so(
+    mode: str, value: tuple[int, ...], expected: tuple[int, ...], tolerance: int
+) -> None:
+    rgb, notes = to_rgb(one_pixel(mode, value))
+    assert np.abs(np.asarray(rgb)[0, 0].astype(int) - expected).max() <= tolerance
+    assert notes == (f"{mode} converted to RGB without a colour profile",)
+
+
+def test_lab_comes_back_as_the_rgb_that_it_was_made_of(photo: NDArray[np.uint8]) -> None:
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(Image.fromarray(photo), to_lab)
+    assert lab is not None
+    difference = pixels(lab).astype(int) - photo
+    assert np.abs(difference).mean() < 2
+    assert lab.mode == "LAB"
+
+
+def test_an_embedded_profile_changes_nothing(photo: NDArray[np.uint8], encode: Encode) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    image = Image.open(io.BytesIO(encode(photo, "PNG", icc_profile=profile)))
+    assert image.info["icc_profile"] == profile
+    assert np.array_equal(pixels(image), photo)
+
+
+def test_every_mode_of_pillow_is_converted() -> None:
+    for mode in (*Image.MODES, "La"):
+        rgb, _ = to_rgb(Image.new(mode, (3, 2)))
+        assert (rgb.mode, rgb.size) == ("RGB", (3, 2)), mode
+
+
+# Alpha
+
+
+def test_every_alpha_of_every_value_is_put_over_white_exactly() -> None:
+    alpha, colour = np.meshgrid(np.arange(256), np.arange(256))
+    grey_alpha = np.stack([colour, alpha], axis=-1).astype(np.uint8)
+    rgba = np.stack([colour, 255 - colour, np.full_like(colour, 77), alpha], axis=-1).astype(np.uint8)
+    expected = [over_white(int(c), int(a)) for c, a in zip(colour.ravel(), alpha.ravel(), strict=True)]
+
+    rgb, notes = to_rgb(Image.fromarray(rgba))
+    assert notes == ALPHA_OVER_WHITE
+    assert np.asarray(rgb)[..., 0].ravel().tolist() == expected
+    assert np.asarray(rgb)[10, 100].tolist() == [over_white(10, 100), over_white(245, 100), over_white(77, 100)]
+
+    rgb, notes = to_rgb(Image.fromarray(grey_alpha))
+    assert notes == ALPHA_OVER_WHITE
+    assert np.asarray(rgb)[..., 2].ravel().tolist() == expected
+
+
+def test_alpha_that_hides_nothing_is_not_worth_a_note(photo: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(photo)
+    image.putalpha(255)
+    rgb, notes = to_rgb(image)
+    assert np.array_equal(rgb, photo)
+    assert notes == ()
+
+
+@pytest.mark.parametrize(("mode", "value"), [("RGBa", (50, 0, 100, 100)), ("La", (50, 100))])
+def test_premultiplied_alpha_is_undone_before_white_shines_through(mode: str, value: tuple[int, ...]) -> None:
+    rgb, notes = to_rgb(one_pixel(mode, value))
+    assert abs(int(np.asarray(rgb)[0, 0, 0]) - (50 + 155)) <= 1
+    assert notes == ALPHA_OVER_WHITE
+
+
+def test_a_palette_with_a_transparent_colour_is_white_there() -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.putdata([2, 0, 1])
+    image.info["transparency"] = 0
+    assert pixels(image).tolist() == [[[70, 80, 90], [255, 255, 255], [40, 50, 60]]]
+
+
+def test_a_palette_with_an_alpha_for_each_colour_is_put_over_white(encode: Encode) -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.putdata([2, 0, 1])
+    read = Image.open(io.BytesIO(encode(image, "PNG", transparency=bytes([0, 100, 255]))))
+    assert read.mode == "P"
+    expected = [[70, 80, 90], [255] * 3, [over_white(value, 100) for value in (40, 50, 60)]]
+    assert pixels(read).tolist() == [expected]
+
+
+def test_a_palette_with_an_alpha_for_each_pixel_is_put_over_white() -> None:
+    image = Image.new("PA", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((0, 0), (1, 255))
+    image.putpixel((1, 0), (0, 100))
+    assert pixels(image).tolist() == [[[40, 50, 60], [over_white(value, 100) for value in (10, 20, 30)]]]
+
+
+@pytest.mark.parametrize(("mode", "hidden", "other"), [("L", 40, 41), ("RGB", (1, 2, 3), (1, 2, 4))])
+def test_a_transparent_colour_is_white(mode: str, hidden: Any, other: Any, encode: Encode) -> None:
+    image = Image.new(mode, (2, 1), other)
+    image.putpixel((0, 0), hidden)
+    read = Image.open(io.BytesIO(encode(image, "PNG", transparency=hidden)))
+    rgb, notes = to_rgb(read)
+    assert np.asarray(rgb)[0, 0].tolist() == [255, 255, 255]
+    assert np.asarray(rgb)[0, 1].tolist() == (list(other) if mode == "RGB" else [other] * 3)
+    assert notes == ALPHA_OVER_WHITE
+
+
+# More than 8 bits
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+def test_16_bits_are_scaled_from_their_full_range(mode: str) -> None:
+    values = np.arange(65536).reshape(256, 256)
+    data = values.astype(">u2" if mode == "I;16B" else "<u2" if mode != "I;16N" else "=u2").tobytes()
+    rgb, notes = to_rgb(Image.frombytes(mode, (256, 256), data))
+    assert np.array_equal(np.asarray(rgb)[..., 1], np.rint(values / 257))
+    assert notes == ("16-bit grey scaled to 8 bits",)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "PPM", "JPEG2000"])
+def test_a_16_bit_file_is_scaled_not_clipped(format_name: str, encode: Encode) -> None:
+    values = np.array([[0, 128, 129, 257], [32767, 32768, 65534, 65535]], np.uint16)
+    image = Image.open(io.BytesIO(encode(values, format_name)))
+    assert pixels(image)[..., 0].tolist() == [[0, 0, 1, 1], [127, 128, 255, 255]]
+
+
+def test_a_dark_16_bit_file_stays_dark() -> None:
+    data = b"P5 2 1 65535\n" + struct.pack(">2H", 100, 200)
+    assert pixels(Image.open(io.BytesIO(data)))[..., 0].tolist() == [[0, 1]]
+
+
+def test_the_transparent_value_of_a_16_bit_file_is_white() -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, 0, 0, 0, 0))
+    row = png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">3H", 300, 301, 65535)))
+    data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"tRNS", struct.pack(">H", 300)) + row + png_chunk(b"IEND", b"")
+    rgb, notes = to_rgb(Image.open(io.BytesIO(data)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == [255, 1, 255]
+    assert notes == ("16-bit grey scaled to 8 bits", "alpha put over white")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "note"),
+    [
+        ([0, 100, 255], [0, 100, 255], "32-bit grey taken as 0 to 255"),
+        ([0, 256, 65535], [0, 1, 255], "16-bit grey scaled to 8 bits"),
+    ],
+)
+def test_32_bit_integers_are_judged_by_the_largest(values: list[int], expected: list[int], note: str) -> None:
+    rgb, notes = to_rgb(Image.fromarray(np.array([values], np.int32)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == expected
+    assert notes == (note,)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "full"),
+    [
+        ([0, 0.5, 1], [0, 128, 255], 1),
+        ([0, 0.1, 0.2], [0, 26, 51], 1),
+        ([0, 1.5, 255], [0, 2, 255], 255),
+        ([0, 257, 65535], [0, 1, 255], 65535),
+    ],
+)
+def test_floats_are_judged_by_the_largest(values: list[float], expected: list[int], full: int) -> None:
+    rgb, notes = to_rgb(Image.fromarray(np.array([values], np.float32)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == expected
+    assert notes == (f"float grey taken as 0 to {full}",)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_values_of_no_picture_are_refused(dtype: type[np.generic], value: int) -> None:
+    with pytest.raises(PictureError, match=f"values go from .*{value}") as caught:
+        to_rgb(Image.fromarray(np.array([[5, value]], dtype)))
+    assert caught.value.hint is not None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_floats_that_are_not_finite_are_refused(value: float) -> None:
+    with pytest.raises(PictureError, match="not all finite"):
+        to_rgb(Image.fromarray(np.array([[0.5, value]], np.float32)))
+
+
+def test_an_image_that_cannot_be_decoded_is_a_picture_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+    image = Image.open(io.BytesIO(encode(photo[..., 0], "PNG")[:1000]))
+    with pytest.raises(PictureError, match="from L to RGB: image file is truncated"):
+        to_rgb(image)
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("layout", [None, LAST])
+def test_an_rgb_array_is_passed_on_untouched(photo: NDArray[np.uint8], layout: str | None) -> None:
+    values, notes = to_rgb_array(photo, layout)
+    assert values is photo
+    assert notes == ()
+
+
+@pytest.mark.parametrize("layout", [None, FIRST])
+def test_channels_are_moved_to_the_end(photo: NDArray[np.uint8], layout: str | None) -> None:
+    values, _ = to_rgb_array(photo.transpose(2, 0, 1), layout)
+    assert np.array_equal(values, photo)
+
+
+def test_an_ambiguous_shape_has_its_channels_in_front_as_in_the_reference() -> None:
+    array = np.arange(3 * 8 * 3, dtype=np.uint8).reshape(3, 8, 3)
+    assert to_rgb_array(array)[0].shape == (8, 3, 3)
+    assert to_rgb_array(array, LAST)[0].shape == (3, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((9, 8), None), ((9, 8), NONE), ((9, 8, 1), None), ((1, 9, 8), None), ((1, 9, 8), FIRST)]
+)
+def test_a_grey_array_is_repeated(shape: tuple[int, ...], layout: str | None) -> None:
+    grey = np.arange(72, dtype=np.float32)
+    values, notes = to_rgb_array(grey.reshape(shape), layout)
+    assert np.array_equal(values, np.stack([grey.reshape(9, 8)] * 3, axis=-1))
+    assert values.dtype == np.float32
+    assert notes == ("grey converted to RGB",)
+
+
+@pytest.mark.parametrize("layout", [FIRST, LAST])
+def test_rgba_arrays_are_put_over_white(layout: str) -> None:
+    rgba = np.zeros((9, 8, 4), np.uint8)
+    rgba[...] = (10, 20, 30, 100)
+    for given in (None, layout):
+        values, notes = to_rgb_array(rgba if layout == LAST else rgba.transpose(2, 0, 1), given)
+        assert values.shape == (9, 8, 3)
+        assert values[5, 5].tolist() == [over_white(value, 100) for value in (10, 20, 30)]
+        assert notes == ALPHA_OVER_WHITE
+
+
+def test_grey_with_alpha_becomes_rgb_over_white() -> None:
+    values, _ = to_rgb_array(np.full((9, 8, 2), (40, 100), np.int64))
+    assert values[0, 0].tolist() == [over_white(40, 100)] * 3
+
+
+def test_alpha_in_0_to_1_is_put_over_a_white_of_1() -> None:
+    values, _ = to_rgb_array(np.full((9, 8, 4), (0.2, 0.4, 0.6, 0.5)))
+    assert values[0, 0] == pytest.approx([0.6, 0.7, 0.8], abs=0.005)
+
+
+def test_a_shape_with_4_on_both_ends_asks_for_its_layout() -> None:
+    with pytest.raises(ValueError, match="pass input_data_format"):
+        to_rgb_array(np.zeros((4, 9, 4), np.uint8))
+
+
+def test_16_bit_arrays_are_scaled_only_where_8_bits_do_not_hold_them() -> None:
+    wide = np.full((9, 8, 3), 65535, np.uint16)
+    assert to_rgb_array(wide)[0].max() == 255
+    assert to_rgb_array(wide)[1] == ("16-bit values scaled to 8 bits",)
+    narrow = np.full((9, 8, 3), 255, np.uint16)
+    assert to_rgb_array(narrow)[0] is narrow
+
+
+@pytest.mark.parametrize(
+    ("array", "layout", "reason"),
+    [
+        (np.zeros((9, 8, 5), np.uint8), None, "no axis of the shape"),
+        (np.zeros((9, 8, 3), np.uint8), FIRST, "makes 9 channels"),
+        (np.zeros((9, 8, 3), np.uint8), NONE, r"expected \(H, W\)"),
+        (np.zeros((9, 8), np.uint8), LAST, "is no picture"),
+        (np.zeros(9, np.uint8), None, "is no picture"),
+        (np.zeros((0, 8, 3), np.uint8), None, "no pixels"),
+        (np.zeros((9, 8, 3), complex), None, "an array of numbers"),
+        (np.full((9, 8, 3), "x"), None, "an array of numbers"),
+    ],
+)
+def test_other_arrays_are_refused_with_the_reason(array: NDArray[Any], layout: str | None, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        to_rgb_array(array, layout)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "RGBA"])
+def test_an_image_of_another_mode_gets_three_channels_and_a_note(mode: str) -> None:
+    values, notes = to_rgb_array(Image.new(mode, (8, 9)))
+    assert values.shape == (9, 8, 3)
+    assert notes
+
+
+def test_an_rgb_image_keeps_its_transparent_colour_as_in_the_reference() -> None:
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.info["transparency"] = (1, 2, 3)
+    assert to_rgb_array(image)[0].tolist() == [[[1, 2, 3], [1, 2, 3]]]
+
+
+def test_a_truncated_image_is_a_picture_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+    image = Image.open(io.BytesIO(encode(photo, "PNG")[:3000]))
+    with pytest.raises(PictureError, match="the PNG image cannot be decoded"):
+        to_rgb_array(image)
+
+
+# Ranges
+
+
+def test_whole_numbers_become_bytes_and_fractions_are_cut_off() -> None:
+    assert to_8_bits(np.array([0.0, 7.0, 255.0]))[0].tolist() == [0, 7, 255]
+    values, was_unit_range = to_8_bits(np.array([0.0, 0.999, 1.0]))
+    assert values.tolist() == [0, 254, 255]
+    assert was_unit_range
+
+
+@pytest.mark.parametrize("values", [[-1, 2], [0, 256], [0.5, 1.5], [0, np.nan], [0, np.inf]])
+def test_values_in_neither_range_are_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="the values go from"):
+        to_8_bits(np.array(values))
+
+
+def test_the_unit_range_is_the_product_in_double_precision() -> None:
+    values = to_unit_range(np.arange(256))
+    assert values.dtype == np.float32
+    assert values.tolist() == [float(np.float32(value * (1 / 255))) for value in range(256)]

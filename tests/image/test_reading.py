@@ -1,0 +1,636 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pytest
+from PIL import EpsImagePlugin, Image, PngImagePlugin
+
+from glpn_cli.errors import PictureError
+from glpn_cli.image import reading
+from glpn_cli.image.reading import FORMATS, PICTURE_SUFFIXES, read_picture
+from glpn_cli.settings import MAX_PICTURE_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Encode = Callable[..., bytes]
+
+# How to save each format, and how far its pixels may be from the source on average.
+SAVED: dict[str, tuple[dict[str, Any], float]] = {
+    "JPEG": ({"quality": 95}, 4),
+    "MPO": ({"quality": 95}, 4),
+    "PNG": ({}, 0),
+    "WEBP": ({"lossless": True}, 0),
+    "TIFF": ({}, 0),
+    "BMP": ({}, 0),
+    "GIF": ({}, 30),
+    "AVIF": ({"quality": 95}, 4),
+    "PPM": ({}, 0),
+    "JPEG2000": ({}, 0),
+    "QOI": ({}, 0),
+    "DDS": ({}, 0),
+    "DIB": ({}, 0),
+    "SGI": ({}, 0),
+    "TGA": ({}, 0),
+}
+NOT_BY_CONTENT = {"DIB", "SGI", "TGA"}
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def options_for(format_name: str, photo: NDArray[np.uint8]) -> dict[str, Any]:
+    if format_name == "MPO":  # one picture alone would be saved as a JPEG
+        return SAVED[format_name][0] | {"save_all": True, "append_images": [Image.fromarray(255 - photo)]}
+    return SAVED[format_name][0]
+
+
+def message_for(source: Any, **options: Any) -> str:
+    with pytest.raises(PictureError) as caught:
+        read_picture(source, **options)
+    return caught.value.message
+
+
+def hint_for(source: Any) -> str:
+    with pytest.raises(PictureError) as caught:
+        read_picture(source)
+    return caught.value.hint or ""
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return PNG_MAGIC + header + png_chunk(b"IDAT", zlib.compress(bytes(1000))) + png_chunk(b"IEND", b"")
+
+
+# Formats
+
+
+def test_every_format_of_the_table_is_tested_here() -> None:
+    assert SAVED.keys() == FORMATS.keys()
+
+
+def test_suffixes_are_lower_case_with_a_dot_and_belong_to_one_format() -> None:
+    suffixes = [suffix for of_format in FORMATS.values() for suffix in of_format]
+    assert len(suffixes) == len(set(suffixes))
+    assert set(suffixes) == PICTURE_SUFFIXES
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in suffixes)
+
+
+def test_programs_stubs_and_maps_of_numbers_are_no_pictures() -> None:
+    assert not FORMATS.keys() & {"EPS", "PDF", "WMF", "GRIB", "HDF5", "BUFR", "FITS", "MPEG"}
+    assert not PICTURE_SUFFIXES & {".eps", ".ps", ".pdf", ".wmf", ".emf", ".pfm", ".npy", ".exr"}
+
+
+def test_the_table_is_there_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys; from glpn_cli.image.reading import PICTURE_SUFFIXES;"
+        "print([name for name in ('PIL', 'numpy', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reading_never_imports_torch(tmp_path: Path, photo: NDArray[np.uint8], encode: Encode) -> None:
+    (tmp_path / "a.png").write_bytes(encode(photo, "PNG"))
+    code = (
+        "import sys; from glpn_cli.image.reading import read_picture;"
+        f"print(read_picture({str(tmp_path / 'a.png')!r}).rgb.shape, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(97, 131, 3) False"
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_format_is_read_from_every_suffix(
+    format_name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
+) -> None:
+    _, tolerance = SAVED[format_name]
+    data = encode(photo, format_name, **options_for(format_name, photo))
+    for suffix in FORMATS[format_name]:
+        path = tmp_path / f"photo{suffix}"
+        path.write_bytes(data)
+        picture = read_picture(path)
+        assert picture.format == format_name
+        assert picture.name == str(path)
+        assert picture.notes == ()
+        assert picture.rgb.dtype == np.uint8
+        assert picture.rgb.flags.c_contiguous
+        assert picture.rgb.flags.writeable
+        assert picture.rgb.shape == photo.shape
+        assert np.abs(picture.rgb.astype(int) - photo).mean() <= tolerance
+
+
+@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - NOT_BY_CONTENT))
+@pytest.mark.parametrize("file_name", ["photo.txt", "photo", "photo.tga"])
+def test_the_content_counts_and_not_the_suffix(
+    format_name: str, file_name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
+) -> None:
+    path = tmp_path / file_name
+    path.write_bytes(encode(photo, format_name, **options_for(format_name, photo)))
+    assert read_picture(path).format == format_name
+
+
+def test_a_png_called_jpg_is_simply_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+    path = tmp_path / "photo.JPG"
+    path.write_bytes(encode(photo, "PNG"))
+    picture = read_picture(path)
+    assert picture.format == "PNG"
+    assert np.array_equal(picture.rgb, photo)
+
+
+@pytest.mark.parametrize("format_name", sorted(NOT_BY_CONTENT))
+def test_formats_that_any_bytes_could_be_are_read_only_by_their_suffix(
+    format_name: str, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    data = encode(photo, format_name)
+    assert "photo: not a picture in a known format" in message_for(data, name="photo")
+    assert read_picture(data, name="photo" + FORMATS[format_name][0].upper()).format == format_name
+
+
+# Sources
+
+
+def test_path_string_bytes_and_image_give_the_same(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+    data = encode(photo, "PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    for source in (path, str(path), data, bytearray(data), memoryview(data), Image.open(path), Image.fromarray(photo)):
+        assert np.array_equal(read_picture(source).rgb, photo)
+
+
+def test_a_picture_is_called_by_its_path_unless_a_name_is_given(encode: Encode, tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 9))
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(image, "PNG"))
+    assert read_picture(path, name="standard input").name == "standard input"
+    assert read_picture(image).name is None
+    assert read_picture(image).format is None
+    assert read_picture(image, name="frame 7").name == "frame 7"
+
+
+def test_an_array_is_used_as_it_is(photo: NDArray[np.uint8]) -> None:
+    picture = read_picture(photo)
+    assert np.shares_memory(picture.rgb, photo)
+    assert picture.format is None
+    mirrored = read_picture(photo[:, ::-1]).rgb
+    assert mirrored.flags.c_contiguous
+    assert np.array_equal(mirrored, photo[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((9, 8), np.uint8),
+        np.zeros((9, 8, 4), np.uint8),
+        np.zeros((3, 9, 8), np.uint8),
+        np.zeros((2, 9, 8, 3), np.uint8),
+        np.zeros((9, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+)
+def test_a_wrong_array_is_told_what_is_expected(array: NDArray[Any]) -> None:
+    message = message_for(array)
+    assert message.startswith(f"the picture: an array of shape {array.shape} and dtype {array.dtype}")
+    assert "expected (height, width, 3) uint8" in message
+
+
+@pytest.mark.parametrize("source", [None, 7, [[1, 2, 3]], io.BytesIO()])
+def test_what_is_no_source_is_refused(source: Any) -> None:
+    assert "is no picture; give a path" in message_for(source)
+
+
+def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    data = encode(photo, "TIFF")
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    picture = read_picture(path)
+    writer.join()
+    assert np.array_equal(picture.rgb, photo)
+
+
+def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("no /dev/zero here")
+    monkeypatch.setattr(reading, "_MAX_STREAM_BYTES", 2**20)
+    assert message_for("/dev/zero") == "/dev/zero: endless, or longer than 1 MiB"
+
+
+def test_an_image_that_was_read_is_not_changed(photo: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(photo)
+    image.getexif()[0x0112] = 6
+    picture = read_picture(image)
+    picture.rgb[...] = 0
+    assert np.array_equal(np.asarray(image), photo)
+    assert image.getexif()[0x0112] == 6
+
+
+# Orientation
+
+
+def turned(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn what is stored upright, by EXIF's own words for where row 0 and column 0 are."""
+    transposed = rgb.transpose(1, 0, 2)
+    upright = {
+        1: rgb,  # top, left
+        2: rgb[:, ::-1],  # top, right
+        3: rgb[::-1, ::-1],  # bottom, right
+        4: rgb[::-1],  # bottom, left
+        5: transposed,  # left, top
+        6: transposed[:, ::-1],  # right, top
+        7: transposed[::-1, ::-1],  # right, bottom
+        8: transposed[::-1],  # left, bottom
+    }
+    return upright[orientation]
+
+
+def exif_with(orientation: Any) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "TIFF"])
+def test_every_orientation_is_turned_upright(
+    orientation: int, format_name: str, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    data = encode(photo, format_name, exif=exif_with(orientation), **SAVED[format_name][0])
+    picture = read_picture(data)
+    assert np.array_equal(picture.rgb, turned(photo, orientation))
+    assert picture.rgb.flags.c_contiguous
+    assert picture.notes == ()
+    assert np.array_equal(read_picture(Image.open(io.BytesIO(data))).rgb, picture.rgb)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_name", ["JPEG", "AVIF", "MPO"])
+def test_every_orientation_of_a_camera_format_is_turned_upright(
+    orientation: int, format_name: str, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    data = encode(photo, format_name, exif=exif_with(orientation), **options_for(format_name, photo))
+    expected = turned(photo, orientation)
+    picture = read_picture(data)
+    assert picture.rgb.shape == expected.shape
+    assert np.abs(picture.rgb.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
+def test_pictures_that_are_converted_are_turned_too(mode: str, photo: NDArray[np.uint8], encode: Encode) -> None:
+    grey = Image.fromarray(photo[..., 0])
+    image = Image.fromarray(photo[..., 0].astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+    picture = read_picture(encode(image, "PNG", exif=exif_with(6)))
+    assert np.array_equal(picture.rgb[..., 0], turned(photo[..., :1], 6)[..., 0])
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_there_is_not_is_no_matter(
+    orientation: int, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    picture = read_picture(encode(photo, "PNG", exif=exif_with(orientation)))
+    assert np.array_equal(picture.rgb, photo)
+    assert picture.notes == ()
+
+
+def test_an_unreadable_orientation_is_ignored_and_noted(photo: NDArray[np.uint8], encode: Encode) -> None:
+    picture = read_picture(encode(photo, "PNG", exif=b"Exif\0\0no EXIF at all"))
+    assert np.array_equal(picture.rgb, photo)
+    assert picture.notes == ("EXIF orientation unreadable, ignored",)
+
+
+# Conversions, frames and sizes
+
+
+def test_an_inverted_cmyk_jpeg_has_its_colours(encode: Encode) -> None:
+    image = Image.new("CMYK", (32, 32), (0, 200, 200, 20))
+    data = encode(image, "JPEG", quality=100)
+    assert b"Adobe" in data
+    picture = read_picture(data)
+    assert np.abs(picture.rgb[16, 16].astype(int) - [235, 51, 51]).max() <= 3
+    assert picture.notes == ("CMYK converted to RGB without a colour profile",)
+
+
+def test_a_lab_tiff_has_its_colours(encode: Encode) -> None:
+    picture = read_picture(encode(Image.new("LAB", (8, 9), (138, 209, 198)), "TIFF"))
+    assert np.abs(picture.rgb[4, 4].astype(int) - [254, 0, 0]).max() <= 8
+
+
+def test_what_was_done_is_noted_once_in_order(encode: Encode) -> None:
+    frames = [Image.new("RGBA", (8, 9), (10, 20, 30, 100)), Image.new("RGBA", (8, 9), (0, 0, 0, 255))]
+    data = encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert read_picture(data).notes == ("alpha put over white", "animated: only the first frame is used")
+
+
+@pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_of_an_animation_the_first_frame_is_used(format_name: str, encode: Encode) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    picture = read_picture(encode(frames[0], format_name, save_all=True, append_images=frames[1:]))
+    assert np.abs(picture.rgb[16, 16].astype(int) - [255, 0, 0]).max() <= 5
+    assert picture.notes == ("animated: only the first frame is used",)
+
+
+def test_of_several_pages_the_first_is_used(encode: Encode) -> None:
+    pages = [Image.new("RGB", (8, 9), colour) for colour in ("red", "green")]
+    picture = read_picture(encode(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert picture.rgb[4, 4].tolist() == [255, 0, 0]
+    assert picture.notes == ("several pages: only the first page is used",)
+
+
+def test_a_raw_camera_file_is_not_taken_for_its_thumbnail(encode: Encode, tmp_path: Path) -> None:
+    dng = tmp_path / "a.tif"
+    dng.write_bytes(encode(Image.new("RGB", (8, 9)), "TIFF", tiffinfo={50706: b"\x01\x04\0\0"}))
+    reduced = tmp_path / "b.tif"
+    reduced.write_bytes(encode(Image.new("RGB", (8, 9)), "TIFF", tiffinfo={254: 1}))
+    named = tmp_path / "c.nef"
+    named.write_bytes(encode(Image.new("RGB", (8, 9)), "TIFF"))
+    for path in (dng, reduced, named):
+        assert message_for(path) == f"{path}: a raw camera file; only its preview could be read"
+
+
+@pytest.mark.parametrize("side", [14_000, 60_000, 2**31 - 1])
+def test_a_bomb_is_refused_by_its_header_without_a_warning(side: int, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of_size(side, side - 1))
+    assert path.stat().st_size < 200
+    assert message_for(path).startswith(f"{path}: {side - 1}x{side} pixels are ")
+    assert "more than the limit of 179" in message_for(path)
+
+
+def test_the_limit_itself_is_allowed(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    assert Image.MAX_IMAGE_PIXELS == MAX_PICTURE_PIXELS
+    monkeypatch.setattr(reading, "MAX_PICTURE_PIXELS", 12)
+    for source in (encode(Image.new("RGB", (3, 4)), "PNG"), Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)):
+        assert read_picture(source).rgb.size == 36
+    for source in (encode(Image.new("RGB", (13, 1)), "PNG"), Image.new("L", (1, 13)), np.zeros((1, 13, 3), np.uint8)):
+        assert "more than the limit" in message_for(source)
+
+
+def test_pillows_own_limit_is_translated(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    def explode(_: object) -> NoReturn:
+        raise Image.DecompressionBombError("Image size exceeds\nthe limit")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
+    assert message_for(encode(Image.new("RGB", (3, 4)), "PNG"), name="a.png") == (
+        "a.png: too large to be decoded: Image size exceeds the limit"
+    )
+
+
+@pytest.mark.parametrize("step", ["load", "convert"])
+def test_a_lack_of_memory_is_said(step: str, monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError
+
+    data = encode(Image.new("L", (3, 4)), "PNG")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, step, fail)
+    assert message_for(data, name="a.png") == "a.png: not enough memory to decode this PNG"
+
+
+def test_a_large_photo_is_read_whole(encode: Encode) -> None:
+    rows = np.linspace(0, 255, 3000, dtype=np.uint8)
+    large = np.empty((3000, 4000, 3), np.uint8)
+    large[...] = rows[:, None, None]
+    picture = read_picture(encode(large, "JPEG", quality=90, exif=exif_with(8)))
+    assert picture.rgb.shape == (4000, 3000, 3)
+    assert np.abs(picture.rgb[0].astype(int) - rows[:, None]).max() <= 4
+
+
+# Files that are not what they should be
+
+
+def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    for name in ("holiday.jpg", "House.PNG", "unrelated.txt"):
+        (tmp_path / name).touch()
+    assert message_for(tmp_path / "holyday.jpg") == f"{tmp_path / 'holyday.jpg'}: no such file"
+    assert hint_for(tmp_path / "holyday.jpg") == "did you mean holiday.jpg?"
+    assert hint_for(tmp_path / "house.png") == "did you mean House.PNG?"
+    assert hint_for(tmp_path / "zzz.gif") == ""
+
+
+def test_the_nearest_name_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    assert hint_for("holiday.jpeg") == "did you mean holiday.jpg?"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    assert hint_for(tmp_path / "nowhere" / "a.jpg") == f"there is no folder {tmp_path / 'nowhere'}"
+
+
+def test_a_dangling_link_is_not_just_missing(tmp_path: Path) -> None:
+    link = tmp_path / "a.jpg"
+    link.symlink_to(tmp_path / "gone.jpg")
+    assert message_for(link) == f"{link}: a link to a file that is not there"
+
+
+def test_an_address_is_not_looked_for_on_disk() -> None:
+    assert message_for("https://example.org/a.jpg") == "https://example.org/a.jpg: an address, not a file"
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    assert message_for(tmp_path) == f"{tmp_path}: a folder, not a picture"
+
+
+def test_a_file_used_as_a_folder_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert message_for(tmp_path / "a.jpg" / "b.jpg") == f"{tmp_path / 'a.jpg' / 'b.jpg'}: cannot be opened: Not a directory"
+
+
+def test_a_forbidden_file_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reading, "open", forbid, raising=False)  # root may read everything
+    assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: no permission to read it"
+
+
+def test_an_impossible_name_is_an_error_not_a_crash() -> None:
+    assert message_for("a\0b.jpg").startswith("a\0b.jpg: cannot be opened: ")
+    assert message_for("a" * 5000).endswith(": cannot be opened: File name too long")
+
+
+def test_a_failing_disk_is_an_error_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def read(self, _: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reading, "_open_file", lambda _: Failing())
+    assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: cannot be read: Input/output error"
+
+
+def test_an_empty_file_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: an empty file"
+    assert message_for(b"") == "the picture: an empty file"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"just a note\n", "text"),
+        (b"<!DOCTYPE html><html>404 Not Found</html>", "an HTML page"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99), "a video"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "a HEIC picture"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), "a HEIC picture"),
+        (b"\x1aE\xdf\xa3\x9f\x42\x86", "a video"),
+        (b"%PDF-1.4", "a PDF document"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"PK\x03\x04", "a zip archive or an office document"),
+        (b"Pf\n2 2\n-1\n" + bytes(16), "a PFM map of floats"),
+        (b"P5 is a group of five countries", "text"),
+        (bytes(1000), "nothing but zero bytes"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jpg", ".ppm", ".tga"])
+def test_content_that_is_no_picture_is_named(data: bytes, what: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(data)
+    if data.startswith(b"P5"):
+        assert "PPM" in message_for(path)
+    else:
+        assert message_for(path) == f"{path}: {what}, not a picture"
+
+
+def test_unknown_content_is_refused_with_what_is_known() -> None:
+    assert message_for(b"\x93\xfa\x00\x01\x02" * 9) == "the picture: not a picture in a known format"
+    assert "JPEG, MPO, PNG" in hint_for(b"\x93\xfa\x00\x01\x02" * 9)
+
+
+@pytest.mark.parametrize("suffix", [".eps", ".jpg", ".png", ".tga", ""])
+def test_postscript_is_never_opened_whatever_it_is_called(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", opened.append)
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: opened.append("gs"))
+    path = tmp_path / f"drawing{suffix}"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 9\n%%EndComments\nshowpage\n")
+    assert message_for(path) == f"{path}: PostScript, which is a program and never opened, not a picture"
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Gr\u00fc\u00dfe \u5199\u771f \U0001f600.png", "two\nlines.png", "a[red]b.png", " .png", "-o.png", "%s{}.png"]
+)
+def test_odd_names_are_read_and_named_as_they_are(
+    name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(encode(photo, "PNG"))
+    assert read_picture(path).name == str(path)
+    path.write_bytes(encode(photo, "PNG")[:5000])
+    assert message_for(path) == f"{path}: a truncated PNG, its end is missing"
+    path.unlink()
+    assert message_for(path) == f"{path}: no such file"
+
+
+def test_a_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    try:
+        Path(os.fsdecode(name)).write_bytes(encode(photo, "PNG"))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system knows only Unicode")
+    assert np.array_equal(read_picture(os.fsdecode(name)).rgb, photo)
+    assert message_for(os.fsdecode(name + b"x")).endswith("caf\udce9.pngx: no such file")
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")  # what Pillow says of a short TIFF
+def test_a_file_that_breaks_off_is_an_error_or_still_whole(
+    format_name: str, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    small = photo[:24, :32]
+    data = encode(small, format_name, **options_for(format_name, small))
+    name = "photo" + FORMATS[format_name][0]
+    whole = read_picture(data, name=name).rgb
+    errors = []
+    for length in sorted({*range(1, 64, 5), *range(64, len(data), max(1, len(data) // 50)), len(data) - 1}):
+        try:
+            picture = read_picture(data[:length], name=name)
+        except PictureError as error:
+            assert error.message.startswith(f"{name}: ")
+            assert "\n" not in error.message
+            errors.append((length, error))
+        else:  # the cut took only what no pixel needs, such as a trailer or a second frame
+            assert np.array_equal(picture.rgb, whole)
+    middle = [error for length, error in errors if length == min(errors, key=lambda e: abs(e[0] - len(data) // 3))[0]]
+    assert "truncated" in middle[0].message or "incomplete" in middle[0].message
+    assert middle[0].__cause__ is not None
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP", "PPM"])
+def test_the_commonest_formats_are_called_truncated(
+    format_name: str, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    data = encode(photo, format_name)
+    for share in (0.05, 0.3, 0.6, 0.9):
+        message = message_for(data[: int(len(data) * share)], name="a")
+        assert message == f"a: a truncated {format_name}, its end is missing"
+
+
+def test_a_damaged_file_says_what_the_decoder_said(photo: NDArray[np.uint8], encode: Encode) -> None:
+    data = bytearray(encode(photo, "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(PictureError, match=r"^a\.png: a broken or incomplete PNG: \S") as caught:
+        read_picture(bytes(data), name="a.png")
+    causes = []
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    assert not isinstance(causes[-1], PictureError)
+
+
+def test_anything_that_a_plugin_raises_is_a_picture_error(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    def fail(_: object) -> NoReturn:
+        raise ZeroDivisionError("of all\nthings")
+
+    data = encode(Image.new("RGB", (3, 4)), "PNG")
+    for step in ("_open", "load"):
+        with monkeypatch.context() as patch:
+            patch.setattr(PngImagePlugin.PngImageFile, step, fail)
+            assert message_for(data, name="a.png") == "a.png: a broken or incomplete PNG: of all things"
+
+
+def test_a_format_that_pillow_was_built_without_is_named(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    data = encode(Image.new("RGB", (3, 4)), "AVIF")
+    factory, _ = Image.OPEN["AVIF"]
+    monkeypatch.setitem(Image.OPEN, "AVIF", (factory, lambda _: "AVIF support not installed"))
+    assert message_for(data, name="a.avif") == "a.avif: AVIF, which the installed Pillow was built without"
+
+
+def test_a_closed_image_is_a_picture_error(photo: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(photo)
+    image.close()
+    assert message_for(image).startswith("the picture: ")
+
+
+def test_reading_leaves_no_file_open(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+    for name, data in (("a.gif", encode(photo, "GIF")), ("b.tif", encode(photo, "TIFF")), ("c.png", PNG_MAGIC)):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            try:
+                read_picture(path)
+            except PictureError:
+                assert name == "c.png"
+    if Path("/proc/self/fd").exists():
+        open_files = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        assert not [name for name in open_files if name.startswith(str(tmp_path))]

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import transformers
+
+from glpn_cli.errors import ConfigError, OutputError
+from glpn_cli.model.config import GLPNConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCUMENTED: dict[str, Any] = {
+    "num_channels": 3,
+    "num_encoder_blocks": 4,
+    "depths": [2, 2, 2, 2],
+    "sr_ratios": [8, 4, 2, 1],
+    "hidden_sizes": [32, 64, 160, 256],
+    "patch_sizes": [7, 3, 3, 3],
+    "strides": [4, 2, 2, 2],
+    "num_attention_heads": [1, 2, 5, 8],
+    "mlp_ratios": [4, 4, 4, 4],
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.02,
+    "drop_path_rate": 0.1,
+    "layer_norm_eps": 1e-6,
+    "decoder_hidden_size": 64,
+    "max_depth": 10,
+    "head_in_index": -1,
+}
+
+# What the published glpn-kitti and glpn-nyu carry, with the keys of an older time.
+PUBLISHED: dict[str, Any] = DOCUMENTED | {
+    "architectures": ["GLPNForDepthEstimation"],
+    "classifier_dropout_prob": 0.1,
+    "depths": [3, 8, 27, 3],
+    "downsampling_rates": [1, 4, 8, 16],
+    "hidden_sizes": [64, 128, 320, 512],
+    "image_size": 224,
+    "model_type": "glpn",
+    "torch_dtype": "float32",
+    "transformers_version": "4.18.0.dev0",
+}
+
+
+def test_fields_have_the_documented_order_and_defaults() -> None:
+    parameters = list(inspect.signature(GLPNConfig).parameters)
+    assert parameters == [*DOCUMENTED, "kwargs"]
+    config = GLPNConfig()
+    assert {name: getattr(config, name) for name in DOCUMENTED} == DOCUMENTED
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    theirs = transformers.GLPNConfig()
+    ours = GLPNConfig().to_dict()
+    shared = {*DOCUMENTED, "output_attentions", "output_hidden_states", "return_dict"}
+    assert {name: ours[name] for name in shared} == {
+        name: list(value) if isinstance(value := getattr(theirs, name), tuple) else value for name in shared
+    }
+
+
+def test_fields_are_given_by_position_too() -> None:
+    values = [4, 1, [3], [2], [12], [5], [2], [3], [2], "relu", 0.1, 0.2, 0.5, 0.3, 1e-5, 6, 80, 0]
+    config = GLPNConfig(*values)
+    assert [getattr(config, name) for name in DOCUMENTED] == values
+
+
+def test_configurations_share_no_list() -> None:
+    given = [2, 2, 2, 2]
+    first, second = GLPNConfig(depths=given), GLPNConfig()
+    first.depths[0] = 9
+    first.sr_ratios[0] = 9
+    first.to_dict()["depths"][1] = 9
+    assert given == [2, 2, 2, 2]
+    assert second == GLPNConfig()
+    assert first.depths == [9, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_channels", 0),
+        ("num_channels", 3.0),
+        ("num_channels", True),
+        ("num_channels", "3"),
+        ("num_encoder_blocks", -4),
+        ("num_encoder_blocks", 3),
+        ("depths", 2),
+        ("depths", "2222"),
+        ("depths", None),
+        ("depths", [2, 2, 2]),
+        ("depths", [2, 2, 2, 2, 2]),
+        ("depths", [2, 2, 2, 0]),
+        ("depths", [2, 2, 2, 2.0]),
+        ("depths", [2, 2, 2, True]),
+        ("sr_ratios", [8, 4, 2, 0]),
+        ("hidden_sizes", [32, 64, 161, 256]),
+        ("hidden_sizes", {"a": 1}),
+        ("patch_sizes", [7, 3, 3, -3]),
+        ("strides", [4, 2, 2, None]),
+        ("num_attention_heads", [1, 2, 5]),
+        ("mlp_ratios", [4, 4, 4, 0.5]),
+        ("hidden_act", "swish"),
+        ("hidden_act", None),
+        ("hidden_act", ["gelu"]),
+        ("hidden_dropout_prob", 1.1),
+        ("hidden_dropout_prob", -0.1),
+        ("attention_probs_dropout_prob", "0"),
+        ("attention_probs_dropout_prob", True),
+        ("drop_path_rate", float("nan")),
+        ("drop_path_rate", None),
+        ("initializer_range", -0.02),
+        ("initializer_range", float("inf")),
+        ("layer_norm_eps", "1e-6"),
+        ("decoder_hidden_size", 1),
+        ("decoder_hidden_size", 64.5),
+        ("max_depth", 0),
+        ("max_depth", -10),
+        ("max_depth", True),
+        ("max_depth", "10"),
+        ("max_depth", None),
+        ("max_depth", float("inf")),
+        ("max_depth", float("nan")),
+        ("max_depth", 10**400),
+        ("head_in_index", 4),
+        ("head_in_index", -5),
+        ("head_in_index", 1.0),
+        ("head_in_index", True),
+        ("output_attentions", 1),
+        ("output_hidden_states", "no"),
+        ("return_dict", None),
+        ("model_type", "segformer"),
+        ("to_dict", 1),
+        ("__class__", 1),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: Any) -> None:
+    shown = "depths" if (field, value) == ("num_encoder_blocks", 3) else field
+    with pytest.raises(ConfigError, match=f"^{shown} "):
+        GLPNConfig(**{field: value})
+
+
+def test_a_wrong_value_is_also_a_value_error() -> None:
+    with pytest.raises(ValueError, match="max_depth must be a positive number, not -1"):
+        GLPNConfig(max_depth=-1)
+
+
+@pytest.mark.parametrize("max_depth", [80, 80.0, 7.5, 1e-3])
+def test_the_largest_depth_is_any_positive_number(max_depth: float) -> None:
+    assert GLPNConfig(max_depth=max_depth).max_depth == max_depth
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new", torch.tanh, torch.nn.Tanh()])
+def test_an_activation_is_a_documented_name_or_a_function(activation: Any) -> None:
+    assert GLPNConfig(hidden_act=activation).hidden_act is activation
+
+
+def test_a_later_change_is_checked_by_validate() -> None:
+    config = GLPNConfig()
+    config.drop_path_rate = 2
+    with pytest.raises(ConfigError, match=r"^drop_path_rate must be a number from 0 to 1, not 2"):
+        config.validate()
+
+
+def test_tuples_are_as_good_as_lists() -> None:
+    assert GLPNConfig(depths=(2, 2, 2, 2)) == GLPNConfig(depths=[2, 2, 2, 2])
+
+
+def test_unknown_and_legacy_fields_are_kept_and_written_back(tmp_path: Path) -> None:
+    config = GLPNConfig.from_dict(PUBLISHED | {"self": "odd", "id2label": {"0": "depth"}})
+    assert config.image_size == 224
+    assert config.id2label == {"0": "depth"}
+    config.save_pretrained(tmp_path)
+    again = GLPNConfig.from_pretrained(tmp_path)
+    assert again == config
+    assert again.to_dict().items() >= PUBLISHED.items()
+
+
+def test_equality_is_by_value() -> None:
+    assert GLPNConfig(depths=[1, 1, 1, 1]) == GLPNConfig(depths=[1, 1, 1, 1])
+    assert GLPNConfig() != GLPNConfig(depths=[1, 1, 1, 1])
+    assert GLPNConfig() != GLPNConfig(image_size=224)
+    assert GLPNConfig() != GLPNConfig().to_dict()
+    act = torch.nn.Tanh()
+    assert GLPNConfig(hidden_act=act) == GLPNConfig(hidden_act=act)
+    assert GLPNConfig(hidden_act=torch.tanh) != GLPNConfig(hidden_act=torch.relu)
+    assert copy.deepcopy(GLPNConfig()) == GLPNConfig()
+
+
+def test_the_printed_form_builds_the_same_again() -> None:
+    config = GLPNConfig(max_depth=80, image_size=224, output_attentions=True)
+    assert eval(repr(config), {"GLPNConfig": GLPNConfig}) == config  # noqa: S307
+
+
+def test_a_dictionary_builds_the_same_again() -> None:
+    config = GLPNConfig(max_depth=7.5, hidden_act=torch.tanh, return_dict=False, architectures=["GLPNModel"])
+    assert GLPNConfig.from_dict(config.to_dict()) == config
+    assert config.to_dict()["architectures"] == ["GLPNModel"]
+
+
+def test_whole_numbers_are_written_as_such_where_transformers_wants_them() -> None:
+    written = json.loads(GLPNConfig(max_depth=80.0, drop_path_rate=0, initializer_range=1).to_json_string())
+    assert repr(written["max_depth"]) == "80"
+    assert repr(written["drop_path_rate"]) == "0.0"
+    assert repr(written["initializer_range"]) == "1.0"
+    assert json.loads(GLPNConfig(max_depth=7.5).to_json_string())["max_depth"] == 7.5
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("hidden_act", torch.tanh), ("dtype", torch.float32), ("extra", float("nan"))]
+)
+def test_what_json_cannot_hold_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+    config = GLPNConfig(**{field: value})
+    with pytest.raises(ConfigError, match=f"^{field} cannot be written"):
+        config.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_transformers_reads_what_we_write(tmp_path: Path) -> None:
+    config = GLPNConfig.from_dict(
+        PUBLISHED | {"max_depth": 80.0, "hidden_act": "relu", "drop_path_rate": 0, "head_in_index": 1}
+    )
+    config.save_pretrained(tmp_path)
+    theirs = transformers.GLPNConfig.from_pretrained(tmp_path)
+    for name in DOCUMENTED:
+        value = getattr(theirs, name)
+        assert (list(value) if isinstance(value, tuple) else value) == getattr(config, name), name
+    assert theirs.architectures == ["GLPNForDepthEstimation"]
+    assert type(transformers.AutoConfig.from_pretrained(tmp_path)) is transformers.GLPNConfig
+
+
+def test_we_read_what_transformers_writes(tmp_path: Path) -> None:
+    transformers.GLPNConfig(max_depth=80, depths=[1, 2, 3, 4]).save_pretrained(tmp_path)
+    config = GLPNConfig.from_pretrained(tmp_path)
+    assert (config.max_depth, config.depths) == (80, [1, 2, 3, 4])
+    assert config.transformers_version == transformers.__version__
+
+
+def test_a_folder_and_its_file_are_the_same(tmp_path: Path) -> None:
+    GLPNConfig(max_depth=3).save_pretrained(tmp_path / "new" / "folder")
+    assert GLPNConfig.from_pretrained(tmp_path / "new" / "folder").max_depth == 3
+    assert GLPNConfig.from_pretrained(str(tmp_path / "new" / "folder" / "config.json")).max_depth == 3
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1, 2]", b'"text"', b"\xff\xfe", b"", b"[" * 100_000])
+def test_a_broken_file_is_an_error_with_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.json: is "):
+        GLPNConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "config.json", "nowhere"])
+def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=name or "config.json"):
+        GLPNConfig.from_pretrained(tmp_path / name)
+
+
+def test_a_place_that_cannot_be_written_to_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        GLPNConfig().save_pretrained(tmp_path / "file")

@@ -1,0 +1,288 @@
+"""The network against transformers on the same random weights. The bound is the one that float32 allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from transformers.activations import ACT2FN
+
+from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BOUND = 1e-5
+SIZES = [(1, 64, 64), (3, 64, 128), (2, 128, 64), (1, 93, 125), (1, 62, 95)]  # all that go in without resizing
+ARCHITECTURES = ["tiny", "default", "published"]
+
+# A constant added to every key cancels in the softmax, one before a BatchNorm of batch statistics in its mean.
+ZERO_GRADIENTS = ("key.bias",)
+ZERO_GRADIENTS_IN_TRAINING = (*ZERO_GRADIENTS, "convolutional_layer1.0.bias", "convolutional_layer2.0.bias")
+
+
+def _draw_labels(config: GLPNConfig, height: int, width: int, batch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.rand(batch, height, width, generator=generator) * config.max_depth
+    return labels * (torch.rand(labels.shape, generator=generator) > 0.3)
+
+
+def _gradients(model: Any, pictures: Tensor, labels: Tensor, *, explicit: bool) -> dict[str, Tensor]:
+    model.zero_grad()
+    output = model(pictures, labels=labels, output_attentions=explicit)
+    output.loss.backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def _encoder_gradients(encoder: Any, pictures: Tensor) -> dict[str, Tensor]:
+    """Give the gradients of a weighted sum of all feature maps; without the decoder there is no ReLU in the way."""
+    encoder.zero_grad()
+    generator = torch.Generator().manual_seed(6)
+    feature_maps = encoder(pictures, output_hidden_states=True).hidden_states
+    weights = [torch.randn(x.shape, generator=generator).to(x.dtype) for x in feature_maps]
+    sum((x * weight).mean() for x, weight in zip(feature_maps, weights, strict=True)).backward()
+    return {name: parameter.grad.clone() for name, parameter in encoder.named_parameters()}
+
+
+def _worst(ours: dict[str, Tensor], theirs: dict[str, Tensor], zeros: tuple[str, ...]) -> float:
+    """Give the largest difference of a tensor, as a share of its largest value, or of any if it should be zero."""
+    assert ours.keys() == theirs.keys()
+    sizes = {name: gradient.abs().max().item() for name, gradient in theirs.items()}
+    largest = max(sizes.values())
+    silent = [name for name, size in sizes.items() if size < 1e-5 * largest and not name.endswith(zeros)]
+    assert not silent, "the test's weights hide parts of the network"
+    return max(
+        (gradient - theirs[name]).abs().max().item() / (largest if name.endswith(zeros) else sizes[name])
+        for name, gradient in ours.items()
+    )
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
+    architecture: str,
+    shape: tuple[int, int, int],
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    batch, height, width = shape
+    pair, pictures = build_pair(architecture), draw_pictures(batch, height, width)
+    labels = _draw_labels(pair.ours.config, -height // 32 * -32, -width // 32 * -32, batch)
+    with torch.no_grad():
+        theirs = pair.theirs(pictures, labels, output_attentions=True, output_hidden_states=True)
+        explicit = pair.ours(pictures, labels, output_attentions=True, output_hidden_states=True)
+        fused = pair.ours(pictures, labels, output_attentions=False, output_hidden_states=True)
+    used = theirs.predicted_depth.max() - theirs.predicted_depth.min()
+    assert used > 0.6 * pair.ours.config.max_depth
+    for ours in (explicit, fused):
+        assert difference(ours.predicted_depth, theirs.predicted_depth) < BOUND
+        assert difference(ours.loss, theirs.loss) < BOUND
+        assert difference(ours.hidden_states, theirs.hidden_states) < BOUND
+    assert len(explicit.attentions) == sum(pair.ours.config.depths)
+    assert difference(explicit.attentions, theirs.attentions) < BOUND
+    assert fused.attentions is None
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_are_those_of_transformers(
+    architecture: str, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor], *, training: bool
+) -> None:
+    pair, pictures = build_pair(architecture), draw_pictures(2, 64, 96)
+    labels = _draw_labels(pair.ours.config, 64, 96, 2)
+    ours = _gradients(pair.ours.train(training), pictures, labels, explicit=True)
+    theirs = _gradients(pair.theirs.train(training), pictures, labels, explicit=True)
+    assert _worst(ours, theirs, ZERO_GRADIENTS_IN_TRAINING if training else ZERO_GRADIENTS) < BOUND
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+@pytest.mark.parametrize("architecture", ["tiny", "default"])
+def test_gradients_of_fused_attention_are_those_of_transformers(
+    architecture: str, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor], *, training: bool
+) -> None:
+    # In float64, because fused attention rounds in its own way, and in float32 a rounding can put a value on the
+    # other side of a ReLU's corner, where the true gradient jumps. The bound is the stricter for it.
+    pair, pictures = build_pair(architecture), draw_pictures(2, 64, 96).double()
+    labels = _draw_labels(pair.ours.config, 64, 96, 2).double()
+    ours = _gradients(pair.ours.train(training).double(), pictures, labels, explicit=False)
+    theirs = _gradients(pair.theirs.train(training).double(), pictures, labels, explicit=False)
+    assert _worst(ours, theirs, ZERO_GRADIENTS_IN_TRAINING if training else ZERO_GRADIENTS) < 1e-9
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_encoders_gradients_of_fused_attention_are_as_good_as_those_of_transformers_in_float32(
+    architecture: str, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+) -> None:
+    # The gradients of queries and keys are small differences of large numbers: transformers itself is up to 1.6e-5
+    # away from float64 there. So float64 is the judge, and the reference's own distance the measure.
+    pair, pictures = build_pair(architecture), draw_pictures(2, 64, 96)
+    ours = _encoder_gradients(pair.ours.glpn, pictures)
+    theirs = _encoder_gradients(pair.theirs.glpn, pictures)
+    exact = _encoder_gradients(pair.theirs.glpn.double(), pictures.double())
+    assert _worst(ours, exact, ZERO_GRADIENTS) < 2 * _worst(theirs, exact, ZERO_GRADIENTS)
+    assert _worst(ours, exact, (*ZERO_GRADIENTS, "query.weight", "query.bias", "key.weight")) < BOUND
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_training_mode_is_that_of_transformers_and_moves_the_same_statistics(
+    architecture: str,
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    pair, pictures = build_pair(architecture), draw_pictures(3, 64, 96)
+    before = {name: buffer.clone() for name, buffer in pair.ours.named_buffers()}
+    with torch.no_grad():
+        for _ in range(2):
+            depth = pair.ours.train()(pictures, output_attentions=True).predicted_depth
+            expected = pair.theirs.train()(pictures, output_attentions=True).predicted_depth
+    assert expected.max() - expected.min() > 0.6 * pair.ours.config.max_depth
+    assert difference(depth, expected) < BOUND
+    moved, theirs = dict(pair.ours.named_buffers()), dict(pair.theirs.named_buffers())
+    assert len(moved) == 18
+    for name, buffer in moved.items():
+        assert not torch.equal(buffer, before[name]), name
+        assert difference(buffer, theirs[name]) < BOUND, name
+
+
+def test_with_dropout_and_drop_path_the_same_seed_gives_the_same_depth(
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    rates = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3, "drop_path_rate": 0.5}
+    pair, pictures = build_pair("tiny", **rates), draw_pictures(4, 64, 96)
+    depths = []
+    for network in (pair.ours, pair.theirs, pair.ours):
+        torch.manual_seed(len(depths) // 2)
+        depths.append(network.train()(pictures, output_attentions=True).predicted_depth.detach())
+    assert difference(depths[0], depths[1]) < BOUND
+    assert difference(depths[2], depths[1]) > 0.1
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new"])
+def test_every_activation_is_that_of_transformers(
+    activation: str,
+    monkeypatch: pytest.MonkeyPatch,
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    monkeypatch.setitem(ACT2FN, "selu", torch.nn.SELU)  # documented there, and missing
+    pair, pictures = build_pair("tiny", hidden_act=activation), draw_pictures(2, 64, 96)
+    with torch.no_grad():
+        expected = pair.theirs(pictures).predicted_depth
+        assert difference(pair.ours(pictures).predicted_depth, expected) < BOUND
+        others = {"gelu", "relu", "selu", "gelu_new"} - {activation}
+        for other in others:
+            model = GLPNForDepthEstimation(GLPNConfig.from_dict(pair.ours.config.to_dict() | {"hidden_act": other}))
+            model.load_state_dict(pair.ours.state_dict())
+            assert difference(model.eval()(pictures).predicted_depth, expected) > 3 * BOUND
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_channels": 1},
+        {"num_channels": 4},
+        {"patch_sizes": [3, 3, 3, 3], "strides": [2, 2, 2, 2]},
+        {"sr_ratios": [1, 1, 1, 1]},
+        {"sr_ratios": [3, 5, 3, 2]},  # none divides its stage's sides, so rows and columns are left over
+        {"max_depth": 1},
+        {"decoder_hidden_size": 7},
+    ],
+    ids=str,
+)
+def test_other_architectures_are_those_of_transformers(
+    changes: dict[str, Any],
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    pair = build_pair("tiny", **changes)
+    pictures = draw_pictures(2, 128, 160, channels=pair.ours.config.num_channels)
+    with torch.no_grad():
+        ours = pair.ours(pictures, output_hidden_states=True)
+        theirs = pair.theirs(pictures, output_hidden_states=True)
+    assert difference(ours.hidden_states, theirs.hidden_states) < BOUND
+    assert difference(ours.predicted_depth, theirs.predicted_depth) < BOUND
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 5])
+def test_other_numbers_of_stages_are_those_of_transformers(
+    stages: int,
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    lists = {
+        "depths": [1, 2, 1, 1, 1],
+        "sr_ratios": [8, 4, 2, 1, 1],
+        "hidden_sizes": [8, 16, 24, 32, 40],
+        "patch_sizes": [7, 3, 3, 3, 3],
+        "strides": [4, 2, 2, 2, 2],
+        "num_attention_heads": [1, 2, 3, 4, 5],
+        "mlp_ratios": [2, 4, 3, 2, 2],
+    }
+    changes = {name: values[:stages] for name, values in lists.items()}
+    pair, pictures = build_pair("tiny", num_encoder_blocks=stages, **changes), draw_pictures(2, 64, 128)
+    with torch.no_grad():
+        ours, theirs = pair.ours(pictures), pair.theirs(pictures)
+    assert ours.predicted_depth.shape == (2, 64, 128)
+    assert difference(ours.predicted_depth, theirs.predicted_depth) < BOUND
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_state_dicts_have_the_same_keys_and_shapes_and_load_strictly_both_ways(
+    architecture: str, build_pair: Callable[..., Any]
+) -> None:
+    pair = build_pair(architecture)
+    ours, theirs = pair.ours.state_dict(), pair.theirs.state_dict()
+    assert list(ours) == list(theirs)
+    assert {name: (x.shape, x.dtype) for name, x in ours.items()} == {n: (x.shape, x.dtype) for n, x in theirs.items()}
+    assert len(ours) == {"tiny": 188, "default": 250, "published": 972}[architecture]
+    pair.ours.load_state_dict(theirs, strict=True)
+    pair.theirs.load_state_dict(ours, strict=True)
+
+
+def test_the_bare_encoder_has_the_keys_of_transformers(architectures: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        ours = GLPNModel(GLPNConfig(**architectures["published"]))
+    theirs = transformers.GLPNModel(transformers.GLPNConfig(**architectures["tiny"]))
+    assert len(ours.state_dict()) == 972 - 6 - 3 * 16 - 4
+    assert list(GLPNModel(GLPNConfig(**architectures["tiny"])).state_dict()) == list(theirs.state_dict())
+
+
+def test_the_published_architecture_has_the_published_number_of_parameters(architectures: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        model = GLPNForDepthEstimation(GLPNConfig(**architectures["published"]))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 61_220_903
+    assert sum(parameter.numel() for parameter in model.decoder.parameters()) == 340_710
+
+
+@pytest.mark.parametrize("architecture", ["tiny", "default"])
+def test_no_branch_is_silent_in_these_tests(
+    architecture: str,
+    build_pair: Callable[..., Any],
+    draw_pictures: Callable[..., Tensor],
+    difference: Callable[..., float],
+) -> None:
+    network, pictures = build_pair(architecture).theirs, draw_pictures(1, 96, 128)
+    ends = (".attention", ".mlp", ".dwconv", ".sr", ".convolution", ".fusion", ".convolutional_layer3")
+    branches = {name: module for name, module in network.named_modules() if name.endswith(ends)}
+    with torch.no_grad():
+        depth = network(pictures).predicted_depth
+        for name, module in branches.items():
+            hook = module.register_forward_hook(lambda _module, _args, result: _silence(result))
+            assert difference(network(pictures).predicted_depth, depth) > 1000 * BOUND, name
+            hook.remove()
+    assert len(branches) >= 25
+
+
+def _silence(result: Any) -> Any:
+    return (torch.zeros_like(result[0]), *result[1:]) if isinstance(result, tuple) else torch.zeros_like(result)
