@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types soak docs wheel clean
+.PHONY: help demo test check format lint types soak docs picture wheel clean
 
 help:
 	@echo "make demo    install, and make a depth picture of a real photo"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   format, lint, types and tests"
 	@echo "make soak    the proofs that take minutes"
 	@echo "make docs    write the generated pages of docs/ again"
+	@echo "make picture write the picture of the README again"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make clean   remove the virtual environment and everything built"
 
@@ -55,6 +56,9 @@ soak: $(VENV)/.ready-to-develop
 
 docs: $(VENV)/.ready-to-run
 	$(BIN)/python docs/generate_cli.py
+
+picture: $(VENV)/.ready-to-run
+	$(BIN)/python docs/make_readme_picture.py
 
 wheel: $(VENV)/.ready-to-develop
 	$(BIN)/python -m build --wheel --no-isolation

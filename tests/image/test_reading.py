@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 # How to save each format, and how far its pixels may be from the source on average.
 SAVED: dict[str, tuple[dict[str, Any], float]] = {
-    "JPEG": ({"quality": 95}, 4),
-    "MPO": ({"quality": 95}, 4),
+    "JPEG": ({"quality": 95, "subsampling": 0}, 4),
+    "MPO": ({"quality": 95, "subsampling": 0}, 4),
     "PNG": ({}, 0),
     "WEBP": ({"lossless": True}, 0),
     "TIFF": ({}, 0),
     "BMP": ({}, 0),
     "GIF": ({}, 30),
-    "AVIF": ({"quality": 95}, 4),
+    "AVIF": ({"quality": 95, "subsampling": "4:4:4"}, 4),
     "PPM": ({}, 0),
     "JPEG2000": ({}, 0),
     "QOI": ({}, 0),
@@ -374,12 +374,28 @@ def test_a_bomb_is_refused_by_its_header_without_a_warning(side: int, tmp_path: 
 
 
 def test_the_limit_itself_is_allowed(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
-    assert Image.MAX_IMAGE_PIXELS == MAX_PICTURE_PIXELS
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert MAX_PICTURE_PIXELS <= 2 * Image.MAX_IMAGE_PIXELS  # beyond that Pillow itself refuses
     monkeypatch.setattr(reading, "MAX_PICTURE_PIXELS", 12)
     for source in (encode(Image.new("RGB", (3, 4)), "PNG"), Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)):
         assert read_picture(source).rgb.size == 36
     for source in (encode(Image.new("RGB", (13, 1)), "PNG"), Image.new("L", (1, 13)), np.zeros((1, 13, 3), np.uint8)):
         assert "more than the limit" in message_for(source)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_below_the_limit_is_read_without_pillows_warning(
+    format_name: str, orientation: int, photo: NDArray[np.uint8], encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = options_for(format_name, photo)
+    if format_name in {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"}:
+        options = options | {"exif": exif_with(orientation)}
+    data = encode(photo, format_name, **options)
+    before = read_picture(data, name="photo" + FORMATS[format_name][0])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.size // 3 - 1)  # Pillow warns from here to twice as many
+    after = read_picture(data, name="photo" + FORMATS[format_name][0])
+    assert np.array_equal(before.rgb, after.rgb)
 
 
 def test_pillows_own_limit_is_translated(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
@@ -449,7 +465,10 @@ def test_a_folder_is_no_picture(tmp_path: Path) -> None:
 
 def test_a_file_used_as_a_folder_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
-    assert message_for(tmp_path / "a.jpg" / "b.jpg") == f"{tmp_path / 'a.jpg' / 'b.jpg'}: cannot be opened: Not a directory"
+    assert (
+        message_for(tmp_path / "a.jpg" / "b.jpg")
+        == f"{tmp_path / 'a.jpg' / 'b.jpg'}: cannot be opened: Not a directory"
+    )
 
 
 def test_a_forbidden_file_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -526,7 +545,8 @@ def test_postscript_is_never_opened_whatever_it_is_called(
 
 
 @pytest.mark.parametrize(
-    "name", ["Gr\u00fc\u00dfe \u5199\u771f \U0001f600.png", "two\nlines.png", "a[red]b.png", " .png", "-o.png", "%s{}.png"]
+    "name",
+    ["Gr\u00fc\u00dfe \u5199\u771f \U0001f600.png", "two\nlines.png", "a[red]b.png", " .png", "-o.png", "%s{}.png"],
 )
 def test_odd_names_are_read_and_named_as_they_are(
     name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
@@ -551,7 +571,9 @@ def test_a_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: En
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")  # what Pillow says of a short TIFF
+@pytest.mark.filterwarnings(
+    "ignore:Truncated File Read", "ignore:Corrupt EXIF data"
+)  # what Pillow says of a short TIFF
 def test_a_file_that_breaks_off_is_an_error_or_still_whole(
     format_name: str, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
@@ -575,9 +597,7 @@ def test_a_file_that_breaks_off_is_an_error_or_still_whole(
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP", "PPM"])
-def test_the_commonest_formats_are_called_truncated(
-    format_name: str, photo: NDArray[np.uint8], encode: Encode
-) -> None:
+def test_the_commonest_formats_are_called_truncated(format_name: str, photo: NDArray[np.uint8], encode: Encode) -> None:
     data = encode(photo, format_name)
     for share in (0.05, 0.3, 0.6, 0.9):
         message = message_for(data[: int(len(data) * share)], name="a")

@@ -37,7 +37,7 @@ class Pair(NamedTuple):
     theirs: Any
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Small networks gain nothing from more, and tests that run side by side would wait for each other."""
     before = torch.get_num_threads()

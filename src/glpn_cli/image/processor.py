@@ -44,9 +44,7 @@ _CHANNELS_OF_RGB = 3
 _WHITE = 255
 
 # The names under which files of transformers, old and new, know this processor.
-_TYPE_NAMES = frozenset(
-    {"GLPNImageProcessor", "GLPNImageProcessorFast", "GLPNImageProcessorPil", "GLPNFeatureExtractor"}
-)
+_TYPE_NAMES = ("GLPNImageProcessor", "GLPNImageProcessorFast", "GLPNImageProcessorPil", "GLPNFeatureExtractor")
 # Fields of other processors that a file may hold as long as they ask for nothing.
 _UNSUPPORTED_STEPS = ("do_normalize", "do_center_crop", "do_pad")
 

@@ -272,6 +272,7 @@ def _decode(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
 
     _check_size(image.height, image.width)
     try:
+        _spare_size_warning(image)
         image.load()
     except Exception as error:  # Pillow's decoders raise anything
         raise _translate(error, image.format or "image") from error
@@ -283,6 +284,16 @@ def _decode(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         return np.array(rgb), (*notes, *orientation_notes)
     except MemoryError as error:
         raise _translate(error, image.format or "image") from error
+
+
+def _spare_size_warning(image: Image.Image) -> None:
+    """Give a large TIFF its memory beforehand: getting it itself, it would warn of its size."""
+    from PIL import Image
+
+    stored_size = getattr(image, "_tile_size", None)  # as in the file, before the orientation
+    limit = Image.MAX_IMAGE_PIXELS
+    if stored_size is not None and limit is not None and image.width * image.height > limit:
+        image.im = Image.new(image.mode, stored_size).im
 
 
 def _upright_method(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:

@@ -1,0 +1,110 @@
+"""Write docs/cli.md from the command line itself, so that the two cannot disagree: `make docs`."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from glpn_cli import errors
+from glpn_cli.cli.app import app
+from glpn_cli.output.formats import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = Path(__file__).with_name("cli.md")
+
+HEAD = """# The command line
+
+This page is written by `make docs` from the program itself.
+
+Results go to standard output, everything that is said goes to standard error. `glpn COMMAND --help` shows the same
+options in the terminal, and `glpn --install-completion` teaches them to bash, zsh, fish or PowerShell.
+"""
+
+JSON = """## What `--json` prints
+
+One object per picture and line, in the order of the arguments:
+
+| field | what |
+|---|---|
+| `source` | the picture as it was named |
+| `status` | `done` or `failed` |
+| `outputs` | path of each output, by format |
+| `depth_m` | `min`, `median` and `max` of the depth, metres |
+| `picture_size`, `network_size` | `height` and `width` in pixels of the upright picture, and of what the network saw |
+| `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
+| `depth_limit_m`, `metres_per_unit` | the largest depth of these weights; the factor from the published scale to metres |
+| `device`, `precision` | what really computed |
+| `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode` and `write` |
+| `notes` | what had to be done to the picture |
+| `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
+"""
+
+
+def page() -> str:
+    """Give the whole page."""
+    parts = [HEAD]
+    for command in app.registered_commands:
+        function: Any = command.callback
+        name = command.name or function.__name__.replace("_", "-")
+        parts.append(f"## `glpn {name}`\n\n{inspect.getdoc(function)}\n")
+        parts.append(_options(function))
+    parts += [_formats(), JSON, _exit_codes()]
+    return "\n".join(parts)
+
+
+def _options(function: Callable[..., None]) -> str:
+    hints = get_type_hints(function, include_extras=True)
+    rows = ["| option | what | default |", "|---|---|---|"]
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, info = get_args(hints[name])
+        # Inside Annotated, Typer keeps the first name where a default would stand.
+        declared = [info.default, *(getattr(info, "param_decls", None) or ())]
+        names = ", ".join(f"`{option}`" for option in declared if isinstance(option, str))
+        values = info.metavar or "|".join(_choices(kind))
+        cells = [f"{names} `{values}`".strip() if values else names, info.help, _default(parameter.default)]
+        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _choices(kind: Any) -> list[str]:
+    """List the values of an enumeration, also inside `list[...] | None`."""
+    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return [choice for inner in get_args(kind) for choice in _choices(inner)] or (["N"] if kind is int else [])
+
+
+def _default(value: Any) -> str:
+    return "" if value in (None, False, inspect.Parameter.empty) else f"`{value}`"
+
+
+def _formats() -> str:
+    rows = ["## Formats\n", "| `--format` | file | what is in it |", "|---|---|---|"]
+    rows += [f"| `{row.name}` | `NAME{row.ending}` | {row.holds} |" for row in FORMATS.values()]
+    return "\n".join(rows) + "\n"
+
+
+def _exit_codes() -> str:
+    rows = ["## Exit codes\n", "| code | when |", "|---|---|", "| 0 | everything was done |", "| 1 | a bug in glpn |"]
+    seen: set[int] = {1}
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        if inspect.isclass(error) and error.exit_code not in seen and error.__base__ is errors.GLPNError:
+            seen.add(error.exit_code)
+            rows.append(f"| {error.exit_code} | {_lowered(inspect.getdoc(error))} |")
+    rows = rows[:4] + sorted(rows[4:], key=lambda row: int(row.split("|")[1]))
+    rows.append(f"| {errors.INTERRUPTED_EXIT_CODE} | it was interrupted (Ctrl-C or SIGTERM) |")
+    rows.append("\nWhere every picture of several failed for the same reason, the code is that reason's, else 7.\n")
+    return "\n".join(rows)
+
+
+def _lowered(text: str | None) -> str:
+    line = (text or "").splitlines()[0].rstrip(".")
+    return line[:1].lower() + line[1:]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

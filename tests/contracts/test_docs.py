@@ -1,0 +1,80 @@
+"""What the documents promise is what the program does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glpn_cli import errors
+from glpn_cli.output.formats import FORMATS
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs" / "generate_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_command_line_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator().page(), "run `make docs`"
+
+
+def test_every_option_in_the_documents_exists() -> None:
+    known = set(re.findall(r"`(--[a-z-]+)`", generator().page())) | {
+        "--version",
+        "--help",
+        "--install-completion",
+        "--show-completion",
+    }
+    elsewhere = {"--index-url", "--extra-index-url", "--no-deps"}  # of pip and its kin
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+        assert used <= known | elsewhere, page.name
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
+    raised = {getattr(errors, name).exit_code for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+    assert listed == raised | {0, 130}
+
+
+def test_the_format_page_describes_every_format() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for row in FORMATS.values():
+        assert f"`NAME{row.ending}`" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_documents_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_architecture_page_names_every_room_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in (ROOT / "src" / "glpn_cli").iterdir() if (path / "__init__.py").exists()}
+    assert set(re.findall(r"^\| `(\w+)/` ", page, flags=re.MULTILINE)) == rooms
+
+
+def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes((ROOT / "examples" / "rocket.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLPN_WEIGHTS", raising=False)
+    namespace: dict[str, Any] = {}
+    exec(example, namespace)  # noqa: S102 - that it runs is the point
+    assert namespace["depth"].metres.shape == (427, 640)
+    assert list(tmp_path.glob("*.depth.*"))

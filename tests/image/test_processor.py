@@ -1,0 +1,671 @@
+from __future__ import annotations
+
+import enum
+import json
+import re
+import warnings
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.Image import Resampling
+from torch import Tensor
+from torch.nn import functional
+
+from glpn_cli.errors import ConfigError, DeviceError, OutputError, PictureError
+from glpn_cli.image.processor import (
+    CONFIG_NAME,
+    GLPNFeatureExtractor,
+    GLPNImageProcessor,
+    floored_size,
+    to_metres,
+    to_pixel_values,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Encode = Callable[..., bytes]
+
+PUBLISHED = {
+    "do_rescale": True,
+    "do_resize": True,
+    "feature_extractor_type": "GLPNFeatureExtractor",
+    "resample": 2,
+    "size_divisor": 32,
+}
+
+
+class ChannelDimension(enum.Enum):
+    FIRST = "channels_first"
+    LAST = "channels_last"
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """The processor of transformers that works with Pillow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.models.glpn.image_processing_pil_glpn import GLPNImageProcessorPil
+
+        return GLPNImageProcessorPil()
+
+
+@pytest.fixture
+def processor() -> GLPNImageProcessor:
+    return GLPNImageProcessor()
+
+
+def assert_same_bits(ours: Any, theirs: Any) -> None:
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape
+    assert ours.tobytes() == theirs.tobytes()
+
+
+# Bit for bit the reference
+
+
+def kinds_of(photo: NDArray[np.uint8]) -> dict[str, Any]:
+    chw = np.ascontiguousarray(photo.transpose(2, 0, 1))
+    return {
+        "PIL": Image.fromarray(photo),
+        "HWC": photo,
+        "CHW": chw,
+        "NHWC": np.stack([photo, photo[::-1]]),
+        "NCHW": np.stack([chw, chw[:, ::-1]]),
+        "tensor": torch.from_numpy(chw),
+        "tensor HWC": torch.from_numpy(photo.copy()),
+        "batch tensor": torch.from_numpy(np.stack([chw, chw])),
+        "list of PIL": [Image.fromarray(photo), Image.fromarray(photo[:, ::-1])],
+        "list of arrays": [photo, photo[:, ::-1]],
+        "list of tensors": [torch.from_numpy(chw), torch.from_numpy(chw)],
+        "list of sizes that floor alike": [photo, photo[:96, :128]],
+        "int64": photo.astype(np.int64),
+        "int32": photo.astype(np.int32),
+        "uint16 up to 255": photo.astype(np.uint16),
+        "whole floats": photo.astype(np.float32),
+        "nearly whole doubles": photo - 1e-9 * (photo > 0),
+        "black and white": (photo > 100),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds_of(np.zeros((97, 131, 3), np.uint8)))
+@pytest.mark.parametrize("return_tensors", ["pt", "np"])
+@pytest.mark.filterwarnings("ignore:the values are in")
+def test_every_kind_of_rgb_gives_the_bits_of_the_reference(
+    kind: str, return_tensors: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor, reference: Any
+) -> None:
+    picture = kinds_of(photo)[kind]
+    ours = processor(images=picture, return_tensors=return_tensors).pixel_values
+    theirs = reference(images=picture, return_tensors=return_tensors).pixel_values
+    assert type(ours) is type(theirs)
+    assert_same_bits(ours, theirs)
+    assert ours.shape[1:] == (3, 96, 128)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size_divisor": 16},
+        {"size_divisor": 64},
+        {"size_divisor": 1},
+        {"do_resize": False},
+        {"do_rescale": False},
+        {"do_resize": False, "do_rescale": False},
+        *({"resample": resample} for resample in Resampling),
+        {"resample": 3, "size_divisor": 64},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["uint8", "fractions", "double fractions"])
+@pytest.mark.filterwarnings("ignore:the values are in")
+def test_every_choice_gives_the_bits_of_the_reference(
+    options: dict[str, Any], kind: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor, reference: Any
+) -> None:
+    picture = {"uint8": photo, "fractions": (photo / 255).astype(np.float32), "double fractions": photo / 256}[kind]
+    ours = processor.preprocess(picture, return_tensors="np", **options).pixel_values
+    theirs = reference(picture, return_tensors="np", **options).pixel_values
+    assert_same_bits(ours, theirs)
+    constructed = GLPNImageProcessor(**options)(picture, return_tensors="np").pixel_values
+    assert_same_bits(constructed, theirs)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 63), (64, 31 + 64), (480, 640), (427, 640), (375, 1242)])
+def test_every_size_gives_the_bits_of_the_reference(
+    size: tuple[int, int], processor: GLPNImageProcessor, reference: Any
+) -> None:
+    picture = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    ours = processor(picture, return_tensors="np").pixel_values
+    assert_same_bits(ours, reference(picture, return_tensors="np").pixel_values)
+    assert ours.shape == (1, 3, size[0] // 32 * 32, size[1] // 32 * 32)
+
+
+def test_all_256_values_are_the_product_in_double_precision(processor: GLPNImageProcessor) -> None:
+    values = np.arange(256, dtype=np.uint8).repeat(12).reshape(32, 32, 3)
+    expected = (values.astype(np.float64) * (1 / 255)).astype(np.float32)
+    assert_same_bits(processor(values, data_format="channels_last").pixel_values[0], expected)
+
+
+def test_the_installed_reference_post_processes_alike(processor: GLPNImageProcessor, reference: Any) -> None:
+    outputs = SimpleNamespace(predicted_depth=torch.rand(3, 64, 96) * 10)
+    for sizes in (None, [(70, 101), None, (64, 96)], [(240, 320)] * 3):
+        ours = processor.post_process_depth_estimation(outputs, sizes)
+        theirs = reference.post_process_depth_estimation(outputs, sizes)
+        assert [list(item) for item in ours] == [["predicted_depth"]] * 3
+        for mine, other in zip(ours, theirs, strict=True):
+            assert_same_bits(mine["predicted_depth"], other["predicted_depth"])
+
+
+# What comes back
+
+
+def test_without_return_tensors_there_is_a_list_of_float_arrays(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    values = processor([photo, photo[:64]]).pixel_values
+    assert [value.shape for value in values] == [(3, 96, 128), (3, 64, 128)]
+    assert all(isinstance(value, np.ndarray) and value.dtype == np.float32 for value in values)
+    assert all(0 <= value.min() < value.max() <= 1 for value in values)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", ChannelDimension.LAST])
+def test_the_channels_may_come_last(layout: object, photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
+    last = processor(photo, data_format=layout, return_tensors="np").pixel_values
+    assert last.shape == (1, 96, 128, 3)
+    assert np.array_equal(last.transpose(0, 3, 1, 2), processor(photo, return_tensors="np").pixel_values)
+
+
+@pytest.mark.parametrize("layout", [None, "none", "HWC", 7])
+def test_another_data_format_is_refused(
+    layout: object, photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    with pytest.raises(ValueError, match="data_format is one of channels_first, channels_last, not"):
+        processor(photo, data_format=layout)
+
+
+@pytest.mark.parametrize("layout", ["channels_first", ChannelDimension.FIRST])
+def test_the_layout_of_the_input_may_be_told(
+    layout: object, photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    narrow = photo[:, :96].transpose(2, 0, 1)
+    told = processor(narrow, input_data_format=layout, return_tensors="np").pixel_values
+    assert np.array_equal(told, processor(narrow, return_tensors="np").pixel_values)
+
+
+def test_a_layout_that_the_shape_contradicts_is_refused(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    with pytest.raises(ValueError, match="input_data_format='channels_first' makes 97 channels"):
+        processor(photo, input_data_format="channels_first")
+    with pytest.raises(ValueError, match="input_data_format is one of"):
+        processor(photo, input_data_format="CHW")
+
+
+def test_what_was_given_is_not_changed_and_not_shared(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
+    given = photo[:96, :128].copy()
+    values = processor(given, do_rescale=False, data_format="channels_last").pixel_values[0]
+    assert np.array_equal(values, given)
+    assert not np.shares_memory(values, given)
+    assert values.flags.writeable
+
+
+def test_sizes_that_differ_after_flooring_make_no_tensor(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    with pytest.raises(ValueError, match="pixel_values of different shapes"):
+        processor([photo, photo[:64]], return_tensors="pt")
+
+
+def test_unknown_keywords_are_ignored_as_in_the_reference(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    ours = GLPNImageProcessor(do_normalize=False, foo=1)(photo, do_normalize=False, foo=1).pixel_values[0]
+    assert np.array_equal(ours, processor(photo).pixel_values[0])
+
+
+def test_none_means_the_processors_own_choice(photo: NDArray[np.uint8]) -> None:
+    choices = {"do_resize": True, "size_divisor": 64, "resample": 3, "do_rescale": False}
+    own = GLPNImageProcessor(**choices)
+    nothing = dict.fromkeys(choices)
+    assert np.array_equal(own(photo, **nothing).pixel_values[0], own(photo).pixel_values[0])
+    assert own(photo).pixel_values[0].dtype == np.uint8
+    assert own(photo, size_divisor=16, do_rescale=True).pixel_values[0].shape == (3, 96, 128)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_tensors_of_every_float_are_taken_with_and_without_gradient(
+    dtype: torch.dtype, processor: GLPNImageProcessor
+) -> None:
+    tensor = (torch.arange(3 * 32 * 32) % 256).reshape(3, 32, 32).to(dtype)
+    expected = processor(tensor.to(torch.uint8)).pixel_values[0]
+    assert np.array_equal(processor(tensor.requires_grad_()).pixel_values[0], expected)
+
+
+# Kinds that the reference refuses, or lets the model stumble over
+
+
+def alike(processor: GLPNImageProcessor, picture: Any, warning: str, **options: Any) -> NDArray[np.float32]:
+    with pytest.warns(UserWarning, match=warning) as caught:
+        values = processor(picture, return_tensors="np", **options).pixel_values
+    assert caught[0].filename == __file__
+    return values
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "I;16"])
+def test_grey_and_palette_images_become_rgb_with_a_warning(
+    mode: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    grey = photo[..., 0] // 255 * 255 if mode == "1" else photo[..., 0]
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    expected = processor(np.stack([grey] * 3, axis=-1), return_tensors="np").pixel_values
+    warning = "16-bit grey scaled to 8 bits" if mode == "I;16" else f"mode {mode} converted to RGB"
+    assert np.array_equal(alike(processor, image, warning), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_images_with_alpha_are_put_over_white_with_a_warning(mode: str, processor: GLPNImageProcessor) -> None:
+    image = Image.new("RGBA", (64, 32), (0, 0, 0, 55)).convert(mode)
+    assert np.all(alike(processor, image, "alpha put over white") == np.float32(200 / 255))
+
+
+def test_cmyk_images_become_rgb_with_a_warning(processor: GLPNImageProcessor) -> None:
+    values = alike(processor, Image.new("CMYK", (64, 32), (0, 255, 255, 0)), "CMYK converted to RGB")
+    assert values[0, :, 0, 0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("layout", [None, "none"])
+def test_a_grey_array_becomes_rgb_with_a_warning(
+    layout: str | None, photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    grey = photo[..., 1]
+    expected = processor(np.stack([grey] * 3, axis=-1), return_tensors="np").pixel_values
+    for picture in (grey, [grey], torch.from_numpy(grey.copy())):
+        values = alike(processor, picture, "grey converted to RGB", input_data_format=layout)
+        assert np.array_equal(values, expected)
+
+
+def test_without_channels_a_third_axis_is_that_of_several(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    greys = np.ascontiguousarray(photo.transpose(2, 0, 1))
+    values = alike(processor, greys, "grey converted to RGB", input_data_format="none")
+    assert values.shape == (3, 3, 96, 128)
+    assert np.array_equal(values[:, 0], processor(photo, return_tensors="np").pixel_values[0])
+
+
+@pytest.mark.parametrize("shape", [(97, 131, 1), (1, 97, 131)])
+def test_one_channel_becomes_three_with_a_warning(
+    shape: tuple[int, ...], photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    values = alike(processor, photo[..., 0].reshape(shape), "grey converted to RGB")
+    assert values.shape == (1, 3, 96, 128)
+
+
+@pytest.mark.parametrize("layout", [None, "channels_last"])
+def test_an_rgba_array_is_put_over_white_with_a_warning(layout: str | None, processor: GLPNImageProcessor) -> None:
+    rgba = np.full((32, 64, 4), (0, 0, 0, 55), np.uint8)
+    values = alike(processor, rgba, "alpha put over white", input_data_format=layout)
+    assert np.all(values == np.float32(200 / 255))
+
+
+def test_an_array_of_16_bits_is_scaled_with_a_warning(processor: GLPNImageProcessor) -> None:
+    values = alike(processor, np.full((32, 64, 3), 257 * 51, np.uint16), "16-bit values scaled to 8 bits")
+    assert np.all(values == np.float32(0.2))
+
+
+@pytest.mark.parametrize("size", [(31, 131), (97, 1), (5, 7)])
+def test_short_sides_are_enlarged_with_a_warning(
+    size: tuple[int, int], photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    small = photo[: size[0], : size[1]]
+    values = alike(processor, small, "sides shorter than 32 pixels enlarged to 32")
+    height, width = floored_size(*size)
+    expected = np.asarray(Image.fromarray(small).resize((width, height), Resampling.BILINEAR))
+    assert np.array_equal(values[0].transpose(1, 2, 0), expected / np.float32(255))
+
+
+def test_a_picture_of_many_of_a_kind_warns_once(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
+    with pytest.warns(UserWarning, match="grey") as caught:
+        processor([photo[..., 0]] * 5)
+    assert len(caught) == 1
+
+
+def test_values_that_are_in_0_to_1_already_are_warned_about(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    fractions = photo / np.float32(255)
+    values = alike(processor, fractions, "pass do_rescale=False")
+    assert values.max() <= 1 / 255
+    assert processor(fractions, do_rescale=False).pixel_values[0].max() > 0.9
+
+
+def test_the_exif_orientation_is_left_alone_as_in_the_reference(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    image = Image.fromarray(photo)
+    image.getexif()[0x0112] = 6
+    assert np.array_equal(processor(image).pixel_values[0], processor(photo).pixel_values[0])
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([], "no pictures"),
+        (np.zeros((0, 40, 40, 3), np.uint8), "no pictures"),
+        ("a.jpg", "not str: read files first"),
+        (b"\xff\xd8", "not bytes: read files first"),
+        (None, "not NoneType"),
+        ([["a"]], "not list"),
+        ([[Image.new("RGB", (40, 40))]], "not list"),
+        (np.zeros((1, 2, 40, 40, 3), np.uint8), "is no picture"),
+        ([np.zeros((2, 40, 40, 3), np.uint8)], "is no picture"),
+        (np.zeros(40, np.uint8), "is no picture"),
+        (np.zeros((40, 50, 60), np.uint8), "no axis of the shape"),
+        (np.full((40, 40, 3), 0.5) * 3, "with fractions"),
+        (np.full((40, 40, 3), -1), "the values go from -1 to -1"),
+        (np.full((40, 40, 3), 256), "the values go from 256 to 256"),
+        (np.full((40, 40, 3), np.nan), "the values go from nan to nan"),
+    ],
+)
+def test_what_is_no_picture_is_a_value_error_that_says_why(
+    images: Any, reason: str, processor: GLPNImageProcessor
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        processor(images)
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"),
+    [
+        ("do_resize", "yes"),
+        ("do_resize", 1),
+        ("do_rescale", "no"),
+        ("size_divisor", 0),
+        ("size_divisor", -32),
+        ("size_divisor", 32.0),
+        ("size_divisor", "32"),
+        ("size_divisor", True),
+        ("resample", 99),
+        ("resample", "bilinear"),
+        ("resample", 2.0),
+    ],
+)
+def test_a_choice_of_the_wrong_type_is_refused_by_name(
+    choice: str, value: Any, photo: NDArray[np.uint8], processor: GLPNImageProcessor, tmp_path: Path
+) -> None:
+    (tmp_path / CONFIG_NAME).write_text(json.dumps({choice: value}))
+    file = re.escape(str(tmp_path / CONFIG_NAME))
+    with pytest.raises(ConfigError, match=f"^{choice} is .*not {value!r}"):
+        GLPNImageProcessor(**{choice: value})
+    with pytest.raises(ValueError, match=f"^{choice} is .*not {value!r}"):
+        processor(photo, **{choice: value})
+    with pytest.raises(ConfigError, match=f"^{file}: {choice} is .*not {value!r}"):
+        GLPNImageProcessor.from_pretrained(tmp_path)
+
+
+def test_numbers_of_numpy_and_filters_of_pillow_are_taken() -> None:
+    processor = GLPNImageProcessor(np.bool_(False), np.int64(64), Resampling.LANCZOS, np.bool_(True))  # noqa: FBT003
+    assert (processor.do_resize, processor.size_divisor, processor.resample, processor.do_rescale) == (
+        False,
+        64,
+        1,
+        True,
+    )
+    assert json.loads(processor.to_json_string())["resample"] == 1
+
+
+def test_a_broken_image_is_a_picture_error(
+    photo: NDArray[np.uint8], encode: Encode, tmp_path: Path, processor: GLPNImageProcessor
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode(photo, "PNG")[:3000])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(PictureError, match="the PNG image cannot be decoded"):
+        processor(image)
+
+
+# Back to the picture
+
+
+def outputs_of(depth: Tensor) -> SimpleNamespace:
+    return SimpleNamespace(predicted_depth=depth)
+
+
+def test_predictions_keep_their_size_without_target_sizes(processor: GLPNImageProcessor) -> None:
+    depth = torch.rand(2, 32, 64)
+    results = processor.post_process_depth_estimation(outputs_of(depth))
+    assert [torch.equal(item["predicted_depth"], depth[index]) for index, item in enumerate(results)] == [True, True]
+
+
+@pytest.mark.parametrize("sizes", [torch.tensor([[50, 70], [32, 64]]), np.array([[50, 70], [32, 64]])])
+def test_target_sizes_may_be_a_tensor(sizes: Any, processor: GLPNImageProcessor) -> None:
+    depth = torch.rand(2, 32, 64)
+    of_list = processor.post_process_depth_estimation(outputs_of(depth), [(50, 70), (32, 64)])
+    results = processor.post_process_depth_estimation(outputs_of(depth), sizes)
+    for item, expected in zip(results, of_list, strict=True):
+        assert torch.equal(item["predicted_depth"], expected["predicted_depth"])
+    assert torch.equal(results[1]["predicted_depth"], depth[1])
+
+
+def test_post_processing_neither_scales_nor_limits(processor: GLPNImageProcessor) -> None:
+    edge = torch.zeros(1, 8, 8)
+    edge[:, :, 4:] = 10
+    (result,) = processor.post_process_depth_estimation(outputs_of(edge), [(32, 32)])
+    assert result["predicted_depth"].min() < 0
+    assert result["predicted_depth"].max() > 10
+
+
+@pytest.mark.parametrize("sizes", [[(50, 70)], [(50, 70)] * 3, []])
+def test_a_wrong_number_of_target_sizes_is_refused(sizes: list[Any], processor: GLPNImageProcessor) -> None:
+    with pytest.raises(ValueError, match=f"{len(sizes)} target sizes for 2 predictions"):
+        processor.post_process_depth_estimation(outputs_of(torch.rand(2, 32, 64)), sizes)
+
+
+@pytest.mark.parametrize("size", [50, (50,), (50, 70, 3), (0, 70), (50.0, 70.0), "ab"])
+def test_a_target_size_that_is_none_is_refused(size: Any, processor: GLPNImageProcessor) -> None:
+    with pytest.raises(ValueError, match=r"a target size is \(height, width\)"):
+        processor.post_process_depth_estimation(outputs_of(torch.rand(1, 32, 64)), [size])
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor", "expected"),
+    [
+        ((480, 640), 32, (480, 640)),
+        ((427, 655), 32, (416, 640)),
+        ((31, 33), 32, (32, 32)),
+        ((1, 63), 64, (64, 64)),
+        ((97, 131), 1, (97, 131)),
+    ],
+)
+def test_sides_are_floored_but_never_to_nothing(size: tuple[int, int], divisor: int, expected: tuple[int, int]) -> None:
+    assert floored_size(*size, divisor) == expected
+
+
+@pytest.mark.parametrize("resample", Resampling)
+def test_pixel_values_are_the_processors(
+    resample: Resampling, photo: NDArray[np.uint8], processor: GLPNImageProcessor
+) -> None:
+    expected = processor(photo, resample=resample, return_tensors="pt").pixel_values
+    values = to_pixel_values(photo, floored_size(97, 131), resample=resample)
+    assert torch.equal(values, expected)
+    assert values.dtype == torch.float32
+    assert values.is_contiguous()
+
+
+def test_pixel_values_of_any_size_and_any_memory(photo: NDArray[np.uint8]) -> None:
+    mirrored = photo[:, ::-1]
+    mirrored.flags.writeable = False
+    assert torch.equal(
+        to_pixel_values(mirrored, (97, 131))[0], torch.from_numpy(mirrored / np.float32(255)).permute(2, 0, 1)
+    )
+    large = np.asarray(Image.fromarray(photo).resize((200, 300), Resampling.BILINEAR))
+    assert torch.equal(to_pixel_values(photo, (300, 200)), to_pixel_values(large, (300, 200)))
+
+
+@pytest.mark.parametrize("size", [(33, 70), (32, 64), (16, 20), (200, 100)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_metres_are_interpolated_then_scaled_then_limited(size: tuple[int, int], dtype: torch.dtype) -> None:
+    predicted = (torch.rand(1, 32, 64) * 12 - 1).to(dtype)
+    before = predicted.clone()
+    resized = functional.interpolate(predicted.float()[None], size=size, mode="bicubic", align_corners=False)
+    expected = (resized[0, 0] * 8).clamp(0, 80)
+    metres = to_metres(predicted, size, metres_per_unit=8, limit_m=80)
+    assert_same_bits(metres, expected)
+    assert metres.dtype == np.float32
+    assert metres.max() == 80
+    assert metres.min() == 0
+    assert torch.equal(predicted, before)
+
+
+def test_metres_come_out_of_inference_mode_and_of_training() -> None:
+    with torch.inference_mode():
+        predicted = torch.rand(1, 32, 64) + 1
+    for given in (predicted, torch.rand(1, 32, 64, requires_grad=True)):
+        metres = to_metres(given, (32, 64), metres_per_unit=1, limit_m=10)
+        assert np.array_equal(metres, given.detach()[0].numpy())
+        metres[...] = 0
+        assert given.max() > 0
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_prediction_that_is_not_finite_is_refused(value: float) -> None:
+    predicted = torch.ones(1, 32, 64)
+    predicted[0, 7, 7] = value
+    with pytest.raises(DeviceError, match="not finite"):
+        to_metres(predicted, (32, 64), metres_per_unit=1, limit_m=10)
+
+
+# Saved and loaded
+
+
+def fields_of(processor: GLPNImageProcessor) -> tuple[Any, ...]:
+    return processor.do_resize, processor.size_divisor, processor.resample, processor.do_rescale
+
+
+CHOICES: dict[str, Any] = {"do_resize": False, "size_divisor": 64, "resample": 3, "do_rescale": False}
+
+
+def test_the_defaults_are_the_published_ones(processor: GLPNImageProcessor) -> None:
+    assert fields_of(processor) == (True, 32, Resampling.BILINEAR, True)
+    assert processor.to_dict() == {
+        "do_rescale": True,
+        "do_resize": True,
+        "image_processor_type": "GLPNImageProcessor",
+        "resample": 2,
+        "size_divisor": 32,
+    }
+
+
+def test_what_was_saved_is_loaded_from_the_folder_and_from_the_file(tmp_path: Path) -> None:
+    saved = GLPNImageProcessor(**CHOICES)
+    (file,) = saved.save_pretrained(tmp_path / "new" / "folder")
+    for path in (tmp_path / "new" / "folder", file):
+        assert fields_of(GLPNImageProcessor.from_pretrained(path)) == fields_of(saved)
+    assert GLPNImageProcessor.from_pretrained(file, size_divisor=16).size_divisor == 16
+    assert fields_of(GLPNImageProcessor.from_dict(saved.to_dict())) == fields_of(saved)
+
+
+def test_transformers_loads_what_was_saved(tmp_path: Path) -> None:
+    GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers import AutoImageProcessor
+
+        theirs = AutoImageProcessor.from_pretrained(tmp_path)
+    assert type(theirs).__name__.startswith("GLPNImageProcessor")
+    assert {name: getattr(theirs, name) for name in CHOICES} == CHOICES
+
+
+def test_what_transformers_saved_is_loaded(tmp_path: Path, reference: Any) -> None:
+    type(reference)(**CHOICES).save_pretrained(tmp_path)
+    assert fields_of(GLPNImageProcessor.from_pretrained(tmp_path)) == tuple(CHOICES.values())
+
+
+def test_the_published_file_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(PUBLISHED | {"size_divisor": 64}))
+    assert GLPNImageProcessor.from_pretrained(tmp_path).size_divisor == 64
+
+
+def test_a_model_without_the_file_has_the_defaults(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.touch()
+    for path in (tmp_path, str(weights)):
+        assert fields_of(GLPNImageProcessor.from_pretrained(path)) == (True, 32, 2, True)
+    assert GLPNImageProcessor.from_pretrained(tmp_path, do_rescale=False).do_rescale is False
+
+
+def test_a_weights_file_has_the_file_beside_it(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.touch()
+    GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path)
+    assert fields_of(GLPNImageProcessor.from_pretrained(weights)) == tuple(CHOICES.values())
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere: no such file or folder"):
+        GLPNImageProcessor.from_pretrained(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "a JSON object, not list"),
+        ("[" * 100_000, "not JSON"),
+        ('{"image_processor_type": "DPTImageProcessor"}', "image_processor_type is 'DPTImageProcessor'"),
+        ('{"feature_extractor_type": ["x"]}', "feature_extractor_type is "),
+        ('{"do_normalize": true}', "do_normalize is True, but GLPN has no such step"),
+        ('{"rescale_factor": 1}', "rescale_factor is 1, but"),
+        ('{"rescale_factor": "x"}', "rescale_factor is 'x', but"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_by_name(content: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / CONFIG_NAME
+    file.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        GLPNImageProcessor.from_pretrained(tmp_path)
+    assert caught.value.message.startswith(f"{file}: ")
+    assert reason in caught.value.message
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_NAME).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not JSON"):
+        GLPNImageProcessor.from_pretrained(tmp_path)
+
+
+def test_fields_without_a_value_and_of_newer_versions_do_no_harm() -> None:
+    values = {"size_divisor": None, "do_normalize": False, "do_pad": None, "rescale_factor": 1 / 255, "size": None}
+    assert fields_of(GLPNImageProcessor.from_dict(values)) == (True, 32, 2, True)
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path, processor: GLPNImageProcessor) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        processor.save_pretrained(tmp_path / "file")
+
+
+def test_its_text_is_its_json(processor: GLPNImageProcessor) -> None:
+    assert repr(processor) == f"GLPNImageProcessor {processor.to_json_string()}"
+    assert json.loads(processor.to_json_string()) == processor.to_dict()
+
+
+# The old name
+
+
+def test_the_old_name_warns_and_works(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
+    with pytest.warns(FutureWarning, match="use GLPNImageProcessor") as caught:
+        extractor = GLPNFeatureExtractor(size_divisor=64)
+    assert caught[0].filename == __file__
+    assert isinstance(extractor, GLPNImageProcessor)
+    assert_same_bits(extractor(photo).pixel_values[0], processor(photo, size_divisor=64).pixel_values[0])
+    assert extractor.to_dict()["image_processor_type"] == "GLPNImageProcessor"
+    assert repr(extractor).startswith("GLPNFeatureExtractor {")
