@@ -74,9 +74,7 @@ def glpn(
     """Run the command line inside this process, which has torch loaded already, in the test's folder."""
     from glpn_cli.cli.app import main
 
-    def run(
-        *arguments: str | Path, stdin: bytes = b"", **environment: str
-    ) -> subprocess.CompletedProcess[bytes]:
+    def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
         terminate = signal.getsignal(signal.SIGTERM)
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
@@ -102,9 +100,7 @@ def glpn(
 def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     """Run the program as a process of its own, as a user does, in the test's folder."""
 
-    def run(
-        *arguments: str | Path, stdin: bytes = b"", **environment: str
-    ) -> subprocess.CompletedProcess[bytes]:
+    def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
         kept = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
         return subprocess.run(
             [sys.executable, "-m", "glpn_cli", *map(str, arguments)],

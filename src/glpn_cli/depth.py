@@ -81,9 +81,7 @@ class DepthMap:
         if self.metres.ndim != 2 or self.metres.dtype != np.float32 or self.metres.size == 0:
             raise ValueError(f"metres must be (H, W) float32, not {self.metres.shape} {self.metres.dtype}")
 
-    def save(
-        self, path: str | PathLike[str], *, overwrite: bool = False, view: ViewSettings | None = None
-    ) -> None:
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False, view: ViewSettings | None = None) -> None:
         """Write to a file, whole or not at all, in the format that the suffix names.
 
         Args:

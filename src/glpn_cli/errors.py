@@ -10,7 +10,7 @@
     ├── DeviceError             5   a device, a precision or memory is not there
     ├── OutputError             6   a result could not be written
     │   └── OutputExistsError   6   and would have replaced a file
-    ├── PartialFailure          7   some inputs of several failed
+    ├── PartialFailureError     7   some inputs of several failed
     └── MissingPackageError     8   an optional package is not installed
 
 The numbers are the exit codes of the command line. A message is one line that says what is wrong and names
@@ -31,7 +31,7 @@ __all__ = [
     "MissingPackageError",
     "OutputError",
     "OutputExistsError",
-    "PartialFailure",
+    "PartialFailureError",
     "PictureError",
     "UsageError",
     "WeightsError",
@@ -105,7 +105,7 @@ class OutputExistsError(OutputError):
     """Writing would have replaced a file that nobody said may be replaced."""
 
 
-class PartialFailure(GLPNError):
+class PartialFailureError(GLPNError):
     """Some inputs of several failed; the others were done."""
 
     exit_code = 7

@@ -192,7 +192,15 @@ def test_a_quoted_pattern_works(glpn: Glpn, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="such names are not allowed there")
 @pytest.mark.parametrize(
-    "name", ["-v.png", "a[red]b.png", "t\u00fcr \u56fe \U0001f41f.png", "new\nline.png", os.fsdecode(b"\xff.png"), "a'b\"$x.png"]
+    "name",
+    [
+        "-v.png",
+        "a[red]b.png",
+        "t\u00fcr \u56fe \U0001f41f.png",
+        "new\nline.png",
+        os.fsdecode(b"\xff.png"),
+        "a'b\"$x.png",
+    ],
 )
 def test_odd_names_are_names(glpn: Glpn, tmp_path: Path, name: str) -> None:
     shutil.copy(tmp_path / "coffee.png", tmp_path / name)
@@ -278,7 +286,9 @@ def test_weights_may_be_a_file_a_folder_or_the_environments_choice(glpn: Glpn, t
     glpn_cli.GLPNForDepthEstimation.from_pretrained(bundled).save_pretrained(tmp_path / "mine")
     shutil.copy(bundled, tmp_path / "copy.safetensors")
     records = [
-        json.loads(glpn("predict", "coffee.png", "-f", "npy", "--json", "-o", f"{index}.npy", *how, **environment).stdout)
+        json.loads(
+            glpn("predict", "coffee.png", "-f", "npy", "--json", "-o", f"{index}.npy", *how, **environment).stdout
+        )
         for index, (how, environment) in enumerate(
             [
                 ([], {}),

@@ -49,7 +49,11 @@ def imports(path: Path) -> list[tuple[str, bool, bool]]:
             assert node.level == 0, f"{path}: imports are absolute"
             if node.module == "glpn_cli":
                 found.extend(
-                    (f"glpn_cli.{alias.name}" if (PACKAGE / f"{alias.name}.py").exists() else "glpn_cli", inside, typing_only)
+                    (
+                        f"glpn_cli.{alias.name}" if (PACKAGE / f"{alias.name}.py").exists() else "glpn_cli",
+                        inside,
+                        typing_only,
+                    )
                     for alias in node.names
                 )
             else:

@@ -73,9 +73,7 @@ def test_the_documented_signatures_are_kept() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_lists_what_it_offers(module: str) -> None:
     loaded = importlib.import_module(module)
-    assert loaded.__all__ == sorted(
-        loaded.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
-    )
+    assert loaded.__all__ == sorted(loaded.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     for name in loaded.__all__:
         assert hasattr(loaded, name)
 

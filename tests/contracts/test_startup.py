@@ -29,7 +29,9 @@ def test_talk_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_a_missing_photo_is_reported_before_torch_is_loaded(tmp_path: object) -> None:
-    code = f"import sys; sys.argv = ['glpn', 'predict', '{tmp_path}/gone.jpg']\nfrom glpn_cli.cli.app import main\nmain()"
+    code = (
+        f"import sys; sys.argv = ['glpn', 'predict', '{tmp_path}/gone.jpg']\nfrom glpn_cli.cli.app import main\nmain()"
+    )
     assert "torch" not in modules_after(code)
 
 

@@ -13,7 +13,7 @@ from glpn_cli.errors import MissingPackageError
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 
 
-class TensorType(str, enum.Enum):
+class TensorType(enum.Enum):
     PYTORCH = "pt"
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +18,14 @@ from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint, write_checkpoint
 from glpn_cli.weights.location import locate_weights
+from typing import TYPE_CHECKING
 
-SMALL = GLPNConfig(hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 2, 3, 4], depths=[1] * 4, decoder_hidden_size=8)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = GLPNConfig(
+    hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 2, 3, 4], depths=[1] * 4, decoder_hidden_size=8
+)
 
 
 @pytest.fixture

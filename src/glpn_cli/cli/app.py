@@ -32,7 +32,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options_of_glpn(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback acts
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -102,9 +102,7 @@ InputSizeText = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="auto|cpu|cuda|cuda:N|mps|xpu", help="What computes.", rich_help_panel=_WORK
-    ),
+    typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|mps|xpu", help="What computes.", rich_help_panel=_WORK),
 ]
 PrecisionOf = Annotated[
     Precision,

@@ -209,9 +209,9 @@ def _to_channels_last(array: NDArray[Any], layout: str | None) -> NDArray[Any]:
         raise ValueError(f"a picture is an array of numbers, not of {array.dtype}")
     if array.size == 0:
         raise ValueError(f"an array of shape {array.shape} has no pixels")
-    if array.ndim == 2 and layout in {None, NONE}:  # noqa: PLR2004
+    if array.ndim == 2 and layout in {None, NONE}:
         return array[:, :, None]
-    if array.ndim != 3 or layout == NONE:  # noqa: PLR2004
+    if array.ndim != 3 or layout == NONE:
         expected = "(H, W)" if layout == NONE else "(H, W, C), (C, H, W), or one more in front for several"
         raise ValueError(f"an array of shape {array.shape} is no picture; expected {expected}")
     layout = layout or _find_channels(array.shape)

@@ -38,9 +38,9 @@ class FoundPictures:
 def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]) -> FoundPictures:
     """Expand arguments into pictures; what a file really holds is found out when it is read.
 
-    A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the pictures directly inside it, by suffix, sorted by name,
-    without hidden files. A pattern (`*`, `?`, `[...]`, `**` for any folders) that is no existing file is expanded
-    here, so that it may be quoted. "-" is standard input.
+    A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the pictures
+    directly inside it, by suffix, sorted by name, without hidden files. A pattern (`*`, `?`, `[...]`, `**` for any
+    folders) that is no existing file is expanded here, so that it may be quoted. "-" is standard input.
 
     Args:
         arguments: as the user wrote them.
@@ -103,9 +103,7 @@ def _matches(pattern: str, found: FoundPictures) -> list[Path]:
     return pictures
 
 
-def _without_outputs(
-    paths: list[Path], found: FoundPictures, is_output: Callable[[Path], bool]
-) -> Iterator[Path]:
+def _without_outputs(paths: list[Path], found: FoundPictures, is_output: Callable[[Path], bool]) -> Iterator[Path]:
     for path in paths:
         if is_output(path):
             found.skipped_outputs += 1

@@ -147,7 +147,7 @@ class GLPNImageProcessor:
         """Preprocess one picture or several; see `preprocess`."""
         return self.preprocess(images, **kwargs)
 
-    def preprocess(  # noqa: PLR0917 - the reference's public signature
+    def preprocess(
         self,
         images: Any,
         do_resize: bool | None = None,
@@ -288,7 +288,7 @@ class GLPNImageProcessor:
             if values.get(key):
                 raise ConfigError(f"{key} is {values[key]!r}, but GLPN has no such step")
         factor = values.get("rescale_factor")
-        if factor is not None and (not isinstance(factor, int | float) or abs(factor * _WHITE - 1) > 1e-6):  # noqa: PLR2004
+        if factor is not None and (not isinstance(factor, int | float) or abs(factor * _WHITE - 1) > 1e-6):
             raise ConfigError(f"rescale_factor is {factor!r}, but GLPN's is 1/255")
         fields = ("do_resize", "size_divisor", "resample", "do_rescale")
         given = {name: values[name] for name in fields if values.get(name) is not None}

@@ -82,7 +82,9 @@ class Picture:
 
 
 def read_picture(
-    source: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8], *, name: str | None = None
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8],
+    *,
+    name: str | None = None,
 ) -> Picture:
     """Read a picture and turn it upright.
 
@@ -125,7 +127,7 @@ def _read_memory(source: object, name: str | None) -> Picture:
         return Picture(rgb, name, source.format, notes)
     if not isinstance(source, np.ndarray):
         raise PictureError(f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array")
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:  # noqa: PLR2004
+    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
         raise PictureError(
             f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
         )

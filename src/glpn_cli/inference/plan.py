@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["STDOUT", "Job", "Plan", "plan_outputs"]
+__all__ = ["STDIN", "STDOUT", "Job", "Plan", "plan_outputs"]
 
 STDOUT = Path("-")
 """Stands for standard output."""

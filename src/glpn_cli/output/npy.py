@@ -35,7 +35,7 @@ def decode(data: bytes, name: str) -> DepthMap:
         metres = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise DepthFileError(f"{name}: is a damaged npy file") from error
-    if metres.ndim != 2 or not np.issubdtype(metres.dtype, np.floating) or metres.size == 0:  # noqa: PLR2004
+    if metres.ndim != 2 or not np.issubdtype(metres.dtype, np.floating) or metres.size == 0:
         raise DepthFileError(
             f"{name}: holds {metres.shape} {metres.dtype}, not depth", hint="depth is (height, width) floating point"
         )

@@ -73,17 +73,18 @@ def decode(data: bytes, name: str) -> DepthMap:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             facts = _facts(image)
             grey = np.asarray(image)
-        if facts is None:
-            raise DepthFileError(f"{name}: does not say what its grey values mean", hint="only PNGs of glpn do")
+    except Exception as error:  # Pillow raises whatever its parsers raise
+        raise DepthFileError(f"{name}: is a damaged PNG") from error
+    if facts is None:
+        raise DepthFileError(f"{name}: does not say what its grey values mean", hint="only PNGs of glpn do")
+    try:
         low_m, high_m = float(facts["low_m"]), float(facts["high_m"])
         provenance = Provenance.from_dict({**facts["provenance"], "approximate": True})
         steps = np.minimum(grey.astype(np.float32) + np.float32(0.5), _WHITE)
         metres = (np.float32(low_m) + steps * np.float32((high_m - low_m) / _WHITE)).astype(np.float32)
         return DepthMap(metres, provenance)
-    except DepthFileError:
-        raise
-    except Exception as error:  # Pillow raises whatever its parsers raise, and the text may have been edited
-        raise DepthFileError(f"{name}: is a damaged depth picture") from error
+    except (KeyError, TypeError, ValueError) as error:  # somebody edited the text
+        raise DepthFileError(f"{name}: what it says of its grey values makes no sense") from error
 
 
 def is_ours(path: str) -> bool:

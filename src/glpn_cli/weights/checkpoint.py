@@ -124,7 +124,7 @@ def _sniff(file: Path) -> str:
     """Tell what a file is from its first bytes, because a failed download keeps the right name."""
     with file.open("rb") as stream:
         head = stream.read(64)
-    if len(head) > 8 and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES and head[8:9] == b"{":  # noqa: PLR2004
+    if len(head) > 8 and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES and head[8:9] == b"{":
         return "safetensors"
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return "pickle"

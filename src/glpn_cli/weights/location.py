@@ -41,7 +41,9 @@ def locate_weights(weights: str) -> LocatedWeights:
         wanted = os.environ.get(WEIGHTS_VARIABLE, "")
         if wanted and wanted != "auto":
             return locate_weights(wanted)
-        return LocatedWeights(FALLBACK_NAME, _bundled_path(CATALOG[FALLBACK_NAME]), CATALOG[FALLBACK_NAME], chosen=False)
+        return LocatedWeights(
+            FALLBACK_NAME, _bundled_path(CATALOG[FALLBACK_NAME]), CATALOG[FALLBACK_NAME], chosen=False
+        )
     entry = CATALOG.get(weights)
     if entry is not None:
         return LocatedWeights(weights, _path_of(entry), entry)

@@ -26,7 +26,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Verbose,
     Weights,
 )
-from glpn_cli.errors import GLPNError, PartialFailure, PictureError, UsageError
+from glpn_cli.errors import GLPNError, PartialFailureError, PictureError, UsageError
 from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, PredictorSettings, ViewSettings
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _Run:
         total = len(self.plan.jobs)
         codes = {error.exit_code for error in failures}
         if failures and (len(failures) < total or len(codes) > 1):
-            raise PartialFailure(f"{len(failures)} of {total} failed")
+            raise PartialFailureError(f"{len(failures)} of {total} failed")
         if failures:
             from typer import Exit
 
