@@ -269,9 +269,13 @@ def test_grey_and_palette_images_become_rgb_with_a_warning(
     assert np.array_equal(alike(processor, image, warning), expected)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_images_with_alpha_are_put_over_white_with_a_warning(mode: str, processor: GLPNImageProcessor) -> None:
-    image = Image.new("RGBA", (64, 32), (0, 0, 0, 55)).convert(mode)
+@pytest.mark.parametrize(("mode", "value"), [("RGBA", (0, 0, 0, 55)), ("LA", (0, 55)), ("PA", (0, 55))])
+def test_images_with_alpha_are_put_over_white_with_a_warning(
+    mode: str, value: tuple[int, ...], processor: GLPNImageProcessor
+) -> None:
+    image = Image.new(mode, (64, 32), value)
+    if mode == "PA":
+        image.putpalette([0, 0, 0])
     assert np.all(alike(processor, image, "alpha put over white") == np.float32(200 / 255))
 
 

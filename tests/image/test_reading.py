@@ -40,7 +40,6 @@ SAVED: dict[str, tuple[dict[str, Any], float]] = {
     "PPM": ({}, 0),
     "JPEG2000": ({}, 0),
     "QOI": ({}, 0),
-    "DDS": ({}, 0),
     "DIB": ({}, 0),
     "SGI": ({}, 0),
     "TGA": ({}, 0),
@@ -436,6 +435,7 @@ def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     assert message_for(tmp_path / "holyday.jpg") == f"{tmp_path / 'holyday.jpg'}: no such file"
     assert hint_for(tmp_path / "holyday.jpg") == "did you mean holiday.jpg?"
     assert hint_for(tmp_path / "house.png") == "did you mean House.PNG?"
+    assert hint_for(tmp_path / "HOLIDAY.JPG") == "did you mean holiday.jpg?"
     assert hint_for(tmp_path / "zzz.gif") == ""
 
 
@@ -571,9 +571,7 @@ def test_a_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: En
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.filterwarnings(
-    "ignore:Truncated File Read", "ignore:Corrupt EXIF data"
-)  # what Pillow says of a short TIFF
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")  # of a TIFF
 def test_a_file_that_breaks_off_is_an_error_or_still_whole(
     format_name: str, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
@@ -589,9 +587,9 @@ def test_a_file_that_breaks_off_is_an_error_or_still_whole(
             errors[length] = error
         else:  # the cut took only what no pixel needs, such as a trailer or a second frame
             assert np.array_equal(picture.rgb, whole)
-    for error in errors.values():
-        assert error.message.startswith(f"{name}: ")
-        assert "\n" not in error.message
+    for failure in errors.values():
+        assert failure.message.startswith(f"{name}: ")
+        assert "\n" not in failure.message
     in_the_middle = errors[min(errors, key=lambda length: abs(length - len(data) // 3))]
     assert "truncated" in in_the_middle.message or "incomplete" in in_the_middle.message
     assert in_the_middle.__cause__ is not None

@@ -66,7 +66,8 @@ class Console:
     def error(self, error: GLPNError) -> None:
         """Tell what went wrong, even if quiet; with --debug also where."""
         if self._debug:
-            self._print(Text("".join(traceback.format_exception(error)).rstrip(), style="dim"))
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                self._print(Text(printable(line), style="dim"))
         self._print(self._labelled("error", "bold red", error.message))
         if error.hint:
             self._print(self._labelled("hint", "cyan", error.hint))
@@ -113,6 +114,6 @@ class Console:
 def printable(text: str) -> str:
     r"""Escape what a terminal would obey or cannot show: control characters, direction marks, broken Unicode."""
     return "".join(
-        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )

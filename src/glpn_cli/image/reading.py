@@ -35,7 +35,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     "QOI": (".qoi",),
-    "DDS": (".dds",),
     "DIB": (".dib",),
     "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
     "TGA": (".tga", ".icb", ".vda", ".vst"),

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import glpn_cli
+from glpn_cli.errors import DeviceError, PictureError, UsageError, WeightsError
+from glpn_cli.inference.predictor import Predictor
+from glpn_cli.inference.stopwatch import Stopwatch
+from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.glpn import GLPNForDepthEstimation
+from glpn_cli.runtime import choose_runtime
+from glpn_cli.settings import InputSize
+from glpn_cli.weights.card import WeightsCard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Predictor:
+    return glpn_cli.load("tiny")
+
+
+def a_predictor(card: WeightsCard, input_size: str | None = None, **config: Any) -> Predictor:
+    """Build a predictor of random weights."""
+    torch.manual_seed(0)
+    small = {"hidden_sizes": [8, 16, 24, 32], "num_attention_heads": [1, 2, 3, 4], "depths": [1] * 4}
+    network = GLPNForDepthEstimation(GLPNConfig(**small, decoder_hidden_size=8, **config)).eval()
+    size = None if input_size is None else InputSize.parse(input_size)
+    return Predictor(network, card, weights_sha256="0" * 64, runtime=choose_runtime("cpu"), input_size=size)
+
+
+def test_a_path_its_bytes_an_image_and_an_array_give_the_same_depth(tiny: Predictor, photo: Path) -> None:
+    with Image.open(photo) as image:
+        image.load()
+    from_path = tiny.predict(photo)
+    for picture in (str(photo), photo.read_bytes(), image, np.asarray(image)):
+        np.testing.assert_array_equal(tiny.predict(picture).metres, from_path.metres)
+
+
+def test_depth_has_the_size_of_the_picture_and_its_provenance(tiny: Predictor, photo: Path) -> None:
+    depth = tiny.predict(photo)
+    assert (depth.metres.shape, depth.metres.dtype) == ((400, 600), np.float32)
+    facts = depth.provenance
+    assert facts.source is not None
+    assert Path(facts.source).name == "coffee.png"
+    assert (facts.weights, facts.metric, facts.depth_limit_m, facts.metres_per_unit) == ("tiny", False, 80.0, 1.0)
+    assert (facts.network_size, facts.device, facts.precision) == ((96, 128), "cpu", "float32")
+    assert facts.tool == f"glpn-cli {glpn_cli.__version__}"
+    assert facts.weights_sha256 == tiny.weights_sha256
+
+
+def test_depth_is_the_network_then_bicubic_then_scale_then_limits(photo: Path) -> None:
+    predictor = a_predictor(WeightsCard("x", depth_limit_m=40.0, metres_per_unit=8.0), "native", max_depth=10)
+    predictor.network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that bicubic overshoots
+    with Image.open(photo) as image:
+        seen = image.resize((576, 384), Image.Resampling.BILINEAR)
+    pixel_values = torch.from_numpy(np.asarray(seen) / np.float32(255)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        published = predictor.network(pixel_values).predicted_depth
+    whole = torch.nn.functional.interpolate(published[None], (400, 600), mode="bicubic", align_corners=False)[0, 0]
+    assert float(whole.max()) * 8 > 40.0
+    assert float(whole.min()) < 0.0
+    metres = predictor.predict(photo).metres
+    np.testing.assert_allclose(metres, (whole * 8).clamp(0, 40).numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("input_size", "working", "picture", "seen"),
+    [
+        ("native", (480, 640), (427, 640), (416, 640)),
+        ("native", (480, 640), (31, 700), (32, 672)),
+        ("model", (96, 128), (480, 640), (96, 128)),
+        ("model", (96, 128), (640, 480), (128, 96)),
+        ("model", (96, 128), (375, 1242), (64, 192)),
+        ("model", (480, 640), (3000, 4000), (480, 640)),
+        ("model", (480, 640), (48, 64), (480, 640)),
+        ("model", (96, 128), (10, 60000), (32, 8576)),
+        ("64x320", (480, 640), (427, 640), (64, 320)),
+    ],
+)
+def test_what_size_the_network_sees(
+    input_size: str, working: tuple[int, int], picture: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0, working_size=working), input_size)
+    assert predictor.network_size(*picture) == seen
+
+
+def test_weights_decide_the_input_size_unless_the_user_does() -> None:
+    assert a_predictor(WeightsCard("x", 10.0)).input_size.mode == "native"
+    assert a_predictor(WeightsCard("x", 10.0, shrink=True)).input_size.mode == "model"
+    assert a_predictor(WeightsCard("x", 10.0, shrink=True), "native").input_size.mode == "native"
+
+
+def test_a_picture_of_one_pixel_has_depth(tiny: Predictor) -> None:
+    depth = tiny.predict(np.full((1, 1, 3), 90, np.uint8))
+    assert depth.metres.shape == (1, 1)
+    assert "resized up" in " ".join(depth.provenance.notes)
+
+
+def test_the_hint_about_size_comes_only_with_native_and_far_larger_pictures() -> None:
+    card = WeightsCard("x", 10.0, working_size=(64, 64))
+    large, fair = np.zeros((160, 160, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
+    assert "far larger" in " ".join(a_predictor(card).predict(large).provenance.notes)
+    assert not a_predictor(card).predict(fair).provenance.notes
+    assert not a_predictor(card, "model").predict(large).provenance.notes
+
+
+def test_numbers_that_overflow_are_an_error_not_depth() -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0))
+    predictor.network.head.head[2].bias.data.fill_(float("nan"))
+    with pytest.raises(DeviceError, match="float32"):
+        predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
+
+
+def test_memory_that_runs_out_is_one_line_with_the_picture_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0))
+    monkeypatch.setattr(predictor, "_forward", lambda _: torch.empty(2**60))
+    with pytest.raises(DeviceError, match=r"x\.jpg.*not enough memory") as caught:
+        predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
+    assert "--input-size" in str(caught.value.hint)
+
+
+def test_every_stage_is_timed(tiny: Predictor, photo: Path) -> None:
+    stopwatch = Stopwatch()
+    tiny.predict(photo, stopwatch=stopwatch)
+    assert list(stopwatch.elapsed_s) == ["decode", "preprocess", "network", "upsample"]
+    before = dict(stopwatch.elapsed_s)
+    tiny.predict(photo, stopwatch=stopwatch)
+    assert all(stopwatch.elapsed_s[stage] > before[stage] for stage in before)
+
+
+def test_a_broken_picture_is_named(tiny: Predictor) -> None:
+    with pytest.raises(PictureError, match="stdin"):
+        tiny.predict(b"no picture", name="stdin")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"weights": "no-such"}, WeightsError),
+        ({"device": "gpu"}, UsageError),
+        ({"precision": "int8"}, UsageError),
+        ({"input_size": "big"}, UsageError),
+        ({"threads": 0}, UsageError),
+        ({"device": "cuda:99"}, DeviceError),
+    ],
+)
+def test_load_refuses_what_it_cannot_do(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        glpn_cli.load(**arguments)
+
+
+def test_weights_carry_their_scale_through_saving(tmp_path: Path, tiny: Predictor) -> None:
+    tiny.network.save_pretrained(tmp_path / "mine")
+    again = glpn_cli.load(tmp_path / "mine")
+    assert again.card == WeightsCard("mine", 80.0, 1.0, (96, 128), metric=False, shrink=True)
+
+
+def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = make_picture("turned.jpg", 48, 64, exif=exif)
+    assert tiny.predict(turned).metres.shape == (64, 48)
+    assert tmp_path in turned.parents
