@@ -121,7 +121,7 @@ def test_numbers_that_overflow_are_an_error_not_depth() -> None:
 
 def test_memory_that_runs_out_is_one_line_with_the_picture_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
-    monkeypatch.setattr(predictor, "_forward", lambda _: torch.empty(2**60))
+    monkeypatch.setattr(predictor, "network", lambda _: torch.empty(2**60))
     with pytest.raises(DeviceError, match=r"x\.jpg.*not enough memory") as caught:
         predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
     assert "--input-size" in str(caught.value.hint)
@@ -169,3 +169,20 @@ def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_picture: 
     turned = make_picture("turned.jpg", 48, 64, exif=exif)
     assert tiny.predict(turned).metres.shape == (64, 48)
     assert tmp_path in turned.parents
+
+
+def test_a_stack_of_pictures_gives_each_its_own_depth() -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0))
+    random = np.random.default_rng(0)
+    prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
+    stacked = predictor._run_stacked(prepared)
+    for one, picture in zip(stacked.split(1), prepared, strict=True):
+        torch.testing.assert_close(one, predictor.run([picture])[0], rtol=1e-5, atol=1e-5)
+
+
+def test_on_the_cpu_company_does_not_change_a_single_bit() -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0))
+    random = np.random.default_rng(0)
+    prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
+    for one, picture in zip(predictor.run(prepared), prepared, strict=True):
+        assert torch.equal(one, predictor.run([picture])[0])

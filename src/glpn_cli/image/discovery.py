@@ -14,7 +14,7 @@ from glpn_cli.image.reading import PICTURE_SUFFIXES, missing_picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["STDIN", "FoundPictures", "find_pictures", "picture_names"]
+__all__ = ["STDIN", "FoundPictures", "find_pictures", "picture_names", "walk_pictures"]
 
 STDIN = Path("-")
 """Stands for the picture on standard input."""
@@ -80,6 +80,43 @@ def picture_names(folder: Path) -> list[str]:
         return [entry.name for entry in os.scandir(folder) if _is_picture_name(entry.name) and entry.is_file()]
     except OSError:
         return []
+
+
+def walk_pictures(folder: Path, *, is_output: Callable[[Path], bool], without: Path) -> Iterator[Path]:
+    """Yield the pictures of a folder and of all folders below it, in the order of their names.
+
+    Hidden files and folders are left out. A link to a folder is followed, unless the folder is one that we are in.
+
+    Args:
+        folder: where to begin.
+        is_output: tells whether a file is a depth file; those are left out.
+        without: a folder that is not entered, such as the one that depth is written to.
+
+    Raises:
+        PictureError: a folder cannot be listed.
+    """
+    left_out = os.path.realpath(without)
+
+    def walk(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:
+        identity = os.path.realpath(folder)
+        if identity in ancestors or identity == left_out:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                visible = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            raise PictureError(f"{folder}: cannot be listed: {error.strerror}") from error
+        for name, is_folder in visible:
+            path = folder / name
+            if is_folder:
+                yield from walk(path, ancestors | {identity})
+            elif _is_picture_name(name) and path.is_file() and not is_output(path):
+                yield path
+
+    # The folder that was named is entered even if depth goes into it.
+    if os.path.realpath(folder) == left_out:
+        left_out = ""
+    yield from walk(folder, frozenset())
 
 
 def _pictures_in(folder: Path, found: FoundPictures, argument: str) -> list[Path]:

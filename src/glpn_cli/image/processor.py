@@ -16,7 +16,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from glpn_cli.errors import ConfigError, DeviceError, OutputError
+from glpn_cli.errors import ConfigError, OutputError
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
 from glpn_cli.settings import SIZE_DIVISOR
@@ -84,23 +84,15 @@ def to_metres(
     then the limits.
 
     Args:
-        predicted: (1, h, w) of any float dtype, in the scale of the published weights, on any device.
+        predicted: (1, h, w) of any float dtype, finite, in the scale of the published weights, on any device.
         size: (height, width) of the picture.
         metres_per_unit: the factor from that scale to metres.
         limit_m: the largest depth that the weights can give, metres.
 
     Returns:
         (height, width) float32, metres, in [0, limit_m].
-
-    Raises:
-        DeviceError: the prediction holds infinity or is not a number.
     """
     predicted = predicted.detach().to(torch.float32)
-    if not bool(torch.isfinite(predicted).all()):
-        raise DeviceError(
-            "the network's prediction is not finite",
-            hint="try --precision float32; if that does not help, the weights or the device are faulty",
-        )
     metres = _interpolate(predicted, size)[0] * metres_per_unit
     return metres.clamp_(0, limit_m).cpu().numpy()
 

@@ -87,17 +87,16 @@ class SelfAttention(nn.Module):
         """Give the tokens (B, N, C) and, if wanted, the probabilities (B, heads, N, M)."""
         seen = self.layer_norm(to_tokens(self.sr(to_map(x, size)))) if self.sr_ratio > 1 else x
         query, key, value = (self._split_heads(tokens) for tokens in (self.query(x), self.key(seen), self.value(seen)))
-        if output_attentions:
+        probabilities = None
+        if output_attentions or self.training or torch.is_grad_enabled():
             scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
             probabilities = self.dropout(scores.softmax(dim=3))
             x = probabilities @ value
         else:
             # The same to rounding, but the (N, M) table is never held as a whole, which at the first stage of a
-            # large picture would be most of the memory.
-            rate = self.dropout.p if self.training else 0.0
-            probabilities = None
-            x = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-        return x.transpose(1, 2).flatten(2), probabilities
+            # large picture would be most of the memory. Gradients are kept out of it: their rounding shows.
+            x = functional.scaled_dot_product_attention(query, key, value)
+        return x.transpose(1, 2).flatten(2), probabilities if output_attentions else None
 
     def _split_heads(self, tokens: Tensor) -> Tensor:
         """(B, N, C) to (B, heads, N, C/heads)."""

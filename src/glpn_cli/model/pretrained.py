@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
+    from glpn_cli.weights.checkpoint import Checkpoint
+
 __all__ = ["PretrainedModel"]
 
 _NAMED_KEYS = 3  # how many keys an error names; the rest it counts
@@ -52,7 +54,11 @@ class PretrainedModel(nn.Module):
         # The sanctioned door upward: files are the business of the weights room, which knows this room's config.
         from glpn_cli.weights.checkpoint import read_checkpoint
 
-        checkpoint = read_checkpoint(path)
+        return cls.from_checkpoint(read_checkpoint(path))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """Build from weights that have been read; otherwise as `from_pretrained`."""
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             model = cls(checkpoint.config)
         tensors = model._select_tensors(checkpoint.tensors)

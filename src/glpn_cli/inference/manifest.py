@@ -1,0 +1,246 @@
+"""What a batch has done so far, in files beside its outputs that survive any interruption.
+
+`glpn-batch.jsonl` has one line for each picture that is finished, well or badly. The hidden journal has a line for
+each picture whose outputs are about to get their names, so that a run that is killed between an output and its line
+is understood by the next: the outputs are recognized by their hashes, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import threading
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock, Timeout
+
+from glpn_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+__all__ = ["MANIFEST_NAME", "Manifest", "Record", "file_mark"]
+
+MANIFEST_NAME = "glpn-batch.jsonl"
+_JOURNAL_NAME = ".glpn-batch.journal"
+_LOCK_NAME = ".glpn-batch.lock"
+
+DONE, FAILED, OUTDATED = "done", "failed", "outdated"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the manifest.
+
+    Attributes:
+        source: absolute path of the picture.
+        status: "done", "failed", or "outdated": done before, and about to be done again.
+        outputs: path of each output relative to the manifest's folder, by format.
+        error: of a failed picture, what went wrong.
+        hint: and what to do about it.
+        exit_code: and what it would be as the only picture of a command.
+        seconds: that were spent on it.
+        source_mark: size and modification time of the source, to notice another picture of the same name.
+        sha256: of each output, by format.
+        settings: everything that decides what is in the outputs.
+    """
+
+    source: str
+    status: str
+    outputs: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    hint: str | None = None
+    exit_code: int = 0
+    seconds: float = 0.0
+    source_mark: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from a line, ignoring fields that a newer version may have added."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+class Manifest:
+    """The files of one batch folder, for one process at a time.
+
+    Use it as a context: entering locks the folder and settles what an interrupted run left.
+
+    Attributes:
+        folder: the batch's output folder.
+        records: what was known on entering, by source; failures are forgotten, so that they are tried again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records: dict[str, Record] = {}
+        self._lock = FileLock(folder / _LOCK_NAME)
+        self._writing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Create and lock the folder, and read what there is.
+
+        Raises:
+            OutputError: another batch is at work in it, or it cannot be used.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"{self.folder}: another glpn batch is writing into it", hint="wait for it, or choose another --out"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be used: {error.strerror or error}") from error
+        try:
+            self._settle()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of the folder; the journal has served after a run that came to its end."""
+        if kind is None:
+            self._journal.unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def path(self) -> Path:
+        """The manifest's file."""
+        return self.folder / MANIFEST_NAME
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / _JOURNAL_NAME
+
+    def outdate(self) -> None:
+        """Mark everything as to be done again; the outputs stay known as ours until they are replaced."""
+        self.records = {
+            source: Record(**{**asdict(record), "status": OUTDATED}) for source, record in self.records.items()
+        }
+        self._rewrite(self.records.values())
+
+    def announce(self, record: Record, partials: Iterable[Path]) -> None:
+        """Note that the outputs of a picture are complete and about to appear.
+
+        Args:
+            record: the line that the picture will have in the manifest.
+            partials: the temporary files that become its outputs.
+        """
+        line = asdict(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
+        self._append(self._journal, line, durably=False)
+
+    def append(self, record: Record) -> None:
+        """Add the line of a finished picture, in one piece; any thread may call it.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._append(self.path, asdict(record), durably=True)
+
+    def is_ours(self, output: Path, sha256: str | None) -> bool:
+        """Tell whether a file is still the output that we wrote."""
+        try:
+            return sha256 is not None and _sha256(output) == sha256
+        except OSError:
+            return False
+
+    def _append(self, path: Path, values: dict[str, Any], *, durably: bool) -> None:
+        data = (json.dumps(values) + "\n").encode()
+        try:
+            with self._writing:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+                with os.fdopen(descriptor, "ab", buffering=0) as stream:
+                    stream.write(data)
+                    if durably:
+                        os.fsync(stream.fileno())
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def _settle(self) -> None:
+        """Read the manifest, adopt outputs that have no line yet, and drop failures and torn lines."""
+        lines = [Record.from_dict(values) for values in _read_lines(self.path)]
+        kept = {record.source: record for record in lines}
+        for values in _read_lines(self._journal):
+            record = Record.from_dict(values)
+            for partial in values.get("partials", []):
+                (self.folder / partial).unlink(missing_ok=True)
+            known = kept.get(record.source)
+            if known is not None and known.status == DONE and known.sha256 == record.sha256:
+                continue
+            ours = [self._is_still_ours(record, name) for name in record.outputs]
+            if all(ours):
+                kept[record.source] = record
+            elif any(ours):  # some outputs of several appeared: they may be replaced
+                kept[record.source] = Record(**{**asdict(record), "status": OUTDATED})
+        self.records = {source: record for source, record in kept.items() if record.status != FAILED}
+        if list(self.records.values()) != lines or not _ends_whole(self.path):
+            self._rewrite(self.records.values())
+        self._journal.unlink(missing_ok=True)
+
+    def _is_still_ours(self, record: Record, name: str) -> bool:
+        return self.is_ours(self.folder / record.outputs[name], record.sha256.get(name))
+
+    def _rewrite(self, records: Iterable[Record]) -> None:
+        partial = self.folder / f".glpn-{secrets.token_hex(6)}.part"
+        try:
+            try:
+                with partial.open("w", encoding="utf-8", newline="\n") as stream:
+                    stream.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.replace(partial, self.path)  # noqa: PTH105
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def file_mark(path: Path) -> str:
+    """Give what tells a picture from another that later has its name; empty if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of a file; what a kill tore is left out."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: cannot be read: {error}", hint="move it away to begin anew") from error
+    lines = []
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and {"source", "status"} <= values.keys():
+            lines.append(values)
+    return lines
+
+
+def _ends_whole(path: Path) -> bool:
+    try:
+        return path.read_bytes()[-1:] in (b"", b"\n")
+    except OSError:
+        return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
