@@ -37,7 +37,7 @@ demo: $(VENV)/.ready-to-run
 	@echo "its depth picture: $(CURDIR)/demo/coffee.depth.png"
 
 test: $(VENV)/.ready-to-develop
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 check: format lint types test
 

@@ -19,6 +19,8 @@ from glpn_cli.depth import DepthMap, Provenance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytest_plugins = ["parity"]
+
 # Two test processes with two threads each on two cores spend their time waiting for each other. Also for the
 # programs that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -100,10 +102,13 @@ def glpn(
 def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     """Run the program as a process of its own, as a user does, in the test's folder."""
 
-    def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        *arguments: str | Path, stdin: bytes = b"", program: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
         kept = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
+        start = [sys.executable, "-m", "glpn_cli"] if program is None else [Path(sys.executable).with_name(program)]
         return subprocess.run(
-            [sys.executable, "-m", "glpn_cli", *map(str, arguments)],
+            [*start, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             cwd=tmp_path,

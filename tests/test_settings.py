@@ -19,7 +19,9 @@ def test_an_input_size_is_read_as_users_write_it(text: str, size: InputSize) -> 
     assert InputSize.parse(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "480", "480x", "480x640x3", "-32x64", "large", "4 80x640", "\u0663\u0662x32a"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "480", "480x", "480x640x3", "-32x64", "large", "4 80x640", "\u0663\u0662x32a"]
+)
 def test_what_is_no_input_size_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         InputSize.parse(text)

@@ -322,8 +322,9 @@ def test_verbose_tells_the_time_of_each_stage(glpn: Glpn) -> None:
     assert b"upsample" not in glpn("predict", "small.jpg", "--overwrite").stderr
 
 
-def test_version_is_the_packages(glpn: Glpn) -> None:
-    assert glpn("--version").stdout.decode().split() == ["glpn", glpn_cli.__version__]
+@pytest.mark.parametrize("arguments", [["--version"], ["predict", "--version"]])
+def test_version_is_the_packages(glpn: Glpn, arguments: list[str]) -> None:
+    assert glpn(*arguments).stdout.decode().split() == ["glpn", glpn_cli.__version__]
 
 
 def test_a_misspelt_command_is_answered_with_the_nearest(glpn: Glpn) -> None:

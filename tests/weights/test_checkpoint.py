@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -18,7 +19,6 @@ from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint, write_checkpoint
 from glpn_cli.weights.location import locate_weights
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

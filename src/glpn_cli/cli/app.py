@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated
+import warnings
 
 import typer
 
-from glpn_cli import __version__
 from glpn_cli.cli.commands.predict import predict
+from glpn_cli.cli.options import Version  # noqa: TC001 - Typer reads the annotation when the program runs
 
 __all__ = ["app", "main"]
 
@@ -23,23 +23,14 @@ app = typer.Typer(
 app.command()(predict)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"glpn {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def options_of_glpn(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
+def options_of_glpn(*, version: Version = False) -> None:
     """Depth maps in metres from ordinary photos."""
 
 
 def main() -> None:
     """Run the command line; SIGTERM ends it as cleanly as Ctrl-C does."""
+    # Pillow's remarks on odd EXIF and TIFF tags; what matters of a picture we say ourselves.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

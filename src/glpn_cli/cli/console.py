@@ -114,6 +114,5 @@ class Console:
 def printable(text: str) -> str:
     r"""Escape what a terminal would obey or cannot show: control characters, direction marks, broken Unicode."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

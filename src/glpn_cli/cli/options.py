@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glpn_cli import __version__
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import ColorPolicy, Normalize, Precision
 
@@ -26,6 +27,7 @@ __all__ = [
     "Quiet",
     "Threads",
     "Verbose",
+    "Version",
     "Weights",
 ]
 
@@ -35,6 +37,17 @@ _TALK = "What is said"
 
 FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]  # names from the table
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"glpn {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+]
 Input = Annotated[
     list[str],
     typer.Argument(

@@ -13,7 +13,6 @@ import os
 import secrets
 import threading
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
@@ -22,6 +21,7 @@ from glpn_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["MANIFEST_NAME", "Manifest", "Record", "file_mark"]

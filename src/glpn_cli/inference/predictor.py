@@ -135,7 +135,7 @@ class Predictor:
         """
         if self.runtime.device.type == "cpu" or len(pictures) == 1:
             return [self._run_stacked([picture]) for picture in pictures]
-        return list(self._run_stacked(pictures).split(1))
+        return list(torch.split(self._run_stacked(pictures), 1))
 
     def finish(self, picture: PreparedPicture, predicted: Tensor, *, stopwatch: Stopwatch | None = None) -> DepthMap:
         """Turn what the network said into metres at the picture's size; the last third of `predict`, for any thread."""

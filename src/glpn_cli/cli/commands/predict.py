@@ -24,6 +24,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Quiet,
     Threads,
     Verbose,
+    Version,
     Weights,
 )
 from glpn_cli.errors import GLPNError, PartialFailureError, PictureError, UsageError
@@ -57,6 +58,7 @@ def predict(
     verbose: Verbose = False,
     debug: Debug = False,
     color: Color = ColorPolicy.AUTO,
+    version: Version = False,  # noqa: ARG001 - its callback acts
 ) -> None:
     """Predict the depth of photos.
 

@@ -1,4 +1,4 @@
-"""What the parity tests share: networks of both implementations with the same weights, and a way to compare."""
+"""Fixtures of the parity tests: networks of both implementations with the same weights, and a way to compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import torch
-import transformers
 from torch import Tensor, nn
 
 from glpn_cli.model.config import GLPNConfig
@@ -96,6 +95,8 @@ def difference() -> Callable[..., float]:
 
 
 def _build_pair(fields: dict[str, Any]) -> Pair:
+    import transformers  # takes seconds, which most tests do not need
+
     theirs = transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**fields)).eval()
     _randomise(theirs)
     ours = GLPNForDepthEstimation(GLPNConfig(**fields)).eval()

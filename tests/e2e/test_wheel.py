@@ -1,0 +1,64 @@
+"""What a user installs is whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_weights_the_types_and_the_licence_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "glpn_cli/weights/glpn-tiny.safetensors" in names
+    assert "glpn_cli/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if "test" in name or name.endswith(".pyc")]
+    assert wheel.stat().st_size < 10_000_000
+
+
+def test_the_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", environment], check=True)
+    # The heavy packages come from the environment of the tests; ours must come from the wheel.
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    site = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    borrowed = Path(site) / "borrowed.pth"
+    borrowed.write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    glpn = python.with_name("glpn" + python.suffix)
+    photo = ROOT / "examples" / "coffee.png"
+    run = subprocess.run(
+        [glpn, "predict", photo, "-o", "depth.npy"], cwd=tmp_path, capture_output=True, check=False, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert np.load(tmp_path / "depth.npy").shape == (400, 600)
+    where = subprocess.run(
+        [python, "-c", "import glpn_cli; print(glpn_cli.__file__)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert str(environment) in where

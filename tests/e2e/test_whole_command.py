@@ -1,0 +1,131 @@
+"""A picture in, metres out, through the whole command: what transformers' processor, model and bicubic give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import glpn_cli
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+BOUND = 1e-5
+ROCKET = Path(__file__).parents[2] / "examples" / "rocket.jpg"
+
+
+def reference_metres(model: Any, picture: Path, limit_m: float) -> np.ndarray:
+    """Give what transformers computes for a picture, in the order that its documentation shows."""
+    from transformers.models.glpn.image_processing_pil_glpn import GLPNImageProcessorPil
+
+    with Image.open(picture) as image:
+        rgb = image.convert("RGB")
+    inputs = GLPNImageProcessorPil()(images=rgb, return_tensors="pt")
+    with torch.no_grad():
+        predicted = model(**inputs).predicted_depth
+        whole = torch.nn.functional.interpolate(
+            predicted.unsqueeze(1), size=rgb.size[::-1], mode="bicubic", align_corners=False
+        )
+    return whole.squeeze().clamp(0, limit_m).numpy()
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "pickle"])
+def test_a_published_size_checkpoint_saved_by_transformers(
+    tmp_path: Path, glpn: Glpn, build_pair: Callable[..., Any], *, safe: bool
+) -> None:
+    theirs = build_pair("published").theirs
+    theirs.save_pretrained(tmp_path / "weights")
+    if not safe:
+        (tmp_path / "weights" / "model.safetensors").unlink()
+        torch.save(theirs.state_dict(), tmp_path / "weights" / "pytorch_model.bin")
+    with Image.open(ROCKET) as image:
+        image.resize((299, 203)).save(tmp_path / "photo.jpg")
+    run = glpn("predict", "photo.jpg", "--weights", "weights", "-f", "npy", "--json")
+    assert run.returncode == 0, run.stderr
+    metres = np.load(tmp_path / "photo.depth.npy")
+    expected = reference_metres(theirs, tmp_path / "photo.jpg", 10.0)
+    assert metres.shape == expected.shape == (203, 299)
+    assert expected.max() - expected.min() > 0.6 * 10
+    assert np.abs(metres - expected).max() / expected.max() < BOUND
+    record = json.loads(run.stdout)
+    assert record["network_size"] == {"height": 192, "width": 288}
+    assert record["weights"]["metric"] is None
+    assert record["depth_limit_m"] == 10
+
+
+def test_the_bundled_weights(tmp_path: Path, glpn: Glpn) -> None:
+    import transformers
+
+    weights = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
+    ours = glpn_cli.GLPNForDepthEstimation.from_pretrained(weights)
+    theirs = transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**ours.config.to_dict())).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    run = glpn("predict", ROCKET, "--weights", "tiny", "--input-size", "native", "-o", "rocket.npy")
+    assert run.returncode == 0, run.stderr
+    expected = reference_metres(theirs, ROCKET, 80.0)
+    metres = np.load(tmp_path / "rocket.npy")
+    assert metres.shape == expected.shape == (427, 640)
+    assert np.abs(metres - expected).max() / expected.max() < BOUND
+
+
+def test_the_example_of_the_documentation_runs_with_local_weights_and_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "glpn-local"
+    weights = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
+    glpn_cli.GLPNForDepthEstimation.from_pretrained(weights).save_pretrained(folder)
+    glpn_cli.GLPNImageProcessor().save_pretrained(folder)
+    image = Image.open(ROCKET)
+
+    from glpn_cli import GLPNForDepthEstimation
+    from glpn_cli import GLPNImageProcessor as AutoImageProcessor
+
+    image_processor = AutoImageProcessor.from_pretrained(folder)
+    model = GLPNForDepthEstimation.from_pretrained(folder)
+
+    # prepare image for the model
+    inputs = image_processor(images=image, return_tensors="pt")
+
+    with torch.no_grad():
+        outputs = model(**inputs)
+        predicted_depth = outputs.predicted_depth
+
+    # interpolate to original size
+    prediction = torch.nn.functional.interpolate(
+        predicted_depth.unsqueeze(1),
+        size=image.size[::-1],
+        mode="bicubic",
+        align_corners=False,
+    )
+
+    # visualize the prediction
+    output = prediction.squeeze().cpu().numpy()
+    formatted = (output * 255 / np.max(output)).astype("uint8")
+    depth = Image.fromarray(formatted)
+
+    assert depth.size == image.size
+    with pytest.warns(FutureWarning):
+        processor = glpn_cli.GLPNFeatureExtractor.from_pretrained(folder)
+    assert torch.equal(processor(image, return_tensors="pt").pixel_values, inputs.pixel_values)
+    (post_processed,) = image_processor.post_process_depth_estimation(outputs, target_sizes=[image.size[::-1]])
+    assert torch.equal(post_processed["predicted_depth"], prediction[0, 0])
+    depth_map = glpn_cli.load(folder, input_size="native").predict(ROCKET)
+    depth_map.save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as ours:
+        np.testing.assert_array_equal(np.asarray(ours), formatted)
+
+
+def test_the_example_of_the_encoder_gives_the_documented_shape(build_pair: Callable[..., Any]) -> None:
+    model = build_pair("published").ours.glpn
+    with Image.open(ROCKET) as image:
+        inputs = glpn_cli.GLPNImageProcessor()(image.resize((640, 480)), return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    assert list(outputs.last_hidden_state.shape) == [1, 512, 15, 20]
