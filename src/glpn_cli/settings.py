@@ -5,6 +5,7 @@ Standard library only: the command line reads this before it knows whether any w
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,11 +13,14 @@ from glpn_cli.errors import UsageError
 
 __all__ = [
     "FAR_LARGER_FACTOR",
+    "HOME_VARIABLE",
     "MAX_PICTURE_PIXELS",
     "MAX_STDIN_BYTES",
     "SIZE_DIVISOR",
     "WEIGHTS_VARIABLE",
+    "BatchSettings",
     "ColorPolicy",
+    "DownloadSettings",
     "InputSize",
     "Normalize",
     "Precision",
@@ -38,6 +42,9 @@ FAR_LARGER_FACTOR = 4.0
 
 WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
 """The environment variable that `auto` weights look at first."""
+
+HOME_VARIABLE = "GLPN_HOME"
+"""The environment variable that says where downloaded and imported weights are kept."""
 
 
 class Precision(StrEnum):
@@ -80,6 +87,9 @@ class InputSize:
     height_px: int = 0
     width_px: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.height_px}x{self.width_px}" if self.mode == "fixed" else self.mode
+
     @classmethod
     def parse(cls, text: str) -> InputSize:
         """Read "native", "model" or "HxW" as a user writes it.
@@ -108,7 +118,7 @@ class PredictorSettings:
     """What a predictor is built from.
 
     Attributes:
-        weights: "auto", a name of the catalogue, or a path.
+        weights: "auto", a name, a path, or OWNER/REPO of the Hugging Face Hub.
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: the number format of the network.
         input_size: None leaves it to the weights.
@@ -120,6 +130,45 @@ class PredictorSettings:
     precision: Precision = Precision.FLOAT32
     input_size: InputSize | None = None
     threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How much of a batch happens at once.
+
+    Attributes:
+        batch_size: pictures of one size that a GPU computes at once. More than a few gain little and need memory.
+        workers: threads that read pictures, and as many that write depth.
+    """
+
+    batch_size: int = 4
+    workers: int = 4
+
+    @classmethod
+    def of(cls, *, batch_size: int | None, workers: int | None) -> BatchSettings:
+        """Fill in what the user left open; no more workers than cores."""
+        return cls(batch_size or cls().batch_size, workers or min(cls().workers, os.cpu_count() or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadSettings:
+    """How long a download keeps trying.
+
+    Attributes:
+        attempts: how often in a row without progress.
+        first_wait_s: before the second attempt; doubled before each further one.
+        longest_wait_s: longer ones are left to the user, also where the server asks for them.
+        progress_bytes: what has to arrive for a fault to count as the first one again.
+        connect_timeout_s: for a connection, and for an answer about a file.
+        silence_timeout_s: a connection that brings nothing for so long counts as cut.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    progress_bytes: int = 2**20
+    connect_timeout_s: float = 10.0
+    silence_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import warnings
 
 import typer
 
+from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.options import Version  # noqa: TC001 - Typer reads the annotation when the program runs
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict)
+app.command()(batch)
 
 
 @app.callback()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console as RichConsole
+from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.errors import GLPNError, OutputError
@@ -68,9 +69,13 @@ class Console:
         if self._debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 self._print(Text(printable(line), style="dim"))
-        self._print(self._labelled("error", "bold red", error.message))
-        if error.hint:
-            self._print(self._labelled("hint", "cyan", error.hint))
+        self.failure(error.message, error.hint)
+
+    def failure(self, message: str, hint: str | None = None) -> None:
+        """Tell what went wrong, even if quiet."""
+        self._print(self._labelled("error", "bold red", message))
+        if hint:
+            self._print(self._labelled("hint", "cyan", hint))
 
     def data(self, line: str) -> None:
         """Print one line of data on stdout.
@@ -93,6 +98,15 @@ class Console:
             # What is still buffered would fail again when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise OutputError(f"standard output: cannot be written: {error.strerror or error}") from error
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether talk goes to a terminal that can be drawn on, and is wanted."""
+        return self._stderr.is_terminal and not self._quiet
+
+    def bar(self, *columns: ProgressColumn) -> Progress:
+        """Give a progress bar below what is said, to be entered; it vanishes when it is left."""
+        return Progress(*columns, console=self._stderr, transient=True, disable=not self.has_terminal)
 
     @contextmanager
     def errors_reported(self) -> Iterator[None]:

@@ -12,15 +12,19 @@ from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import ColorPolicy, Normalize, Precision
 
 __all__ = [
+    "BatchSize",
     "Color",
     "Debug",
     "Device",
+    "DryRun",
+    "Folders",
     "Format",
     "FormatName",
     "Input",
     "InputSizeText",
     "JsonLines",
     "NormalizeBy",
+    "Out",
     "Output",
     "Overwrite",
     "PrecisionOf",
@@ -29,6 +33,7 @@ __all__ = [
     "Verbose",
     "Version",
     "Weights",
+    "Workers",
 ]
 
 _RESULT = "What comes out"
@@ -64,6 +69,23 @@ Output = Annotated[
         metavar="FILE|FOLDER|-",
         help="Where depth goes instead of beside each picture. A folder ends in a slash or is there already; "
         "- is standard output.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+Folders = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FOLDER...", help="Folders of pictures; folders below them are done too.", show_default=False
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Where depth goes, in folders like those of the pictures. It is created.",
         rich_help_panel=_RESULT,
         show_default=False,
     ),
@@ -112,6 +134,30 @@ InputSizeText = Annotated[
         rich_help_panel=_WORK,
         show_default=False,
     ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Pictures of one size that a GPU computes at once; a CPU always takes one. Default: 4 on a GPU.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Threads that read pictures, and as many that write depth. Default: the number of cores, at most 4.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print what would be written, and do nothing.", rich_help_panel=_RESULT),
 ]
 Device = Annotated[
     str,

@@ -82,7 +82,9 @@ def picture_names(folder: Path) -> list[str]:
         return []
 
 
-def walk_pictures(folder: Path, *, is_output: Callable[[Path], bool], without: Path) -> Iterator[Path]:
+def walk_pictures(
+    folder: Path, *, is_output: Callable[[Path], bool], without: Path
+) -> Iterator[Path | tuple[Path, PictureError]]:
     """Yield the pictures of a folder and of all folders below it, in the order of their names.
 
     Hidden files and folders are left out. A link to a folder is followed, unless the folder is one that we are in.
@@ -92,12 +94,12 @@ def walk_pictures(folder: Path, *, is_output: Callable[[Path], bool], without: P
         is_output: tells whether a file is a depth file; those are left out.
         without: a folder that is not entered, such as the one that depth is written to.
 
-    Raises:
-        PictureError: a folder cannot be listed.
+    Yields:
+        The path of a picture; or a folder that cannot be listed, with the reason.
     """
     left_out = os.path.realpath(without)
 
-    def walk(folder: Path, ancestors: frozenset[str]) -> Iterator[Path]:
+    def walk(folder: Path, ancestors: frozenset[str]) -> Iterator[Path | tuple[Path, PictureError]]:
         identity = os.path.realpath(folder)
         if identity in ancestors or identity == left_out:
             return
@@ -105,7 +107,8 @@ def walk_pictures(folder: Path, *, is_output: Callable[[Path], bool], without: P
             with os.scandir(folder) as entries:
                 visible = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
         except OSError as error:
-            raise PictureError(f"{folder}: cannot be listed: {error.strerror}") from error
+            yield folder, PictureError(f"{folder}: cannot be listed: {error.strerror}")
+            return
         for name, is_folder in visible:
             path = folder / name
             if is_folder:
@@ -113,9 +116,8 @@ def walk_pictures(folder: Path, *, is_output: Callable[[Path], bool], without: P
             elif _is_picture_name(name) and path.is_file() and not is_output(path):
                 yield path
 
-    # The folder that was named is entered even if depth goes into it.
     if os.path.realpath(folder) == left_out:
-        left_out = ""
+        left_out = ""  # the folder that was named is entered even if depth goes into it
     yield from walk(folder, frozenset())
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import threading
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["MANIFEST_NAME", "Manifest", "Record", "file_mark"]
+__all__ = ["DONE", "FAILED", "MANIFEST_NAME", "OUTDATED", "Manifest", "Record", "file_mark", "read_records"]
 
 MANIFEST_NAME = "glpn-batch.jsonl"
 _JOURNAL_NAME = ".glpn-batch.journal"
@@ -61,6 +61,18 @@ class Record:
     sha256: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the picture needs nothing more."""
+        return self.status == DONE
+
+    def matches(self, name: str, path: Path) -> bool:
+        """Tell whether a file is still the output that was written for a format."""
+        try:
+            return self.sha256.get(name) == _sha256(path)
+        except OSError:
+            return False
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Build from a line, ignoring fields that a newer version may have added."""
@@ -83,6 +95,7 @@ class Manifest:
         self.records: dict[str, Record] = {}
         self._lock = FileLock(folder / _LOCK_NAME)
         self._writing = threading.Lock()
+        self._superseded = False  # whether a picture that had a line got another
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what there is.
@@ -109,10 +122,15 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of the folder; the journal has served after a run that came to its end."""
-        if kind is None:
-            self._journal.unlink(missing_ok=True)
-        self._lock.release()
+        """Let go of the folder; after a run that came to its end, with one line for each picture and no journal."""
+        try:
+            if kind is None:
+                if self._superseded:
+                    latest = {values["source"]: Record.from_dict(values) for values in _read_lines(self.path)}
+                    self._rewrite(latest.values())
+                self._journal.unlink(missing_ok=True)
+        finally:
+            self._lock.release()
 
     @property
     def path(self) -> Path:
@@ -125,9 +143,7 @@ class Manifest:
 
     def outdate(self) -> None:
         """Mark everything as to be done again; the outputs stay known as ours until they are replaced."""
-        self.records = {
-            source: Record(**{**asdict(record), "status": OUTDATED}) for source, record in self.records.items()
-        }
+        self.records = {source: replace(record, status=OUTDATED) for source, record in self.records.items()}
         self._rewrite(self.records.values())
 
     def announce(self, record: Record, partials: Iterable[Path]) -> None:
@@ -146,14 +162,8 @@ class Manifest:
         Raises:
             OutputError: it cannot be written.
         """
+        self._superseded |= record.source in self.records
         self._append(self.path, asdict(record), durably=True)
-
-    def is_ours(self, output: Path, sha256: str | None) -> bool:
-        """Tell whether a file is still the output that we wrote."""
-        try:
-            return sha256 is not None and _sha256(output) == sha256
-        except OSError:
-            return False
 
     def _append(self, path: Path, values: dict[str, Any], *, durably: bool) -> None:
         data = (json.dumps(values) + "\n").encode()
@@ -176,20 +186,17 @@ class Manifest:
             for partial in values.get("partials", []):
                 (self.folder / partial).unlink(missing_ok=True)
             known = kept.get(record.source)
-            if known is not None and known.status == DONE and known.sha256 == record.sha256:
+            if known is not None and known.is_done and known.sha256 == record.sha256:
                 continue
-            ours = [self._is_still_ours(record, name) for name in record.outputs]
+            ours = [record.matches(name, self.folder / path) for name, path in record.outputs.items()]
             if all(ours):
                 kept[record.source] = record
             elif any(ours):  # some outputs of several appeared: they may be replaced
-                kept[record.source] = Record(**{**asdict(record), "status": OUTDATED})
+                kept[record.source] = replace(record, status=OUTDATED)
         self.records = {source: record for source, record in kept.items() if record.status != FAILED}
         if list(self.records.values()) != lines or not _ends_whole(self.path):
             self._rewrite(self.records.values())
         self._journal.unlink(missing_ok=True)
-
-    def _is_still_ours(self, record: Record, name: str) -> bool:
-        return self.is_ours(self.folder / record.outputs[name], record.sha256.get(name))
 
     def _rewrite(self, records: Iterable[Record]) -> None:
         partial = self.folder / f".glpn-{secrets.token_hex(6)}.part"
@@ -204,6 +211,12 @@ class Manifest:
                 partial.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Read what a batch has done so far without touching anything, by source; failures are left out."""
+    records = [Record.from_dict(values) for values in _read_lines(folder / MANIFEST_NAME)]
+    return {record.source: record for record in records if record.status != FAILED}
 
 
 def file_mark(path: Path) -> str:

@@ -11,13 +11,14 @@ from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsErro
 from glpn_cli.image.discovery import STDIN, find_pictures, picture_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_suffix
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output
+from glpn_cli.output.writer import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["STDIN", "STDOUT", "Job", "Plan", "plan_outputs"]
+__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "plan_outputs"]
 
 STDOUT = Path("-")
 """Stands for standard output."""
@@ -71,10 +72,7 @@ class Plan:
             OutputError: it cannot be created.
         """
         if self.folder is not None:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
+            make_folder(self.folder)
 
 
 def plan_outputs(
@@ -93,7 +91,7 @@ def plan_outputs(
         UsageError: the arguments contradict each other.
         InputError: the arguments are nothing but depth files.
     """
-    found = find_pictures(arguments, is_output=_is_output)
+    found = find_pictures(arguments, is_output=is_depth_file)
     if not (found.pictures or found.failures):
         raise InputError(
             f"there are only depth files ({found.skipped_outputs})", hint="a depth file that is named alone is taken"
@@ -174,7 +172,7 @@ class _Planner:
     def _names_beside(self, source: Path) -> SiblingNames:
         if source.parent not in self._siblings:
             self._siblings[source.parent] = SiblingNames(
-                picture_names(source.parent), is_output=lambda name: _is_output(source.parent / name)
+                picture_names(source.parent), is_output=lambda name: is_depth_file(source.parent / name)
             )
         return self._siblings[source.parent]
 
@@ -196,7 +194,8 @@ class _Planner:
         return None
 
 
-def _is_output(path: Path) -> bool:
+def is_depth_file(path: Path) -> bool:
+    """Tell whether a file is a depth file, by its name or by what its PNG text says."""
     if ends_like_an_output(path.name):
         return True
     if path.suffix.lower() != ".png":

@@ -80,6 +80,12 @@ class Predictor:
         self.input_size = input_size or InputSize("model" if card.shrink else "native")
         self.weights_chosen = weights_chosen
 
+    @property
+    def unchosen_note(self) -> str:
+        """What to tell a user who named no weights."""
+        quality = ": depth is approximate" if self.card.metric is False else ""
+        return f"no weights named, so {self.card.name!r} is used{quality}"
+
     def predict(
         self,
         picture: str | PathLike[str] | bytes | Image.Image | np.ndarray,

@@ -22,6 +22,11 @@ class Stopwatch:
     def __init__(self) -> None:
         self.elapsed_s: dict[str, float] = {}
 
+    @property
+    def total_s(self) -> float:
+        """Seconds of all stages together."""
+        return sum(self.elapsed_s.values())
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count the time of the block for a stage."""

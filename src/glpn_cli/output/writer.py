@@ -15,12 +15,22 @@ from glpn_cli.output.formats import FORMATS, format_of_suffix
 from glpn_cli.settings import ViewSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
     from glpn_cli.depth import DepthMap
 
-__all__ = ["read_depth", "save_depth", "write_whole"]
+__all__ = [
+    "is_for_all",
+    "make_folder",
+    "partial_path",
+    "read_depth",
+    "save_depth",
+    "write_together",
+    "write_whole",
+]
 
+_FOR_ALL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 
 
@@ -51,36 +61,92 @@ def read_depth(path: str | PathLike[str]) -> DepthMap:
 
 
 def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write a file so that its name never stands for half of it.
+    """Write a file so that its name never stands for half of it; see `write_together`.
 
-    The bytes go into a hidden file beside the target, reach the disk, and then get the name in one step. A file of
-    that name is never replaced unless `overwrite`, not even one that appeared a moment ago. Where the name belongs
-    to a device or a pipe, the bytes are simply written into it.
-
-    Raises:
-        OutputExistsError: the file is there and `overwrite` is False.
-        OutputError: anything the file system refuses.
+    Where the name belongs to a device or a pipe, the bytes are simply written into it.
     """
     try:
         mode = target.stat().st_mode if target.exists() else stat.S_IFREG
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             target.write_bytes(data)
             return
-        if not overwrite and target.exists():
-            raise _exists(target)
-        partial = target.with_name(f".glpn-{secrets.token_hex(6)}.part")
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    write_together([(target, data)], overwrite=overwrite)
+
+
+def write_together(
+    files: Sequence[tuple[Path, bytes]], *, overwrite: bool, partials: Sequence[Path] | None = None
+) -> None:
+    """Write the files of one picture, each whole and all or none.
+
+    The bytes go into hidden files beside the targets and reach the disk; then each gets its name in one step. A file
+    of that name is never replaced unless `overwrite`, not even one that appeared a moment ago.
+
+    Args:
+        files: targets and their bytes.
+        overwrite: whether files of these names may be replaced.
+        partials: the hidden files to use, one for each target, in the same folder; None makes up names.
+
+    Raises:
+        OutputExistsError: a file is there and `overwrite` is False.
+        OutputError: anything else that the file system refuses.
+    """
+    partials = partials or [partial_path(target) for target, _ in files]
+    named: list[Path] = []
+    target = files[0][0]
+    try:
         try:
-            _write_to_disk(partial, data)
-            if overwrite:
-                os.replace(partial, target)  # noqa: PTH105 - reads as what it is, beside os.link
-            else:
-                _name_without_replacing(partial, target)
+            for (target, data), partial in zip(files, partials, strict=True):
+                _refuse_to_replace(target, overwrite=overwrite)
+                _write_to_disk(partial, data)
+            for (target, _), partial in zip(files, partials, strict=True):
+                if overwrite:
+                    os.replace(partial, target)  # noqa: PTH105 - reads as what it is, beside os.link
+                else:
+                    _name_without_replacing(partial, target)
+                    named.append(target)
+        except BaseException:
+            for ours in named:
+                ours.unlink(missing_ok=True)
+            raise
         finally:
-            partial.unlink(missing_ok=True)
+            for partial in partials:
+                partial.unlink(missing_ok=True)
     except FileExistsError as error:
         raise _exists(target) from error
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise _unwritable(target, error) from error
+
+
+def partial_path(target: Path) -> Path:
+    """Make up the name of a hidden file beside a target; short, because the target's name may be as long as allowed."""
+    return target.with_name(f".glpn-{secrets.token_hex(6)}.part")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, where they are not there.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created: {error.strerror or error}") from error
+
+
+def is_for_all(error: BaseException) -> bool:
+    """Tell whether an error would meet every other file too: the disk is full, or nothing can be written to it."""
+    if not isinstance(error, OutputError):
+        return False
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FOR_ALL
+
+
+def _refuse_to_replace(target: Path, *, overwrite: bool) -> None:
+    """Save the work of writing what would not get its name anyway."""
+    if not overwrite and target.exists():
+        raise _exists(target)
 
 
 def _write_to_disk(path: Path, data: bytes) -> None:
@@ -108,6 +174,10 @@ def _name_without_replacing(partial: Path, target: Path) -> None:
             on_failure.callback(target.unlink, missing_ok=True)
             os.replace(partial, target)  # noqa: PTH105
             on_failure.pop_all()
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(f"{target}: cannot be written: {error.strerror or error}")
 
 
 def _exists(target: Path) -> OutputExistsError:

@@ -27,7 +27,8 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Version,
     Weights,
 )
-from glpn_cli.errors import GLPNError, PartialFailureError, PictureError, UsageError
+from glpn_cli.cli.outcome import conclude
+from glpn_cli.errors import GLPNError, PictureError, UsageError
 from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, PredictorSettings, ViewSettings
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class _Run:
         if len(self.plan.jobs) > 1:
             elapsed_s = time.perf_counter() - start_s
             self.console.say(f"{done} of {len(self.plan.jobs)} done in {elapsed_s:.1f} s")
-        self._conclude(failures)
+        conclude(len(self.plan.jobs), [error.exit_code for error in failures])
 
     def _load(self, settings: PredictorSettings) -> Predictor | None:
         """Load the network, unless it is known already that there is nothing to do."""
@@ -132,11 +133,7 @@ class _Run:
 
         predictor = build_predictor(settings)
         if not predictor.weights_chosen:
-            self.console.note(
-                f"no weights named, so the bundled {predictor.card.name!r} are used: depth is approximate"
-                if predictor.card.metric is False
-                else f"no weights named, so {predictor.card.name!r} are used"
-            )
+            self.console.note(predictor.unchosen_note)
         return predictor
 
     def _do(self, job: Job, predictor: Predictor | None) -> None:
@@ -144,7 +141,7 @@ class _Run:
             raise job.failure or AssertionError("a job without a failure needs a predictor")
         from glpn_cli.inference.plan import STDIN, STDOUT
         from glpn_cli.inference.stopwatch import Stopwatch
-        from glpn_cli.output.writer import write_whole
+        from glpn_cli.output.writer import write_together, write_whole
 
         stopwatch = Stopwatch()
         start_s = time.perf_counter()
@@ -152,14 +149,16 @@ class _Run:
             depth = predictor.predict(_read_stdin(), name="stdin", stopwatch=stopwatch)
         else:
             depth = predictor.predict(job.source, stopwatch=stopwatch)
-        for depth_format, path in job.outputs:
-            with stopwatch.stage("encode"):
-                data = depth_format.load_codec().encode(depth, self.view)
-            with stopwatch.stage("write"):
-                if path is STDOUT:
-                    self.console.raw_data(data)
-                else:
-                    write_whole(path, data, overwrite=self.overwrite)
+        with stopwatch.stage("encode"):
+            files = [(path, depth_format.load_codec().encode(depth, self.view)) for depth_format, path in job.outputs]
+        with stopwatch.stage("write"):
+            (path, data), *others = files
+            if path is STDOUT:
+                self.console.raw_data(data)
+            elif others:
+                write_together(files, overwrite=self.overwrite)
+            else:
+                write_whole(path, data, overwrite=self.overwrite)
         self._report(job, depth, stopwatch, time.perf_counter() - start_s)
 
     def _report(self, job: Job, depth: DepthMap, stopwatch: Stopwatch, elapsed_s: float) -> None:
@@ -182,16 +181,6 @@ class _Run:
         if self.json_lines:
             failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
             self.console.data(json.dumps({"source": str(job.source), "status": "failed", "error": failure}))
-
-    def _conclude(self, failures: list[GLPNError]) -> None:
-        total = len(self.plan.jobs)
-        codes = {error.exit_code for error in failures}
-        if failures and (len(failures) < total or len(codes) > 1):
-            raise PartialFailureError(f"{len(failures)} of {total} failed")
-        if failures:
-            from typer import Exit
-
-            raise Exit(codes.pop())
 
 
 def _record(job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:

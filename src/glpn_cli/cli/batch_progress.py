@@ -1,0 +1,76 @@
+"""How far a batch is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Task
+
+    from glpn_cli.cli.console import Console
+
+__all__ = ["BatchProgress"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+_MINUTE_S = 60
+_HOUR_S = 3600
+
+
+class BatchProgress:
+    """Counts pictures and tells the rate and the time left; a context manager."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        """Begin to count to `total`."""
+        self._console = console
+        self._total = total
+        self._done = 0
+        self._start_s = self._last_line_s = time.monotonic()
+        self._bar = console.bar(
+            TextColumn("depth"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
+        )
+        self._task = self._bar.add_task("depth", total=total)
+
+    def __enter__(self) -> Self:
+        """Show the bar, if there is a terminal."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def advance(self) -> None:
+        """Count one more picture."""
+        self._done += 1
+        self._bar.advance(self._task)
+        now_s = time.monotonic()
+        if not self._console.has_terminal and now_s - self._last_line_s >= _SECONDS_BETWEEN_LINES:
+            self._last_line_s = now_s
+            rate = self._done / (now_s - self._start_s)
+            left = _duration((self._total - self._done) / rate)
+            self._console.say(f"{self._done} of {self._total}, {rate:.2f} per second, {left} left")
+
+
+class _RateColumn(ProgressColumn):
+    """Pictures per second."""
+
+    def render(self, task: Task) -> Text:
+        """Give the rate of the last while, or nothing yet."""
+        return Text("" if task.speed is None else f"{task.speed:.2f} per second")
+
+
+def _duration(seconds: float) -> str:
+    """Give a duration as a person would say it."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    return f"{seconds / _HOUR_S:.1f} h"

@@ -1,0 +1,231 @@
+"""`glpn batch`: depth of whole folders, in a run that can be interrupted and trusted."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.cli.batch_progress import BatchProgress
+from glpn_cli.cli.console import Console, printable
+from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    BatchSize,
+    Color,
+    Debug,
+    Device,
+    DryRun,
+    Folders,
+    Format,
+    InputSizeText,
+    NormalizeBy,
+    Out,
+    Overwrite,
+    PrecisionOf,
+    Quiet,
+    Threads,
+    Verbose,
+    Weights,
+    Workers,
+)
+from glpn_cli.cli.outcome import conclude
+from glpn_cli.errors import InputError, UsageError
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
+from glpn_cli.settings import BatchSettings, ColorPolicy, InputSize, PredictorSettings, ViewSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from glpn_cli.inference.manifest import Manifest, Record
+    from glpn_cli.inference.mirror import MirroredPicture
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.output.formats import DepthFormat
+
+__all__ = ["batch"]
+
+_DEFAULTS = PredictorSettings()
+_VIEW = ViewSettings()
+_LISTED_FAILURES = 20
+
+
+def batch(
+    folders: Folders,
+    out: Out,
+    formats: Format = None,
+    normalize: NormalizeBy = _VIEW.normalize,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    weights: Weights = _DEFAULTS.weights,
+    input_size: InputSizeText = None,
+    device: Device = _DEFAULTS.device,
+    precision: PrecisionOf = _DEFAULTS.precision,
+    threads: Threads = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+    color: Color = ColorPolicy.AUTO,
+) -> None:
+    """Predict the depth of all pictures in folders.
+
+    Interrupted, the same command goes on where it stopped. DIR/glpn-batch.jsonl has a line for each picture.
+    """
+    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    with console.errors_reported():
+        run = _Run(
+            console,
+            folders,
+            Path(os.path.abspath(out)),  # noqa: PTH100 - resolve() would follow a link that is DIR's last part
+            [FORMATS[name] for name in dict.fromkeys(formats or (DEFAULT_FORMAT,))],
+            ViewSettings(normalize),
+            BatchSettings.of(batch_size=batch_size, workers=workers),
+            overwrite=overwrite,
+        )
+        if dry_run:
+            run.tell()
+            return
+        run.go(
+            PredictorSettings(
+                weights=weights,
+                device=device,
+                precision=precision,
+                input_size=None if input_size is None else InputSize.parse(input_size),
+                threads=threads,
+            )
+        )
+
+
+@dataclass
+class _Run:
+    """One run over folders."""
+
+    console: Console
+    folders: Sequence[str]
+    out: Path
+    formats: Sequence[DepthFormat]
+    view: ViewSettings
+    batch: BatchSettings
+    overwrite: bool
+
+    def tell(self) -> None:
+        """Print what would be written, one line for each picture, and touch nothing."""
+        from glpn_cli.inference.manifest import read_records
+
+        self._refuse_nothing()
+        pictures = list(self._mirror({} if self.overwrite else read_records(self.out)))
+        for picture in pictures:
+            for _, path in picture.outputs:
+                state = "done before" if picture.done else picture.failure.message if picture.failure else "to be done"
+                self.console.data(printable(f"{picture.source} -> {path}: {state}"))
+        to_do = sum(not (picture.done or picture.failure) for picture in pictures)
+        done = sum(picture.done for picture in pictures)
+        self.console.say(f"{to_do} to be done, {done} done before, {len(pictures) - to_do - done} cannot be done")
+
+    def go(self, settings: PredictorSettings) -> None:
+        """Do what is not done yet, report, and raise what it came to."""
+        from glpn_cli.inference.manifest import Manifest
+
+        self._refuse_nothing()
+        with Manifest(self.out) as manifest:
+            if self.overwrite:
+                manifest.outdate()
+            predictor = self._load(settings)
+            made_how = self._settings(predictor)
+            _refuse_changes(manifest, made_how)
+            pictures = list(self._mirror(manifest.records))
+            to_do = [picture for picture in pictures if not picture.done]
+            if not to_do:
+                self.console.say(f"all {len(pictures)} done before, in {self.out}")
+                return
+            failures = self._stream(to_do, predictor, manifest, made_how, done_before=len(pictures) - len(to_do))
+        self._list(failures)
+        conclude(len(pictures), [record.exit_code for record in failures])
+
+    def _mirror(self, records: dict[str, Record]) -> Iterator[MirroredPicture]:
+        from glpn_cli.inference.mirror import mirror_folders
+
+        return mirror_folders(self.folders, self.out, formats=self.formats, records=records, overwrite=self.overwrite)
+
+    def _refuse_nothing(self) -> None:
+        """Find out that there is no work before a folder is created or a network loaded."""
+        if next(self._mirror({}), None) is None:
+            raise InputError(f"no pictures in {', '.join(self.folders)}")
+
+    def _load(self, settings: PredictorSettings) -> Predictor:
+        from glpn_cli.inference.predictor import build_predictor
+
+        predictor = build_predictor(settings)
+        if not predictor.weights_chosen:
+            self.console.note(predictor.unchosen_note)
+        return predictor
+
+    def _settings(self, predictor: Predictor) -> dict[str, Any]:
+        """Give everything that decides what is in the outputs."""
+        return {
+            "format": [row.name for row in self.formats],
+            "normalize": str(self.view.normalize),
+            "weights_sha256": predictor.weights_sha256,
+            "input_size": str(predictor.input_size),
+            "precision": str(predictor.runtime.precision),
+        }
+
+    def _stream(
+        self,
+        to_do: list[MirroredPicture],
+        predictor: Predictor,
+        manifest: Manifest,
+        made_how: dict[str, Any],
+        *,
+        done_before: int,
+    ) -> list[Record]:
+        """Do the pictures and give the records of those that failed."""
+        from glpn_cli.inference.batch import run_batch
+
+        failures: list[Record] = []
+        done = 0
+        start_s = time.perf_counter()
+        records = run_batch(to_do, predictor, manifest, view=self.view, settings=made_how, **asdict(self.batch))
+        try:
+            with closing(records), BatchProgress(self.console, len(to_do)) as progress:
+                for record in records:
+                    progress.advance()
+                    if record.is_done:
+                        done += 1
+                        self.console.detail(f"{record.source}: done in {record.seconds:.2f} s")
+                    else:
+                        failures.append(record)
+                        self.console.detail(f"{record.source}: failed")
+        except KeyboardInterrupt:
+            self.console.say(f"interrupted: {done} of {len(to_do)} done; the same command goes on", style="yellow")
+            raise
+        elapsed_s = time.perf_counter() - start_s
+        before = f", {done_before} done before" if done_before else ""
+        self.console.say(
+            f"{done} of {len(to_do)} done in {elapsed_s:.1f} s{before} "
+            f"({predictor.card.name}, {predictor.runtime.device}, {predictor.runtime.precision}), in {self.out}"
+        )
+        return failures
+
+    def _list(self, failures: list[Record]) -> None:
+        for record in failures[:_LISTED_FAILURES]:
+            self.console.failure(record.error or record.source, record.hint)
+        if len(failures) > _LISTED_FAILURES:
+            self.console.say(f"and {len(failures) - _LISTED_FAILURES} more, in {self.out}")
+
+
+def _refuse_changes(manifest: Manifest, made_how: dict[str, Any]) -> None:
+    """Refuse to mix outputs of different settings in one folder."""
+    for record in manifest.records.values():
+        changes = [
+            f"{name.replace('_', '-')} was {record.settings.get(name)} and is {value}"
+            for name, value in made_how.items()
+            if record.is_done and record.settings.get(name) != value
+        ]
+        if changes:
+            raise UsageError(
+                f"{manifest.folder} was begun with other settings: {'; '.join(changes)}",
+                hint="--overwrite does all pictures again; another --out keeps both",
+            )

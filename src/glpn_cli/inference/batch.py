@@ -1,0 +1,222 @@
+"""Many pictures in one stream: read ahead, compute, write behind, and every failure a value."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from glpn_cli.errors import DeviceError, GLPNError
+from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.inference.stopwatch import Stopwatch
+from glpn_cli.output.writer import is_for_all, make_folder, partial_path, write_together
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.inference.manifest import Manifest
+    from glpn_cli.inference.mirror import MirroredPicture
+    from glpn_cli.inference.predictor import Predictor, PreparedPicture
+    from glpn_cli.settings import ViewSettings
+
+__all__ = ["run_batch"]
+
+
+@dataclass(slots=True)
+class _Item:
+    """A picture on its way through the stream."""
+
+    picture: MirroredPicture
+    stopwatch: Stopwatch
+    mark: str
+
+
+def run_batch(
+    pictures: Iterable[MirroredPicture],
+    predictor: Predictor,
+    manifest: Manifest,
+    *,
+    view: ViewSettings,
+    settings: dict[str, Any],
+    workers: int,
+    batch_size: int,
+) -> Generator[Record]:
+    """Predict pictures and write their depth, with reading, computing and writing at the same time.
+
+    A picture that cannot be done is a record like any other. Closing the iterator, as an interrupt does, finishes
+    what is being written and drops the rest.
+
+    Args:
+        pictures: what is to be done, without what was done before.
+        predictor: computes, in the caller's thread.
+        manifest: entered; gets a line for each picture.
+        view: how 8-bit pictures use their range.
+        settings: what the lines of the manifest say of how the outputs were made.
+        workers: threads that read, and as many that write.
+        batch_size: pictures of one size that the network sees at once, on devices that gain from it.
+
+    Yields:
+        The record of each picture when it is finished.
+
+    Raises:
+        OutputError: nothing can be written any more.
+    """
+    stream = _Stream(predictor, manifest, view=view, settings=settings, workers=workers, batch_size=batch_size)
+    return stream.run(iter(pictures))
+
+
+_Prepared: TypeAlias = "tuple[_Item, PreparedPicture]"
+
+
+class _Stream:
+    """The state of one run: what is being read, what waits for company, what is being written."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        manifest: Manifest,
+        *,
+        view: ViewSettings,
+        settings: dict[str, Any],
+        workers: int,
+        batch_size: int,
+    ) -> None:
+        self._predictor = predictor
+        self._manifest = manifest
+        self._view = view
+        self._settings = settings
+        self._workers = workers
+        self._batch_size = batch_size
+        self._readers = ThreadPoolExecutor(workers, "glpn-read")
+        self._writers = ThreadPoolExecutor(workers, "glpn-write")
+        self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
+        self._writing: deque[Future[Record]] = deque()
+        self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+
+    def run(self, pictures: Iterator[MirroredPicture]) -> Generator[Record]:
+        """Take pictures in order and give their records as they are finished."""
+        try:
+            self._read_ahead(pictures)
+            while self._reading:
+                item, reading = self._reading.popleft()
+                try:
+                    prepared = reading.result()
+                except GLPNError as error:
+                    yield self._failed(item, error)
+                else:
+                    yield from self._join(item, prepared)
+                    del prepared  # it may be large, and the next is being read
+                self._read_ahead(pictures)
+                yield from self._finished(at_most=2 * self._workers)
+            for size in list(self._waiting):
+                yield from self._compute(self._waiting.pop(size))
+            yield from self._finished(at_most=0)
+        finally:
+            # An interrupt ends here too: what is not begun is dropped, what is being written is finished.
+            self._readers.shutdown(cancel_futures=True)
+            self._writers.shutdown(cancel_futures=False)
+
+    def _read_ahead(self, pictures: Iterator[MirroredPicture]) -> None:
+        """Keep a few pictures in memory and no more, however many there are."""
+        while len(self._reading) < self._workers + self._batch_size:
+            picture = next(pictures, None)
+            if picture is None:
+                return
+            item = _Item(picture, Stopwatch(), file_mark(picture.source))
+            self._reading.append((item, self._readers.submit(self._read, item)))
+
+    def _read(self, item: _Item) -> PreparedPicture:
+        if item.picture.failure is not None:
+            raise item.picture.failure
+        return self._predictor.prepare(item.picture.source, stopwatch=item.stopwatch)
+
+    def _join(self, item: _Item, prepared: PreparedPicture) -> Iterator[Record]:
+        """Let a picture wait for others of its size, as long as few are waiting."""
+        size = tuple(prepared.pixel_values.shape)
+        self._waiting.setdefault(size, []).append((item, prepared))
+        if len(self._waiting[size]) >= self._batch_size:
+            yield from self._compute(self._waiting.pop(size))
+        elif sum(map(len, self._waiting.values())) >= 2 * self._batch_size:
+            fullest = max(self._waiting, key=lambda size: len(self._waiting[size]))
+            yield from self._compute(self._waiting.pop(fullest))
+
+    def _compute(self, group: list[_Prepared]) -> Iterator[Record]:
+        """Run the network on pictures of one size and hand their depth to the writers."""
+        start_s = time.perf_counter()
+        try:
+            predictions = self._predictor.run([prepared for _, prepared in group])
+        except DeviceError as error:
+            if len(group) == 1:
+                yield self._failed(group[0][0], error)
+                return
+            # What is too much together may go in halves.
+            self._batch_size = len(group) // 2
+            for half in (group[: self._batch_size], group[self._batch_size :]):
+                yield from self._compute(half)
+            return
+        share_s = (time.perf_counter() - start_s) / len(group)
+        for (item, prepared), predicted in zip(group, predictions, strict=True):
+            item.stopwatch.elapsed_s["network"] = share_s
+            try:
+                # Here and not in a writer, because torch would set up threads of its own for each of those.
+                depth = self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch)
+            except GLPNError as error:
+                yield self._failed(item, error)
+            else:
+                self._writing.append(self._writers.submit(self._write, item, depth))
+
+    def _finished(self, *, at_most: int) -> Iterator[Record]:
+        """Give the records of what is written, waiting until at most so many are still being written."""
+        while self._writing and (len(self._writing) > at_most or self._writing[0].done()):
+            yield self._writing.popleft().result()
+
+    def _write(self, item: _Item, depth: DepthMap) -> Record:
+        """Encode and write all outputs of a picture and its line in the manifest; runs in a writer's thread."""
+        paths = [path for _, path in item.picture.outputs]
+        names = [row.name for row, _ in item.picture.outputs]
+        try:
+            with item.stopwatch.stage("encode"):
+                files = [row.load_codec().encode(depth, self._view) for row, _ in item.picture.outputs]
+            record = Record(
+                source=str(item.picture.source),
+                status=DONE,
+                outputs=dict(zip(names, (self._relative(path) for path in paths), strict=True)),
+                source_mark=item.mark,
+                sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
+                settings=self._settings,
+            )
+            with item.stopwatch.stage("write"):
+                for folder in {path.parent for path in paths}:
+                    make_folder(folder)
+                partials = [partial_path(path) for path in paths]
+                self._manifest.announce(record, partials)
+                write_together(list(zip(paths, files, strict=True)), overwrite=item.picture.replace, partials=partials)
+        except GLPNError as error:
+            return self._failed(item, error)
+        record = replace(record, seconds=round(item.stopwatch.total_s, 4))
+        self._manifest.append(record)
+        return record
+
+    def _failed(self, item: _Item, error: GLPNError) -> Record:
+        if is_for_all(error):
+            raise error
+        record = Record(
+            source=str(item.picture.source),
+            status=FAILED,
+            error=error.message,
+            hint=error.hint,
+            exit_code=error.exit_code,
+            seconds=round(item.stopwatch.total_s, 4),
+            settings=self._settings,
+        )
+        self._manifest.append(record)
+        return record
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._manifest.folder).as_posix()

@@ -1,0 +1,147 @@
+"""Which picture of some folders becomes which files of another folder, in the light of what was done before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
+from glpn_cli.image.discovery import picture_names, walk_pictures
+from glpn_cli.inference.manifest import Record, file_mark
+from glpn_cli.inference.plan import is_depth_file
+from glpn_cli.output.naming import SiblingNames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from glpn_cli.output.formats import DepthFormat
+
+__all__ = ["MirroredPicture", "mirror_folders"]
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredPicture:
+    """One picture of a batch and what is to become of it.
+
+    Attributes:
+        source: absolute path.
+        outputs: a path for each format.
+        done: it was done before, and its outputs are there.
+        replace: its outputs may be replaced: they are ours, or the user allowed it.
+        failure: why it cannot be done, known beforehand; or None.
+    """
+
+    source: Path
+    outputs: tuple[tuple[DepthFormat, Path], ...] = ()
+    done: bool = False
+    replace: bool = False
+    failure: GLPNError | None = None
+
+
+def mirror_folders(
+    folders: Sequence[str],
+    out: Path,
+    *,
+    formats: Sequence[DepthFormat],
+    records: Mapping[str, Record],
+    overwrite: bool = False,
+) -> Iterator[MirroredPicture]:
+    """Give every picture of the folders, and of all folders below them, its outputs.
+
+    One folder is mirrored into `out` itself, several into folders of their own names inside it. A picture that has
+    a record keeps the names that it has there, whatever other pictures appeared since.
+
+    Args:
+        folders: as the user wrote them.
+        out: the folder for depth, which may be inside one of them.
+        formats: what to write.
+        records: what was done before, by absolute source path.
+        overwrite: whether files that are in the way may be replaced.
+
+    Raises:
+        UsageError: a folder is none, or two have the same name.
+    """
+    prefixes = _prefixes(folders)
+    return _Mirror(out, formats, records, overwrite=overwrite).pictures(prefixes)
+
+
+def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
+    """Give the place of each folder inside the output folder."""
+    for named in folders:
+        if not Path(named).is_dir():
+            hint = "glpn predict takes single pictures" if Path(named).exists() else None
+            raise UsageError(f"{named}: is no folder", hint=hint)
+    absolute = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
+    if len(absolute) == 1:
+        return {absolute[0]: Path()}
+    names = [folder.name for folder in absolute]
+    for folder in absolute:
+        if names.count(folder.name) > 1:
+            raise UsageError(
+                f"two folders are called {folder.name!r}", hint="run one batch for each, with its own --out"
+            )
+    return {folder: Path(folder.name) for folder in absolute}
+
+
+class _Mirror:
+    """Plans pictures one by one and remembers whose each output is."""
+
+    def __init__(
+        self, out: Path, formats: Sequence[DepthFormat], records: Mapping[str, Record], *, overwrite: bool
+    ) -> None:
+        self._out = out
+        self._formats = formats
+        self._records = records
+        self._overwrite = overwrite
+        self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
+        self._siblings: tuple[Path, SiblingNames] | None = None
+
+    def pictures(self, prefixes: Mapping[Path, Path]) -> Iterator[MirroredPicture]:
+        """Plan all pictures of all folders, each picture once."""
+        seen: set[Path] = set()
+        for folder, prefix in prefixes.items():
+            for found in walk_pictures(folder, is_output=is_depth_file, without=self._out):
+                if isinstance(found, tuple):
+                    yield MirroredPicture(found[0], failure=found[1])
+                elif found not in seen:
+                    seen.add(found)
+                    yield self._plan(found, prefix / found.parent.relative_to(folder))
+
+    def _plan(self, source: Path, place: Path) -> MirroredPicture:
+        record = self._records.get(str(source))
+        if record is not None and record.outputs.keys() >= {row.name for row in self._formats}:
+            outputs = tuple((row, self._out / record.outputs[row.name]) for row in self._formats)
+        else:
+            names = self._names_beside(source)
+            outputs = tuple((row, self._out / place / names.output_name(source.name, row)) for row in self._formats)
+        if record is not None and self._is_done(record, source, outputs):
+            return MirroredPicture(source, outputs, done=True)
+        for row, path in outputs:
+            failure = self._clash(source, path, record, row)
+            if failure is not None:
+                return MirroredPicture(source, outputs, failure=failure)
+        return MirroredPicture(source, outputs, replace=self._overwrite or record is not None)
+
+    def _is_done(self, record: Record, source: Path, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
+        return record.is_done and record.source_mark == file_mark(source) and all(path.is_file() for _, path in outputs)
+
+    def _clash(self, source: Path, path: Path, record: Record | None, row: DepthFormat) -> GLPNError | None:
+        owner = self._owners.setdefault(path.relative_to(self._out).as_posix(), str(source))
+        if owner != str(source):
+            return OutputError(f"{path}: is already the output of {owner}", hint="choose another --out")
+        if self._overwrite or not os.path.lexists(path):
+            return None
+        if record is not None and record.matches(row.name, path):
+            return None
+        return OutputExistsError(f"{path}: is there already, and not from this batch", hint="--overwrite replaces it")
+
+    def _names_beside(self, source: Path) -> SiblingNames:
+        # Pictures come folder by folder, so remembering one is enough, however many there are.
+        if self._siblings is None or self._siblings[0] != source.parent:
+            names = SiblingNames(
+                picture_names(source.parent), is_output=lambda name: is_depth_file(source.parent / name)
+            )
+            self._siblings = (source.parent, names)
+        return self._siblings[1]

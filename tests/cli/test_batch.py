@@ -1,0 +1,361 @@
+"""`glpn batch` as a user runs it: folders, resumption, kills, and a true report."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: Path, make_picture: Callable[..., Path]) -> Path:
+    """A folder of good, odd and broken pictures."""
+    make_picture("in/a.jpg")
+    make_picture("in/a.png")
+    make_picture("in/sub/deep/b.png", 70, 50)
+    make_picture("in/sub/t\u00fcr [1].webp")
+    shutil.copy(photo, tmp_path / "in" / "coffee.png")
+    Image.new("P", (40, 40)).save(tmp_path / "in" / "palette.gif")
+    Image.new("I;16", (40, 40), 9000).save(tmp_path / "in" / "deep.tif")
+    Image.new("L", (5, 200)).save(tmp_path / "in" / "thin.png")
+    (tmp_path / "in" / "text.jpg").write_text("no picture")
+    (tmp_path / "in" / "empty.png").touch()
+    (tmp_path / "in" / "cut.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes()[:300])
+    (tmp_path / "in" / "notes.txt").write_text("not a picture, and does not say so")
+    return tmp_path / "in"
+
+
+GOOD = {
+    "a.jpg.depth.png",
+    "a.png.depth.png",
+    "sub/deep/b.depth.png",
+    "sub/t\u00fcr [1].depth.png",
+    "coffee.depth.png",
+    "palette.depth.png",
+    "deep.depth.png",
+    "thin.depth.png",
+}
+BROKEN = {"text.jpg", "empty.png", "cut.jpg"}
+
+
+def lines(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines()]
+
+
+def files(tmp_path: Path) -> set[str]:
+    out = tmp_path / "out"
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name[0] != "."}
+
+
+@pytest.mark.usefixtures("folder")
+def test_every_good_picture_gets_depth_and_every_bad_one_a_line(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("batch", "in", "--out", "out")
+    assert run.returncode == 7
+    assert run.stdout == b""
+    assert files(tmp_path) == GOOD | {"glpn-batch.jsonl"}
+    report = {Path(line["source"]).name: line for line in lines(tmp_path)}
+    assert len(lines(tmp_path)) == len(report) == len(GOOD) + len(BROKEN)
+    for name, line in report.items():
+        assert Path(line["source"]).is_absolute()
+        assert line["status"] == ("failed" if name in BROKEN else "done")
+        assert bool(line["error"]) == (name in BROKEN)
+        assert line["seconds"] >= 0
+        assert all((tmp_path / "out" / output).is_file() for output in line["outputs"].values())
+    for name in BROKEN:
+        assert name.encode() in run.stderr
+    assert b"8 of 11 done" in run.stderr
+    assert b"3 of 11 failed" in run.stderr
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("options", [(), ("--batch-size", "3", "--workers", "3"), ("--workers", "1")])
+def test_depth_is_what_predict_gives(glpn: Glpn, tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert glpn("batch", "in", "--out", "out", "-f", "npy", *options).returncode == 7
+    assert glpn("predict", "in/*.*g", "in/deep.tif", "-f", "npy", "-o", "single/").returncode == 7
+    for name in ("a.jpg", "a.png", "coffee", "deep", "thin"):
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "out" / f"{name}.depth.npy"), np.load(tmp_path / "single" / f"{name}.depth.npy")
+        )
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    glpn("batch", "in", "--out", "out")
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in GOOD}
+    (tmp_path / "out" / "coffee.depth.png").unlink()
+    make_picture("in/new.png")
+    for name in BROKEN:
+        (tmp_path / "in" / name).unlink()
+    run = glpn("batch", "in", "--out", "out")
+    assert run.returncode == 0, run.stderr
+    assert b"2 of 2 done" in run.stderr
+    assert b"7 done before" in run.stderr
+    assert files(tmp_path) == GOOD | {"new.depth.png", "glpn-batch.jsonl"}
+    for name in GOOD - {"coffee.depth.png"}:
+        assert (tmp_path / "out" / name).stat().st_mtime_ns == before[name]
+    assert sorted(Path(line["source"]).name for line in lines(tmp_path)) == sorted(
+        path.name for path in (tmp_path / "in").rglob("*.*") if path.suffix != ".txt"
+    )
+    run = glpn("batch", "in", "--out", "out")
+    assert run.returncode == 0
+    assert b"all 9 done before" in run.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_overwrite_does_everything_again(glpn: Glpn, tmp_path: Path) -> None:
+    glpn("batch", "in", "--out", "out")
+    before = (tmp_path / "out" / "coffee.depth.png").stat().st_mtime_ns
+    run = glpn("batch", "in", "--out", "out", "--overwrite")
+    assert b"8 of 11 done" in run.stderr
+    assert (tmp_path / "out" / "coffee.depth.png").stat().st_mtime_ns != before
+    assert len(lines(tmp_path)) == 11
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--precision", "bfloat16"), b"precision was float32 and is bfloat16"),
+        (("--format", "npy"), b"format was ['png'] and is ['npy']"),
+        (("--normalize", "minmax"), b"normalize was max and is minmax"),
+        (("--input-size", "64x64"), b"input-size was model and is 64x64"),
+    ],
+)
+def test_changed_settings_are_refused_by_name_unless_overwritten(
+    glpn: Glpn, tmp_path: Path, options: tuple[str, str], said: bytes
+) -> None:
+    glpn("batch", "in", "--out", "out", "-q")
+    before = (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done")
+    run = glpn("batch", "in", "--out", "out", *options)
+    assert run.returncode == 2
+    assert said in run.stderr
+    assert (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done") == before
+    assert glpn("batch", "in", "--out", "out", *options, "--overwrite").returncode == 7
+    assert glpn("batch", "in", "--out", "out", *options).returncode == 7
+
+
+@pytest.mark.usefixtures("folder")
+def test_depth_may_lie_beside_the_pictures_and_they_stay_what_they_were(glpn: Glpn, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*") if path.is_file()}
+    assert glpn("batch", "in", "--out", "in").returncode == 7
+    assert glpn("batch", "in", "--out", "in", "--overwrite").returncode == 7
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert (tmp_path / "in" / "sub" / "deep" / "b.depth.png").exists()
+    assert not list((tmp_path / "in").rglob("*.depth.depth.*"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_dry_run_tells_and_touches_nothing(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("batch", "in", "--out", "out", "--dry-run")
+    assert run.returncode == 0
+    assert not (tmp_path / "out").exists()
+    assert len(run.stdout.splitlines()) == 11
+    assert b"coffee.depth.png: to be done" in run.stdout
+    glpn("batch", "in", "--out", "out", "-q")
+    assert glpn("batch", "in", "--out", "out", "--dry-run").stdout.count(b"done before") == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nowhere", "--out", "out"], 2),
+        (["in/coffee.png", "--out", "out"], 2),
+        (["in"], 2),
+        (["in/sub/none", "--out", "out"], 4),
+        (["in", "--out", "in/coffee.png"], 6),
+        (["in", "--out", "out", "--weights", "no-such"], 3),
+        (["in", "--out", "out", "--device", "cuda:9"], 5),
+        (["in", "--out", "out", "--workers", "0"], 2),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_every_failure_has_its_exit_code(glpn: Glpn, tmp_path: Path, arguments: list[str], code: int) -> None:
+    (tmp_path / "in" / "sub" / "none").mkdir()
+    run = glpn("batch", *arguments)
+    assert run.returncode == code, run.stderr
+    assert b"Traceback" not in run.stderr
+
+
+def test_pictures_that_all_fail_in_one_way_give_its_code(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_text("no")
+    assert glpn("batch", "in", "--out", "out").returncode == 4
+
+
+def test_a_hostile_name_is_shown_escaped_and_done(
+    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    make_picture("in/\x1b[31mred\n.png")
+    (tmp_path / "in" / "\x1b[31mbad\n.png").write_text("x")
+    run = glpn("batch", "in", "--out", "out")
+    assert run.returncode == 7
+    assert b"\x1b" not in run.stderr
+    assert (tmp_path / "out" / "\x1b[31mred\n.depth.png").exists()
+    assert len(lines(tmp_path)) == 2
+    assert b"\x1b" not in glpn("batch", "in", "--out", "out", "--dry-run").stdout
+
+
+def many(make_picture: Callable[..., Path], count: int) -> None:
+    for index in range(count):
+        make_picture(f"in/{index % 3}/{index:03}.png", 200, 300)
+
+
+def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "-f", "png", "-f", "npy", *options]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def check_true(tmp_path: Path, count: int, seen: dict[str, tuple[int, int]]) -> None:
+    """Hold every output to be whole, every line true, and nothing done before to be as it was."""
+    out = tmp_path / "out"
+    outputs = [path for path in out.rglob("*.depth.*") if path.is_file()]
+    for path in outputs:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+                assert image.size == (300, 200)
+        else:
+            assert np.load(path).shape == (200, 300)
+        status = path.stat()
+        mark = (status.st_ino, status.st_mtime_ns)
+        assert seen.setdefault(path.relative_to(out).as_posix(), mark) == mark, f"{path} was done twice"
+    if (out / "glpn-batch.jsonl").exists():
+        whole = (out / "glpn-batch.jsonl").read_text().splitlines()
+        done = [json.loads(line) for line in whole if line.endswith("}")]
+        assert len({line["source"] for line in done}) == len(done) <= count
+        for line in done:
+            assert all((out / output).is_file() for output in line["outputs"].values())
+
+
+def kill_and_resume(tmp_path: Path, kills: int, count: int) -> None:
+    chance = random.Random(kills)
+    seen: dict[str, tuple[int, int]] = {}
+    for _ in range(kills):
+        process = start(tmp_path)
+        # Loading takes a second or two and the pictures as long again: some kills come before, some during, few after.
+        before = len(seen)
+        deadline = time.monotonic() + 30
+        wait_for_work = chance.random() < 0.8
+        while wait_for_work and process.poll() is None and time.monotonic() < deadline:
+            if sum(1 for _ in (tmp_path / "out").rglob("*.depth.npy")) * 2 > before:
+                break
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.15) if wait_for_work else chance.uniform(0, 2))
+        process.kill()
+        process.communicate()
+        # A picture whose first output appeared and whose second did not is done again, and that is no repetition.
+        whole = {
+            path.relative_to(tmp_path / "out").as_posix()[: -len(".depth.npy")]
+            for path in (tmp_path / "out").rglob("*.depth.npy")
+        }
+        for name in list(seen):
+            assert name.rsplit(".depth.", 1)[0] in whole, f"{name} was lost"
+        for path in (tmp_path / "out").rglob("*.depth.png"):
+            if path.relative_to(tmp_path / "out").as_posix()[: -len(".depth.png")] not in whole:
+                path.touch()  # still whole, but not counted
+        complete = {f"{name}.depth.{suffix}" for name in whole for suffix in ("png", "npy")}
+        marks: dict[str, tuple[int, int]] = {name: mark for name, mark in seen.items() if name in complete}
+        check_true(tmp_path, count, marks)
+        seen = {name: mark for name, mark in marks.items() if name in complete}
+    process = start(tmp_path)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr.decode()
+    check_true(tmp_path, count, seen)
+    assert len(list((tmp_path / "out").rglob("*.depth.npy"))) == count
+    assert len(list((tmp_path / "out").rglob("*.depth.png"))) == count
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name != ".glpn-batch.lock"]
+    records = lines(tmp_path)
+    assert len(records) == count
+    assert {record["status"] for record in records} == {"done"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_five_kills_lose_and_repeat_nothing(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    many(make_picture, 40)
+    kill_and_resume(tmp_path, 5, 40)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    many(make_picture, 200)
+    kill_and_resume(tmp_path, 20, 200)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
+    tmp_path: Path, make_picture: Callable[..., Path], signal_number: signal.Signals
+) -> None:
+    many(make_picture, 80)
+    process = start(tmp_path)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/*/*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal_number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in stderr
+    assert b"interrupted: " in stderr
+    finished = len(list((tmp_path / "out").rglob("*.npy")))
+    assert 0 < finished < 80
+    assert len(lines(tmp_path)) == finished
+    process = start(tmp_path)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"{80 - finished} of {80 - finished} done".encode() in stderr
+    assert len(lines(tmp_path)) == 80
+
+
+def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    many(make_picture, 30)
+    first = start(tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / ".glpn-batch.lock").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    second = start(tmp_path)
+    _, stderr = second.communicate(timeout=60)
+    assert second.returncode == 6
+    assert b"another glpn batch" in stderr
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert len(lines(tmp_path)) == 30
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+def test_memory_stays_flat_over_ten_thousand_pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    original = make_picture("in/0/0.png", 60, 80)
+    for index in range(1, 10_000):
+        target = tmp_path / "in" / str(index // 500) / f"{index}.png"
+        target.parent.mkdir(exist_ok=True)
+        os.link(original, target)
+    process = start(tmp_path)
+    readings: list[tuple[int, int]] = []
+    while process.poll() is None:
+        time.sleep(1)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        resident = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
+        manifest = tmp_path / "out" / "glpn-batch.jsonl"
+        if resident and manifest.exists():
+            readings.append((manifest.read_bytes().count(b"\n"), resident[0] // 1024))
+    assert process.returncode == 0
+    early = max(mib for count, mib in readings if 500 < count < 2500)
+    late = max(mib for count, mib in readings if count > 7500)
+    assert late - early < 60, readings

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import glpn_cli
+from glpn_cli.errors import DeviceError, OutputError
+from glpn_cli.inference.batch import run_batch
+from glpn_cli.inference.manifest import Manifest, Record
+from glpn_cli.inference.mirror import mirror_folders
+from glpn_cli.output import writer
+from glpn_cli.output.formats import FORMATS
+from glpn_cli.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from glpn_cli.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Predictor:
+    return glpn_cli.load("tiny")
+
+
+@pytest.fixture
+def pictures(make_picture: Callable[..., Path]) -> None:
+    """Put seven pictures of two shapes and one broken file into `in/`."""
+    for index in range(7):
+        make_picture(f"in/{index}.png", 60, 80 if index % 2 else 40)
+    make_picture("in/broken.jpg").write_bytes(b"no picture")
+
+
+def stream(
+    tmp_path: Path, predictor: Any, *, formats: tuple[str, ...] = ("npy",), batch_size: int = 2, workers: int = 2
+) -> Generator[Record]:
+    with Manifest(tmp_path / "out") as manifest:
+        rows = [FORMATS[name] for name in formats]
+        found = mirror_folders([str(tmp_path / "in")], tmp_path / "out", formats=rows, records=manifest.records)
+        to_do = [picture for picture in found if not picture.done]
+        yield from run_batch(
+            to_do,
+            predictor,
+            manifest,
+            view=ViewSettings(),
+            settings={"precision": "float32"},
+            workers=workers,
+            batch_size=batch_size,
+        )
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_every_picture_gets_the_depth_that_predict_gives(tmp_path: Path, tiny: Predictor, batch_size: int) -> None:
+    records = list(stream(tmp_path, tiny, batch_size=batch_size))
+    assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
+    for index in range(7):
+        expected = tiny.predict(tmp_path / "in" / f"{index}.png").metres
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{index}.depth.npy"), expected)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_record_tells_what_happened(tmp_path: Path, tiny: Predictor) -> None:
+    records = {Path(record.source).name: record for record in stream(tmp_path, tiny, formats=("npy", "png"))}
+    done, failed = records["0.png"], records["broken.jpg"]
+    assert done.outputs == {"npy": "0.depth.npy", "png": "0.depth.png"}
+    assert done.seconds > 0
+    assert all(done.matches(name, tmp_path / "out" / path) for name, path in done.outputs.items())
+    assert (failed.exit_code, failed.outputs) == (4, {})
+    assert "broken.jpg" in str(failed.error)
+
+
+class _Stand:
+    """A predictor that is one of ours but for what a test changes."""
+
+    def __init__(self, predictor: Predictor, **changes: Any) -> None:
+        self._predictor = predictor
+        self.__dict__.update(changes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._predictor, name)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_pictures_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> None:
+    groups: list[set[tuple[int, ...]]] = []
+    sizes: list[int] = []
+
+    def run(group: list[Any]) -> Any:
+        groups.append({tuple(picture.pixel_values.shape) for picture in group})
+        sizes.append(len(group))
+        return tiny.run(group)
+
+    assert len(list(stream(tmp_path, _Stand(tiny, run=run), batch_size=3))) == 8
+    assert all(len(shapes) == 1 for shapes in groups)
+    assert max(sizes) == 3
+    assert sum(sizes) == 7
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_group_that_is_too_much_for_the_memory_goes_in_halves(tmp_path: Path, tiny: Predictor) -> None:
+    tried: list[int] = []
+
+    def run(group: list[Any]) -> Any:
+        tried.append(len(group))
+        if len(group) > 1:
+            raise DeviceError("not enough memory")
+        return tiny.run(group)
+
+    records = list(stream(tmp_path, _Stand(tiny, run=run), batch_size=4))
+    assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
+    assert tried[0] > 1
+    assert tried.count(1) == 7
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_single_picture_that_is_too_much_fails_alone(tmp_path: Path, tiny: Predictor) -> None:
+    def run(group: list[Any]) -> Any:
+        if any(picture.name.endswith("3.png") for picture in group):
+            raise DeviceError("not enough memory")
+        return tiny.run(group)
+
+    failed = [record for record in stream(tmp_path, _Stand(tiny, run=run), batch_size=2) if not record.is_done]
+    assert sorted(Path(record.source).name for record in failed) == ["3.png", "broken.jpg"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_bug_is_not_hidden_as_a_failure(tmp_path: Path, tiny: Predictor) -> None:
+    def run(group: list[Any]) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(stream(tmp_path, _Stand(tiny, run=run)))
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_full_disk_ends_the_run_and_the_next_goes_on(
+    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_to_disk = writer._write_to_disk
+    written: list[Path] = []
+
+    def write(path: Path, data: bytes) -> None:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        write_to_disk(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
+        patch.setattr(writer, "_write_to_disk", write)
+        list(stream(tmp_path, tiny, workers=1))
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 3
+    records = list(stream(tmp_path, tiny))
+    assert len(records) == 5
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 7
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_failure_to_write_one_picture_leaves_nothing_of_it(
+    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = writer._name_without_replacing
+
+    def refuse(partial: Path, target: Path) -> None:
+        if target.name == "3.depth.png":  # its npy has its name already
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+        name(partial, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_name_without_replacing", refuse)
+        failed = {
+            Path(record.source).name: record.exit_code
+            for record in stream(tmp_path, tiny, formats=("npy", "png"))
+            if not record.is_done
+        }
+    assert failed == {"3.png": 6, "broken.jpg": 4}
+    assert not list((tmp_path / "out").glob("3.*"))
+    assert not list((tmp_path / "out").glob(".glpn*part"))
+    assert {
+        Path(record.source).name for record in stream(tmp_path, tiny, formats=("npy", "png")) if record.is_done
+    } == {"3.png"}
+
+
+def test_only_a_few_pictures_are_in_memory_however_many_there_are(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+) -> None:
+    for index in range(40):
+        make_picture(f"in/{index:02}.png")
+    begun, lock = [0], threading.Lock()
+    most = 0
+    finished = 0
+
+    def prepare(source: Path, **keywords: Any) -> Any:
+        with lock:
+            begun[0] += 1
+        return tiny.prepare(source, **keywords)
+
+    for _ in stream(tmp_path, _Stand(tiny, prepare=prepare), workers=2, batch_size=2):
+        finished += 1
+        time.sleep(0.01)  # a slow consumer
+        most = max(most, begun[0] - finished)
+    assert finished == 40
+    assert most < 20
+
+
+def test_reading_computing_and_writing_overlap(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(6):
+        make_picture(f"in/{index}.png")
+    busy: set[str] = set()
+    seen_together: set[frozenset[str]] = set()
+    lock = threading.Lock()
+
+    def during(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*arguments: Any, **keywords: Any) -> Any:
+            with lock:
+                busy.add(stage)
+                seen_together.add(frozenset(busy))
+            time.sleep(0.03)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                with lock:
+                    busy.discard(stage)
+
+        return slow
+
+    monkeypatch.setattr(writer, "_write_to_disk", during("write", writer._write_to_disk))
+    stand = _Stand(tiny, prepare=during("read", tiny.prepare), run=during("compute", tiny.run))
+    assert len(list(stream(tmp_path, stand, workers=1, batch_size=1))) == 6
+    assert any({"read", "compute"} <= together for together in seen_together)
+    assert any({"compute", "write"} <= together for together in seen_together)
+
+
+def test_closing_the_stream_finishes_what_is_being_written(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+) -> None:
+    for index in range(12):
+        make_picture(f"in/{index:02}.png")
+    records = stream(tmp_path, tiny)
+    next(records)
+    records.close()
+    finished = list((tmp_path / "out").glob("*.npy"))
+    assert 0 < len(finished) < 12
+    with Manifest(tmp_path / "out") as manifest:
+        assert sorted(path for record in manifest.records.values() for path in record.outputs.values()) == sorted(
+            path.name for path in finished
+        )
+
+
+def test_a_source_that_vanishes_is_a_failure(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+) -> None:
+    make_picture("in/a.png")
+    gone = make_picture("in/b.png")
+    records = stream(tmp_path, tiny, batch_size=1, workers=1)
+
+    class _Vanishing(_Stand):
+        def prepare(self, source: Path, **keywords: Any) -> Any:
+            gone.unlink(missing_ok=True)
+            return tiny.prepare(source, **keywords)
+
+    records = stream(tmp_path, _Vanishing(tiny))
+    statuses = {Path(record.source).name: record.status for record in records}
+    assert statuses == {"a.png": "done", "b.png": "failed"}
+
+
+def test_outputs_of_a_batch_are_depth_pictures(tmp_path: Path, tiny: Predictor, photo: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
+    list(stream(tmp_path, tiny, formats=("png",)))
+    with Image.open(tmp_path / "out" / "a.depth.png") as image:
+        assert image.size == (600, 400)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from glpn_cli.errors import OutputError
+from glpn_cli.inference.manifest import (
+    DONE,
+    FAILED,
+    MANIFEST_NAME,
+    OUTDATED,
+    Manifest,
+    Record,
+    file_mark,
+    read_records,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def record(source: str, content: bytes = b"", **changes: object) -> Record:
+    digest = hashlib.sha256(content).hexdigest()
+    made = Record(
+        source, DONE, {"png": f"{source}.depth.png"}, sha256={"png": digest}, settings={"precision": "float32"}
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / MANIFEST_NAME).read_text().splitlines()]
+
+
+def test_a_folder_is_created_and_lines_survive_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "out"
+    with Manifest(folder) as manifest:
+        assert manifest.records == {}
+        manifest.append(record("a"))
+        manifest.append(record("b", status=FAILED, error="broken", exit_code=4))
+    assert [(line["source"], line["status"]) for line in lines(folder)] == [("a", "done"), ("b", "failed")]
+    assert read_records(folder) == {"a": record("a")}
+
+
+def test_failures_are_forgotten_so_that_they_are_tried_again(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("a", status=FAILED))
+    with Manifest(tmp_path) as manifest:
+        assert manifest.records == {}
+        manifest.append(record("a"))
+    assert [(line["source"], line["status"]) for line in lines(tmp_path)] == [("a", "done")]
+
+
+@pytest.mark.parametrize("torn", ['{"source": "b", "sta', "\0\0\0", "[]", '{"source": "b"}'])
+def test_a_torn_or_foreign_line_is_dropped_and_the_next_is_whole(tmp_path: Path, torn: str) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("a"))
+    with (tmp_path / MANIFEST_NAME).open("a") as stream:
+        stream.write(torn)
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("c"))
+    assert [line["source"] for line in lines(tmp_path)] == ["a", "c"]
+
+
+def test_one_batch_at_a_time(tmp_path: Path) -> None:
+    with Manifest(tmp_path), pytest.raises(OutputError, match="another glpn batch"), Manifest(tmp_path):
+        pass
+    with Manifest(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError), Manifest(tmp_path / "file"):
+        pass
+
+
+def test_outputs_that_appeared_before_a_kill_are_adopted(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path).__enter__()
+    manifest.announce(record("a", b"whole"), [tmp_path / ".glpn-1.part"])
+    (tmp_path / "a.depth.png").write_bytes(b"whole")
+    manifest._lock.release()  # as the system does when a process is killed
+    with Manifest(tmp_path) as again:
+        assert again.records == {"a": record("a", b"whole")}
+    assert [line["status"] for line in lines(tmp_path)] == ["done"]
+
+
+def test_outputs_that_did_not_appear_before_a_kill_are_done_again_and_their_rests_removed(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path).__enter__()
+    manifest.announce(record("a", b"whole"), [tmp_path / ".glpn-1.part"])
+    (tmp_path / ".glpn-1.part").write_bytes(b"who")
+    (tmp_path / ".glpn-2.part").write_bytes(b"somebody else's")
+    manifest._lock.release()
+    with Manifest(tmp_path) as again:
+        assert again.records == {}
+    assert not (tmp_path / ".glpn-1.part").exists()
+    assert (tmp_path / ".glpn-2.part").exists()
+
+
+def test_a_foreign_file_of_the_announced_name_is_not_adopted(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path).__enter__()
+    manifest.announce(record("a", b"whole"), [])
+    (tmp_path / "a.depth.png").write_bytes(b"precious")
+    manifest._lock.release()
+    with Manifest(tmp_path) as again:
+        assert again.records == {}
+    assert (tmp_path / "a.depth.png").read_bytes() == b"precious"
+
+
+def test_one_output_of_two_is_known_as_ours_but_not_as_done(tmp_path: Path) -> None:
+    both = record("a", b"whole", outputs={"png": "a.depth.png", "npy": "a.depth.npy"})
+    both.sha256["npy"] = "0" * 64
+    manifest = Manifest(tmp_path).__enter__()
+    manifest.announce(both, [])
+    (tmp_path / "a.depth.png").write_bytes(b"whole")
+    manifest._lock.release()
+    with Manifest(tmp_path) as again:
+        known = again.records["a"]
+        assert known.status == OUTDATED
+        assert known.matches("png", tmp_path / "a.depth.png")
+        assert not known.matches("npy", tmp_path / "a.depth.npy")
+
+
+def test_outdating_keeps_what_is_known_and_a_new_line_wins(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("a"))
+        manifest.append(record("b"))
+    with Manifest(tmp_path) as manifest:
+        manifest.outdate()
+        assert {known.status for known in manifest.records.values()} == {OUTDATED}
+        manifest.append(record("a", b"new"))
+    with Manifest(tmp_path) as manifest:
+        assert {known.source: known.status for known in manifest.records.values()} == {"a": DONE, "b": OUTDATED}
+    assert len(lines(tmp_path)) == 2
+
+
+def test_the_journal_is_gone_after_a_whole_run_only(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.announce(record("a"), [])
+        assert manifest._journal.exists()
+    assert not manifest._journal.exists()
+    with pytest.raises(KeyboardInterrupt), Manifest(tmp_path) as manifest:
+        manifest.announce(record("a"), [])
+        raise KeyboardInterrupt
+    assert manifest._journal.exists()
+
+
+def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+
+        def work(name: str) -> None:
+            for index in range(50):
+                manifest.append(record(f"{name}{index}", settings={"padding": "x" * 2000}))
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({str(line["source"]) for line in lines(tmp_path)}) == 200
+
+
+def test_a_newer_field_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps({"source": "a", "status": "done", "later": 1}) + "\n")
+    assert read_records(tmp_path)["a"].is_done
+
+
+def test_a_file_that_changed_has_another_mark(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    assert file_mark(path) == ""
+    path.write_bytes(b"1")
+    before = file_mark(path)
+    path.write_bytes(b"22")
+    assert file_mark(path) != before
