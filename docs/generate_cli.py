@@ -37,6 +37,7 @@ One object per picture and line, in the order of the arguments:
 | `picture_size`, `network_size` | `height` and `width` in pixels of the upright picture, and of what the network saw |
 | `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
 | `depth_limit_m`, `metres_per_unit` | the largest depth of these weights; metres per unit of the published scale |
+| `scale` | of the numbers in the outputs; `depth_m` is always metres |
 | `device`, `precision` | what really computed |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode` and `write` |
 | `notes` | what had to be done to the picture |

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from glpn_cli.settings import Scale
+
 if TYPE_CHECKING:
     from os import PathLike
 
-    from glpn_cli.settings import ViewSettings
+    from glpn_cli.settings import OutputSettings
 
 __all__ = ["DepthMap", "Provenance"]
 
@@ -81,13 +83,21 @@ class DepthMap:
         if self.metres.ndim != 2 or self.metres.dtype != np.float32 or self.metres.size == 0:
             raise ValueError(f"metres must be (H, W) float32, not {self.metres.shape} {self.metres.dtype}")
 
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False, view: ViewSettings | None = None) -> None:
+    def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Give the depth in metres, or in the scale in which the weights were published."""
+        if scale is Scale.METRES or self.provenance.metres_per_unit is None:
+            return self.metres
+        return self.metres / np.float32(self.provenance.metres_per_unit)
+
+    def save(
+        self, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
+    ) -> None:
         """Write to a file, whole or not at all, in the format that the suffix names.
 
         Args:
             path: ends in a suffix of `glpn_cli.output.formats`, such as `.png` or `.npy`.
             overwrite: replace a file that is there.
-            view: how an 8-bit picture uses its range.
+            settings: what the numbers in the file are; None for the defaults.
 
         Raises:
             UsageError: no format has this suffix.
@@ -96,4 +106,4 @@ class DepthMap:
         """
         from glpn_cli.output.writer import save_depth  # a door upward: depth is the ground, output a room
 
-        save_depth(self, path, overwrite=overwrite, view=view)
+        save_depth(self, path, overwrite=overwrite, settings=settings)

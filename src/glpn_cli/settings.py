@@ -23,9 +23,10 @@ __all__ = [
     "DownloadSettings",
     "InputSize",
     "Normalize",
+    "OutputSettings",
     "Precision",
     "PredictorSettings",
-    "ViewSettings",
+    "Scale",
 ]
 
 SIZE_DIVISOR = 32
@@ -62,6 +63,14 @@ class Normalize(StrEnum):
     """255·depth/max(depth), the documented way: 0 m is black and the farthest pixel white."""
     MINMAX = "minmax"
     """The nearest pixel is black, the farthest white, as the pipeline of transformers has it since 4.46."""
+
+
+class Scale(StrEnum):
+    """What a 1 in a file stands for."""
+
+    METRES = "metres"
+    PUBLISHED = "published"
+    """What the published weights say, and transformers gives: for kitti an eighth of the metres."""
 
 
 class ColorPolicy(StrEnum):
@@ -172,7 +181,13 @@ class DownloadSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewSettings:
-    """How depth becomes a picture to look at; files that hold metres ignore it."""
+class OutputSettings:
+    """How depth becomes the numbers in a file.
+
+    Attributes:
+        normalize: for pictures to look at.
+        scale: for files that hold depth.
+    """
 
     normalize: Normalize = Normalize.MAX
+    scale: Scale = Scale.METRES

@@ -17,7 +17,7 @@ from glpn_cli.inference.manifest import Manifest, Record
 from glpn_cli.inference.mirror import mirror_folders
 from glpn_cli.output import writer
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import ViewSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -49,7 +49,7 @@ def stream(
             to_do,
             predictor,
             manifest,
-            view=ViewSettings(),
+            output_settings=OutputSettings(),
             settings={"precision": "float32"},
             workers=workers,
             batch_size=batch_size,

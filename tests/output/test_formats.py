@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +12,14 @@ import glpn_cli
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.formats import FORMATS, format_of_suffix
-from glpn_cli.settings import Normalize, ViewSettings
+from glpn_cli.settings import Normalize, OutputSettings, Scale
 
-MAX = ViewSettings(Normalize.MAX)
-MINMAX = ViewSettings(Normalize.MINMAX)
+MAX = OutputSettings(Normalize.MAX)
+MINMAX = OutputSettings(Normalize.MINMAX)
 
 
-def grey(metres: np.ndarray, view: ViewSettings = MAX) -> np.ndarray:
-    data = FORMATS["png"].load_codec().encode(DepthMap(metres.astype(np.float32)), view)
+def grey(metres: np.ndarray, settings: OutputSettings = MAX) -> np.ndarray:
+    data = FORMATS["png"].load_codec().encode(DepthMap(metres.astype(np.float32)), settings)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == "L"
         return np.asarray(image)
@@ -64,9 +66,9 @@ def test_minmax_is_the_formula_of_the_pipeline() -> None:
     np.testing.assert_array_equal(grey(depth, MINMAX), pipeline)
 
 
-@pytest.mark.parametrize("view", [MAX, MINMAX])
-def test_a_map_of_zeros_is_black(view: ViewSettings) -> None:
-    assert grey(np.zeros((3, 4)), view).max() == 0
+@pytest.mark.parametrize("settings", [MAX, MINMAX])
+def test_a_map_of_zeros_is_black(settings: OutputSettings) -> None:
+    assert grey(np.zeros((3, 4)), settings).max() == 0
 
 
 def test_a_flat_map_is_safe_in_both_ways() -> None:
@@ -74,11 +76,13 @@ def test_a_flat_map_is_safe_in_both_ways() -> None:
     assert grey(np.full((3, 4), 5.0), MINMAX).max() == 0
 
 
-@pytest.mark.parametrize("view", [MAX, MINMAX])
-def test_a_png_says_what_it_means_and_is_read_back_within_one_step(depth_map: DepthMap, view: ViewSettings) -> None:
+@pytest.mark.parametrize("settings", [MAX, MINMAX])
+def test_a_png_says_what_it_means_and_is_read_back_within_one_step(
+    depth_map: DepthMap, settings: OutputSettings
+) -> None:
     codec = FORMATS["png"].load_codec()
-    back = codec.decode(codec.encode(depth_map, view), "x.png")
-    step_m = (7.5 if view is MAX else 7.0) / 255
+    back = codec.decode(codec.encode(depth_map, settings), "x.png")
+    step_m = (7.5 if settings is MAX else 7.0) / 255
     assert np.abs(back.metres - depth_map.metres).max() <= step_m
     assert back.provenance.approximate
     assert back.provenance.weights_sha256 == "ab" * 32
@@ -89,6 +93,20 @@ def test_a_png_says_what_it_means_and_is_read_back_within_one_step(depth_map: De
 def test_any_program_can_read_what_the_grey_values_mean(depth_map: DepthMap) -> None:
     with Image.open(io.BytesIO(FORMATS["png"].load_codec().encode(depth_map, MAX))) as image:
         assert "grey / 255 * 7.5 m" in image.info["Description"]
+
+
+def test_the_published_scale_divides_the_numbers_written_and_reading_undoes_it(depth_map: DepthMap) -> None:
+    eightfold = DepthMap(depth_map.metres, replace(depth_map.provenance, metres_per_unit=8.0))
+    published = OutputSettings(scale=Scale.PUBLISHED)
+    npy, png = FORMATS["npy"].load_codec(), FORMATS["png"].load_codec()
+    np.testing.assert_array_equal(np.load(io.BytesIO(npy.encode(eightfold, published))), depth_map.metres / 8)
+    data = png.encode(eightfold, published)
+    with Image.open(io.BytesIO(data)) as image:
+        facts = json.loads(image.info["glpn"])
+    assert (facts["scale"], facts["high"], facts["metres_per_unit"]) == ("published", 7.5 / 8, 8.0)
+    assert np.abs(png.decode(data, "x").metres - depth_map.metres).max() <= 7.5 / 255
+    unknown = DepthMap(depth_map.metres)
+    np.testing.assert_array_equal(np.load(io.BytesIO(npy.encode(unknown, published))), depth_map.metres)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -9,7 +9,7 @@ import typer
 
 from glpn_cli import __version__
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import ColorPolicy, Normalize, Precision
+from glpn_cli.settings import ColorPolicy, Normalize, Precision, Scale
 
 __all__ = [
     "BatchSize",
@@ -29,6 +29,7 @@ __all__ = [
     "Overwrite",
     "PrecisionOf",
     "Quiet",
+    "ScaleOf",
     "Threads",
     "Verbose",
     "Version",
@@ -106,6 +107,14 @@ NormalizeBy = Annotated[
     typer.Option(
         "--normalize",
         help="png: max is 255·depth/max(depth); minmax makes the nearest pixel black.",
+        rich_help_panel=_RESULT,
+    ),
+]
+ScaleOf = Annotated[
+    Scale,
+    typer.Option(
+        "--scale",
+        help="Numbers in files: metres, or published as transformers gives them (kitti: metres / 8).",
         rich_help_panel=_RESULT,
     ),
 ]

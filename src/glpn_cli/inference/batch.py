@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.mirror import MirroredPicture
     from glpn_cli.inference.predictor import Predictor, PreparedPicture
-    from glpn_cli.settings import ViewSettings
+    from glpn_cli.settings import OutputSettings
 
 __all__ = ["run_batch"]
 
@@ -42,7 +42,7 @@ def run_batch(
     predictor: Predictor,
     manifest: Manifest,
     *,
-    view: ViewSettings,
+    output_settings: OutputSettings,
     settings: dict[str, Any],
     workers: int,
     batch_size: int,
@@ -56,7 +56,7 @@ def run_batch(
         pictures: what is to be done, without what was done before.
         predictor: computes, in the caller's thread.
         manifest: entered; gets a line for each picture.
-        view: how 8-bit pictures use their range.
+        output_settings: how 8-bit pictures use their range.
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
         batch_size: pictures of one size that the network sees at once, on devices that gain from it.
@@ -67,7 +67,9 @@ def run_batch(
     Raises:
         OutputError: nothing can be written any more.
     """
-    stream = _Stream(predictor, manifest, view=view, settings=settings, workers=workers, batch_size=batch_size)
+    stream = _Stream(
+        predictor, manifest, output_settings=output_settings, settings=settings, workers=workers, batch_size=batch_size
+    )
     return stream.run(iter(pictures))
 
 
@@ -82,14 +84,14 @@ class _Stream:
         predictor: Predictor,
         manifest: Manifest,
         *,
-        view: ViewSettings,
+        output_settings: OutputSettings,
         settings: dict[str, Any],
         workers: int,
         batch_size: int,
     ) -> None:
         self._predictor = predictor
         self._manifest = manifest
-        self._view = view
+        self._output_settings = output_settings
         self._settings = settings
         self._workers = workers
         self._batch_size = batch_size
@@ -182,7 +184,7 @@ class _Stream:
         names = [row.name for row, _ in item.picture.outputs]
         try:
             with item.stopwatch.stage("encode"):
-                files = [row.load_codec().encode(depth, self._view) for row, _ in item.picture.outputs]
+                files = [row.load_codec().encode(depth, self._output_settings) for row, _ in item.picture.outputs]
             record = Record(
                 source=str(item.picture.source),
                 status=DONE,

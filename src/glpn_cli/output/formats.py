@@ -10,7 +10,7 @@ from glpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import ViewSettings
+    from glpn_cli.settings import OutputSettings
 
 __all__ = ["DEFAULT_FORMAT", "FORMATS", "Codec", "DepthFormat", "format_of_suffix"]
 
@@ -21,7 +21,7 @@ class Codec(Protocol):
     MAGIC: bytes
     """How every file of the format begins."""
 
-    def encode(self, depth: DepthMap, view: ViewSettings) -> bytes:
+    def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
         """Turn depth into the bytes of a whole file."""
 
     def decode(self, data: bytes, name: str) -> DepthMap:

@@ -11,17 +11,17 @@ from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import ViewSettings
+    from glpn_cli.settings import OutputSettings
 
 __all__ = ["MAGIC", "decode", "encode"]
 
 MAGIC = b"\x93NUMPY"
 
 
-def encode(depth: DepthMap, view: ViewSettings) -> bytes:  # noqa: ARG001 - every codec has this signature
-    """Turn depth into an npy file of (H, W) float32 metres."""
+def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
+    """Turn depth into an npy file of (H, W) float32, metres unless the settings say the published scale."""
     buffer = io.BytesIO()
-    np.save(buffer, depth.metres, allow_pickle=False)
+    np.save(buffer, depth.in_scale(settings.scale), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -12,10 +12,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings import Normalize
+from glpn_cli.settings import Normalize, Scale
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import ViewSettings
+    from glpn_cli.settings import OutputSettings
 
 __all__ = ["MAGIC", "decode", "encode", "is_ours"]
 
@@ -27,7 +27,7 @@ _WHITE = 255
 _COMPRESS_LEVEL = 1
 
 
-def encode(depth: DepthMap, view: ViewSettings) -> bytes:
+def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     """Turn depth into an 8-bit grey PNG; near is dark.
 
     "max" is the documented formula, `255·depth/max(depth)` truncated; "minmax" that of transformers' pipeline.
@@ -35,27 +35,32 @@ def encode(depth: DepthMap, view: ViewSettings) -> bytes:
 
     Source: transformers v4.37.2 documentation of GLPNForDepthEstimation; v4.46 depth-estimation pipeline.
     """
-    metres = depth.metres
-    high_m = float(metres.max())
-    low_m = float(metres.min()) if view.normalize is Normalize.MINMAX else 0.0
-    if high_m <= low_m:
-        grey = np.zeros(metres.shape, np.uint8)
-    elif view.normalize is Normalize.MAX:
-        grey = (metres * _WHITE / np.float32(high_m)).astype(np.uint8)
+    values = depth.in_scale(settings.scale)
+    high = float(values.max())
+    low = float(values.min()) if settings.normalize is Normalize.MINMAX else 0.0
+    if high <= low:
+        grey = np.zeros(values.shape, np.uint8)
+    elif settings.normalize is Normalize.MAX:
+        grey = (values * _WHITE / np.float32(high)).astype(np.uint8)
     else:
         # The order of the operations is the pipeline's: another one rounds other pixels down.
-        grey = ((metres - np.float32(low_m)) / np.float32(high_m - low_m) * _WHITE).astype(np.uint8)
+        grey = ((values - np.float32(low)) / np.float32(high - low) * _WHITE).astype(np.uint8)
+    metres_per_unit = 1.0
+    if settings.scale is Scale.PUBLISHED:
+        metres_per_unit = depth.provenance.metres_per_unit or 1.0
     facts = {
         "kind": "view",
-        "unit": "m",
-        "low_m": low_m,
-        "high_m": high_m,
-        "normalize": str(view.normalize),
+        "scale": str(settings.scale),
+        "metres_per_unit": metres_per_unit,
+        "low": low,
+        "high": high,
+        "normalize": str(settings.normalize),
         "provenance": depth.provenance.to_dict(),
     }
+    low_m, span_m = low * metres_per_unit, (high - low) * metres_per_unit
     text = PngInfo()
     text.add_text(_KEYWORD, json.dumps(facts))
-    text.add_text("Description", f"depth to look at: about {low_m:.6g} m + grey / 255 * {high_m - low_m:.6g} m")
+    text.add_text("Description", f"depth to look at: about {low_m:.6g} m + grey / 255 * {span_m:.6g} m")
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "PNG", pnginfo=text, compress_level=_COMPRESS_LEVEL)
     return buffer.getvalue()
@@ -78,11 +83,11 @@ def decode(data: bytes, name: str) -> DepthMap:
     if facts is None:
         raise DepthFileError(f"{name}: does not say what its grey values mean", hint="only PNGs of glpn do")
     try:
-        low_m, high_m = float(facts["low_m"]), float(facts["high_m"])
+        low, high, metres_per_unit = (float(facts[name]) for name in ("low", "high", "metres_per_unit"))
         provenance = Provenance.from_dict({**facts["provenance"], "approximate": True})
         steps = np.minimum(grey.astype(np.float32) + np.float32(0.5), _WHITE)
-        metres = (np.float32(low_m) + steps * np.float32((high_m - low_m) / _WHITE)).astype(np.float32)
-        return DepthMap(metres, provenance)
+        values = np.float32(low) + steps * np.float32((high - low) / _WHITE)
+        return DepthMap(values * np.float32(metres_per_unit), provenance)
     except (KeyError, TypeError, ValueError) as error:  # somebody edited the text
         raise DepthFileError(f"{name}: what it says of its grey values makes no sense") from error
 

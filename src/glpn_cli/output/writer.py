@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import DepthFileError, OutputError, OutputExistsError
 from glpn_cli.output.formats import FORMATS, format_of_suffix
-from glpn_cli.settings import ViewSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +35,12 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 
 def save_depth(
-    depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, view: ViewSettings | None = None
+    depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
 ) -> None:
     """Write depth in the format that the path's suffix names; see `DepthMap.save`."""
     target = Path(path)
     codec = format_of_suffix(target.suffix).load_codec()
-    write_whole(target, codec.encode(depth, view or ViewSettings()), overwrite=overwrite)
+    write_whole(target, codec.encode(depth, settings or OutputSettings()), overwrite=overwrite)
 
 
 def read_depth(path: str | PathLike[str]) -> DepthMap:

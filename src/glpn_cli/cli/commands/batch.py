@@ -25,6 +25,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Overwrite,
     PrecisionOf,
     Quiet,
+    ScaleOf,
     Threads,
     Verbose,
     Weights,
@@ -33,7 +34,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings, ColorPolicy, InputSize, PredictorSettings, ViewSettings
+from glpn_cli.settings import BatchSettings, ColorPolicy, InputSize, OutputSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 _DEFAULTS = PredictorSettings()
-_VIEW = ViewSettings()
+_OUTPUT = OutputSettings()
 _LISTED_FAILURES = 20
 
 
@@ -54,7 +55,8 @@ def batch(
     folders: Folders,
     out: Out,
     formats: Format = None,
-    normalize: NormalizeBy = _VIEW.normalize,
+    normalize: NormalizeBy = _OUTPUT.normalize,
+    scale: ScaleOf = _OUTPUT.scale,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     weights: Weights = _DEFAULTS.weights,
@@ -80,7 +82,7 @@ def batch(
             folders,
             Path(os.path.abspath(out)),  # noqa: PTH100 - resolve() would follow a link that is DIR's last part
             [FORMATS[name] for name in dict.fromkeys(formats or (DEFAULT_FORMAT,))],
-            ViewSettings(normalize),
+            OutputSettings(normalize, scale),
             BatchSettings.of(batch_size=batch_size, workers=workers),
             overwrite=overwrite,
         )
@@ -106,7 +108,7 @@ class _Run:
     folders: Sequence[str]
     out: Path
     formats: Sequence[DepthFormat]
-    view: ViewSettings
+    output_settings: OutputSettings
     batch: BatchSettings
     overwrite: bool
 
@@ -166,7 +168,8 @@ class _Run:
         """Give everything that decides what is in the outputs."""
         return {
             "format": [row.name for row in self.formats],
-            "normalize": str(self.view.normalize),
+            "normalize": str(self.output_settings.normalize),
+            "scale": str(self.output_settings.scale),
             "weights_sha256": predictor.weights_sha256,
             "input_size": str(predictor.input_size),
             "precision": str(predictor.runtime.precision),
@@ -187,7 +190,9 @@ class _Run:
         failures: list[Record] = []
         done = 0
         start_s = time.perf_counter()
-        records = run_batch(to_do, predictor, manifest, view=self.view, settings=made_how, **asdict(self.batch))
+        records = run_batch(
+            to_do, predictor, manifest, output_settings=self.output_settings, settings=made_how, **asdict(self.batch)
+        )
         try:
             with closing(records), BatchProgress(self.console, len(to_do)) as progress:
                 for record in records:

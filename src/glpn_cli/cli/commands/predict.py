@@ -22,6 +22,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Overwrite,
     PrecisionOf,
     Quiet,
+    ScaleOf,
     Threads,
     Verbose,
     Version,
@@ -29,7 +30,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
 )
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import GLPNError, PictureError, UsageError
-from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, PredictorSettings, ViewSettings
+from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, OutputSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
@@ -40,14 +41,15 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 _DEFAULTS = PredictorSettings()
-_VIEW = ViewSettings()
+_OUTPUT = OutputSettings()
 
 
 def predict(
     photos: Input,
     output: Output = None,
     formats: Format = None,
-    normalize: NormalizeBy = _VIEW.normalize,
+    normalize: NormalizeBy = _OUTPUT.normalize,
+    scale: ScaleOf = _OUTPUT.scale,
     overwrite: Overwrite = False,
     weights: Weights = _DEFAULTS.weights,
     input_size: InputSizeText = None,
@@ -80,7 +82,7 @@ def predict(
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
             console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
-        _Run(console, plan, ViewSettings(normalize), overwrite=overwrite, json_lines=json_lines).go(settings)
+        _Run(console, plan, OutputSettings(normalize, scale), overwrite=overwrite, json_lines=json_lines).go(settings)
 
 
 def _check_streams(plan: Plan, *, json_lines: bool) -> None:
@@ -98,7 +100,7 @@ class _Run:
 
     console: Console
     plan: Plan
-    view: ViewSettings
+    output_settings: OutputSettings
     overwrite: bool
     json_lines: bool
 
@@ -150,7 +152,10 @@ class _Run:
         else:
             depth = predictor.predict(job.source, stopwatch=stopwatch)
         with stopwatch.stage("encode"):
-            files = [(path, depth_format.load_codec().encode(depth, self.view)) for depth_format, path in job.outputs]
+            files = [
+                (path, depth_format.load_codec().encode(depth, self.output_settings))
+                for depth_format, path in job.outputs
+            ]
         with stopwatch.stage("write"):
             (path, data), *others = files
             if path is STDOUT:
@@ -174,39 +179,39 @@ class _Run:
         stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
         self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}; ms: {stages}")
         if self.json_lines:
-            self.console.data(json.dumps(_record(job, depth, stopwatch), allow_nan=False))
+            self.console.data(json.dumps(self._record(job, depth, stopwatch), allow_nan=False))
+
+    def _record(self, job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:
+        """Give what --json prints of a picture; docs/cli.md lists the fields."""
+        import numpy as np
+
+        facts = depth.provenance
+        return {
+            "source": str(job.source),
+            "status": "done",
+            "outputs": {depth_format.name: str(path) for depth_format, path in job.outputs},
+            "depth_m": {
+                "min": float(depth.metres.min()),
+                "median": float(np.median(depth.metres)),
+                "max": float(depth.metres.max()),
+            },
+            "picture_size": _sides(depth.metres.shape),
+            "network_size": _sides(facts.network_size),
+            "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
+            "depth_limit_m": facts.depth_limit_m,
+            "metres_per_unit": facts.metres_per_unit,
+            "scale": str(self.output_settings.scale),
+            "device": facts.device,
+            "precision": facts.precision,
+            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in stopwatch.elapsed_s.items()},
+            "notes": list(facts.notes),
+        }
 
     def _report_failure(self, job: Job, error: GLPNError) -> None:
         self.console.error(error)
         if self.json_lines:
             failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
             self.console.data(json.dumps({"source": str(job.source), "status": "failed", "error": failure}))
-
-
-def _record(job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:
-    """Give what --json prints of a picture; docs/cli.md lists the fields."""
-    import numpy as np
-
-    facts = depth.provenance
-    return {
-        "source": str(job.source),
-        "status": "done",
-        "outputs": {depth_format.name: str(path) for depth_format, path in job.outputs},
-        "depth_m": {
-            "min": float(depth.metres.min()),
-            "median": float(np.median(depth.metres)),
-            "max": float(depth.metres.max()),
-        },
-        "picture_size": _sides(depth.metres.shape),
-        "network_size": _sides(facts.network_size),
-        "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
-        "depth_limit_m": facts.depth_limit_m,
-        "metres_per_unit": facts.metres_per_unit,
-        "device": facts.device,
-        "precision": facts.precision,
-        "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in stopwatch.elapsed_s.items()},
-        "notes": list(facts.notes),
-    }
 
 
 def _read_stdin() -> bytes:
