@@ -367,3 +367,20 @@ def test_a_reader_that_goes_away_is_one_line(tmp_path: Path) -> None:
     assert b"Exception ignored" not in run.stderr
     assert run.returncode in (0, 6)  # the pipe may live long enough
     assert (tmp_path / "out" / "coffee.depth.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("predict - <&-", 2),
+        ("predict small.jpg -o - >&-", 6),
+        ("predict small.jpg 2>&-", 0),
+        ("predict gone.jpg 2>&-", 4),
+    ],
+)
+def test_closed_streams_are_no_crash(tmp_path: Path, command: str, code: int) -> None:
+    line = f"{sys.executable} -m glpn_cli {command}"
+    run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert run.returncode == code, run.stderr
+    assert b"Traceback" not in run.stderr

@@ -436,7 +436,7 @@ def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     assert hint_for(tmp_path / "holyday.jpg") == "did you mean holiday.jpg?"
     assert hint_for(tmp_path / "house.png") == "did you mean House.PNG?"
     assert hint_for(tmp_path / "HOLIDAY.JPG") == "did you mean holiday.jpg?"
-    assert hint_for(tmp_path / "zzz.gif") == ""
+    assert hint_for(tmp_path / "zzz.gif") == f"nothing in {tmp_path} has a name like it"
 
 
 def test_the_nearest_name_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import warnings
+from pathlib import Path
 
 import typer
 
@@ -32,6 +35,8 @@ def options_of_glpn(*, version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line; SIGTERM ends it as cleanly as Ctrl-C does."""
+    if sys.stderr is None:  # closed by whoever started us; talk goes nowhere then
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
     # Pillow's remarks on odd EXIF and TIFF tags; what matters of a picture we say ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

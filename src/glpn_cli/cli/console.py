@@ -91,6 +91,8 @@ class Console:
         Raises:
             OutputError: they cannot be written.
         """
+        if sys.stdout is None:
+            raise OutputError("standard output: is closed")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

@@ -172,7 +172,8 @@ def _missing(path: str) -> PictureError:
     except OSError:
         return PictureError("no such file", hint=f"there is no folder {folder}")
     near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
-    return PictureError("no such file", hint=f"did you mean {names[near[0]]}?" if near else None)
+    hint = f"did you mean {names[near[0]]}?" if near else f"nothing in {folder or 'this folder'} has a name like it"
+    return PictureError("no such file", hint=hint)
 
 
 def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str) -> Picture:
@@ -211,12 +212,10 @@ def _identify(stream: BinaryIO, suffix: str) -> Image.Image:
         else:
             return image
     content = recognize(head)
+    known = f"the formats that are read are {', '.join(FORMATS)}"
     if content is not None:
-        raise PictureError(f"{content.what}, not a picture", hint=content.hint)
-    if failure is not None:
-        raise failure
-    known = ", ".join(FORMATS)
-    raise PictureError("not a picture in a known format", hint=f"the known formats are {known}")
+        raise PictureError(f"{content.what}, not a picture", hint=content.hint or known)
+    raise failure or PictureError("not a picture in a known format", hint=known)
 
 
 def _read_head(stream: BinaryIO, length: int) -> bytes:
@@ -225,7 +224,7 @@ def _read_head(stream: BinaryIO, length: int) -> bytes:
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror or error}") from error
     if not head:
-        raise PictureError("an empty file")
+        raise PictureError("an empty file", hint="copy or download it again")
     return head
 
 

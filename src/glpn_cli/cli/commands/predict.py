@@ -88,8 +88,10 @@ def predict(
 def _check_streams(plan: Plan, *, json_lines: bool) -> None:
     if plan.to_stdout and json_lines:
         raise UsageError("standard output cannot take both depth and --json", hint="write depth with -o FILE")
-    if plan.to_stdout and sys.stdout.isatty():
+    if plan.to_stdout and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal", hint="name a file with -o, or pipe it into a program")
+    if plan.from_stdin and sys.stdin is None:
+        raise UsageError("standard input is closed")
     if plan.from_stdin and sys.stdin.isatty():
         raise UsageError("standard input is a terminal", hint="pipe a picture in: cat photo.jpg | glpn predict -")
 
