@@ -12,7 +12,9 @@ from glpn_cli.cli.app import app
 from glpn_cli.output.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import typer
 
 PAGE = Path(__file__).with_name("cli.md")
 
@@ -24,7 +26,7 @@ Results go to standard output, everything that is said goes to standard error. `
 options in the terminal, and `glpn --install-completion` teaches them to bash, zsh, fish or PowerShell.
 """
 
-JSON = """## What `--json` prints
+JSON = """## What `predict --json` prints
 
 One object per picture and line, in the order of the arguments:
 
@@ -44,17 +46,44 @@ One object per picture and line, in the order of the arguments:
 | `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
 """
 
+WEIGHTS_JSON = """## What `weights list --json` and `weights verify --json` print
+
+One object per weights and line. `list`:
+
+| field | what |
+|---|---|
+| `name` | what to give to `--weights` |
+| `status` | `bundled`, `downloaded`, `imported`, `absent` or `damaged` |
+| `path` | the file, or null |
+| `size_bytes` | of the file, or about what a download fetches |
+| `source`, `revision` | repository and commit, or the file that was imported and null |
+| `licence` | what is known of it, and the doubt about it |
+| `domain` | what pictures they were made for, or null |
+| `metric` | true, false (approximate) or null (unknown) |
+| `depth_limit_m`, `metres_per_unit` | the largest depth; metres per unit of the published scale |
+| `working_size` | `height` and `width` in pixels of the pictures that they were made for |
+
+`verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (it carries no record of what it
+was) or `damaged`, then with `error`: `message` and `hint` (or null).
+"""
+
 
 def page() -> str:
     """Give the whole page."""
-    parts = [HEAD]
-    for command in app.registered_commands:
+    parts = [HEAD, *_commands(app, "glpn")]
+    for group in app.registered_groups:
+        inner: Any = group.typer_instance
+        parts += _commands(inner, f"glpn {inner.info.name}")
+    parts += [_formats(), JSON, WEIGHTS_JSON, _exit_codes()]
+    return "\n".join(parts)
+
+
+def _commands(group: typer.Typer, called: str) -> Iterator[str]:
+    for command in group.registered_commands:
         function: Any = command.callback
         name = command.name or function.__name__.replace("_", "-")
-        parts.append(f"## `glpn {name}`\n\n{inspect.getdoc(function)}\n")
-        parts.append(_options(function))
-    parts += [_formats(), JSON, _exit_codes()]
-    return "\n".join(parts)
+        yield f"## `{called} {name}`\n\n{inspect.getdoc(function)}\n"
+        yield _options(function)
 
 
 def _options(function: Callable[..., None]) -> str:

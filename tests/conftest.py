@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,15 @@ from glpn_cli.depth import DepthMap, Provenance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytest_plugins = ["parity"]
+pytest_plugins = ["parity", "stand_in_hub"]
 
 # Two test processes with two threads each on two cores spend their time waiting for each other. Also for the
 # programs that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Nothing of the user's, and no network: no kept weights, and a Hub that is never there.
+os.environ["GLPN_HOME"] = str(Path(tempfile.gettempdir()) / "glpn-tests-keep-nothing-here")
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

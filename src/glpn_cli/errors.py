@@ -9,7 +9,8 @@
     │   └── DepthFileError      4   a depth file cannot be read back
     ├── DeviceError             5   a device, a precision or memory is not there
     ├── OutputError             6   a result could not be written
-    │   └── OutputExistsError   6   and would have replaced a file
+    │   ├── OutputExistsError   6   and would have replaced a file
+    │   └── ReaderGoneError     6   and will not be: nobody reads standard output
     ├── PartialFailureError     7   some inputs of several failed
     └── MissingPackageError     8   an optional package is not installed
 
@@ -33,6 +34,7 @@ __all__ = [
     "OutputExistsError",
     "PartialFailureError",
     "PictureError",
+    "ReaderGoneError",
     "UsageError",
     "WeightsError",
 ]
@@ -103,6 +105,10 @@ class OutputError(GLPNError):
 
 class OutputExistsError(OutputError):
     """Writing would have replaced a file that nobody said may be replaced."""
+
+
+class ReaderGoneError(OutputError):
+    """Nobody reads standard output any more."""
 
 
 class PartialFailureError(GLPNError):

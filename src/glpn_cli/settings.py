@@ -15,10 +15,12 @@ __all__ = [
     "FAR_LARGER_FACTOR",
     "HOME_VARIABLE",
     "MAX_PICTURE_PIXELS",
-    "MAX_STDIN_BYTES",
+    "MAX_STREAM_BYTES",
+    "RANDOM_WEIGHTS",
     "SIZE_DIVISOR",
     "WEIGHTS_VARIABLE",
     "BatchSettings",
+    "BenchSettings",
     "ColorPolicy",
     "DownloadSettings",
     "InputSize",
@@ -26,7 +28,9 @@ __all__ = [
     "OutputSettings",
     "Precision",
     "PredictorSettings",
+    "Rival",
     "Scale",
+    "parse_size",
 ]
 
 SIZE_DIVISOR = 32
@@ -35,11 +39,14 @@ SIZE_DIVISOR = 32
 MAX_PICTURE_PIXELS = 178_956_970
 """Pictures of more pixels are refused before they are decoded. It is Pillow's own limit for a decompression bomb."""
 
-MAX_STDIN_BYTES = 2**31
+MAX_STREAM_BYTES = 2**31
 """More than this from a pipe is no picture within the limit of pixels."""
 
 FAR_LARGER_FACTOR = 4.0
 """A picture of more than this many times the pixels of the model's working size earns a hint."""
+
+RANDOM_WEIGHTS = "random"
+"""What `glpn bench` calls the published architecture without its weights."""
 
 WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
 """The environment variable that `auto` weights look at first."""
@@ -81,6 +88,20 @@ class ColorPolicy(StrEnum):
     NEVER = "never"
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Read (height, width) from "HxW".
+
+    Raises:
+        UsageError: it is something else.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isascii() and width.isascii() and height.isdecimal() and width.isdecimal()):
+        raise UsageError(f"a size is HEIGHTxWIDTH, not {text!r}", hint="for example 480x640")
+    if not (int(height) and int(width)):
+        raise UsageError(f"a size of {text} has no pixels")
+    return int(height), int(width)
+
+
 @dataclass(frozen=True, slots=True)
 class InputSize:
     """What size a picture has when the network sees it.
@@ -108,13 +129,11 @@ class InputSize:
         """
         if text in ("native", "model"):
             return cls(text)
-        height, separator, width = text.lower().partition("x")
-        if not (separator and height.isdecimal() and width.isdecimal()):
-            raise UsageError(
-                f"--input-size is native, model or HEIGHTxWIDTH, not {text!r}", hint="for example --input-size 480x640"
-            )
-        sides = int(height), int(width)
-        if any(side % SIZE_DIVISOR or side == 0 for side in sides):
+        try:
+            sides = parse_size(text)
+        except UsageError as error:
+            raise UsageError(f"--input-size is native, model or a size: {error.message}", hint=error.hint) from None
+        if any(side % SIZE_DIVISOR for side in sides):
             nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
             raise UsageError(
                 f"--input-size {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
@@ -132,6 +151,7 @@ class PredictorSettings:
         precision: the number format of the network.
         input_size: None leaves it to the weights.
         threads: CPU threads of the network; None leaves it to torch.
+        offline: download nothing.
     """
 
     weights: str = "auto"
@@ -139,6 +159,7 @@ class PredictorSettings:
     precision: Precision = Precision.FLOAT32
     input_size: InputSize | None = None
     threads: int | None = None
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +199,31 @@ class DownloadSettings:
     progress_bytes: int = 2**20
     connect_timeout_s: float = 10.0
     silence_timeout_s: float = 30.0
+
+
+class Rival(StrEnum):
+    """Another way to run the same network, to be measured beside ours."""
+
+    TRANSFORMERS = "transformers"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """What `glpn bench` measures.
+
+    Attributes:
+        sizes: of made-up photos, as "HxW".
+        rounds: how often everything is timed.
+        weights: a name or path as everywhere, or "random": the published architecture without its weights.
+        device: as everywhere.
+    """
+
+    sizes: tuple[str, ...] = ("480x640", "1080x1920")
+    rounds: int = 5
+    weights: str = RANDOM_WEIGHTS
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def test_overwrite_does_everything_again(glpn: Glpn, tmp_path: Path) -> None:
         (("--format", "npy"), b"format was ['png'] and is ['npy']"),
         (("--normalize", "minmax"), b"normalize was max and is minmax"),
         (("--input-size", "64x64"), b"input-size was model and is 64x64"),
+        (("--scale", "published"), b"scale was metres and is published"),
     ],
 )
 def test_changed_settings_are_refused_by_name_unless_overwritten(
@@ -148,6 +149,29 @@ def test_changed_settings_are_refused_by_name_unless_overwritten(
     assert (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done") == before
     assert glpn("batch", "in", "--out", "out", *options, "--overwrite").returncode == 7
     assert glpn("batch", "in", "--out", "out", *options).returncode == 7
+
+
+@pytest.mark.usefixtures("folder")
+def test_other_weights_are_other_settings(glpn: Glpn, tmp_path: Path) -> None:
+    import glpn_cli
+
+    glpn("batch", "in", "--out", "out", "-q")
+    bundled = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
+    network = glpn_cli.GLPNForDepthEstimation.from_pretrained(bundled)
+    network.config.max_depth = 40
+    network.save_pretrained(tmp_path / "mine")
+    run = glpn("batch", "in", "--out", "out", "-w", "mine")
+    assert run.returncode == 2
+    assert b"weights-sha256 was" in run.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_overwrite_that_cannot_begin_changes_nothing(glpn: Glpn, tmp_path: Path) -> None:
+    glpn("batch", "in", "--out", "out", "-q")
+    before = (tmp_path / "out" / "glpn-batch.jsonl").read_bytes()
+    assert glpn("batch", "in", "--out", "out", "--overwrite", "-w", "no-such").returncode == 3
+    assert glpn("batch", "in", "--out", "out", "--precision", "bfloat16").returncode == 2
+    assert (tmp_path / "out" / "glpn-batch.jsonl").read_bytes() == before
 
 
 @pytest.mark.usefixtures("folder")
@@ -323,6 +347,29 @@ def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
     assert len(lines(tmp_path)) == 80
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    many(make_picture, 40)
+    start(tmp_path).communicate(timeout=60)
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.npy")}
+    process = start(tmp_path, "--overwrite")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and all(path.stat().st_mtime_ns == first[path] for path in first):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    second = {path: path.stat().st_mtime_ns for path in first}
+    redone = {path for path in first if second[path] != first[path]}
+    assert 0 < len(redone) < 40
+    process = start(tmp_path, "--overwrite")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert f"{40 - len(redone)} of {40 - len(redone)} done".encode() in stderr
+    assert all(path.stat().st_mtime_ns == second[path] for path in redone)
+    assert all(path.stat().st_mtime_ns != first[path] for path in first)
+
+
 def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
     many(make_picture, 30)
     first = start(tmp_path)
@@ -355,6 +402,7 @@ def test_memory_stays_flat_over_ten_thousand_pictures(tmp_path: Path, make_pictu
         manifest = tmp_path / "out" / "glpn-batch.jsonl"
         if resident and manifest.exists():
             readings.append((manifest.read_bytes().count(b"\n"), resident[0] // 1024))
+    process.communicate()
     assert process.returncode == 0
     early = max(mib for count, mib in readings if 500 < count < 2500)
     late = max(mib for count, mib in readings if count > 7500)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -359,14 +359,95 @@ def test_an_interrupt_ends_cleanly_with_130(
             image.load()
 
 
+def in_bash(tmp_path: Path, line: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which `glpn` is the program."""
+    script = f'glpn() {{ {sys.executable} -m glpn_cli "$@"; }}; {line}'
+    return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-def test_a_reader_that_goes_away_is_one_line(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m glpn_cli predict coffee.png --json -q -o out/ | true; exit ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+def test_a_reader_that_goes_away_ends_the_run(tmp_path: Path) -> None:
+    run = in_bash(tmp_path, "glpn predict coffee.png small.jpg --json -o out/ | sleep 0; exit ${PIPESTATUS[0]}")
+    assert run.returncode == 6
+    assert b"standard output" in run.stderr
     assert b"Traceback" not in run.stderr
     assert b"Exception ignored" not in run.stderr
-    assert run.returncode in (0, 6)  # the pipe may live long enough
-    assert (tmp_path / "out" / "coffee.depth.png").exists()
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&1 >/dev/null | sleep 0; exit ${PIPESTATUS[0]}"])
+def test_talk_that_nobody_hears_does_not_stop_the_work(tmp_path: Path, stderr: str) -> None:
+    run = in_bash(tmp_path, f"glpn predict coffee.png small.jpg -v -o out/ {stderr}")
+    assert run.returncode == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.name == "nt", reason="needs setpriv")
+def test_a_folder_that_may_not_be_searched_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir()
+    shutil.copy(tmp_path / "small.jpg", tmp_path / "locked")
+    (tmp_path / "locked").chmod(0o444)
+    drop = "setpriv --bounding-set=-all --inh-caps=-all" if os.geteuid() == 0 else ""
+    line = f"{drop} {sys.executable} -m glpn_cli"
+    try:
+        run = in_bash(tmp_path, f"{line} predict small.jpg locked/small.jpg 'locked/*.jpg' locked -o out/")
+        assert run.returncode == 7, run.stderr
+        assert b"Traceback" not in run.stderr
+        assert (tmp_path / "out" / "small.depth.png").exists()
+        run = in_bash(tmp_path, f"{line} batch . --out all")
+        assert run.returncode == 7, run.stderr
+        assert b"Traceback" not in run.stderr
+        assert (tmp_path / "all" / "small.depth.png").exists()
+        run = in_bash(tmp_path, f"{line} predict small.jpg -o locked/x.png")
+        assert run.returncode == 6, run.stderr
+        assert b"Traceback" not in run.stderr
+    finally:
+        (tmp_path / "locked").chmod(0o755)
+
+
+def test_many_failures_do_not_pile_up_in_memory(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+    import weakref
+
+    from glpn_cli.errors import PictureError
+    from glpn_cli.inference.predictor import Predictor
+
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+
+    def fail(self: Predictor, *arguments: object, **keywords: object) -> None:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(reference() is not None for reference in alive))
+        large = np.zeros(10)
+        alive.append(weakref.ref(large))
+        raise PictureError("broken")
+
+    monkeypatch.setattr(Predictor, "prepare", fail)
+    for index in range(6):
+        shutil.copy(tmp_path / "small.jpg", tmp_path / f"{index}.jpg")
+    assert glpn("predict", *(f"{index}.jpg" for index in range(6))).returncode == 4
+    assert most <= 1
+
+
+def test_the_published_scale_is_what_transformers_gives(glpn: Glpn, tmp_path: Path) -> None:
+    folder = tmp_path / "eight"
+    network = glpn_cli.GLPNForDepthEstimation.from_pretrained(
+        Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
+    )
+    network.checkpoint_metadata |= {"metres_per_unit": "8", "depth_limit_m": "640"}
+    network.save_pretrained(folder)
+    for scale in ("metres", "published"):
+        run = glpn("predict", "coffee.png", "-w", "eight", "--scale", scale, "-o", f"{scale}.npy", "--json")
+        assert json.loads(run.stdout)["scale"] == scale
+        assert glpn("predict", "coffee.png", "-w", "eight", "--scale", scale, "-o", f"{scale}.png").returncode == 0
+    metres, published = np.load(tmp_path / "metres.npy"), np.load(tmp_path / "published.npy")
+    np.testing.assert_allclose(metres, published * 8, rtol=1e-6)
+    assert metres.max() > 8
+    np.testing.assert_allclose(
+        glpn_cli.read(tmp_path / "published.png").metres, glpn_cli.read(tmp_path / "metres.png").metres, atol=0.1
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX shell")

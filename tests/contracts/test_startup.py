@@ -22,7 +22,18 @@ def modules_after(code: str) -> set[str]:
     return set(run.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["predict"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["predict", "--help"],
+        ["batch", "--help"],
+        ["bench", "--help"],
+        ["predict"],
+        ["nonsense"],
+    ],
+)
 def test_talk_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"import sys; sys.argv = ['glpn', *{arguments!r}]\nfrom glpn_cli.cli.app import main\nmain()"
     assert not modules_after(code) & HEAVY

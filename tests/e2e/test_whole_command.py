@@ -118,8 +118,13 @@ def test_the_example_of_the_documentation_runs_with_local_weights_and_picture(tm
     assert torch.equal(post_processed["predicted_depth"], prediction[0, 0])
     depth_map = glpn_cli.load(folder, input_size="native").predict(ROCKET)
     depth_map.save(tmp_path / "x.png")
+    assert np.abs(depth_map.metres - output).max() / output.max() < BOUND
     with Image.open(tmp_path / "x.png") as ours:
-        np.testing.assert_array_equal(np.asarray(ours), formatted)
+        picture = np.asarray(ours)
+    np.testing.assert_array_equal(picture, (depth_map.metres * 255 / np.max(depth_map.metres)).astype("uint8"))
+    # The documented cast cuts off, so where the value is almost a whole number rounding may show as one step.
+    assert np.abs(picture.astype(int) - formatted).max() <= 1
+    assert (picture != formatted).mean() < 1e-3
 
 
 def test_the_example_of_the_encoder_gives_the_documented_shape(build_pair: Callable[..., Any]) -> None:

@@ -228,7 +228,7 @@ def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp
 def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("no /dev/zero here")
-    monkeypatch.setattr(reading, "_MAX_STREAM_BYTES", 2**20)
+    monkeypatch.setattr(reading, "MAX_STREAM_BYTES", 2**20)
     assert message_for("/dev/zero") == "/dev/zero: endless, or longer than 1 MiB"
 
 

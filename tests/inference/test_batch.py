@@ -42,6 +42,7 @@ def stream(
     tmp_path: Path, predictor: Any, *, formats: tuple[str, ...] = ("npy",), batch_size: int = 2, workers: int = 2
 ) -> Generator[Record]:
     with Manifest(tmp_path / "out") as manifest:
+        manifest.begin()
         rows = [FORMATS[name] for name in formats]
         found = mirror_folders([str(tmp_path / "in")], tmp_path / "out", formats=rows, records=manifest.records)
         to_do = [picture for picture in found if not picture.done]

@@ -14,6 +14,7 @@ from glpn_cli.inference.manifest import (
     FAILED,
     MANIFEST_NAME,
     OUTDATED,
+    UNFINISHED,
     Manifest,
     Record,
     file_mark,
@@ -40,6 +41,7 @@ def test_a_folder_is_created_and_lines_survive_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     with Manifest(folder) as manifest:
         assert manifest.records == {}
+        manifest.begin()
         manifest.append(record("a"))
         manifest.append(record("b", status=FAILED, error="broken", exit_code=4))
     assert [(line["source"], line["status"]) for line in lines(folder)] == [("a", "done"), ("b", "failed")]
@@ -48,9 +50,11 @@ def test_a_folder_is_created_and_lines_survive_the_run(tmp_path: Path) -> None:
 
 def test_failures_are_forgotten_so_that_they_are_tried_again(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.append(record("a", status=FAILED))
     with Manifest(tmp_path) as manifest:
         assert manifest.records == {}
+        manifest.begin()
         manifest.append(record("a"))
     assert [(line["source"], line["status"]) for line in lines(tmp_path)] == [("a", "done")]
 
@@ -58,10 +62,12 @@ def test_failures_are_forgotten_so_that_they_are_tried_again(tmp_path: Path) -> 
 @pytest.mark.parametrize("torn", ['{"source": "b", "sta', "\0\0\0", "[]", '{"source": "b"}'])
 def test_a_torn_or_foreign_line_is_dropped_and_the_next_is_whole(tmp_path: Path, torn: str) -> None:
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.append(record("a"))
     with (tmp_path / MANIFEST_NAME).open("a") as stream:
         stream.write(torn)
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.append(record("c"))
     assert [line["source"] for line in lines(tmp_path)] == ["a", "c"]
 
@@ -81,28 +87,35 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
 
 def test_outputs_that_appeared_before_a_kill_are_adopted(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path).__enter__()
+    manifest.begin()
     manifest.announce(record("a", b"whole"), [tmp_path / ".glpn-1.part"])
     (tmp_path / "a.depth.png").write_bytes(b"whole")
     manifest._lock.release()  # as the system does when a process is killed
     with Manifest(tmp_path) as again:
         assert again.records == {"a": record("a", b"whole")}
+        again.begin()
     assert [line["status"] for line in lines(tmp_path)] == ["done"]
 
 
 def test_outputs_that_did_not_appear_before_a_kill_are_done_again_and_their_rests_removed(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path).__enter__()
-    manifest.announce(record("a", b"whole"), [tmp_path / ".glpn-1.part"])
-    (tmp_path / ".glpn-1.part").write_bytes(b"who")
+    manifest.begin()
+    partial = tmp_path / ".glpn-0123456789ab.part"
+    manifest.announce(record("a", b"whole"), [partial])
+    partial.write_bytes(b"who")
     (tmp_path / ".glpn-2.part").write_bytes(b"somebody else's")
     manifest._lock.release()
     with Manifest(tmp_path) as again:
         assert again.records == {}
-    assert not (tmp_path / ".glpn-1.part").exists()
+        assert partial.exists()  # nothing is touched before work begins
+        again.begin()
+    assert not partial.exists()
     assert (tmp_path / ".glpn-2.part").exists()
 
 
 def test_a_foreign_file_of_the_announced_name_is_not_adopted(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path).__enter__()
+    manifest.begin()
     manifest.announce(record("a", b"whole"), [])
     (tmp_path / "a.depth.png").write_bytes(b"precious")
     manifest._lock.release()
@@ -115,22 +128,25 @@ def test_one_output_of_two_is_known_as_ours_but_not_as_done(tmp_path: Path) -> N
     both = record("a", b"whole", outputs={"png": "a.depth.png", "npy": "a.depth.npy"})
     both.sha256["npy"] = "0" * 64
     manifest = Manifest(tmp_path).__enter__()
+    manifest.begin()
     manifest.announce(both, [])
     (tmp_path / "a.depth.png").write_bytes(b"whole")
     manifest._lock.release()
     with Manifest(tmp_path) as again:
         known = again.records["a"]
-        assert known.status == OUTDATED
+        assert known.status == UNFINISHED
         assert known.matches("png", tmp_path / "a.depth.png")
         assert not known.matches("npy", tmp_path / "a.depth.npy")
 
 
 def test_outdating_keeps_what_is_known_and_a_new_line_wins(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.append(record("a"))
         manifest.append(record("b"))
     with Manifest(tmp_path) as manifest:
         manifest.outdate()
+        manifest.begin()
         assert {known.status for known in manifest.records.values()} == {OUTDATED}
         manifest.append(record("a", b"new"))
     with Manifest(tmp_path) as manifest:
@@ -140,10 +156,12 @@ def test_outdating_keeps_what_is_known_and_a_new_line_wins(tmp_path: Path) -> No
 
 def test_the_journal_is_gone_after_a_whole_run_only(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.announce(record("a"), [])
         assert manifest._journal.exists()
     assert not manifest._journal.exists()
     with pytest.raises(KeyboardInterrupt), Manifest(tmp_path) as manifest:
+        manifest.begin()
         manifest.announce(record("a"), [])
         raise KeyboardInterrupt
     assert manifest._journal.exists()
@@ -151,6 +169,7 @@ def test_the_journal_is_gone_after_a_whole_run_only(tmp_path: Path) -> None:
 
 def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
+        manifest.begin()
 
         def work(name: str) -> None:
             for index in range(50):
@@ -176,3 +195,83 @@ def test_a_file_that_changed_has_another_mark(tmp_path: Path) -> None:
     before = file_mark(path)
     path.write_bytes(b"22")
     assert file_mark(path) != before
+
+
+def test_a_run_that_is_refused_changes_nothing(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a", status=FAILED, error="broken"))
+    before = (tmp_path / MANIFEST_NAME).read_bytes()
+    with Manifest(tmp_path) as manifest:
+        manifest.outdate()
+    assert (tmp_path / MANIFEST_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["../precious.txt", "precious.txt", "/etc/precious", "a/../../.glpn-0123456789ab.part", 7]
+)
+def test_a_forged_journal_removes_nothing_of_anybody(tmp_path: Path, name: object) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for path in (tmp_path / "precious.txt", out / "precious.txt", tmp_path / ".glpn-0123456789ab.part"):
+        path.write_text("x")
+    forged = {"source": "x", "status": "done", "partials": [name]}
+    (out / ".glpn-batch.journal").write_text(json.dumps(forged) + "\n")
+    with Manifest(out) as manifest:
+        manifest.begin()
+    assert (tmp_path / "precious.txt").exists()
+    assert (out / "precious.txt").exists()
+    assert (tmp_path / ".glpn-0123456789ab.part").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"settings": None},
+        {"outputs": ["a"]},
+        {"source": ["a"]},
+        {"status": "perhaps"},
+        {"outputs": {"png": "../../elsewhere.png"}},
+        {"outputs": {"png": "/elsewhere.png"}},
+    ],
+)
+def test_a_line_that_somebody_edited_into_nonsense_is_dropped(tmp_path: Path, fields: dict[str, object]) -> None:
+    line = {"source": "a", "status": "done", **fields}
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(line) + "\n")
+    assert read_records(tmp_path) == {}
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import glpn_cli.inference.manifest as module
+
+    class Short:
+        """A disk with room for ten bytes."""
+
+        def __init__(self, stream: object) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._stream, name)
+
+        def write(self, data: bytes) -> object:
+            return self._stream.write(data[:10])  # type: ignore[attr-defined]
+
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a"))
+        write_all = module._write_all
+        with monkeypatch.context() as patch, pytest.raises(OutputError, match="space"):
+            patch.setattr(
+                module, "_write_all", lambda stream, data, **keywords: write_all(Short(stream), data, **keywords)
+            )
+            manifest.append(record("b"))
+        manifest.append(record("c"))
+    assert [line["source"] for line in lines(tmp_path)] == ["a", "c"]
+
+
+def test_an_output_that_another_source_took_over_is_its_alone(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a.jpg", outputs={"png": "a.depth.png"}))
+        manifest.append(record("a.png", outputs={"png": "a.depth.png"}))
+    assert [line["source"] for line in lines(tmp_path)] == ["a.png"]

@@ -125,7 +125,8 @@ def test_a_source_that_changed_is_done_again_and_its_output_may_be_replaced() ->
     records = record_of("in/a.jpg", "a.depth.png")
     Path("in/a.jpg").write_bytes(b"another picture")
     again = mirror("in", records=records)["in/a.jpg"]
-    assert (again.done, again.replace, again.failure) == (False, True, None)
+    assert (again.done, again.failure) == (False, None)
+    assert again.may_replace(*again.outputs[0])
 
 
 def test_an_output_that_somebody_edited_is_not_replaced() -> None:
@@ -134,7 +135,7 @@ def test_an_output_that_somebody_edited_is_not_replaced() -> None:
     Path("in/a.jpg").write_bytes(b"another picture")
     again = mirror("in", records=records)["in/a.jpg"]
     assert isinstance(again.failure, OutputExistsError)
-    assert mirror("in", records=records, overwrite=True)["in/a.jpg"].replace
+    assert mirror("in", records=records, overwrite=True)["in/a.jpg"].overwrite
 
 
 def test_a_file_in_the_way_fails_its_picture_alone() -> None:
@@ -147,7 +148,8 @@ def test_a_file_in_the_way_fails_its_picture_alone() -> None:
 def test_an_outdated_output_is_ours_to_replace() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     again = mirror("in", records=record_of("in/a.jpg", "a.depth.png", OUTDATED))["in/a.jpg"]
-    assert (again.done, again.replace, again.failure) == (False, True, None)
+    assert (again.done, again.failure) == (False, None)
+    assert again.may_replace(*again.outputs[0])
 
 
 def test_a_picture_keeps_its_name_when_another_appears_later() -> None:
@@ -180,3 +182,29 @@ def test_a_folder_that_cannot_be_listed_is_a_failure_among_the_pictures(monkeypa
     found = mirror("in")
     assert found["in/a.jpg"].failure is None
     assert "Permission denied" in str(found["in/locked"].failure)
+
+
+def test_a_picture_in_place_of_one_that_is_gone_takes_over_its_output() -> None:
+    touch("in/a.jpg", "out/a.depth.png")
+    records = record_of("in/a.jpg", "a.depth.png")
+    Path("in/a.jpg").unlink()
+    touch("in/a.png")
+    again = mirror("in", records=records)["in/a.png"]
+    assert (again.done, again.failure) == (False, None)
+    assert outputs({"x": again}) == {"x": ["out/a.depth.png"]}
+    assert again.may_replace(*again.outputs[0])
+    Path("out/a.depth.png").write_bytes(b"edited since")
+    assert isinstance(mirror("in", records=records)["in/a.png"].failure, OutputExistsError)
+    assert mirror("in", records=records, overwrite=True)["in/a.png"].failure is None
+
+
+def test_a_link_to_a_picture_that_is_gone_is_not_passed_over() -> None:
+    touch("in/a.jpg")
+    Path("in/annexed.jpg").symlink_to("gone")
+    assert list(mirror("in")) == ["in/a.jpg", "in/annexed.jpg"]
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    touch("a.jpg")
+    with pytest.raises(UsageError, match="empty"):
+        mirror("")

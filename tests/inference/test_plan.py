@@ -108,7 +108,7 @@ def test_standard_input_goes_to_standard_output_unless_told_otherwise() -> None:
 
 def test_a_file_where_a_folder_is_needed_is_a_usage_error() -> None:
     touch("one.jpg", "two.jpg", "out")
-    with pytest.raises(UsageError, match="this is one file"):
+    with pytest.raises(UsageError, match="this is a file"):
         plan_outputs(["one.jpg", "two.jpg"], output="out")
 
 
@@ -184,3 +184,46 @@ def test_what_is_no_picture_is_a_job_that_failed() -> None:
     plan = plan_outputs(["one.jpg", "empty", "*.webp", "gone.jpg"])
     assert [job.failure is None for job in plan.jobs].count(True) == 1
     assert {job.failure.exit_code for job in plan.jobs if job.failure} == {4}
+
+
+def test_what_cannot_be_found_counts_when_it_is_decided_whether_there_are_several() -> None:
+    touch("one.jpg")
+    plan = plan_outputs(["one.jpg", "misspelt.jpg"], output="depths")
+    assert outputs(plan)["one.jpg"] == ["depths/one.depth.png"]
+    with pytest.raises(UsageError, match="standard output"):
+        plan_outputs(["one.jpg", "misspelt.jpg"], output="-")
+
+
+@pytest.mark.parametrize(("arguments", "output"), [([""], None), (["one.jpg", ""], None), (["one.jpg"], "")])
+def test_an_empty_argument_is_not_the_current_folder(arguments: list[str], output: str | None) -> None:
+    touch("one.jpg")
+    with pytest.raises(UsageError, match="empty"):
+        plan_outputs(arguments, output=output)
+
+
+def test_a_file_called_dash_is_not_standard_input() -> None:
+    touch("-", "one.jpg")
+    (job,) = plan_outputs(["./-"]).jobs
+    assert job.source is not STDIN
+    assert [str(path) for _, path in job.outputs] == ["-.depth.png"]
+    assert not plan_outputs(["./-"]).to_stdout
+
+
+def test_a_name_as_long_as_a_name_can_be_fails_alone() -> None:
+    touch("one.jpg", "x" * 251 + ".jpg")
+    plan = plan_outputs(["."])
+    assert len(plan.jobs) == 2
+    assert failures(plan)["one.jpg"] is None
+
+
+def test_named_files_without_a_pictures_suffix_do_not_share_an_output() -> None:
+    touch("a", "a.dat")
+    plan = plan_outputs(["a", "a.dat"])
+    assert set(failures(plan).values()) == {None}
+    assert outputs(plan) == {"a": ["a.depth.png"], "a.dat": ["a.dat.depth.png"]}
+
+
+def test_a_link_to_a_picture_that_is_gone_is_not_passed_over() -> None:
+    touch("d/a.jpg")
+    Path("d/annexed.jpg").symlink_to("gone")
+    assert list(outputs(plan_outputs(["d"]))) == ["d/a.jpg", "d/annexed.jpg"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 import glpn_cli
 from glpn_cli.errors import DeviceError, PictureError, UsageError, WeightsError
-from glpn_cli.inference.predictor import Predictor
+from glpn_cli.inference.predictor import LoadedWeights, Predictor, load_weights
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
@@ -27,13 +27,19 @@ def tiny() -> Predictor:
     return glpn_cli.load("tiny")
 
 
-def a_predictor(card: WeightsCard, input_size: str | None = None, **config: Any) -> Predictor:
-    """Build a predictor of random weights."""
+def a_network(**config: Any) -> GLPNForDepthEstimation:
+    """Build a network of random weights."""
     torch.manual_seed(0)
     small = {"hidden_sizes": [8, 16, 24, 32], "num_attention_heads": [1, 2, 3, 4], "depths": [1] * 4}
-    network = GLPNForDepthEstimation(GLPNConfig(**small, decoder_hidden_size=8, **config)).eval()
+    return GLPNForDepthEstimation(GLPNConfig(**small, decoder_hidden_size=8, **config)).eval()
+
+
+def a_predictor(
+    card: WeightsCard, input_size: str | None = None, network: GLPNForDepthEstimation | None = None
+) -> Predictor:
+    weights = LoadedWeights(network or a_network(), card, sha256="0" * 64)
     size = None if input_size is None else InputSize.parse(input_size)
-    return Predictor(network, card, weights_sha256="0" * 64, runtime=choose_runtime("cpu"), input_size=size)
+    return Predictor(weights, choose_runtime("cpu"), input_size=size)
 
 
 def test_a_path_its_bytes_an_image_and_an_array_give_the_same_depth(tiny: Predictor, photo: Path) -> None:
@@ -57,13 +63,14 @@ def test_depth_has_the_size_of_the_picture_and_its_provenance(tiny: Predictor, p
 
 
 def test_depth_is_the_network_then_bicubic_then_scale_then_limits(photo: Path) -> None:
-    predictor = a_predictor(WeightsCard("x", depth_limit_m=40.0, metres_per_unit=8.0), "native", max_depth=10)
-    predictor.network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that bicubic overshoots
+    network = a_network(max_depth=10)
+    network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that bicubic overshoots
+    predictor = a_predictor(WeightsCard("x", depth_limit_m=40.0, metres_per_unit=8.0), "native", network)
     with Image.open(photo) as image:
         seen = image.resize((576, 384), Image.Resampling.BILINEAR)
     pixel_values = torch.from_numpy(np.asarray(seen) / np.float32(255)).permute(2, 0, 1)[None]
     with torch.no_grad():
-        published = predictor.network(pixel_values).predicted_depth
+        published = predictor.engine(pixel_values)
     whole = torch.nn.functional.interpolate(published[None], (400, 600), mode="bicubic", align_corners=False)[0, 0]
     assert float(whole.max()) * 8 > 40.0
     assert float(whole.min()) < 0.0
@@ -113,15 +120,16 @@ def test_the_hint_about_size_comes_only_with_native_and_far_larger_pictures() ->
 
 
 def test_numbers_that_overflow_are_an_error_not_depth() -> None:
-    predictor = a_predictor(WeightsCard("x", 10.0))
-    predictor.network.head.head[2].bias.data.fill_(float("nan"))
+    network = a_network()
+    network.head.head[2].bias.data.fill_(float("nan"))
+    predictor = a_predictor(WeightsCard("x", 10.0), network=network)
     with pytest.raises(DeviceError, match="float32"):
         predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
 
 
 def test_memory_that_runs_out_is_one_line_with_the_picture_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
-    monkeypatch.setattr(predictor, "network", lambda _: torch.empty(2**60))
+    monkeypatch.setattr(predictor, "engine", lambda _: torch.empty(2**60))
     with pytest.raises(DeviceError, match=r"x\.jpg.*not enough memory") as caught:
         predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
     assert "--input-size" in str(caught.value.hint)
@@ -157,8 +165,8 @@ def test_load_refuses_what_it_cannot_do(arguments: dict[str, Any], error: type[E
         glpn_cli.load(**arguments)
 
 
-def test_weights_carry_their_scale_through_saving(tmp_path: Path, tiny: Predictor) -> None:
-    tiny.network.save_pretrained(tmp_path / "mine")
+def test_weights_carry_their_scale_through_saving(tmp_path: Path) -> None:
+    load_weights("tiny").network.save_pretrained(tmp_path / "mine")
     again = glpn_cli.load(tmp_path / "mine")
     assert again.card == WeightsCard("mine", 80.0, 1.0, (96, 128), metric=False, shrink=True)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import typer
 
 from glpn_cli.cli.commands.batch import batch
+from glpn_cli.cli.commands.bench import bench
+from glpn_cli.cli.commands.download_weights import download_weights
 from glpn_cli.cli.commands.predict import predict
+from glpn_cli.cli.commands.weights import app as weights
 from glpn_cli.cli.options import Version  # noqa: TC001 - Typer reads the annotation when the program runs
 
 __all__ = ["app", "main"]
@@ -26,6 +29,9 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(batch)
+app.command()(bench)
+app.command()(download_weights)
+app.add_typer(weights)
 
 
 @app.callback()
@@ -39,5 +45,7 @@ def main() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
     # Pillow's remarks on odd EXIF and TIFF tags; what matters of a picture we say ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    # What the client of the Hub would print by itself; what matters of a download we say ourselves.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

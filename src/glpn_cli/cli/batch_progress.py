@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from glpn_cli.cli.wording import say_duration
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchProgress"]
 
 _SECONDS_BETWEEN_LINES = 5.0
-_MINUTE_S = 60
-_HOUR_S = 3600
 
 
 class BatchProgress:
@@ -55,7 +55,7 @@ class BatchProgress:
         if not self._console.has_terminal and now_s - self._last_line_s >= _SECONDS_BETWEEN_LINES:
             self._last_line_s = now_s
             rate = self._done / (now_s - self._start_s)
-            left = _duration((self._total - self._done) / rate)
+            left = say_duration((self._total - self._done) / rate)
             self._console.say(f"{self._done} of {self._total}, {rate:.2f} per second, {left} left")
 
 
@@ -65,12 +65,3 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Give the rate of the last while, or nothing yet."""
         return Text("" if task.speed is None else f"{task.speed:.2f} per second")
-
-
-def _duration(seconds: float) -> str:
-    """Give a duration as a person would say it."""
-    if seconds < _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    return f"{seconds / _HOUR_S:.1f} h"

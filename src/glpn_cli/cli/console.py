@@ -13,13 +13,17 @@ from rich.console import Console as RichConsole
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-from glpn_cli.errors import GLPNError, OutputError
+from glpn_cli.errors import GLPNError, ReaderGoneError
 from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.table import Table
+
 __all__ = ["Console", "printable"]
+
+_PIPED_TABLE_WIDTH = 160
 
 
 class Console:
@@ -40,7 +44,7 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self._debug = debug
-        self._stderr = RichConsole(
+        self._stderr = _Talk(
             stderr=True,
             soft_wrap=True,
             highlight=False,
@@ -81,7 +85,7 @@ class Console:
         """Print one line of data on stdout.
 
         Raises:
-            OutputError: nobody reads it.
+            ReaderGoneError: nobody reads it.
         """
         self.raw_data((line + "\n").encode())
 
@@ -89,17 +93,25 @@ class Console:
         """Write bytes to stdout, at once.
 
         Raises:
-            OutputError: they cannot be written.
+            ReaderGoneError: they cannot be written.
         """
         if sys.stdout is None:
-            raise OutputError("standard output: is closed")
+            raise ReaderGoneError("standard output: is closed")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except OSError as error:
             # What is still buffered would fail again when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputError(f"standard output: cannot be written: {error.strerror or error}") from error
+            raise ReaderGoneError(f"standard output: cannot be written: {error.strerror or error}") from error
+
+    def table(self, table: Table) -> None:
+        """Print a table, which is data, on stdout."""
+        RichConsole(soft_wrap=not sys.stdout.isatty(), highlight=False, width=self._table_width()).print(table)
+
+    @staticmethod
+    def _table_width() -> int | None:
+        return None if sys.stdout.isatty() else _PIPED_TABLE_WIDTH
 
     @property
     def has_terminal(self) -> bool:
@@ -125,6 +137,19 @@ class Console:
 
     def _print(self, text: Text) -> None:
         self._stderr.print(text)
+
+
+class _Talk(RichConsole):
+    """Standard error as rich draws on it; if it cannot be written to, there is nobody to tell, and work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on; rich would end the program."""
+
+    def _write_buffer(self) -> None:
+        try:
+            super()._write_buffer()
+        except OSError:
+            self._buffer.clear()
 
 
 def printable(text: str) -> str:

@@ -9,10 +9,14 @@ import typer
 
 from glpn_cli import __version__
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import ColorPolicy, Normalize, Precision, Scale
+from glpn_cli.settings import ColorPolicy, Normalize, Precision, Rival, Scale
 
 __all__ = [
+    "Against",
+    "AnyWeightsNames",
     "BatchSize",
+    "BenchPrecisions",
+    "BenchWeights",
     "Color",
     "Debug",
     "Device",
@@ -20,20 +24,31 @@ __all__ = [
     "Folders",
     "Format",
     "FormatName",
+    "ImportAs",
     "Input",
     "InputSizeText",
     "JsonLines",
+    "JsonRecords",
+    "MetresPerUnit",
     "NormalizeBy",
+    "Offline",
     "Out",
     "Output",
     "Overwrite",
+    "OverwriteWeights",
+    "PictureSizes",
     "PrecisionOf",
     "Quiet",
+    "Rounds",
     "ScaleOf",
     "Threads",
     "Verbose",
     "Version",
     "Weights",
+    "WeightsFile",
+    "WeightsName",
+    "WeightsNames",
+    "WeightsToDownload",
     "Workers",
 ]
 
@@ -127,9 +142,10 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        metavar="NAME|PATH",
-        help="Named weights, a safetensors or .bin file, or a folder as transformers saves it. "
-        "auto is $GLPN_WEIGHTS, else tiny.",
+        metavar="NAME|PATH|OWNER/REPO",
+        help="Named weights, a safetensors or .bin file, a folder as transformers saves it, or a repository of the "
+        "Hugging Face Hub. What is named and not here is downloaded. auto is $GLPN_WEIGHTS, else nyu if it is here, "
+        "else tiny.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -182,6 +198,45 @@ Threads = Annotated[
         "--threads", min=1, help="CPU threads of the network.", rich_help_panel=_WORK, show_default="all cores"
     ),
 ]
+PictureSizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="Size of the photo; may be given several times. Default: 480x640 and 1080x1920.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+BenchPrecisions = Annotated[
+    list[Precision] | None,
+    typer.Option(
+        "--precision",
+        help="What the network computes in; may be given several times. Default: float32.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+BenchWeights = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="NAME|PATH|random",
+        help="What is measured; random is the published architecture without its weights.",
+        rich_help_panel=_WORK,
+    ),
+]
+Against = Annotated[
+    list[Rival] | None,
+    typer.Option(
+        "--against",
+        help="Also run the same network in another way, where that is installed; may be given several times.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed.", rich_help_panel=_WORK)]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object per picture on standard output.", rich_help_panel=_TALK),
@@ -194,4 +249,62 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks with error
 Color = Annotated[
     ColorPolicy,
     typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=_TALK),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Use no network: weights must be on this machine. HF_HUB_OFFLINE says the same.",
+        rich_help_panel=_WORK,
+    ),
+]
+JsonRecords = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object per weights on standard output.", rich_help_panel=_TALK),
+]
+WeightsToDownload = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="nyu|kitti|all|OWNER/REPO...",
+        help="Weights of the catalogue, all of them, or a repository of the Hugging Face Hub.",
+        show_default=False,
+    ),
+]
+WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="The name of weights.", show_default=False)]
+WeightsNames = Annotated[list[str], typer.Argument(metavar="NAME...", help="The names of weights.", show_default=False)]
+AnyWeightsNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME|PATH]...", help="Which weights. Default: all on this machine.", show_default=False),
+]
+WeightsFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|FOLDER",
+        help="A folder as transformers saves it, a safetensors or .bin file, or a .ckpt of the authors.",
+        show_default=False,
+    ),
+]
+ImportAs = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="What to call them. nyu and kitti give them the scale of the catalogue.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+MetresPerUnit = Annotated[
+    float | None,
+    typer.Option(
+        "--metres-per-unit",
+        metavar="FACTOR",
+        help="From what these weights say to metres. Default: what their file or name tells, else 1.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+OverwriteWeights = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Get or import them again, in place of those here.", rich_help_panel=_RESULT),
 ]

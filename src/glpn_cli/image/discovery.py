@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import PictureError, UsageError
 from glpn_cli.image.reading import PICTURE_SUFFIXES, missing_picture
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["STDIN", "FoundPictures", "find_pictures", "picture_names", "walk_pictures"]
 
 STDIN = Path("-")
-"""Stands for the picture on standard input."""
+"""Stands for the picture on standard input. Compare with `is`: a file may have this name."""
 
 
 @dataclass(slots=True)
@@ -45,15 +45,20 @@ def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]
     Args:
         arguments: as the user wrote them.
         is_output: tells whether a file is a depth file.
+
+    Raises:
+        UsageError: an argument is empty.
     """
     found = FoundPictures()
     seen: set[str] = set()
     arguments = list(arguments)
     for argument in arguments:
+        if not argument:
+            raise UsageError("an argument is empty", hint="is a variable of the shell not set?")
         path = Path(argument)
         if argument == "-":
             candidates: list[Path] = [STDIN]
-        elif path.is_dir():
+        elif os.path.isdir(argument):
             candidates = list(_without_outputs(_pictures_in(path, found, argument), found, is_output))
         elif not _exists(path):
             candidates = []
@@ -77,7 +82,8 @@ def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]
 def picture_names(folder: Path) -> list[str]:
     """List the files of a folder that have the suffix of a picture, unsorted; empty if it cannot be listed."""
     try:
-        return [entry.name for entry in os.scandir(folder) if _is_picture_name(entry.name) and entry.is_file()]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if _is_picture_name(entry.name) and _is_file_or_was(entry.path)]
     except OSError:
         return []
 
@@ -105,7 +111,7 @@ def walk_pictures(
             return
         try:
             with os.scandir(folder) as entries:
-                visible = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+                visible = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
         except OSError as error:
             yield folder, PictureError(f"{folder}: cannot be listed: {error.strerror}")
             return
@@ -113,7 +119,7 @@ def walk_pictures(
             path = folder / name
             if is_folder:
                 yield from walk(path, ancestors | {identity})
-            elif _is_picture_name(name) and path.is_file() and not is_output(path):
+            elif _is_picture_name(name) and _is_file_or_was(path) and not is_output(path):
                 yield path
 
     if os.path.realpath(folder) == left_out:
@@ -123,7 +129,7 @@ def walk_pictures(
 
 def _pictures_in(folder: Path, found: FoundPictures, argument: str) -> list[Path]:
     try:
-        os.listdir(folder)  # noqa: PTH208 - only to learn whether it may be read
+        os.listdir(folder)
     except OSError as error:
         found.failures.append((argument, PictureError(f"{argument}: cannot be listed: {error.strerror}")))
         return []
@@ -135,8 +141,8 @@ def _pictures_in(folder: Path, found: FoundPictures, argument: str) -> list[Path
 
 
 def _matches(pattern: str, found: FoundPictures) -> list[Path]:
-    paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-    pictures = [path for path in paths if _is_picture_name(path.name) and path.is_file()]
+    paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+    pictures = [path for path in paths if _is_picture_name(path.name) and _is_file_or_was(path)]
     if not pictures:
         found.failures.append((pattern, PictureError(f"{pattern}: no picture matches")))
     return pictures
@@ -150,8 +156,16 @@ def _without_outputs(paths: list[Path], found: FoundPictures, is_output: Callabl
             yield path
 
 
+def _is_file_or_was(path: str | Path) -> bool:
+    """Tell whether a path leads to a file, may not be asked about, or is a link to a file that is gone.
+
+    The last two are taken as pictures, so that reading them says what is wrong; leaving them out would hide it.
+    """
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def _is_picture_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a Path per file costs more than the stat
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def _exists(path: Path) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import PictureError
-from glpn_cli.settings import MAX_PICTURE_PIXELS
+from glpn_cli.settings import MAX_PICTURE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,6 @@ _BY_SUFFIX_ONLY = frozenset({"DIB", "SGI", "TGA"})
 _NETPBM_PICTURE = re.compile(rb"P[1-6][\s#]")
 
 _ACCEPT_BYTES = 16
-_MAX_STREAM_BYTES = 2**30
 _MAX_NEIGHBOURS = 10_000
 _ORIENTATION_TAG = 0x0112
 _DNG_VERSION_TAG = 50706
@@ -102,7 +101,7 @@ def read_picture(
         if path is None:
             return _read_memory(source, name)
         with _open_file(path) as stream:
-            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower())  # noqa: PTH122 - also for odd names
+            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower())
     except PictureError as error:
         label = "the picture" if name is None else name
         raise PictureError(f"{label}: {error.message}", hint=error.hint) from error
@@ -119,7 +118,7 @@ def _read_memory(source: object, name: str | None) -> Picture:
     from PIL import Image
 
     if isinstance(source, bytes | bytearray | memoryview):
-        suffix = os.path.splitext(name or "")[1].lower()  # noqa: PTH122
+        suffix = os.path.splitext(name or "")[1].lower()
         return _read_stream(io.BytesIO(source), name, suffix=suffix)
     if isinstance(source, Image.Image):
         rgb, notes = _decode(source)
@@ -136,11 +135,11 @@ def _read_memory(source: object, name: str | None) -> Picture:
 
 def _open_file(path: str) -> BinaryIO:
     try:
-        stream = open(path, "rb")  # noqa: SIM115, PTH123 - the caller closes it
+        stream = open(path, "rb")  # noqa: SIM115 - the caller closes it
     except FileNotFoundError as error:
         raise _missing(path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if os.path.isdir(path):  # noqa: PTH112
+        if os.path.isdir(path):
             raise PictureError("a folder, not a picture") from error
         if isinstance(error, PermissionError):
             raise PictureError("no permission to read it") from error
@@ -150,18 +149,18 @@ def _open_file(path: str) -> BinaryIO:
         return stream
     with stream:  # a pipe, or /dev/stdin: Pillow has to seek
         try:
-            data = stream.read(_MAX_STREAM_BYTES + 1)
+            data = stream.read(MAX_STREAM_BYTES + 1)
         except OSError as error:
             raise PictureError(f"cannot be read: {error.strerror or error}") from error
-    if len(data) > _MAX_STREAM_BYTES:
-        raise PictureError(f"endless, or longer than {_MAX_STREAM_BYTES >> 20} MiB")
+    if len(data) > MAX_STREAM_BYTES:
+        raise PictureError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
     return io.BytesIO(data)
 
 
 def _missing(path: str) -> PictureError:
     if "://" in path:
         return PictureError("an address, not a file", hint="download it first")
-    if os.path.islink(path):  # noqa: PTH114
+    if os.path.islink(path):
         return PictureError("a link to a file that is not there")
     folder, name = os.path.split(path)
     try:

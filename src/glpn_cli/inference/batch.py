@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ def run_batch(
         pictures: what is to be done, without what was done before.
         predictor: computes, in the caller's thread.
         manifest: entered; gets a line for each picture.
-        output_settings: how 8-bit pictures use their range.
+        output_settings: what the numbers in the outputs are.
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
         batch_size: pictures of one size that the network sees at once, on devices that gain from it.
@@ -151,13 +152,15 @@ class _Stream:
     def _compute(self, group: list[_Prepared]) -> Iterator[Record]:
         """Run the network on pictures of one size and hand their depth to the writers."""
         start_s = time.perf_counter()
+        predictions = None
         try:
             predictions = self._predictor.run([prepared for _, prepared in group])
         except DeviceError as error:
             if len(group) == 1:
                 yield self._failed(group[0][0], error)
                 return
-            # What is too much together may go in halves.
+        if predictions is None:
+            # What is too much together may go in halves; only here, where the error no longer holds on to memory.
             self._batch_size = len(group) // 2
             for half in (group[: self._batch_size], group[self._batch_size :]):
                 yield from self._compute(half)
@@ -198,7 +201,12 @@ class _Stream:
                     make_folder(folder)
                 partials = [partial_path(path) for path in paths]
                 self._manifest.announce(record, partials)
-                write_together(list(zip(paths, files, strict=True)), overwrite=item.picture.replace, partials=partials)
+                # Asked again, because hours may have passed since it was planned.
+                overwrite = all(
+                    item.picture.may_replace(row, path) or not os.path.lexists(path)
+                    for row, path in item.picture.outputs
+                ) and (item.picture.overwrite or item.picture.record is not None)
+                write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
         except GLPNError as error:
             return self._failed(item, error)
         record = replace(record, seconds=round(item.stopwatch.total_s, 4))

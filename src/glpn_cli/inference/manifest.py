@@ -7,12 +7,15 @@ is understood by the next: the outputs are recognized by their hashes, and nothi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
@@ -21,16 +24,29 @@ from glpn_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["DONE", "FAILED", "MANIFEST_NAME", "OUTDATED", "Manifest", "Record", "file_mark", "read_records"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "MANIFEST_NAME",
+    "OUTDATED",
+    "UNFINISHED",
+    "Manifest",
+    "Record",
+    "file_mark",
+    "read_records",
+]
 
 MANIFEST_NAME = "glpn-batch.jsonl"
 _JOURNAL_NAME = ".glpn-batch.journal"
 _LOCK_NAME = ".glpn-batch.lock"
 
-DONE, FAILED, OUTDATED = "done", "failed", "outdated"
+DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
+_STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
+_PARTIAL_NAME = re.compile(r"\.glpn-[0-9a-f]{12}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,8 @@ class Record:
 
     Attributes:
         source: absolute path of the picture.
-        status: "done", "failed", or "outdated": done before, and about to be done again.
+        status: "done"; "failed"; "outdated": done before, and about to be done again; or "unfinished": some outputs
+            of several appeared before a run was killed.
         outputs: path of each output relative to the manifest's folder, by format.
         error: of a failed picture, what went wrong.
         hint: and what to do about it.
@@ -74,20 +91,28 @@ class Record:
             return False
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from a line, ignoring fields that a newer version may have added."""
+    def from_dict(cls, values: dict[str, Any]) -> Self | None:
+        """Build from a line, ignoring fields that a newer version may have added; None if it is no line of ours."""
         known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        try:
+            record = cls(**{name: value for name, value in values.items() if name in known})
+            tables = (record.outputs, record.sha256, record.settings)
+            texts = (record.source, record.status, record.source_mark, *record.outputs.values())
+        except (TypeError, AttributeError):
+            return None
+        whole = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
+        safe = whole and all(_is_below(path) for path in record.outputs.values())
+        return record if safe and record.status in _STATUSES else None
 
 
 class Manifest:
     """The files of one batch folder, for one process at a time.
 
-    Use it as a context: entering locks the folder and settles what an interrupted run left.
+    Use it as a context: entering locks the folder and reads what an earlier run left; `begin` settles it.
 
     Attributes:
         folder: the batch's output folder.
-        records: what was known on entering, by source; failures are forgotten, so that they are tried again.
+        records: what is known, by source; failures are left out, so that they are tried again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,7 +120,8 @@ class Manifest:
         self.records: dict[str, Record] = {}
         self._lock = FileLock(folder / _LOCK_NAME)
         self._writing = threading.Lock()
-        self._superseded = False  # whether a picture that had a line got another
+        self._begun = False
+        self._left_partials: list[Path] = []
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what there is.
@@ -113,7 +139,7 @@ class Manifest:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be used: {error.strerror or error}") from error
         try:
-            self._settle()
+            self._read()
         except BaseException:
             self._lock.release()
             raise
@@ -124,10 +150,8 @@ class Manifest:
     ) -> None:
         """Let go of the folder; after a run that came to its end, with one line for each picture and no journal."""
         try:
-            if kind is None:
-                if self._superseded:
-                    latest = {values["source"]: Record.from_dict(values) for values in _read_lines(self.path)}
-                    self._rewrite(latest.values())
+            if kind is None and self._begun:
+                self._rewrite(_latest(_read_records(self.path)).values())
                 self._journal.unlink(missing_ok=True)
         finally:
             self._lock.release()
@@ -141,10 +165,27 @@ class Manifest:
     def _journal(self) -> Path:
         return self.folder / _JOURNAL_NAME
 
+    @property
+    def is_being_redone(self) -> bool:
+        """Whether an earlier run set out to do everything again and did not come to its end."""
+        return any(record.status == OUTDATED for record in self.records.values())
+
     def outdate(self) -> None:
         """Mark everything as to be done again; the outputs stay known as ours until they are replaced."""
         self.records = {source: replace(record, status=OUTDATED) for source, record in self.records.items()}
-        self._rewrite(self.records.values())
+
+    def begin(self) -> None:
+        """Put what is known on the disk, without failures and torn lines, and clean up after a run that was killed.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not self._begun:
+            self._rewrite(self.records.values())
+            for partial in self._left_partials:
+                partial.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
+            self._begun = True
 
     def announce(self, record: Record, partials: Iterable[Path]) -> None:
         """Note that the outputs of a picture are complete and about to appear.
@@ -162,7 +203,6 @@ class Manifest:
         Raises:
             OutputError: it cannot be written.
         """
-        self._superseded |= record.source in self.records
         self._append(self.path, asdict(record), durably=True)
 
     def _append(self, path: Path, values: dict[str, Any], *, durably: bool) -> None:
@@ -171,20 +211,23 @@ class Manifest:
             with self._writing:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
                 with os.fdopen(descriptor, "ab", buffering=0) as stream:
-                    stream.write(data)
+                    before = os.fstat(stream.fileno()).st_size
+                    _write_all(stream, data, else_truncate_to=before)
                     if durably:
                         os.fsync(stream.fileno())
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
-    def _settle(self) -> None:
-        """Read the manifest, adopt outputs that have no line yet, and drop failures and torn lines."""
-        lines = [Record.from_dict(values) for values in _read_lines(self.path)]
-        kept = {record.source: record for record in lines}
+    def _read(self) -> None:
+        """Read the manifest, and from the journal adopt outputs that have no line yet."""
+        kept = _latest(_read_records(self.path))
         for values in _read_lines(self._journal):
             record = Record.from_dict(values)
-            for partial in values.get("partials", []):
-                (self.folder / partial).unlink(missing_ok=True)
+            if record is None:
+                continue
+            self._left_partials += [
+                self.folder / name for name in values.get("partials", []) if _is_partial_below(name)
+            ]
             known = kept.get(record.source)
             if known is not None and known.is_done and known.sha256 == record.sha256:
                 continue
@@ -192,11 +235,8 @@ class Manifest:
             if all(ours):
                 kept[record.source] = record
             elif any(ours):  # some outputs of several appeared: they may be replaced
-                kept[record.source] = replace(record, status=OUTDATED)
+                kept[record.source] = replace(record, status=UNFINISHED)
         self.records = {source: record for source, record in kept.items() if record.status != FAILED}
-        if list(self.records.values()) != lines or not _ends_whole(self.path):
-            self._rewrite(self.records.values())
-        self._journal.unlink(missing_ok=True)
 
     def _rewrite(self, records: Iterable[Record]) -> None:
         partial = self.folder / f".glpn-{secrets.token_hex(6)}.part"
@@ -206,7 +246,7 @@ class Manifest:
                     stream.writelines(json.dumps(asdict(record)) + "\n" for record in records)
                     stream.flush()
                     os.fsync(stream.fileno())
-                os.replace(partial, self.path)  # noqa: PTH105
+                os.replace(partial, self.path)
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
@@ -215,8 +255,8 @@ class Manifest:
 
 def read_records(folder: Path) -> dict[str, Record]:
     """Read what a batch has done so far without touching anything, by source; failures are left out."""
-    records = [Record.from_dict(values) for values in _read_lines(folder / MANIFEST_NAME)]
-    return {record.source: record for record in records if record.status != FAILED}
+    latest = _latest(_read_records(folder / MANIFEST_NAME))
+    return {source: record for source, record in latest.items() if record.status != FAILED}
 
 
 def file_mark(path: Path) -> str:
@@ -247,11 +287,41 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _ends_whole(path: Path) -> bool:
-    try:
-        return path.read_bytes()[-1:] in (b"", b"\n")
-    except OSError:
-        return True
+def _read_records(path: Path) -> list[Record]:
+    return [record for values in _read_lines(path) if (record := Record.from_dict(values)) is not None]
+
+
+def _latest(records: Iterable[Record]) -> dict[str, Record]:
+    """Give the last record of each source, without those whose outputs a later one took over."""
+    latest: dict[str, Record] = {}
+    owners: dict[str, str] = {}
+    for record in records:
+        latest.pop(record.source, None)
+        latest[record.source] = record
+        for output in record.outputs.values():
+            before = owners.get(output, record.source)
+            if before != record.source:
+                latest.pop(before, None)
+            owners[output] = record.source
+    return latest
+
+
+def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:
+    """Write a line in one piece; half of one, which a full disk leaves, would spoil the next."""
+    if stream.write(data) != len(data):
+        stream.truncate(else_truncate_to)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_below(path: str) -> bool:
+    """Tell whether a path that stands in a file stays inside the folder that it is relative to."""
+    pure = PurePath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and bool(pure.parts)
+
+
+def _is_partial_below(path: object) -> bool:
+    """Tell whether this is the name of one of our hidden files inside the folder; nothing else is ever removed."""
+    return isinstance(path, str) and _is_below(path) and bool(_PARTIAL_NAME.fullmatch(PurePath(path).name))
 
 
 def _sha256(path: Path) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
-from glpn_cli.image.discovery import picture_names, walk_pictures
+from glpn_cli.image.discovery import walk_pictures
 from glpn_cli.inference.manifest import Record, file_mark
-from glpn_cli.inference.plan import is_depth_file
-from glpn_cli.output.naming import SiblingNames
+from glpn_cli.inference.plan import is_depth_file, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from glpn_cli.output.formats import DepthFormat
+    from glpn_cli.output.naming import SiblingNames
 
 __all__ = ["MirroredPicture", "mirror_folders"]
 
@@ -29,15 +29,21 @@ class MirroredPicture:
         source: absolute path.
         outputs: a path for each format.
         done: it was done before, and its outputs are there.
-        replace: its outputs may be replaced: they are ours, or the user allowed it.
+        overwrite: the user allowed its outputs to be replaced, whatever they are.
+        record: what was known of its outputs, which may be replaced as long as they are what the record says.
         failure: why it cannot be done, known beforehand; or None.
     """
 
     source: Path
     outputs: tuple[tuple[DepthFormat, Path], ...] = ()
     done: bool = False
-    replace: bool = False
+    overwrite: bool = False
+    record: Record | None = None
     failure: GLPNError | None = None
+
+    def may_replace(self, row: DepthFormat, path: Path) -> bool:
+        """Tell whether an output may be replaced if it is there."""
+        return self.overwrite or (self.record is not None and self.record.matches(row.name, path))
 
 
 def mirror_folders(
@@ -70,8 +76,10 @@ def mirror_folders(
 def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
     """Give the place of each folder inside the output folder."""
     for named in folders:
-        if not Path(named).is_dir():
-            hint = "glpn predict takes single pictures" if Path(named).exists() else None
+        if not named:
+            raise UsageError("a folder's name is empty", hint="is a variable of the shell not set?")
+        if not os.path.isdir(named):
+            hint = "glpn predict takes single pictures" if os.path.exists(named) else None
             raise UsageError(f"{named}: is no folder", hint=hint)
     absolute = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
     if len(absolute) == 1:
@@ -118,30 +126,43 @@ class _Mirror:
             outputs = tuple((row, self._out / place / names.output_name(source.name, row)) for row in self._formats)
         if record is not None and self._is_done(record, source, outputs):
             return MirroredPicture(source, outputs, done=True)
+        picture = MirroredPicture(source, outputs, overwrite=self._overwrite, record=record or self._inherited(outputs))
         for row, path in outputs:
-            failure = self._clash(source, path, record, row)
+            failure = self._clash(picture, row, path)
             if failure is not None:
-                return MirroredPicture(source, outputs, failure=failure)
-        return MirroredPicture(source, outputs, replace=self._overwrite or record is not None)
+                return replace(picture, failure=failure)
+        return picture
+
+    def _inherited(self, outputs: tuple[tuple[DepthFormat, Path], ...]) -> Record | None:
+        """Give the record of a picture that is gone and had the same outputs, such as a.jpg where now is a.png."""
+        for _, path in outputs:
+            owner = self._owners.get(self._key(path))
+            if owner is not None and not os.path.lexists(owner):
+                return self._records.get(owner)
+        return None
 
     def _is_done(self, record: Record, source: Path, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
-        return record.is_done and record.source_mark == file_mark(source) and all(path.is_file() for _, path in outputs)
+        return (
+            record.is_done
+            and record.source_mark == file_mark(source)
+            and all(os.path.isfile(path) for _, path in outputs)
+        )
 
-    def _clash(self, source: Path, path: Path, record: Record | None, row: DepthFormat) -> GLPNError | None:
-        owner = self._owners.setdefault(path.relative_to(self._out).as_posix(), str(source))
-        if owner != str(source):
+    def _clash(self, picture: MirroredPicture, row: DepthFormat, path: Path) -> GLPNError | None:
+        source = str(picture.source)
+        owner = self._owners.get(self._key(path), source)
+        if owner != source and os.path.lexists(owner):
             return OutputError(f"{path}: is already the output of {owner}", hint="choose another --out")
-        if self._overwrite or not os.path.lexists(path):
-            return None
-        if record is not None and record.matches(row.name, path):
+        self._owners[self._key(path)] = source
+        if not os.path.lexists(path) or picture.may_replace(row, path):
             return None
         return OutputExistsError(f"{path}: is there already, and not from this batch", hint="--overwrite replaces it")
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self._out).as_posix()
 
     def _names_beside(self, source: Path) -> SiblingNames:
         # Pictures come folder by folder, so remembering one is enough, however many there are.
         if self._siblings is None or self._siblings[0] != source.parent:
-            names = SiblingNames(
-                picture_names(source.parent), is_output=lambda name: is_depth_file(source.parent / name)
-            )
-            self._siblings = (source.parent, names)
+            self._siblings = (source.parent, names_in(source.parent))
         return self._siblings[1]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "plan_outputs"]
+__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "names_in", "plan_outputs"]
 
 STDOUT = Path("-")
 """Stands for standard output."""
@@ -97,22 +97,26 @@ def plan_outputs(
             f"there are only depth files ({found.skipped_outputs})", hint="a depth file that is named alone is taken"
         )
     rows = [FORMATS[name] for name in dict.fromkeys(formats)]
-    several = len(found.pictures) * max(1, len(rows)) > 1
+    # What could not be found counts too: with the slip mended, the same command must mean the same.
+    several = (len(found.pictures) + len(found.failures)) * max(1, len(rows)) > 1
+    from_stdin = any(picture is STDIN for picture in found.pictures)
     folder: Path | None = None
     single: Path | None = None
-    if output == "-" or (output is None and found.pictures == [STDIN]):
+    if output == "":
+        raise UsageError("-o is empty", hint="is a variable of the shell not set?")
+    if output == "-" or (output is None and from_stdin and len(found.pictures) == 1):
         if several:
             raise UsageError("standard output takes one depth file", hint="-o FOLDER/ takes several")
         single = STDOUT
     elif output is not None:
-        if output.endswith(("/", os.sep)) or Path(output).is_dir() or several:
+        if output.endswith(("/", os.sep)) or os.path.isdir(output) or several:
             folder = Path(output)
-            if folder.exists() and not folder.is_dir():
-                raise UsageError(f"-o {output}: several files are to be written, and this is one file")
+            if os.path.exists(folder) and not os.path.isdir(folder):
+                raise UsageError(f"-o {output}: a folder is needed, and this is a file")
         else:
             single = Path(output)
             rows = [_row_of_file(single, rows)]
-    elif STDIN in found.pictures:
+    elif from_stdin:
         raise UsageError("a picture from standard input has no folder of its own", hint="name one with -o FOLDER/")
     rows = rows or [FORMATS[DEFAULT_FORMAT]]
 
@@ -150,6 +154,9 @@ class _Planner:
         self._overwrite = overwrite
         self._sources = {os.path.normcase(os.path.realpath(source)) for source in sources if source is not STDIN}
         self._siblings: dict[Path, SiblingNames] = {}
+        self._named: dict[Path, list[str]] = {}
+        for source in sources:
+            self._named.setdefault(source.parent, []).append(source.name)
         self._claimed: dict[str, Path] = {}
 
     def job(self, source: Path) -> Job:
@@ -171,9 +178,8 @@ class _Planner:
 
     def _names_beside(self, source: Path) -> SiblingNames:
         if source.parent not in self._siblings:
-            self._siblings[source.parent] = SiblingNames(
-                picture_names(source.parent), is_output=lambda name: is_depth_file(source.parent / name)
-            )
+            # A picture that is named may have a name that a folder's listing would pass over.
+            self._siblings[source.parent] = names_in(source.parent, also=self._named[source.parent])
         return self._siblings[source.parent]
 
     def _clash(self, source: Path, path: Path) -> GLPNError | None:
@@ -185,13 +191,23 @@ class _Planner:
             return OutputError(
                 f"{path}: is already the output of {other}", hint="predict pictures of the same name one by one"
             )
-        if not self._overwrite and os.path.lexists(path) and (path.is_file() or not path.exists()):
+        if not self._overwrite and os.path.lexists(path) and (os.path.isfile(path) or not os.path.exists(path)):
             return OutputExistsError(f"{path}: is there already", hint="--overwrite replaces it")
-        if path.is_dir():
+        if os.path.isdir(path):
             return OutputError(f"{path}: is a folder")
-        if path.parent != self._folder and not path.parent.is_dir():
+        if path.parent != self._folder and not os.path.isdir(path.parent):
             return OutputError(f"{path}: its folder is not there", hint="only -o FOLDER/ creates a folder")
         return None
+
+
+def names_in(folder: Path, *, also: Sequence[str] = ()) -> SiblingNames:
+    """List the pictures of a folder, to name their depth.
+
+    Args:
+        folder: where they lie.
+        also: names that count as pictures whatever they end in.
+    """
+    return SiblingNames([*picture_names(folder), *also], is_output=lambda name: is_depth_file(folder / name))
 
 
 def is_depth_file(path: Path) -> bool:

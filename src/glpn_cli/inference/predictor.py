@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,18 @@ from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DeviceError
 from glpn_cli.image.processor import floored_size, to_metres, to_pixel_values
 from glpn_cli.image.reading import read_picture
+from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
 from glpn_cli.settings import FAR_LARGER_FACTOR, SIZE_DIVISOR, InputSize, Precision, PredictorSettings
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
-from glpn_cli.weights.location import locate_weights
+from glpn_cli.weights.location import obtain_weights
+from glpn_cli.weights.watcher import QUIET, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     import numpy as np
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.runtime import Runtime
 
-__all__ = ["Predictor", "PreparedPicture", "build_predictor", "load"]
+__all__ = ["LoadedWeights", "Predictor", "PreparedPicture", "build_predictor", "load", "load_weights"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,35 +53,53 @@ class PreparedPicture:
     pixel_values: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedWeights:
+    """A network with its weights and what is known of them.
+
+    Attributes:
+        network: float32, on the CPU, in evaluation mode; the weights may be mapped from their file.
+        card: the facts that turn its output into metres.
+        sha256: of the weights file.
+        chosen: False when nobody asked for these weights and they are only the best of what is there.
+    """
+
+    network: GLPNForDepthEstimation
+    card: WeightsCard
+    sha256: str
+    chosen: bool = True
+
+
 class Predictor:
     """Predicts depth with one network on one device.
 
     Attributes:
-        network: in evaluation mode, on the device, in the precision.
-        card: the facts that turn its output into metres.
+        card: the facts that turn the network's output into metres.
         weights_sha256: of the weights file.
+        weights_chosen: False when nobody asked for these weights and they are only the best of what is there.
         runtime: device and precision.
         input_size: what size the network sees a picture in.
-        weights_chosen: False when nobody asked for these weights and they are only what is always there.
+        engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
     """
 
     def __init__(
-        self,
-        network: GLPNForDepthEstimation,
-        card: WeightsCard,
-        *,
-        weights_sha256: str,
-        runtime: Runtime,
-        input_size: InputSize | None = None,
-        weights_chosen: bool = True,
+        self, weights: LoadedWeights, runtime: Runtime, *, input_size: InputSize | None = None, consume: bool = False
     ) -> None:
-        """Put the parts together; `load` builds them."""
-        self.network = network
-        self.card = card
-        self.weights_sha256 = weights_sha256
+        """Make a network ready for a device.
+
+        Args:
+            weights: the network.
+            runtime: device and precision.
+            input_size: None leaves it to the weights.
+            consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
+        """
+        self.card = weights.card
+        self.weights_sha256 = weights.sha256
+        self.weights_chosen = weights.chosen
         self.runtime = runtime
-        self.input_size = input_size or InputSize("model" if card.shrink else "native")
-        self.weights_chosen = weights_chosen
+        self.input_size = input_size or InputSize("model" if weights.card.shrink else "native")
+        with memory_errors_named(f"the weights {weights.card.name}"):
+            self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
     @property
     def unchosen_note(self) -> str:
@@ -182,15 +203,8 @@ class Predictor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""
         seen = "x".join(str(side) for side in pictures[0].pixel_values.shape[2:])
         called = pictures[0].name or "the picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
-        with (
-            memory_errors_named(f"{called}, seen as {seen}"),
-            torch.inference_mode(),
-            exact_float32(),
-        ):
-            pixel_values = torch.cat([picture.pixel_values for picture in pictures])
-            output = self.network(pixel_values.to(self.runtime.device, self.runtime.dtype))
-            predicted: Tensor = output.predicted_depth
-            return predicted.float().cpu()
+        with memory_errors_named(f"{called}, seen as {seen}"), exact_float32():
+            return self.engine(torch.cat([picture.pixel_values for picture in pictures])).cpu()
 
     def _notes_on_size(self, height: int, width: int) -> Iterator[str]:
         if min(height, width) < SIZE_DIVISOR:
@@ -205,7 +219,7 @@ class Predictor:
     def _provenance(self, picture: PreparedPicture) -> Provenance:
         _, _, height, width = picture.pixel_values.shape
         return Provenance(
-            source=picture.name,
+            source=None if picture.name is None else os.path.basename(picture.name),
             weights=self.card.name,
             weights_sha256=self.weights_sha256,
             metric=self.card.metric,
@@ -226,17 +240,20 @@ def load(
     *,
     input_size: str | None = None,
     threads: int | None = None,
+    offline: bool = False,
 ) -> Predictor:
     """Load a predictor: the short door to depth in metres.
 
     Args:
-        weights: a name ("tiny"), a weights file, a folder as transformers saves it, or "auto": the environment
-            variable GLPN_WEIGHTS, else "tiny".
+        weights: a name ("tiny", "nyu", "kitti", or an imported one), a weights file, a folder as transformers saves
+            it, OWNER/REPO of the Hugging Face Hub, or "auto": the environment variable GLPN_WEIGHTS, else "nyu" if
+            it is on this machine, else "tiny". What is named and not here is downloaded, once.
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: what the network computes in: "float32", "bfloat16" or "float16".
         input_size: "native" (the picture's size, floored to multiples of 32), "model" (about as many pixels as the
             weights were made for), "HxW", or None: "model" for "tiny", else "native".
         threads: CPU threads of torch in this process; None leaves torch's own choice.
+        offline: download nothing.
 
     Raises:
         UsageError: an argument is none of the above.
@@ -253,14 +270,35 @@ def load(
             precision=Precision(precision),
             input_size=None if input_size is None else InputSize.parse(input_size),
             threads=threads,
+            offline=offline,
         )
     )
 
 
-def build_predictor(settings: PredictorSettings) -> Predictor:
-    """Build a predictor from checked settings; see `load`."""
+def build_predictor(settings: PredictorSettings, *, watcher: Watcher = QUIET) -> Predictor:
+    """Build a predictor from checked settings; see `load`.
+
+    Args:
+        settings: what to build.
+        watcher: is told of a download.
+    """
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
-    located = locate_weights(settings.weights)
+    weights = load_weights(settings.weights, offline=settings.offline, watcher=watcher)
+    return Predictor(weights, runtime, input_size=settings.input_size, consume=True)
+
+
+def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LoadedWeights:
+    """Load a network and what is known of its weights.
+
+    Args:
+        weights: as for `load`.
+        offline: download nothing.
+        watcher: is told of a download.
+
+    Raises:
+        WeightsError: the weights are absent or broken.
+    """
+    located = obtain_weights(weights, offline=offline, watcher=watcher)
     checkpoint = read_checkpoint(located.path)
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
@@ -269,13 +307,4 @@ def build_predictor(settings: PredictorSettings) -> Predictor:
             checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
         )
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
-    with memory_errors_named(f"the weights {card.name}"):
-        network = network.to(device=runtime.device, dtype=runtime.dtype).eval()
-    return Predictor(
-        network,
-        card,
-        weights_sha256=file_sha256(checkpoint.path),
-        runtime=runtime,
-        input_size=settings.input_size,
-        weights_chosen=located.chosen,
-    )
+    return LoadedWeights(network, card, file_sha256(checkpoint.path), located.chosen)

@@ -66,7 +66,9 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:
     Where the name belongs to a device or a pipe, the bytes are simply written into it.
     """
     try:
-        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+        if overwrite and os.path.islink(target):  # what the link leads to is meant, not the link
+            target = Path(os.path.realpath(target))
+        mode = target.stat().st_mode if os.path.exists(target) else stat.S_IFREG
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             target.write_bytes(data)
             return
@@ -78,7 +80,7 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:
 def write_together(
     files: Sequence[tuple[Path, bytes]], *, overwrite: bool, partials: Sequence[Path] | None = None
 ) -> None:
-    """Write the files of one picture, each whole and all or none.
+    """Write the files of one picture, each whole, and all or none unless they replace others.
 
     The bytes go into hidden files beside the targets and reach the disk; then each gets its name in one step. A file
     of that name is never replaced unless `overwrite`, not even one that appeared a moment ago.
@@ -102,7 +104,7 @@ def write_together(
                 _write_to_disk(partial, data)
             for (target, _), partial in zip(files, partials, strict=True):
                 if overwrite:
-                    os.replace(partial, target)  # noqa: PTH105 - reads as what it is, beside os.link
+                    os.replace(partial, target)
                 else:
                     _name_without_replacing(partial, target)
                     named.append(target)
@@ -145,7 +147,7 @@ def is_for_all(error: BaseException) -> bool:
 
 def _refuse_to_replace(target: Path, *, overwrite: bool) -> None:
     """Save the work of writing what would not get its name anyway."""
-    if not overwrite and target.exists():
+    if not overwrite and os.path.exists(target):
         raise _exists(target)
 
 
@@ -172,7 +174,7 @@ def _name_without_replacing(partial: Path, target: Path) -> None:
         with contextlib.ExitStack() as on_failure:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             on_failure.callback(target.unlink, missing_ok=True)
-            os.replace(partial, target)  # noqa: PTH105
+            os.replace(partial, target)
             on_failure.pop_all()
 
 

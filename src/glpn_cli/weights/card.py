@@ -75,8 +75,8 @@ class WeightsCard:
         metric = {True: {"metric": "metric"}, False: {"metric": "approximate"}, None: {}}[self.metric]
         return {
             "name": self.name,
-            "depth_limit_m": f"{self.depth_limit_m:g}",
-            "metres_per_unit": f"{self.metres_per_unit:g}",
+            "depth_limit_m": repr(self.depth_limit_m),
+            "metres_per_unit": repr(self.metres_per_unit),
             "working_size": "{}x{}".format(*self.working_size),
             "input_size": "model" if self.shrink else "native",
             **metric,

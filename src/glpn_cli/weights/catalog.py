@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from glpn_cli.weights.card import WeightsCard
 
-__all__ = ["CATALOG", "FALLBACK_NAME", "CatalogEntry"]
+__all__ = ["CATALOG", "FALLBACK_NAME", "PREFERRED_NAME", "CatalogEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +19,24 @@ class CatalogEntry:
         source: a repository of the Hugging Face Hub, or None for weights inside the package.
         bundled_file: the file inside the package, or None.
         licence: what their publisher says, and the doubt about it.
+        size_bytes: of the file, or of what a download fetches.
+        sha256: of the file inside the package. For the others the Hub's own record of the file counts.
     """
 
     card: WeightsCard
     domain: str
     licence: str
+    size_bytes: int
     source: str | None = None
     bundled_file: str | None = None
+    sha256: str | None = None
 
 
 _PUBLISHED_LICENCE = (
-    "Apache-2.0 says the model card; the authors' code and the encoder's ImageNet weights are non-commercial"
+    "Apache-2.0 says the model card; doubtful, as the authors' code and the encoder's ImageNet weights are "
+    "non-commercial"
 )
+_PUBLISHED_SIZE_BYTES = 245_000_000  # as the Hub shows it, rounded
 
 CATALOG: dict[str, CatalogEntry] = {
     entry.card.name: entry
@@ -39,12 +45,15 @@ CATALOG: dict[str, CatalogEntry] = {
             WeightsCard("tiny", depth_limit_m=80, working_size=(96, 128), metric=False, shrink=True),
             domain="any picture, roughly",
             licence="CC-BY-4.0",
+            size_bytes=6_859_342,
             bundled_file="glpn-tiny.safetensors",
+            sha256="bff208f05e0c613aa9c3a0b8fc7e61499aed440821dae3c5df386b901670e3bc",
         ),
         CatalogEntry(
             WeightsCard("nyu", depth_limit_m=10, working_size=(480, 640), metric=True),
             domain="indoors, to 10 m",
             licence=_PUBLISHED_LICENCE,
+            size_bytes=_PUBLISHED_SIZE_BYTES,
             source="vinvino02/glpn-nyu",
         ),
         CatalogEntry(
@@ -52,6 +61,7 @@ CATALOG: dict[str, CatalogEntry] = {
             WeightsCard("kitti", depth_limit_m=80, metres_per_unit=8, working_size=(352, 1216), metric=True),
             domain="from a car, to 80 m",
             licence=_PUBLISHED_LICENCE,
+            size_bytes=_PUBLISHED_SIZE_BYTES,
             source="vinvino02/glpn-kitti",
         ),
     )
@@ -59,3 +69,6 @@ CATALOG: dict[str, CatalogEntry] = {
 
 FALLBACK_NAME = "tiny"
 """The weights that are always there."""
+
+PREFERRED_NAME = "nyu"
+"""The weights that are used instead when they are there: true metres, for the pictures that most people have."""

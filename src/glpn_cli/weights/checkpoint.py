@@ -18,18 +18,21 @@ from torch import Tensor
 
 from glpn_cli.errors import ConfigError, OutputError, WeightsError
 from glpn_cli.model.config import GLPNConfig
+from glpn_cli.weights.files import CONFIG_NAME, SAFETENSORS_NAME, find_weights_file
+from glpn_cli.weights.header import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
-__all__ = ["Checkpoint", "file_sha256", "read_checkpoint", "write_checkpoint"]
-
-SAFETENSORS_NAME = "model.safetensors"
-PICKLE_NAME = "pytorch_model.bin"
-CONFIG_NAME = "config.json"
-
-_MAX_HEADER_BYTES = 100_000_000  # the limit that the safetensors format itself sets
+__all__ = [
+    "Checkpoint",
+    "file_sha256",
+    "read_checkpoint",
+    "read_config",
+    "read_tensors",
+    "write_checkpoint",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,59 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         WeightsError: there are no weights at the path, or they cannot be read.
         ConfigError: the configuration is none.
     """
-    file = _find_weights_file(Path(path))
+    file = find_weights_file(path)
+    tensors, metadata = read_tensors(file)
+    return Checkpoint(file, read_config(file, metadata), tensors, metadata)
+
+
+def read_tensors(file: Path, *, called: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what a weights file holds, whatever it is called.
+
+    Args:
+        file: safetensors or a pickle; a pickle is read with `weights_only=True`, so nothing in it runs.
+        called: what to call the file in messages, where its path says little.
+
+    Returns:
+        The tensors by key, on the CPU, floating-point ones float32; and the metadata, which a pickle has none of.
+
+    Raises:
+        WeightsError: the file cannot be read, or is no weights file.
+    """
+    called = called or str(file)
     try:
         kind = _sniff(file)
     except OSError as error:
-        raise WeightsError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise WeightsError(f"{called}: cannot be read: {error.strerror or error}") from error
     if kind == "safetensors":
-        tensors, metadata = _read_safetensors(file)
+        tensors, metadata = _read_safetensors(file, called)
     elif kind == "pickle":
-        tensors, metadata = _read_pickle(file), {}
+        tensors, metadata = _read_pickle(file, called), {}
     else:
-        raise WeightsError(f"{file}: is not a weights file but {kind}", hint="download the weights again")
-    tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-    return Checkpoint(file, _read_config(file, metadata), tensors, metadata)
+        raise WeightsError(f"{called}: is not a weights file but {kind}", hint="download the weights again")
+    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, metadata
+
+
+def read_config(file: Path, metadata: Mapping[str, str]) -> GLPNConfig:
+    """Read the configuration of a weights file: from its metadata, else from the `config.json` beside it.
+
+    Raises:
+        WeightsError: there is none.
+        ConfigError: it is none.
+    """
+    try:
+        if "config" in metadata:
+            values: Any = json.loads(metadata["config"])
+        else:
+            values = json.loads((file.parent / CONFIG_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{file}: has no configuration", hint=f"put the {CONFIG_NAME} of these weights into the same folder"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: its {CONFIG_NAME} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: its {CONFIG_NAME} is not a table of fields")
+    return GLPNConfig.from_dict(values)
 
 
 def write_checkpoint(
@@ -95,7 +138,7 @@ def write_checkpoint(
         config.save_pretrained(folder)
         try:
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial, strings)
-            os.replace(partial, target)  # noqa: PTH105 - the pair of the temporary name above
+            os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
@@ -109,22 +152,11 @@ def file_sha256(path: str | PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _find_weights_file(path: Path) -> Path:
-    if path.is_dir():
-        for name in (SAFETENSORS_NAME, PICKLE_NAME):
-            if (path / name).is_file():
-                return path / name
-        raise WeightsError(f"{path}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no weights there")
-    return path
-
-
 def _sniff(file: Path) -> str:
     """Tell what a file is from its first bytes, because a failed download keeps the right name."""
     with file.open("rb") as stream:
         head = stream.read(64)
-    if len(head) > 8 and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES and head[8:9] == b"{":
+    if len(head) > 8 and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES and head[8:9] == b"{":
         return "safetensors"
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return "pickle"
@@ -137,46 +169,29 @@ def _sniff(file: Path) -> str:
     return "something else"
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(file: Path, called: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{file}: is a damaged safetensors file: {error}", hint="download or copy it again"
+            f"{called}: is a damaged safetensors file: {error}", hint="download or copy it again"
         ) from error
 
 
-def _read_pickle(file: Path) -> dict[str, Tensor]:
+def _read_pickle(file: Path, called: str) -> dict[str, Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch words both cases in paragraphs, the second with advice to switch the protection off.
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
             raise WeightsError(
-                f"{file}: is a pickle that holds more than tensors and was not opened further",
+                f"{called}: is a pickle that holds more than tensors and was not opened further",
                 hint="such a file can run code; get the weights as safetensors",
             ) from error
-        raise WeightsError(f"{file}: is a damaged pickle", hint="download or copy it again") from error
+        raise WeightsError(f"{called}: is a damaged pickle", hint="download or copy it again") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{file}: is a damaged pickle", hint="download or copy it again") from error
+        raise WeightsError(f"{called}: is a damaged pickle", hint="download or copy it again") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise WeightsError(f"{file}: holds no table of tensors")
+        raise WeightsError(f"{called}: holds no table of tensors")
     return {str(key): value for key, value in loaded.items()}
-
-
-def _read_config(file: Path, metadata: Mapping[str, str]) -> GLPNConfig:
-    try:
-        if "config" in metadata:
-            values: Any = json.loads(metadata["config"])
-        else:
-            values = json.loads((file.parent / CONFIG_NAME).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"{file}: has no configuration", hint=f"put the {CONFIG_NAME} of these weights into the same folder"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: its {CONFIG_NAME} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: its {CONFIG_NAME} is not a table of fields")
-    return GLPNConfig.from_dict(values)

@@ -6,12 +6,22 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glpn_cli.errors import WeightsError
 from glpn_cli.settings import WEIGHTS_VARIABLE
-from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, CatalogEntry
+from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry
+from glpn_cli.weights.home import is_repository, list_stored
+from glpn_cli.weights.watcher import QUIET, Watcher
 
-__all__ = ["LocatedWeights", "locate_weights"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LocatedWeights", "list_weights", "locate_weights", "obtain_weights", "to_known_name", "unknown_name_error"]
+
+_AUTO = "auto"
+_OTHERS = "a file or folder that exists, or OWNER/REPO of the Hugging Face Hub"
+_FILE_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth"}  # a path that is not there, not a repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +31,8 @@ class LocatedWeights:
     Attributes:
         name: what to call them.
         path: a weights file or a folder with one.
-        entry: their row in the catalogue, or None for a path.
-        chosen: False when nobody asked for them and they are only what is always there.
+        entry: their row in the catalogue, or None.
+        chosen: False when nobody asked for them and they are only the best of what is there.
     """
 
     name: str
@@ -32,40 +42,106 @@ class LocatedWeights:
 
 
 def locate_weights(weights: str) -> LocatedWeights:
-    """Find weights by a name of the catalogue or by path; "auto" means GLPN_WEIGHTS, else those in the package.
+    """Find weights on this machine.
+
+    Args:
+        weights: a name of the catalogue or of an import, a path, or OWNER/REPO, in this order; or "auto": what
+            GLPN_WEIGHTS says, else "nyu" if it is here, else "tiny".
 
     Raises:
-        WeightsError: there are none, with the nearest name as a hint.
+        WeightsError: they are not here, with what to do about it as a hint.
     """
-    if weights == "auto":
-        wanted = os.environ.get(WEIGHTS_VARIABLE, "")
-        if wanted and wanted != "auto":
-            return locate_weights(wanted)
-        return LocatedWeights(
-            FALLBACK_NAME, _bundled_path(CATALOG[FALLBACK_NAME]), CATALOG[FALLBACK_NAME], chosen=False
-        )
-    entry = CATALOG.get(weights)
-    if entry is not None:
-        return LocatedWeights(weights, _path_of(entry), entry)
+    located = _look_for(weights)
+    if located is not None:
+        return located
+    name = to_known_name(_meant(weights))
+    if name is None:
+        raise unknown_name_error(_meant(weights), list(list_weights()), others=_OTHERS)
+    raise WeightsError(f"the weights {name!r} are not on this machine", hint=f"glpn download-weights {name} gets them")
+
+
+def obtain_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LocatedWeights:
+    """Find weights on this machine, or download them if they are named and are not here.
+
+    Args:
+        weights: as for `locate_weights`.
+        offline: use no network; so does HF_HUB_OFFLINE.
+        watcher: is told of a download.
+
+    Raises:
+        WeightsError: nobody knows such weights, or they cannot be got.
+    """
+    name = to_known_name(_meant(weights))
+    if _look_for(weights) is None and name is not None:
+        from glpn_cli.weights.download import download  # the client of the Hub is needed for nothing else
+
+        download(name, offline=offline, watcher=watcher)
+    return locate_weights(weights)
+
+
+def list_weights() -> dict[str, Path | None]:
+    """Give the file of all weights that have a name: those of the catalogue, also where they are not here, and ours."""
+    listed: dict[str, Path | None] = {name: _path_of(name) for name in CATALOG}
+    return listed | {name: path for name, path in list_stored().items() if name not in CATALOG}
+
+
+def to_known_name(text: str) -> str | None:
+    """Give the name of weights that can be downloaded, if they need to be: one of the catalogue's, or OWNER/REPO.
+
+    A repository of the catalogue has its name there, because the catalogue knows its scale.
+    """
+    if text in CATALOG:
+        return text
+    if Path(text).suffix in _FILE_SUFFIXES:
+        return None
+    sources = {entry.source.lower(): name for name, entry in CATALOG.items() if entry.source}
+    return sources.get(text.lower(), text) if is_repository(text) else None
+
+
+def unknown_name_error(text: str, names: Sequence[str], *, others: str) -> WeightsError:
+    """Give the error for a name that nobody knows.
+
+    Args:
+        text: the name.
+        names: those that exist; the nearest is the hint.
+        others: what else may be said.
+    """
+    near = difflib.get_close_matches(text, names, n=1)
+    return WeightsError(
+        f"no weights are called {text!r}",
+        hint=f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}; else {others}",
+    )
+
+
+def _meant(weights: str) -> str:
+    """Resolve "auto" as far as somebody chose."""
+    return (os.environ.get(WEIGHTS_VARIABLE, "") or _AUTO) if weights == _AUTO else weights
+
+
+def _look_for(weights: str) -> LocatedWeights | None:
+    weights = _meant(weights)
+    if weights == _AUTO:
+        name = FALLBACK_NAME if _path_of(PREFERRED_NAME) is None else PREFERRED_NAME
+        return LocatedWeights(name, _path_of(name) or Path(), CATALOG[name], chosen=False)
+    name = to_known_name(weights) or weights
+    entry, kept = CATALOG.get(name), _path_of(name)
     path = Path(weights).expanduser()
-    if not path.exists():
-        near = difflib.get_close_matches(weights, CATALOG, n=1)
-        names = ", ".join(CATALOG)
-        raise WeightsError(
-            f"no weights are called {weights!r}, nor is there such a file or folder",
-            hint=f"did you mean {near[0]}?" if near else f"the names are {names}; anything else is a path",
-        )
-    return LocatedWeights(path.resolve().name, path, None)
+    # A folder may have the form OWNER/REPO, but a bare name is never taken for one that happens to lie about.
+    if _exists(path) and ("/" in weights or (kept is None and entry is None)):
+        return LocatedWeights(path.resolve().name, path, None)
+    return None if kept is None else LocatedWeights(name, kept, entry)
 
 
-def _path_of(entry: CatalogEntry) -> Path:
-    if entry.bundled_file is None:
-        raise WeightsError(
-            f"the weights {entry.card.name!r} are not on this machine",
-            hint=f"get the files of {entry.source} from the Hugging Face Hub and give their folder to --weights",
-        )
-    return _bundled_path(entry)
+def _path_of(name: str) -> Path | None:
+    """Give the file of a name, if it is here."""
+    entry = CATALOG.get(name)
+    if entry is not None and entry.bundled_file is not None:
+        return Path(__file__).with_name(entry.bundled_file)
+    return list_stored().get(name)
 
 
-def _bundled_path(entry: CatalogEntry) -> Path:
-    return Path(__file__).with_name(entry.bundled_file or "")
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False

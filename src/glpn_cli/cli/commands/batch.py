@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.batch_progress import BatchProgress
 from glpn_cli.cli.console import Console, printable
+from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     BatchSize,
     Color,
@@ -21,6 +22,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Format,
     InputSizeText,
     NormalizeBy,
+    Offline,
     Out,
     Overwrite,
     PrecisionOf,
@@ -60,6 +62,7 @@ def batch(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     weights: Weights = _DEFAULTS.weights,
+    offline: Offline = False,
     input_size: InputSizeText = None,
     device: Device = _DEFAULTS.device,
     precision: PrecisionOf = _DEFAULTS.precision,
@@ -77,10 +80,12 @@ def batch(
     """
     console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
     with console.errors_reported():
+        if not out:
+            raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         run = _Run(
             console,
             folders,
-            Path(os.path.abspath(out)),  # noqa: PTH100 - resolve() would follow a link that is DIR's last part
+            Path(os.path.abspath(out)),
             [FORMATS[name] for name in dict.fromkeys(formats or (DEFAULT_FORMAT,))],
             OutputSettings(normalize, scale),
             BatchSettings.of(batch_size=batch_size, workers=workers),
@@ -96,6 +101,7 @@ def batch(
                 precision=precision,
                 input_size=None if input_size is None else InputSize.parse(input_size),
                 threads=threads,
+                offline=offline,
             )
         )
 
@@ -132,11 +138,17 @@ class _Run:
 
         self._refuse_nothing()
         with Manifest(self.out) as manifest:
-            if self.overwrite:
-                manifest.outdate()
-            predictor = self._load(settings)
+            predictor = load_predictor(self.console, settings)
             made_how = self._settings(predictor)
-            _refuse_changes(manifest, made_how)
+            changes = _changes(manifest, made_how)
+            if self.overwrite and (changes or not manifest.is_being_redone):
+                manifest.outdate()
+            elif changes:
+                raise UsageError(
+                    f"{self.out} was begun with other settings: {changes}",
+                    hint="--overwrite does all pictures again; another --out keeps both",
+                )
+            manifest.begin()
             pictures = list(self._mirror(manifest.records))
             to_do = [picture for picture in pictures if not picture.done]
             if not to_do:
@@ -155,14 +167,6 @@ class _Run:
         """Find out that there is no work before a folder is created or a network loaded."""
         if next(self._mirror({}), None) is None:
             raise InputError(f"no pictures in {', '.join(self.folders)}")
-
-    def _load(self, settings: PredictorSettings) -> Predictor:
-        from glpn_cli.inference.predictor import build_predictor
-
-        predictor = build_predictor(settings)
-        if not predictor.weights_chosen:
-            self.console.note(predictor.unchosen_note)
-        return predictor
 
     def _settings(self, predictor: Predictor) -> dict[str, Any]:
         """Give everything that decides what is in the outputs."""
@@ -221,8 +225,8 @@ class _Run:
             self.console.say(f"and {len(failures) - _LISTED_FAILURES} more, in {self.out}")
 
 
-def _refuse_changes(manifest: Manifest, made_how: dict[str, Any]) -> None:
-    """Refuse to mix outputs of different settings in one folder."""
+def _changes(manifest: Manifest, made_how: dict[str, Any]) -> str:
+    """Say how the outputs that are there were made in another way; empty if they were not."""
     for record in manifest.records.values():
         changes = [
             f"{name.replace('_', '-')} was {record.settings.get(name)} and is {value}"
@@ -230,7 +234,5 @@ def _refuse_changes(manifest: Manifest, made_how: dict[str, Any]) -> None:
             if record.is_done and record.settings.get(name) != value
         ]
         if changes:
-            raise UsageError(
-                f"{manifest.folder} was begun with other settings: {'; '.join(changes)}",
-                hint="--overwrite does all pictures again; another --out keeps both",
-            )
+            return "; ".join(changes)
+    return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.console import Console
+from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Color,
     Debug,
@@ -18,6 +19,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     InputSizeText,
     JsonLines,
     NormalizeBy,
+    Offline,
     Output,
     Overwrite,
     PrecisionOf,
@@ -29,8 +31,8 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Weights,
 )
 from glpn_cli.cli.outcome import conclude
-from glpn_cli.errors import GLPNError, PictureError, UsageError
-from glpn_cli.settings import MAX_STDIN_BYTES, ColorPolicy, InputSize, OutputSettings, PredictorSettings
+from glpn_cli.errors import GLPNError, PictureError, ReaderGoneError, UsageError
+from glpn_cli.settings import MAX_STREAM_BYTES, ColorPolicy, InputSize, OutputSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
@@ -52,6 +54,7 @@ def predict(
     scale: ScaleOf = _OUTPUT.scale,
     overwrite: Overwrite = False,
     weights: Weights = _DEFAULTS.weights,
+    offline: Offline = False,
     input_size: InputSizeText = None,
     device: Device = _DEFAULTS.device,
     precision: PrecisionOf = _DEFAULTS.precision,
@@ -75,6 +78,7 @@ def predict(
             precision=precision,
             input_size=None if input_size is None else InputSize.parse(input_size),
             threads=threads,
+            offline=offline,
         )
         from glpn_cli.inference.plan import plan_outputs
 
@@ -108,7 +112,7 @@ class _Run:
 
     def go(self, settings: PredictorSettings) -> None:
         """Do every job, report each, and raise what the whole run came to."""
-        failures: list[GLPNError] = []
+        failure_codes: list[int] = []  # and not the errors, whose tracebacks hold pictures
         done = 0
         start_s = time.perf_counter()
         try:
@@ -117,8 +121,10 @@ class _Run:
                 try:
                     self._do(job, predictor)
                     done += 1
+                except ReaderGoneError:
+                    raise
                 except GLPNError as error:
-                    failures.append(error)
+                    failure_codes.append(error.exit_code)
                     self._report_failure(job, error)
         except KeyboardInterrupt:
             self.console.say(f"interrupted: {done} of {len(self.plan.jobs)} done", style="yellow")
@@ -126,18 +132,14 @@ class _Run:
         if len(self.plan.jobs) > 1:
             elapsed_s = time.perf_counter() - start_s
             self.console.say(f"{done} of {len(self.plan.jobs)} done in {elapsed_s:.1f} s")
-        conclude(len(self.plan.jobs), [error.exit_code for error in failures])
+        conclude(len(self.plan.jobs), failure_codes)
 
     def _load(self, settings: PredictorSettings) -> Predictor | None:
         """Load the network, unless it is known already that there is nothing to do."""
         if all(job.failure for job in self.plan.jobs):
             return None
+        predictor = load_predictor(self.console, settings)
         self.plan.make_folder()
-        from glpn_cli.inference.predictor import build_predictor
-
-        predictor = build_predictor(settings)
-        if not predictor.weights_chosen:
-            self.console.note(predictor.unchosen_note)
         return predictor
 
     def _do(self, job: Job, predictor: Predictor | None) -> None:
@@ -169,10 +171,12 @@ class _Run:
         self._report(job, depth, stopwatch, time.perf_counter() - start_s)
 
     def _report(self, job: Job, depth: DepthMap, stopwatch: Stopwatch, elapsed_s: float) -> None:
+        from glpn_cli.inference.plan import STDOUT
+
         facts = depth.provenance
         for note in facts.notes:
             self.console.note(note, about=str(job.source))
-        names = ", ".join("standard output" if str(path) == "-" else str(path) for _, path in job.outputs)
+        names = ", ".join("standard output" if path is STDOUT else str(path) for _, path in job.outputs)
         roughly = "roughly " if facts.metric is False else ""
         self.console.say(
             f"{names}: {roughly}{depth.metres.min():.2f} to {depth.metres.max():.2f} m "
@@ -217,9 +221,9 @@ class _Run:
 
 
 def _read_stdin() -> bytes:
-    data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
-    if len(data) > MAX_STDIN_BYTES:
-        raise PictureError(f"standard input: more than {MAX_STDIN_BYTES} bytes, which no picture needs")
+    data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
+    if len(data) > MAX_STREAM_BYTES:
+        raise PictureError(f"standard input: more than {MAX_STREAM_BYTES} bytes, which no picture needs")
     return data
 
 

@@ -1,0 +1,1 @@
+"""How fast this machine is, stage by stage, and beside other ways to run the same network."""

@@ -1,0 +1,130 @@
+"""Other ways to run the same network, for as far as they are installed. A new one is one row."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from glpn_cli.errors import MissingPackageError
+from glpn_cli.settings import Precision, Rival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from glpn_cli.model.glpn import GLPNForDepthEstimation
+    from glpn_cli.runtime import Runtime
+
+    Forward = Callable[[Tensor], Tensor]
+    """(B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 in the published scale, on the CPU."""
+
+__all__ = ["build_rival"]
+
+_OPSET = 18
+
+
+def build_rival(rival: Rival, network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+    """Build another way to run a network.
+
+    Args:
+        rival: which.
+        network: float32, on the CPU, in evaluation mode.
+        pixel_values: an input of the size that it will be run on.
+        runtime: device and precision to run on. What a rival does not offer it runs in float32; transformers always
+            does, because that is what people run today.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    builders = {
+        Rival.TRANSFORMERS: _build_transformers,
+        Rival.OPENVINO: _build_openvino,
+        Rival.ONNXRUNTIME: _build_onnxruntime,
+    }
+    try:
+        return builders[rival](network, pixel_values, runtime)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"--against {rival}: {error.name or rival} is not installed", hint=f"pip install {_PACKAGES[rival]}"
+        ) from error
+
+
+_PACKAGES = {
+    Rival.TRANSFORMERS: "transformers",
+    Rival.OPENVINO: "openvino",
+    Rival.ONNXRUNTIME: "onnxruntime onnx onnxscript",
+}
+
+
+def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+    del pixel_values
+    from transformers import GLPNConfig, GLPNForDepthEstimation
+
+    values = json.loads(network.config.to_json_string())
+    theirs: Any = GLPNForDepthEstimation(GLPNConfig(**values))
+    theirs.load_state_dict(network.state_dict())
+    theirs.eval().to(runtime.device)
+
+    def forward(pixel_values: Tensor) -> Tensor:
+        with torch.no_grad():
+            predicted: Tensor = theirs(pixel_values.to(runtime.device)).predicted_depth
+            return predicted.float().cpu()
+
+    return forward
+
+
+def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+    import openvino
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's remarks on checks of the input
+        model = openvino.convert_model(_Bare(network), example_input=pixel_values)
+    model.reshape(list(pixel_values.shape))
+    kind = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}[runtime.precision]
+    hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
+    hints["INFERENCE_NUM_THREADS"] = str(torch.get_num_threads())
+    compiled = openvino.Core().compile_model(model, "CPU", hints)
+    return lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float()
+
+
+def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+    del runtime
+    import onnx  # noqa: F401 - the exporter needs it, and says so less clearly
+    import onnxruntime
+    import onnxscript  # noqa: F401 - likewise
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's remarks on itself
+        program = torch.onnx.export(
+            _Bare(network), (pixel_values,), dynamo=True, opset_version=_OPSET, verbose=False, external_data=False
+        )
+    if program is None:
+        raise RuntimeError("the exporter gave no program")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        program.save(file)
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda pixel_values: torch.from_numpy(session.run(None, {name: pixel_values.numpy()})[0]).float()
+
+
+class _Bare(torch.nn.Module):
+    """The network with a tensor in and a tensor out, as exporters want it."""
+
+    def __init__(self, network: GLPNForDepthEstimation) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        predicted: Tensor = self.network(pixel_values, return_dict=False)[0]
+        return predicted

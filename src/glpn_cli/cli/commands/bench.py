@@ -1,0 +1,138 @@
+"""`glpn bench`: how fast depth is on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from glpn_cli.cli.console import Console
+from glpn_cli.cli.download_progress import DownloadProgress
+from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Against,
+    BenchPrecisions,
+    BenchWeights,
+    Color,
+    Debug,
+    Device,
+    JsonLines,
+    Offline,
+    PictureSizes,
+    Quiet,
+    Rounds,
+    Threads,
+    Verbose,
+)
+from glpn_cli.settings import BenchSettings, ColorPolicy, Precision, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from glpn_cli.benchmark.stages import Measurement
+
+__all__ = ["bench"]
+
+_DEFAULTS = BenchSettings()
+_MIB = 2**20
+
+
+def bench(
+    sizes: PictureSizes = None,
+    precisions: BenchPrecisions = None,
+    against: Against = None,
+    rounds: Rounds = _DEFAULTS.rounds,
+    weights: BenchWeights = _DEFAULTS.weights,
+    offline: Offline = False,
+    device: Device = _DEFAULTS.device,
+    threads: Threads = None,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+    color: Color = ColorPolicy.AUTO,
+) -> None:
+    """Measure how fast depth is on this machine.
+
+    Milliseconds are medians of several rounds on a made-up photo; rivals take turns with us.
+    """
+    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    with console.errors_reported():
+        cases = [
+            (parse_size(size), precision)
+            for size in sizes or _DEFAULTS.sizes
+            for precision in precisions or [Precision.FLOAT32]
+        ]
+        from glpn_cli.benchmark.stages import measure
+        from glpn_cli.benchmark.subject import load_subject
+        from glpn_cli.inference.predictor import Predictor
+        from glpn_cli.runtime import choose_runtime
+
+        runtimes = {precision: choose_runtime(device, precision, threads) for _, precision in cases}
+        subject = load_subject(weights, offline=offline, watcher=DownloadProgress(console))
+        measured: list[Measurement] = []
+        for (height_px, width_px), precision in cases:
+            console.say(f"measuring {height_px}x{width_px}, {precision}")
+            predictor = Predictor(subject, runtimes[precision])
+            result = measure(
+                predictor,
+                subject.network,
+                height_px=height_px,
+                width_px=width_px,
+                rounds=rounds,
+                rivals=list(dict.fromkeys(against or [])),
+            )
+            if json_lines:
+                console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))
+            measured.append(result)
+        if not json_lines:
+            for table in _tables(measured):
+                console.table(table)
+
+
+def _tables(measured: list[Measurement]) -> Iterator[Table]:
+    """Give the stages, and then who is faster by how much."""
+    stages = Table(title="milliseconds, median of the rounds", title_justify="left")
+    for heading in (
+        "size",
+        "seen as",
+        "precision",
+        "device",
+        *measured[0].stages,
+        "whole",
+        "spread",
+        "per second",
+        "MiB",
+    ):
+        stages.add_column(heading, justify="right")
+    for case in measured:
+        stages.add_row(
+            f"{case.height_px}x{case.width_px}",
+            "{}x{}".format(*case.network_size),
+            case.precision,
+            case.device if case.device != "cpu" else f"cpu, {case.threads} threads",
+            *(f"{1000 * timing.median_s:.1f}" for timing in case.stages.values()),
+            f"{1000 * case.whole.median_s:.1f}",
+            f"{1000 * case.whole.fastest_s:.1f} to {1000 * case.whole.slowest_s:.1f}",
+            f"{case.pictures_per_second:.2f}",
+            "" if case.peak_bytes is None else f"{case.peak_bytes / _MIB:.0f}",
+        )
+    yield stages
+    if not any(case.comparisons for case in measured):
+        return
+    rivals = Table(title="the network alone, in turns", title_justify="left")
+    for heading in ("size", "precision", "against", "its ms", "ratio", "largest error", "mean relative error"):
+        rivals.add_column(heading, justify="right")
+    for case in measured:
+        for comparison in case.comparisons:
+            rivals.add_row(
+                f"{case.height_px}x{case.width_px}",
+                case.precision,
+                comparison.rival,
+                f"{1000 * comparison.timing.median_s:.1f}",
+                f"{comparison.ratio:.2f}",
+                f"{comparison.max_error:.1e}",
+                f"{comparison.mean_relative_error:.1e}",
+            )
+    yield rivals

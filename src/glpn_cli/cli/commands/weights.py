@@ -1,0 +1,192 @@
+"""`glpn weights`: what weights there are, and housekeeping."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from glpn_cli.cli.console import Console, printable
+from glpn_cli.cli.download_progress import DownloadProgress
+from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    AnyWeightsNames,
+    Color,
+    Debug,
+    ImportAs,
+    JsonRecords,
+    MetresPerUnit,
+    OverwriteWeights,
+    Quiet,
+    WeightsFile,
+    WeightsName,
+    WeightsNames,
+)
+from glpn_cli.cli.wording import say_bytes
+from glpn_cli.errors import GLPNError, WeightsError
+from glpn_cli.settings import ColorPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glpn_cli.weights.inventory import InventoryRow
+    from glpn_cli.weights.location import LocatedWeights
+
+__all__ = ["app"]
+
+app = typer.Typer(name="weights", help="List, find, check, remove and import weights.", no_args_is_help=True)
+
+_METRIC = {True: "metres", False: "approximate", None: "unknown"}
+_HEAD = ("name", "where", "size", "depth", "limit", "made for", "factor", "domain")
+
+
+@app.command("list")
+def list_weights(json_records: JsonRecords = False, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
+    """List all weights that have a name, here or not."""
+    console = Console(color=color, debug=debug)
+    with console.errors_reported():
+        from glpn_cli.weights.inventory import take_inventory
+
+        rows = take_inventory()
+        if json_records:
+            for row in rows:
+                console.data(json.dumps(_record(row), allow_nan=False))
+            return
+        for line in _table([_HEAD, *(_cells(row) for row in rows)]):
+            console.data(line)
+        console.data("\nlicences")
+        for licence in dict.fromkeys(row.licence for row in rows):
+            names = ", ".join(row.name for row in rows if row.licence == licence)
+            console.data(f"  {names}: {printable(licence)}")
+
+
+@app.command("path")
+def print_path(name: WeightsName, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
+    """Print where weights are kept; they are not downloaded for it."""
+    console = Console(color=color, debug=debug)
+    with console.errors_reported():
+        from glpn_cli.weights.location import locate_weights
+
+        console.data(str(locate_weights(name).path))
+
+
+@app.command("verify")
+def verify_weights(
+    names: AnyWeightsNames = None,
+    json_records: JsonRecords = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    color: Color = ColorPolicy.AUTO,
+) -> None:
+    """See whether weights are still as they were written. Exit code 3 if any are not."""
+    console = Console(color=color, quiet=quiet, debug=debug)
+    with console.errors_reported():
+        from glpn_cli.weights.location import list_weights, locate_weights
+
+        here = [name for name, path in list_weights().items() if path is not None]
+        damaged = [
+            located.name
+            for located in [locate_weights(name) for name in names or here]
+            if not _verify(located, console, json_records=json_records)
+        ]
+        if damaged:
+            raise typer.Exit(WeightsError.exit_code)
+
+
+@app.command("remove")
+def remove_weights(
+    names: WeightsNames, quiet: Quiet = False, debug: Debug = False, color: Color = ColorPolicy.AUTO
+) -> None:
+    """Remove weights that were downloaded or imported, and what is left of downloads that were cut."""
+    console = Console(color=color, quiet=quiet, debug=debug)
+    with console.errors_reported():
+        from glpn_cli.weights.location import to_known_name
+        from glpn_cli.weights.store import remove_stored
+
+        for text in names:
+            name = to_known_name(text) or text
+            if not remove_stored(name):
+                raise WeightsError(f"the weights {name!r} are not on this machine", hint="glpn weights list")
+            console.say(f"{name}: removed")
+
+
+@app.command("import")
+def import_weights(
+    file: WeightsFile,
+    name: ImportAs,
+    metres_per_unit: MetresPerUnit = None,
+    overwrite: OverwriteWeights = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    color: Color = ColorPolicy.AUTO,
+) -> None:
+    """Keep weights of your own under a name, for --weights."""
+    console = Console(color=color, quiet=quiet, debug=debug)
+    with console.errors_reported():
+        from glpn_cli.weights.importing import import_weights as do_import
+
+        watcher = DownloadProgress(console)
+        kept = do_import(file, name, metres_per_unit=metres_per_unit, overwrite=overwrite, watcher=watcher)
+        if kept.scale_note:
+            console.note(kept.scale_note)
+        console.say(
+            f"{kept.name}: {say_bytes(kept.path.stat().st_size)}; depth to {kept.card.depth_limit_m:g} m, "
+            f"factor {kept.card.metres_per_unit:g}"
+        )
+
+
+def _verify(located: LocatedWeights, console: Console, *, json_records: bool) -> bool:
+    from glpn_cli.weights.checkpoint import file_sha256
+    from glpn_cli.weights.files import find_weights_file
+    from glpn_cli.weights.inventory import verify
+
+    error: GLPNError | None = None
+    try:
+        status = "intact" if verify(located) else "readable"
+    except WeightsError as raised:
+        status, error = "damaged", raised
+    if json_records:
+        failure = None if error is None else {"message": error.message, "hint": error.hint}
+        file = find_weights_file(located.path)
+        record = {"name": located.name, "path": str(file), "status": status, "sha256": file_sha256(file)}
+        console.data(json.dumps(record | ({"error": failure} if failure else {})))
+    if error is not None:
+        console.error(error)
+    elif not json_records:
+        known = "intact" if status == "intact" else "readable; it carries no record of what it was"
+        console.say(f"{located.name}: {known}")
+    return error is None
+
+
+def _record(row: InventoryRow) -> dict[str, Any]:
+    """Give what --json prints of weights; docs/cli.md lists the fields."""
+    card = row.card
+    return {
+        "name": row.name,
+        "status": str(row.status),
+        "path": None if row.path is None else str(row.path),
+        "size_bytes": row.size_bytes,
+        "source": row.source,
+        "revision": row.revision,
+        "licence": row.licence,
+        "domain": row.domain or None,
+        "metric": card and card.metric,
+        "depth_limit_m": card and card.depth_limit_m,
+        "metres_per_unit": card and card.metres_per_unit,
+        "working_size": card and {"height": card.working_size[0], "width": card.working_size[1]},
+    }
+
+
+def _cells(row: InventoryRow) -> tuple[str, ...]:
+    where = "not here" if row.path is None else str(row.status)
+    shown = (row.name, where, say_bytes(row.size_bytes))
+    if row.card is None:
+        return (*shown, "", "", "", "", row.domain)
+    size = "{}x{}".format(*row.card.working_size)
+    limit, factor = f"{row.card.depth_limit_m:g} m", f"{row.card.metres_per_unit:g}"
+    return (*shown, _METRIC[row.card.metric], limit, size, factor, row.domain)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,225 @@
+"""The encoder, fast: the Mix Transformer of `model.encoder` on tokens that are maps without a copy.
+
+Shapes: B pictures, C channels, H x W places in a map, N = H·W the same places as a row of tokens, M places that
+attention looks at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from glpn_cli.inference.engine.operations import (
+    Convolution,
+    DepthwiseActivation,
+    LayerNorm,
+    Linear,
+    to_map,
+    to_tokens,
+)
+from glpn_cli.inference.engine.strips import split_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
+
+    from glpn_cli.inference.engine.target import Target
+    from glpn_cli.model import encoder as readable
+
+    Activation = Callable[[Tensor], Tensor]
+
+__all__ = ["Encoder"]
+
+# torch's fused attention on CPUs computes the softmax 16 keys at a time, and the remainder of a row key by key, at
+# the price of about 2 to 5 vectors each. Hiding keys that fill the last vector costs a pass over the whole row.
+_KEYS_AT_A_TIME = 16
+_KEYS_PER_REMAINDER = 32
+
+
+class Attention:
+    """Every place looks at all places of a map whose sides are `sr_ratio` times smaller; the residual included."""
+
+    def __init__(self, norm: LayerNorm, attention: readable.Attention, target: Target) -> None:
+        split = attention.self
+        self._norm = norm
+        self._target = target
+        self._heads, self._sr_ratio = split.num_heads, split.sr_ratio
+        self._channels = split.query.out_features
+        parts = [split.key, split.value] if split.sr_ratio > 1 else [split.query, split.key, split.value]
+        self._together = Linear(
+            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]), target
+        )
+        if split.sr_ratio > 1:
+            self._query = Linear(split.query.weight, split.query.bias, target)
+            # Kernel and stride are the same, so this convolution is a product over patches that do not overlap.
+            assert split.sr.bias is not None  # noqa: S101 - as the network builds it
+            self._reduce = Linear(split.sr.weight.permute(0, 2, 3, 1).flatten(1), split.sr.bias, target)
+            self._reduced_norm = LayerNorm(split.layer_norm, target)
+        self._mix = Linear(attention.output.dense.weight, attention.output.dense.bias, target)
+
+    def __call__(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, N, C) to (B, N, C), where `size` is (H, W). `x` may be overwritten."""
+        normed = self._norm(x)
+        if self._sr_ratio > 1:
+            source = normed
+            keys_values = self._together(self._fill_up(self._reduced_norm(self._reduce(self._patches(normed, size)))))
+            places = (size[0] // self._sr_ratio) * (size[1] // self._sr_ratio)
+        else:
+            source = self._together(normed)
+            keys_values = self._fill_up(source[..., self._channels :])
+            places = x.shape[1]
+        key, value = (self._split_heads(half) for half in keys_values.chunk(2, dim=2))
+        hidden = _hide_filling(places, key)
+
+        def attend(start: int, stop: int) -> Tensor:
+            query = (
+                self._query(source[:, start:stop]) if self._sr_ratio > 1 else source[:, start:stop, : self._channels]
+            )
+            seen = functional.scaled_dot_product_attention(self._split_heads(query), key, value, attn_mask=hidden)
+            return self._mix(seen.transpose(1, 2).flatten(2), x[:, start:stop])
+
+        token_bytes = x.shape[0] * self._channels * x.element_size()
+        strips = list(split_rows(0, x.shape[1], token_bytes, self._target.strip_bytes))
+        if len(strips) == 1:
+            return attend(0, x.shape[1])
+        for start, stop in strips:
+            x[:, start:stop] = attend(start, stop)  # a token's sum needs no other token of x any more
+        return x
+
+    def _patches(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Gather patches: (B, N, C) to (B, M, sr²·C). Rows and columns that fill no patch are left out."""
+        sr, (batch, _, channels) = self._sr_ratio, tokens.shape
+        height, width = size[0] // sr, size[1] // sr
+        whole = tokens.view(batch, *size, channels)[:, : height * sr, : width * sr]
+        patches = whole.reshape(batch, height, sr, width, sr, channels).transpose(2, 3)
+        return patches.reshape(batch, height * width, sr * sr * channels)
+
+    def _fill_up(self, tokens: Tensor) -> Tensor:
+        """Append zeros to (B, M, C) where whole vectors of keys are faster; see `_hide_filling`."""
+        missing = _missing_keys(tokens.shape[1], tokens.device)
+        return functional.pad(tokens, (0, 0, 0, missing)) if missing else tokens
+
+    def _split_heads(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) to (B, heads, N, C/heads), a view."""
+        return tokens.view(*tokens.shape[:2], self._heads, -1).transpose(1, 2)
+
+
+def _missing_keys(keys: int, device: torch.device) -> int:
+    """Tell how many keys would fill the last vector, or 0 where filling it does not pay."""
+    remainder = keys % _KEYS_AT_A_TIME
+    pays = device.type == "cpu" and remainder * _KEYS_PER_REMAINDER > keys
+    return _KEYS_AT_A_TIME - remainder if pays else 0
+
+
+def _hide_filling(keys: int, key: Tensor) -> Tensor | None:
+    """Give what is added to the scores, (1, 1, 1, M), so that the keys after the first `keys` have no weight."""
+    if key.shape[2] == keys:
+        return None
+    hidden = torch.zeros(1, 1, 1, key.shape[2], dtype=key.dtype, device=key.device)
+    hidden[..., keys:] = -torch.inf
+    return hidden
+
+
+class FeedForward:
+    """The feed-forward network with its depthwise convolution; the residual included."""
+
+    def __init__(self, norm: LayerNorm, mlp: readable.MixFFN, activation: Activation, target: Target) -> None:
+        self._norm = norm
+        self._widen = Linear(mlp.dense1.weight, mlp.dense1.bias, target)
+        depthwise = mlp.dwconv.dwconv
+        assert depthwise.bias is not None  # noqa: S101 - as the network builds it
+        self._convolve = DepthwiseActivation(depthwise.weight, depthwise.bias, activation, target)
+        self._narrow = Linear(mlp.dense2.weight, mlp.dense2.bias, target)
+        self._hidden = mlp.dense1.out_features
+        # What a user's own function looks at is not known; it gets the whole map, as in the readable network.
+        self._strip_bytes = target.strip_bytes if isinstance(activation, torch.nn.Module) else 2**63
+
+    def __call__(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, N, C) to (B, N, C), where `size` is (H, W). `x` may be overwritten."""
+        height, width = size
+        row_bytes = x.shape[0] * width * self._hidden * x.element_size()
+        strips = list(split_rows(0, height, row_bytes, self._strip_bytes))
+        if len(strips) == 1:
+            return self._narrow(self._convolve(self._widen(self._norm(x)), size), x)
+        waiting = None
+        for start, stop in strips:
+            above, below = max(0, start - 1), min(height, stop + 1)  # the convolution looks one row further
+            hidden = self._widen(self._norm(x[:, above * width : below * width]))
+            hidden = self._convolve(hidden, (below - above, width))
+            hidden = hidden[:, (start - above) * width : (stop - above) * width]
+            done = self._narrow(hidden, x[:, start * width : stop * width])
+            # Written one strip late, because the row above a strip must be read as it was.
+            if waiting is not None:
+                x[:, waiting[0] : waiting[1]] = waiting[2]
+            waiting = (start * width, stop * width, done)
+        assert waiting is not None  # noqa: S101 - there are at least two strips
+        x[:, waiting[0] : waiting[1]] = waiting[2]
+        return x
+
+
+class Stage:
+    """Shrink a map, run the layers on it, normalise."""
+
+    def __init__(
+        self,
+        embedding: readable.PatchEmbedding,
+        layers: Iterable[readable.Layer],
+        norm: torch.nn.LayerNorm,
+        activation: Activation,
+        target: Target,
+        release: Callable[[torch.nn.Module], None],
+    ) -> None:
+        """Build from the modules of a stage, and hand each to `release` once its weights are laid out."""
+        proj = embedding.proj
+        assert proj.bias is not None  # noqa: S101 - as the network builds it
+        self._shrink = Convolution(proj.weight, proj.bias, target, stride=proj.stride[0], padding=int(proj.padding[0]))
+        self._shrunk_norm = LayerNorm(embedding.layer_norm, target)
+        release(embedding)
+        self._layers: list[tuple[Attention, FeedForward]] = []
+        for layer in layers:
+            attention = Attention(LayerNorm(layer.layer_norm_1, target), layer.attention, target)
+            feed_forward = FeedForward(LayerNorm(layer.layer_norm_2, target), layer.mlp, activation, target)
+            self._layers.append((attention, feed_forward))
+            release(layer)
+        self._norm = LayerNorm(norm, target)
+        release(norm)
+
+    def __call__(self, feature_map: Tensor) -> Tensor:
+        """(B, C', H', W') to (B, C, H, W), both channels last."""
+        shrunk = self._shrink(feature_map)
+        size = (shrunk.shape[2], shrunk.shape[3])
+        x = self._shrunk_norm(to_tokens(shrunk))
+        del shrunk, feature_map  # large at the first stage, and not looked at again
+        for attention, feed_forward in self._layers:
+            x = feed_forward(attention(x, size), size)
+        return to_map(self._norm(x), size)
+
+
+class Encoder:
+    """All stages."""
+
+    def __init__(
+        self,
+        encoder: readable.Encoder,
+        activation: Activation,
+        target: Target,
+        release: Callable[[torch.nn.Module], None],
+    ) -> None:
+        """Build from the readable encoder; see `Stage`."""
+        self._stages = [
+            Stage(embedding, layers, norm, activation, target, release)  # type: ignore[arg-type]
+            for embedding, layers, norm in zip(encoder.patch_embeddings, encoder.block, encoder.layer_norm, strict=True)
+        ]
+
+    def __call__(self, pixel_values: Tensor) -> list[Tensor]:
+        """Encode (B, 3, H, W) in channels last; one (B, C, H', W') per stage, channels last, largest first."""
+        feature_maps = []
+        x = pixel_values
+        del pixel_values
+        for stage in self._stages:
+            x = stage(x)
+            feature_maps.append(x)
+        return feature_maps

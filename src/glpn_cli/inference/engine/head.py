@@ -1,0 +1,193 @@
+"""The head, fast: doubling, a 3x3 convolution, ReLU and the last 3x3 convolution as few and small operations.
+
+The map that the head gets has been doubled once or twice, so it holds no more than the small map it came from.
+Along one direction, with `factor` 2 or 4:
+
+- Every place of the doubled map is a mixture of at most two neighbours of the small map, and what the convolution
+  sees around it is a mixture of three. So convolution and doubling together are a convolution of the small map with
+  three taps and `factor` times the channels, one set per phase (position between two small places).
+- Across columns that is done as a product over three neighbours, for each row of the kernel by itself. Across rows
+  there are only scalars left: each row of the result is a mixture of at most nine rows. That mixture is a product
+  with a small table.
+
+This is as exact as the long way, and takes a quarter of its multiplications where the factor is 4. The last
+convolution, to a single channel, is a product to nine numbers per place, one for each tap, added into the places
+around. All of it in strips, so that nothing of the picture's full size has more than one channel.
+
+At the border, doubling repeats the last row, but the convolution sees zeros. The tables for rows know; for columns,
+the repeated neighbour is taken out again.
+
+Shapes: B pictures, C channels, a small map of h x w, the depth of H x W = factor·h x factor·w.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from glpn_cli.inference.engine.operations import Linear
+from glpn_cli.inference.engine.strips import split_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glpn_cli.inference.engine.target import Target
+
+__all__ = ["Head"]
+
+_TAPS = 3
+_FLOAT32_BYTES = 4
+
+
+def doubling(places: int, factor: int) -> Tensor:
+    """Give the matrix (factor · places, places) float32 that doubles a row of places once or twice."""
+    rows = torch.eye(places, dtype=torch.float64)[None]
+    while factor > 1:
+        rows = functional.interpolate(rows, scale_factor=2, mode="linear")
+        factor //= 2
+    return rows[0].T
+
+
+def row_mixture(rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
+    """Give what mixes rows of the small map, for each row of the kernel, into rows of the result.
+
+    Args:
+        rows: of the small map, whose results are wanted.
+        factor: 2 or 4.
+        above: there is a row above them, the first one of the input; else they begin at the picture's border.
+        below: likewise below.
+
+    Returns:
+        (factor · rows, 3 · inputs) float32; the inputs are the rows and those above and below, each with the three
+        rows of the kernel.
+    """
+    inputs = above + rows + below
+    border = torch.zeros(1, inputs, dtype=torch.float64)
+    doubled = torch.cat((border, doubling(inputs, factor), border))  # zeros are what the convolution sees outside
+    first = factor * above
+    taps = [doubled[first + tap : first + tap + factor * rows] for tap in range(_TAPS)]
+    return torch.stack(taps, dim=2).flatten(1).float()
+
+
+class ColumnProduct:
+    """Doubling and convolution across columns, for each row of the kernel."""
+
+    def __init__(self, weight: Tensor, factor: int, target: Target) -> None:
+        """Build from the weight (C, C, 3, 3) of the convolution."""
+        self._factor, self._channels = factor, weight.shape[0]
+        phases = doubling(_TAPS, factor)[factor - 1 : 2 * factor + 1]  # between the middle place and its neighbours
+        mixtures = torch.stack([phases[tap : tap + factor] for tap in range(_TAPS)])  # (column tap, phase, neighbour)
+        products = torch.einsum("oikt,tpn->kponi", weight.detach().double(), mixtures).flatten(3).flatten(1, 2).float()
+        # One by one, so that a row of each lands in one piece where it is wanted, in float32 from here on.
+        self._products = [Linear(product, None, target) for product in products]
+        edges = weight.detach().permute(3, 2, 0, 1)  # (column tap, row tap, C out, C in)
+        self._left = Linear(edges[0].flatten(0, 1), None, target)
+        self._right = Linear(edges[2].flatten(0, 1), None, target)
+
+    def row_bytes(self, places: Tensor) -> int:
+        """Tell what one row of the result takes."""
+        return places.shape[0] * _TAPS * places.shape[2] * self._factor * self._channels * _FLOAT32_BYTES
+
+    def __call__(self, places: Tensor, out: Tensor) -> None:
+        """Compute rows of the small map.
+
+        Args:
+            places: (B, rows, w, C).
+            out: (B, rows, 3, w · factor · C) float32, written to.
+        """
+        batch, rows, width, channels = places.shape
+        columns = torch.cat((places[:, :, :1], places, places[:, :, -1:]), dim=2)
+        neighbours = columns.unfold(2, _TAPS, 1).transpose(3, 4).reshape(batch, rows * width, _TAPS * channels)
+        for tap, product in enumerate(self._products):
+            out[:, :, tap] = product(neighbours).view(batch, rows, -1)
+        by_phase = out.view(batch, rows, _TAPS, width, self._factor, self._channels)
+        left, right = self._left(places[:, :, 0].contiguous()), self._right(places[:, :, -1].contiguous())
+        by_phase[:, :, :, 0, 0] -= left.view(batch, rows, _TAPS, -1)
+        by_phase[:, :, :, -1, -1] -= right.view(batch, rows, _TAPS, -1)
+
+
+class Head:
+    """From a map of the decoder to depth before the sigmoid."""
+
+    def __init__(self, head: nn.Sequential, target: Target) -> None:
+        """Build from the convolution, ReLU and convolution of the readable head."""
+        first, last = head[0], head[2]
+        assert isinstance(first, nn.Conv2d)  # noqa: S101 - as the network builds it
+        assert isinstance(last, nn.Conv2d)  # noqa: S101 - likewise
+        assert first.bias is not None  # noqa: S101 - likewise
+        assert last.bias is not None  # noqa: S101 - likewise
+        self._target = target
+        self._columns = {factor: ColumnProduct(first.weight, factor, target) for factor in (2, 4)}
+        # relu(x + b) = max(x, -b) + b, and the b behind it passes through the last convolution as a constant: so no
+        # pass over the map is spent on the bias.
+        self._floor = target.place(-first.bias, torch.float32)
+        taps = last.weight.detach()[0].flatten(1).T  # (9, C)
+        self._taps = target.place(taps, torch.float32)
+        self._constants = target.place(taps @ first.bias.detach(), torch.float32)[:, None]
+        self._bias = float(last.bias)
+        self._mixtures: dict[tuple[int, int, bool, bool], Tensor] = {}
+
+    def __call__(self, feature_map: Tensor, factor: int) -> Tensor:
+        """Compute (B, factor·h, factor·w) float32 from a (B, C, h, w) in channels last."""
+        places = feature_map.permute(0, 2, 3, 1)
+        batch, height, width, channels = places.shape
+        columns = self._columns[factor]
+        floor = self._floor.repeat(width * factor)
+        result_row_bytes = batch * factor * factor * width * channels * _FLOAT32_BYTES
+        # One more on each side, into which the taps at the border may add.
+        logits = torch.full(
+            (batch, factor * height + 2, factor * width + 2), self._bias, dtype=torch.float32, device=places.device
+        )
+        kept, first, done = None, 0, 0
+        for start, stop in split_rows(0, height, 2 * columns.row_bytes(places), self._target.strip_bytes):
+            carried = 0 if kept is None else kept.shape[1]
+            rows = torch.empty(
+                batch,
+                carried + stop - start,
+                _TAPS,
+                width * factor * channels,
+                dtype=torch.float32,
+                device=places.device,
+            )
+            if kept is not None:
+                rows[:, :carried] = kept
+            columns(places[:, start:stop], rows[:, carried:])
+            ready = stop if stop == height else stop - 1  # the row below must be there
+            for top, bottom in split_rows(done, ready, result_row_bytes, self._target.tile_bytes):
+                above, below = top > 0, bottom < height
+                inputs = rows[:, top - above - first : bottom + below - first].flatten(1, 2)
+                mixture = self._mixture(bottom - top, factor, above=above, below=below)
+                result = _product(mixture, inputs)
+                torch.maximum(result, floor, out=result)
+                self._add_taps(result, logits[:, factor * top : factor * bottom + 2])
+            done = max(done, ready)
+            kept, first = rows[:, max(0, done - 1) - first :], max(0, done - 1)
+        return logits[:, 1:-1, 1:-1]
+
+    def _add_taps(self, result: Tensor, logits: Tensor) -> None:
+        """Add rows of the first convolution's result, (B, rows, W · C), into logits (B, rows + 2, W + 2)."""
+        batch, rows, _ = result.shape
+        width = logits.shape[2] - 2
+        pixels = result.view(batch, rows * width, -1).transpose(1, 2)
+        taps = _product(self._taps, pixels).add_(self._constants).view(batch, -1, rows, width)
+        for index in range(_TAPS * _TAPS):
+            # A tap that looks at the place above is added into the place below, and so on.
+            down, right = _TAPS - 1 - index // _TAPS, _TAPS - 1 - index % _TAPS
+            logits[:, down : down + rows, right : right + width] += taps[:, index]
+
+    def _mixture(self, rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
+        key = (rows, factor, above, below)
+        if key not in self._mixtures:
+            if len(self._mixtures) > 32:  # sizes of pictures may differ without end
+                self._mixtures.clear()
+            mixture = row_mixture(rows, factor, above=above, below=below)
+            self._mixtures[key] = mixture.to(self._target.device)
+        return self._mixtures[key]
+
+
+def _product(matrix: Tensor, batch: Tensor) -> Tensor:
+    """Multiply a matrix (n, k) with each of (B, k, m); one by one where a batch of one is slower than none."""
+    return torch.mm(matrix, batch[0])[None] if batch.shape[0] == 1 else torch.matmul(matrix, batch)

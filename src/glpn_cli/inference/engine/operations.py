@@ -1,0 +1,154 @@
+"""The operations that an engine is made of, each in two forms: public torch, and packed for oneDNN.
+
+The packed form uses operations of torch that are private, those that its own compiler emits for CPUs. They lay the
+weights out in advance and compute an activation or a sum while the result is still in registers. They may change or
+vanish in any release of torch, so `probe` tries them once, and where they fail everything uses the public form.
+
+Shapes: B pictures, N places as a row of tokens, C channels, H x W the same places as a map. A map is always a view
+of tokens, "channels last" in torch's words, so that turning one into the other costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from glpn_cli.inference.engine.target import Target
+
+__all__ = [
+    "Convolution",
+    "DepthwiseActivation",
+    "LayerNorm",
+    "Linear",
+    "to_map",
+    "to_tokens",
+]
+
+# Activations that oneDNN computes behind a convolution: our module's class, and how it is asked for.
+_FUSED_ACTIVATIONS: dict[type[nn.Module], str] = {nn.GELU: "gelu", nn.ReLU: "relu"}
+
+
+def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """View tokens (B, N, C) as a map (B, C, H, W) in channels-last layout, where `size` is (H, W)."""
+    batch, _, channels = tokens.shape
+    return tokens.view(batch, *size, channels).permute(0, 3, 1, 2)
+
+
+def to_tokens(feature_map: Tensor) -> Tensor:
+    """View a channels-last map (B, C, H, W) as tokens (B, N, C); another layout is copied."""
+    return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class LayerNorm:
+    """Layer normalisation over the channels."""
+
+    def __init__(self, norm: nn.LayerNorm, target: Target) -> None:
+        self._shape = list(norm.normalized_shape)
+        self._weight, self._bias = target.place(norm.weight), target.place(norm.bias)
+        self._eps = norm.eps
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
+        return functional.layer_norm(tokens, self._shape, self._weight, self._bias, self._eps)
+
+
+class Linear:
+    """A matrix product over the channels, with bias, and with something added if wanted."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, target: Target) -> None:
+        """Lay the weight (C', C) and the bias (C') out."""
+        self._packed = target.packed
+        self._weight = target.place(weight)
+        self._bias = None if bias is None else target.place(bias)
+        if self._packed:
+            private = torch.ops.mkldnn
+            self._weight = private._reorder_linear_weight(self._weight, None)  # noqa: SLF001
+            # By their full names: looking for the right one of both takes as long as a small product.
+            self._multiply = private._linear_pointwise.default  # noqa: SLF001
+            self._multiply_and_add = private._linear_pointwise.binary  # noqa: SLF001
+
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """(..., C) to (..., C'); `added` is (..., C')."""
+        if not self._packed:
+            product = functional.linear(x, self._weight, self._bias)
+            return product if added is None else product.add_(added)
+        if added is None:
+            packed: Tensor = self._multiply(x, self._weight, self._bias, "none", [], "")
+            return packed
+        summed: Tensor = self._multiply_and_add(x, added, self._weight, self._bias, "add")
+        return summed
+
+
+class Convolution:
+    """A convolution of maps, with bias, and with ReLU if wanted."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, target: Target, *, stride: int = 1, padding: int = 0, relu: bool = False
+    ) -> None:
+        """Lay the weight (C', C, k, k) and the bias (C') out; `padding` is of zeros."""
+        self._packed = target.packed
+        self._stride, self._padding = [stride, stride], [padding, padding]
+        self._relu = relu
+        self._weight = target.place(weight).contiguous(memory_format=torch.channels_last)
+        self._bias = target.place(bias)
+        if self._packed:
+            private = torch.ops.mkldnn
+            self._weight = private._reorder_convolution_weight(  # noqa: SLF001
+                self._weight, self._padding, self._stride, [1, 1], 1, None
+            )
+            self._convolve = private._convolution_pointwise.default  # noqa: SLF001
+
+    def __call__(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H', W'), channels last."""
+        if not self._packed:
+            convolved = functional.conv2d(feature_map, self._weight, self._bias, self._stride, self._padding)
+            return convolved.relu_() if self._relu else convolved
+        fused: Tensor = self._convolve(
+            feature_map,
+            self._weight,
+            self._bias,
+            self._padding,
+            self._stride,
+            [1, 1],
+            1,
+            "relu" if self._relu else "none",
+            [],
+            "",
+        )
+        return fused
+
+
+class DepthwiseActivation:
+    """A 3x3 convolution of each channel by itself, and the activation behind it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: Callable[[Tensor], Tensor], target: Target) -> None:
+        """Lay the weight (C, 1, 3, 3) and the bias (C) out."""
+        self._channels = weight.shape[0]
+        self._weight = target.place(weight).contiguous(memory_format=torch.channels_last)
+        self._bias = target.place(bias)
+        self._packed = target.packed
+        self._fused = _FUSED_ACTIVATIONS.get(type(activation), "none") if self._packed else "none"  # type: ignore[arg-type]
+        self._algorithm = getattr(activation, "approximate", "none")
+        self._activation = None if self._fused != "none" else activation
+        if self._packed:
+            self._convolve = torch.ops.mkldnn._convolution_pointwise.default  # noqa: SLF001
+
+    def __call__(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, N, C) to (B, N, C), where `size` is the (H, W) that the tokens are laid out in."""
+        feature_map, groups = to_map(tokens, size), self._channels
+        if self._packed:
+            convolved: Tensor = self._convolve(
+                feature_map, self._weight, self._bias, [1, 1], [1, 1], [1, 1], groups, self._fused, [], self._algorithm
+            )
+        else:
+            convolved = functional.conv2d(feature_map, self._weight, self._bias, padding=1, groups=groups)
+        tokens = to_tokens(convolved)
+        return tokens if self._activation is None else self._activation(tokens)

@@ -1,0 +1,132 @@
+"""Weights of the Hugging Face Hub onto this machine: found, fetched, checked, converted once, kept."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from glpn_cli.errors import ConfigError, WeightsError
+from glpn_cli.model.config import GLPNConfig
+from glpn_cli.weights.catalog import CATALOG
+from glpn_cli.weights.files import CONFIG_NAME, PICKLE_NAME, SAFETENSORS_NAME
+from glpn_cli.weights.header import is_sealed_intact
+from glpn_cli.weights.home import downloads_folder, stored_file
+from glpn_cli.weights.hub import HubAccess, ask_for_file, is_offline, offline_error
+from glpn_cli.weights.hub_cache import find_cached
+from glpn_cli.weights.store import alone_with, clear_downloads
+from glpn_cli.weights.transfer import fetch_small, fetch_whole
+from glpn_cli.weights.watcher import QUIET, Watcher
+
+if TYPE_CHECKING:
+    from glpn_cli.weights.intake import KeptWeights
+
+__all__ = ["download"]
+
+
+def download(
+    name: str, *, offline: bool = False, overwrite: bool = False, watcher: Watcher = QUIET
+) -> KeptWeights | None:
+    """Bring weights onto this machine, unless they are here and intact.
+
+    An earlier download that was cut goes on where it was. What the Hugging Face client has in its cache is used
+    instead of the network. Of two that do this at once, one waits for the other and finds the weights done.
+
+    Args:
+        name: a name of the catalogue with a source, or OWNER/REPO.
+        offline: use no network; so does HF_HUB_OFFLINE.
+        overwrite: fetch them again, from the network unless offline.
+        watcher: is told what goes on.
+
+    Returns:
+        What was brought, or None if it was here already.
+
+    Raises:
+        WeightsError: anything that can go wrong, in one line with a hint; what is kept is then as it was.
+    """
+    entry = CATALOG.get(name)
+    repository = name if entry is None else entry.source
+    if repository is None:
+        return None  # inside the package
+    offline = offline or is_offline()
+    if not overwrite and _is_intact(name):
+        return None  # also where the home may only be read
+    with alone_with(name, watcher=watcher):
+        if not overwrite and stored_file(name).exists():
+            if _is_intact(name):
+                return None  # whoever we waited for has brought them
+            watcher.note(f"the weights {name!r} on this machine are damaged; getting them again")
+        kept = None if overwrite and not offline else _from_cache(name, repository, watcher)
+        if kept is None and offline:
+            raise offline_error(repository)
+        if kept is None:
+            kept = _from_hub(name, repository, HubAccess.from_environment(), watcher)
+        clear_downloads(name)
+        return kept
+
+
+def _is_intact(name: str) -> bool:
+    file = stored_file(name)
+    try:
+        return file.exists() and is_sealed_intact(file) is not False
+    except (WeightsError, OSError):
+        return False
+
+
+def _from_cache(name: str, repository: str, watcher: Watcher) -> KeptWeights | None:
+    try:
+        cached = find_cached(repository)
+        if cached is None:
+            return None
+        intact, text = cached.is_intact(), cached.config.read_bytes()
+    except OSError as error:
+        watcher.note(f"the copy of {repository} in the Hugging Face cache cannot be read: {error.strerror or error}")
+        return None
+    if not intact:
+        watcher.note(f"the copy of {repository} in the Hugging Face cache is damaged and not used")
+        return None
+    watcher.note(f"{repository}: taken from the Hugging Face cache on this machine")
+    config = _parse_config(text, str(cached.config))
+    from glpn_cli.weights.intake import Origin, keep, take_in
+
+    checkpoint = take_in(cached.weights, config=config)
+    return keep(name, checkpoint, Origin.of(cached.weights, source=repository, revision=cached.revision))
+
+
+def _from_hub(name: str, repository: str, access: HubAccess, watcher: Watcher) -> KeptWeights:
+    config_file = ask_for_file(repository, CONFIG_NAME, access=access, watcher=watcher)
+    if config_file is None:
+        raise WeightsError(f"{repository}: has no {CONFIG_NAME}, so it is no GLPN", hint="check the name")
+    # Before the large file comes, its configuration tells whether it is one of ours; and both are of one commit.
+    config = _parse_config(fetch_small(config_file, access=access, watcher=watcher), str(config_file))
+    revision = config_file.revision
+    for file_name in (SAFETENSORS_NAME, PICKLE_NAME):
+        file = ask_for_file(repository, file_name, access=access, watcher=watcher, revision=revision)
+        if file is not None:
+            break
+    else:
+        raise WeightsError(f"{repository}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}", hint="check the name")
+    # Named after its hash, so that what the owner has replaced since is never continued.
+    part = downloads_folder(name) / f"{file.etag}.part"
+    clear_downloads(name, but=part)
+    fetch_whole(file, part, access=access, watcher=watcher)
+    from glpn_cli.weights.intake import Origin, keep, take_in  # with torch, which no byte has to wait for
+
+    try:
+        checkpoint = take_in(part, config=config, called=str(file))
+    except WeightsError:
+        part.unlink()  # whole, and of no use
+        raise
+    return keep(name, checkpoint, Origin.of(part, source=repository, revision=revision))
+
+
+def _parse_config(data: bytes, called: str) -> GLPNConfig:
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{called}: is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{called}: is not a table of fields")
+    try:
+        return GLPNConfig.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{called}: {error.message}", hint="is it a GLPN?") from error

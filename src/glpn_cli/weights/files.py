@@ -1,0 +1,34 @@
+"""The files that a GLPN is published in: what they are called, and which of a folder counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["CONFIG_NAME", "PICKLE_NAME", "SAFETENSORS_NAME", "find_weights_file"]
+
+SAFETENSORS_NAME = "model.safetensors"
+PICKLE_NAME = "pytorch_model.bin"
+CONFIG_NAME = "config.json"
+
+
+def find_weights_file(path: str | PathLike[str]) -> Path:
+    """Give the weights file that a path means: itself, or the one in a folder; safetensors before a pickle.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for name in (SAFETENSORS_NAME, PICKLE_NAME):
+            if (path / name).is_file():
+                return path / name
+        raise WeightsError(f"{path}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no weights there")
+    return path
