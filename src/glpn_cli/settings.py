@@ -233,7 +233,10 @@ class OutputSettings:
     Attributes:
         normalize: for pictures to look at.
         scale: for files that hold depth.
+        png_compression: 0 (none) to 9 (smallest). The default writes four times as fast as zlib's own, for files a
+            quarter larger.
     """
 
     normalize: Normalize = Normalize.MAX
     scale: Scale = Scale.METRES
+    png_compression: int = 1

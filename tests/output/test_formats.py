@@ -95,6 +95,15 @@ def test_any_program_can_read_what_the_grey_values_mean(depth_map: DepthMap) -> 
         assert "grey / 255 * 7.5 m" in image.info["Description"]
 
 
+def test_compression_changes_the_size_of_a_png_and_nothing_in_it() -> None:
+    codec = FORMATS["png"].load_codec()
+    depth = DepthMap(np.tile(np.linspace(1, 9, 400, dtype=np.float32), (300, 1)))
+    files = [codec.encode(depth, OutputSettings(png_compression=level)) for level in (0, 1, 9)]
+    assert len(files[0]) > len(files[1]) > len(files[2])
+    pictures = [codec.decode(data, "x").metres for data in files]
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
 def test_the_published_scale_divides_the_numbers_written_and_reading_undoes_it(depth_map: DepthMap) -> None:
     eightfold = DepthMap(depth_map.metres, replace(depth_map.provenance, metres_per_unit=8.0))
     published = OutputSettings(scale=Scale.PUBLISHED)

@@ -37,6 +37,7 @@ __all__ = [
     "Overwrite",
     "OverwriteWeights",
     "PictureSizes",
+    "PngCompression",
     "PrecisionOf",
     "Quiet",
     "Rounds",
@@ -130,6 +131,17 @@ ScaleOf = Annotated[
     typer.Option(
         "--scale",
         help="Numbers in files: metres, or published as transformers gives them (kitti: metres / 8).",
+        rich_help_panel=_RESULT,
+    ),
+]
+PngCompression = Annotated[
+    int,
+    typer.Option(
+        "--png-compression",
+        min=0,
+        max=9,
+        metavar="0-9",
+        help="Higher is smaller and slower; what is in the picture stays the same.",
         rich_help_panel=_RESULT,
     ),
 ]

@@ -164,6 +164,6 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     own: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         storage = tensor.untyped_storage().data_ptr()
-        own[key] = tensor.contiguous()
+        own[key] = tensor.clone() if storage in seen else tensor.contiguous()
         seen.add(storage)
     return own

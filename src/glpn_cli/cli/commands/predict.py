@@ -22,6 +22,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Offline,
     Output,
     Overwrite,
+    PngCompression,
     PrecisionOf,
     Quiet,
     ScaleOf,
@@ -52,6 +53,7 @@ def predict(
     formats: Format = None,
     normalize: NormalizeBy = _OUTPUT.normalize,
     scale: ScaleOf = _OUTPUT.scale,
+    png_compression: PngCompression = _OUTPUT.png_compression,
     overwrite: Overwrite = False,
     weights: Weights = _DEFAULTS.weights,
     offline: Offline = False,
@@ -86,7 +88,9 @@ def predict(
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
             console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
-        _Run(console, plan, OutputSettings(normalize, scale), overwrite=overwrite, json_lines=json_lines).go(settings)
+        _Run(
+            console, plan, OutputSettings(normalize, scale, png_compression), overwrite=overwrite, json_lines=json_lines
+        ).go(settings)
 
 
 def _check_streams(plan: Plan, *, json_lines: bool) -> None:
