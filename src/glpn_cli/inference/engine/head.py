@@ -141,20 +141,19 @@ class Head:
         logits = torch.full(
             (batch, factor * height + 2, factor * width + 2), self._bias, dtype=torch.float32, device=places.device
         )
-        kept, first, done = None, 0, 0
-        for start, stop in split_rows(0, height, 2 * columns.row_bytes(places), self._target.strip_bytes):
-            carried = 0 if kept is None else kept.shape[1]
-            rows = torch.empty(
-                batch,
-                carried + stop - start,
-                _TAPS,
-                width * factor * channels,
-                dtype=torch.float32,
-                device=places.device,
-            )
-            if kept is not None:
-                rows[:, :carried] = kept
-            columns(places[:, start:stop], rows[:, carried:])
+        strips = list(split_rows(0, height, 2 * columns.row_bytes(places), self._target.strip_bytes))
+        most = max(stop - start for start, stop in strips)
+        # Used again for every strip: new memory would have to come into the cache first.
+        shape = (batch, most + 2, _TAPS, width * factor * channels)
+        rows = torch.empty(shape, dtype=torch.float32, device=places.device)
+        done = first = 0  # rows of the small map: those with results, and the one that `rows` begins with
+        for start, stop in strips:
+            needed = max(0, done - 1)  # a row of the strip before, or two, that this one still looks at
+            carried = start - needed
+            if carried:
+                rows[:, :carried] = rows[:, needed - first : start - first].clone()
+            first = needed
+            columns(places[:, start:stop], rows[:, carried : carried + stop - start])
             ready = stop if stop == height else stop - 1  # the row below must be there
             for top, bottom in split_rows(done, ready, result_row_bytes, self._target.tile_bytes):
                 above, below = top > 0, bottom < height
@@ -163,8 +162,7 @@ class Head:
                 result = _product(mixture, inputs)
                 torch.maximum(result, floor, out=result)
                 self._add_taps(result, logits[:, factor * top : factor * bottom + 2])
-            done = max(done, ready)
-            kept, first = rows[:, max(0, done - 1) - first :], max(0, done - 1)
+            done = ready
         return logits[:, 1:-1, 1:-1]
 
     def _add_taps(self, result: Tensor, logits: Tensor) -> None:
