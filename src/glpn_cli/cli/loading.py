@@ -20,5 +20,9 @@ def load_predictor(console: Console, settings: PredictorSettings) -> Predictor:
 
     predictor = build_predictor(settings, watcher=DownloadProgress(console))
     if not predictor.weights_chosen:
-        console.note(predictor.unchosen_note)
+        used = f"no weights named, so {predictor.card.name!r} is used"
+        if predictor.card.metric is False:
+            console.note(f"{used}: depth is approximate")
+        else:
+            console.detail(used)  # the last line of every picture names them anyway
     return predictor

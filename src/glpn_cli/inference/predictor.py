@@ -101,12 +101,6 @@ class Predictor:
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
-    @property
-    def unchosen_note(self) -> str:
-        """What to tell a user who named no weights."""
-        quality = ": depth is approximate" if self.card.metric is False else ""
-        return f"no weights named, so {self.card.name!r} is used{quality}"
-
     def predict(
         self,
         picture: str | PathLike[str] | bytes | Image.Image | np.ndarray,
