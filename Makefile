@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types soak docs picture wheel clean
+.PHONY: help demo test check format lint types soak docs picture wheel bench clean
 
 help:
 	@echo "make demo    install, and make a depth picture of a real photo"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make picture write the picture of the README again"
 	@echo "make wheel   build the wheel into dist/"
+	@echo "make bench   the measurements of docs/performance.md, half an hour on an idle machine"
 	@echo "make clean   remove the virtual environment and everything built"
 
 $(BIN)/python:
@@ -62,6 +63,13 @@ picture: $(VENV)/.ready-to-run
 
 wheel: $(VENV)/.ready-to-develop
 	$(BIN)/python -m build --wheel --no-isolation
+
+bench: $(VENV)/.ready-to-develop
+	$(PIP_INSTALL) openvino
+	mkdir -p build
+	$(BIN)/python benchmarks/speed.py --out build/speed.json
+	$(BIN)/python benchmarks/memory.py --out build/memory.json
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,81 @@
+"""Measure the peak memory of a process that loads weights from a file and predicts one picture, for several sizes.
+
+Each runs in a process of its own, because memory that a process has had stays counted.
+
+    python benchmarks/memory.py --out build/memory.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIZES = {"1056x1920": (1056, 1920), "2144x3840": (2144, 3840), "2976x4000": (2976, 4000)}
+PRECISIONS = ("float32", "bfloat16")
+
+
+def peak_bytes() -> int:
+    """Give the most memory that this process has had in use."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def measure_here(weights: str, height: int, width: int, precision: str) -> dict[str, float]:
+    """Load and predict in this process."""
+    import networks
+
+    from glpn_cli.inference.engine.engine import Engine
+    from glpn_cli.model.glpn import GLPNForDepthEstimation
+    from glpn_cli.runtime import choose_runtime
+
+    after_import = peak_bytes()
+    runtime = choose_runtime("cpu", precision)
+    engine = Engine(GLPNForDepthEstimation.from_pretrained(weights), runtime, consume=True)
+    after_building = peak_bytes()
+    pictures = networks.draw_pictures(1, height, width)
+    start = time.perf_counter()
+    engine(pictures)
+    return {
+        "after_import_bytes": after_import,
+        "after_building_bytes": after_building,
+        "peak_bytes": peak_bytes(),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def main() -> None:
+    """Measure every size and precision, or with --one only that, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), metavar="SIZE")
+    parser.add_argument("--out", type=Path, default=Path("build/memory.json"), help="results of other sizes are kept")
+    parser.add_argument("--one", nargs=4, metavar=("WEIGHTS", "HEIGHT", "WIDTH", "PRECISION"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        weights, height, width, precision = arguments.one
+        print(json.dumps(measure_here(weights, int(height), int(width), precision)))
+        return
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    report = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        write = f"import networks; networks.build_pair('initial').ours.save_pretrained({folder!r})"
+        subprocess.run([sys.executable, "-c", write], check=True, cwd=Path(__file__).parent)
+        for name in arguments.sizes:
+            for precision in PRECISIONS:
+                one = [folder, *map(str, SIZES[name]), precision]
+                run = subprocess.run(
+                    [sys.executable, __file__, "--one", *one], check=True, capture_output=True, text=True
+                )
+                measured = json.loads(run.stdout)
+                report.setdefault(name, {})[precision] = measured
+                print(f"{name} {precision}: {measured['peak_bytes'] / 1e9:.2f} GB", flush=True)
+                arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
