@@ -144,14 +144,31 @@ def test_outdating_keeps_what_is_known_and_a_new_line_wins(tmp_path: Path) -> No
         manifest.begin()
         manifest.append(record("a"))
         manifest.append(record("b"))
-    with Manifest(tmp_path) as manifest:
+    with pytest.raises(KeyboardInterrupt), Manifest(tmp_path) as manifest:
         manifest.outdate()
         manifest.begin()
         assert {known.status for known in manifest.records.values()} == {OUTDATED}
         manifest.append(record("a", b"new"))
+        raise KeyboardInterrupt
     with Manifest(tmp_path) as manifest:
         assert {known.source: known.status for known in manifest.records.values()} == {"a": DONE, "b": OUTDATED}
+        manifest.begin()
     assert len(lines(tmp_path)) == 2
+
+
+def test_after_a_whole_run_nothing_looks_interrupted_although_a_picture_is_gone(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a"))
+        manifest.append(record("gone"))
+    with Manifest(tmp_path) as manifest:
+        manifest.outdate()
+        manifest.begin()
+        assert manifest.is_being_redone
+        manifest.append(record("a", b"new"))
+    with Manifest(tmp_path) as manifest:
+        assert not manifest.is_being_redone
+        assert {known.source: known.status for known in manifest.records.values()} == {"a": DONE, "gone": UNFINISHED}
 
 
 def test_the_journal_is_gone_after_a_whole_run_only(tmp_path: Path) -> None:

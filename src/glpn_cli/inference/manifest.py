@@ -151,7 +151,11 @@ class Manifest:
         """Let go of the folder; after a run that came to its end, with one line for each picture and no journal."""
         try:
             if kind is None and self._begun:
-                self._rewrite(_latest(_read_records(self.path)).values())
+                # What is still outdated now is of pictures that are gone; left so, it would look like an interruption.
+                self._rewrite(
+                    replace(record, status=UNFINISHED) if record.status == OUTDATED else record
+                    for record in _latest(_read_records(self.path)).values()
+                )
                 self._journal.unlink(missing_ok=True)
         finally:
             self._lock.release()

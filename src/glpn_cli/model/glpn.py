@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.model.config import GLPNConfig
 
-__all__ = ["GLPNForDepthEstimation", "GLPNModel"]
+__all__ = ["GLPNForDepthEstimation", "GLPNModel", "check_pixel_values"]
 
 _PICTURE_DIMENSIONS = 4
 
@@ -64,7 +64,7 @@ class GLPNModel(PretrainedModel):
             output_hidden_states = self.config.output_hidden_states
         return_dict = self.config.return_dict if return_dict is None else return_dict
 
-        _check_pixel_values(pixel_values, self.config)
+        check_pixel_values(pixel_values, self.config)
         feature_maps, attentions = self.encoder(pixel_values, output_attentions=output_attentions)
         output = BaseModelOutput(
             last_hidden_state=feature_maps[-1],
@@ -123,7 +123,7 @@ class GLPNForDepthEstimation(PretrainedModel):
             output_hidden_states = self.config.output_hidden_states
         return_dict = self.config.return_dict if return_dict is None else return_dict
 
-        _check_pixel_values(pixel_values, self.config, halves=True)
+        check_pixel_values(pixel_values, self.config, halves=True)
         encoded = self.glpn(pixel_values, output_attentions, output_hidden_states=True, return_dict=True)
         predicted_depth = self.head(self.decoder(encoded.hidden_states))
         output = DepthEstimatorOutput(
@@ -135,7 +135,7 @@ class GLPNForDepthEstimation(PretrainedModel):
         return output if return_dict else output.to_tuple()
 
 
-def _check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool = False) -> None:
+def check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool = False) -> None:
     """Refuse what would only fail deep inside the network.
 
     Args:

@@ -16,7 +16,7 @@ from glpn_cli.inference.engine.head import Head
 from glpn_cli.inference.engine.probe import packed_operations_work
 from glpn_cli.inference.engine.target import Target
 from glpn_cli.model.encoder import ACTIVATIONS
-from glpn_cli.model.glpn import _check_pixel_values
+from glpn_cli.model.glpn import check_pixel_values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +90,7 @@ class Engine:
         Raises:
             ValueError: the network takes no such pictures.
         """
-        _check_pixel_values(pixel_values, self.config, halves=True)
+        check_pixel_values(pixel_values, self.config, halves=True)
         pixel_values = pixel_values.to(self.target.device, self.target.dtype)
         if self.target.device.type != "cpu" or pixel_values.shape[0] == 1:
             return self._forward_or_graph(pixel_values)
