@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.predictor import load
     from glpn_cli.model.config import GLPNConfig
     from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
-    from glpn_cli.output.writer import read_depth as read
+    from glpn_cli.output.reading import read_depth as read
 
 __all__ = [
     "DepthMap",
@@ -52,7 +52,7 @@ _HOMES = {
     "GLPNImageProcessor": ("glpn_cli.image.processor", "GLPNImageProcessor"),
     "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
     "load": ("glpn_cli.inference.predictor", "load"),
-    "read": ("glpn_cli.output.writer", "read_depth"),
+    "read": ("glpn_cli.output.reading", "read_depth"),
 }
 
 

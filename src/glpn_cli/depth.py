@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.settings import OutputSettings
 
-__all__ = ["DepthMap", "Provenance"]
+__all__ = ["Camera", "DepthMap", "Provenance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,28 @@ class Provenance:
         return cls(**kept)
 
 
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What took a picture: square pixels, and the optical axis through the middle.
+
+    Attributes:
+        focal_px: the focal length in pixels of the upright picture.
+        source: where it is known from, such as "EXIF 35 mm focal length" or "assumed: 55 degrees wide".
+    """
+
+    focal_px: float
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
+        return cls(float(values["focal_px"]), str(values["source"]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth along the optical axis for every pixel of a picture.
@@ -73,15 +95,27 @@ class DepthMap:
     Attributes:
         metres: (H, W) float32, metres, at the size of the upright picture.
         provenance: where it came from.
+        rgb: (H, W, 3) uint8, in [0, 255], the upright picture itself; None where nobody needed it.
+        camera: what took the picture, where that is known or assumed.
+        uncertainty_m: (H, W) float32, metres, not negative; None where it was not estimated.
     """
 
     metres: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     provenance: Provenance = field(default_factory=Provenance)
+    rgb: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    camera: Camera | None = None
+    uncertainty_m: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no depth map at the door, so that no writer has to check again."""
         if self.metres.ndim != 2 or self.metres.dtype != np.float32 or self.metres.size == 0:
             raise ValueError(f"metres must be (H, W) float32, not {self.metres.shape} {self.metres.dtype}")
+        shape = self.metres.shape
+        if self.rgb is not None and (self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8):
+            raise ValueError(f"rgb must be {(*shape, 3)} uint8, not {self.rgb.shape} {self.rgb.dtype}")
+        unsure = self.uncertainty_m
+        if unsure is not None and (unsure.shape != shape or unsure.dtype != np.float32):
+            raise ValueError(f"uncertainty_m must be {shape} float32, not {unsure.shape} {unsure.dtype}")
 
     def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Give the depth in metres, or in the scale in which the weights were published."""
@@ -92,15 +126,16 @@ class DepthMap:
     def save(
         self, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
     ) -> None:
-        """Write to a file, whole or not at all, in the format that the suffix names.
+        """Write to a file, whole or not at all, in the format that the name asks for.
 
         Args:
-            path: ends in a suffix of `glpn_cli.output.formats`, such as `.png` or `.npy`.
+            path: ends in an ending of `glpn_cli.output.formats`, such as `.depth16.png`, or just in a suffix, such as
+                `.npy`; `.png` alone is the 8-bit grey picture.
             overwrite: replace a file that is there.
             settings: what the numbers in the file are; None for the defaults.
 
         Raises:
-            UsageError: no format has this suffix.
+            UsageError: no format has this suffix, or the settings make no sense for it.
             OutputExistsError: the file is there and `overwrite` is False.
             OutputError: the file cannot be written.
         """

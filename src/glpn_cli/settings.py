@@ -152,6 +152,7 @@ class PredictorSettings:
         input_size: None leaves it to the weights.
         threads: CPU threads of the network; None leaves it to torch.
         offline: download nothing.
+        keep_rgb: leave the picture in the depth map, for formats that show it.
     """
 
     weights: str = "auto"
@@ -160,6 +161,7 @@ class PredictorSettings:
     input_size: InputSize | None = None
     threads: int | None = None
     offline: bool = False
+    keep_rgb: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,3 +194,12 @@ def test_on_the_cpu_company_does_not_change_a_single_bit() -> None:
     prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
     for one, picture in zip(predictor.run(prepared), prepared, strict=True):
         assert torch.equal(one, predictor.run([picture])[0])
+
+
+def test_the_picture_stays_only_where_it_is_wanted(photo: Path) -> None:
+    weights = load_weights("tiny")
+    with Image.open(photo) as image:
+        rgb = np.asarray(image)
+    kept = Predictor(weights, choose_runtime("cpu"), keep_rgb=True).predict(photo)
+    np.testing.assert_array_equal(kept.rgb, rgb)
+    assert Predictor(weights, choose_runtime("cpu")).predict(photo).rgb is None

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
-from glpn_cli.output.formats import FORMATS, format_of_suffix
+from glpn_cli.output.formats import FORMATS, ReadsBack, format_of_name
+from glpn_cli.output.reading import recognise
 from glpn_cli.settings import Normalize, OutputSettings, Scale
 
 MAX = OutputSettings(Normalize.MAX)
@@ -29,21 +30,36 @@ def random_metres() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 9.7, (97, 131)).astype(np.float32)
 
 
-def test_every_format_has_its_own_name_ending_suffix_and_magic() -> None:
+def test_every_format_has_a_name_and_an_ending_of_its_own() -> None:
     rows = list(FORMATS.values())
-    for values in (
-        {row.ending for row in rows},
-        {row.suffix for row in rows},
-        {row.load_codec().MAGIC for row in rows},
-    ):
+    for values in ({row.name for row in rows}, {row.ending for row in rows}):
         assert len(values) == len(rows)
     assert all(row.ending.endswith(row.suffix) for row in rows)
+    assert all(bool(row.unreadable_because) == (row.reads_back is ReadsBack.NEVER) for row in rows)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_file_begins_with_the_magic_of_its_format_and_is_recognised(name: str, depth_map: DepthMap) -> None:
+    data = FORMATS[name].load_codec().encode(depth_map, MAX)
+    assert data.startswith(FORMATS[name].magic)
+    assert recognise(io.BytesIO(data)) is FORMATS[name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_name_asks_for_a_format_by_its_ending(name: str) -> None:
+    assert format_of_name("x" + FORMATS[name].ending) is FORMATS[name]
+    assert format_of_name("X" + FORMATS[name].ending.upper()) is FORMATS[name]
+    assert FORMATS[name].may_be_called("x" + FORMATS[name].ending)
+    assert FORMATS[name].may_be_called("plain" + FORMATS[name].suffix)
+
+
+def test_png_alone_is_the_grey_picture() -> None:
+    assert format_of_name("x.png") is FORMATS["png"]
 
 
 def test_an_unknown_suffix_names_those_that_work() -> None:
-    assert format_of_suffix(".NPY") is FORMATS["npy"]
     with pytest.raises(UsageError, match=r"\.jpg") as caught:
-        format_of_suffix(".jpg")
+        format_of_name("x.jpg")
     assert ".png" in str(caught.value.hint)
 
 
@@ -122,7 +138,7 @@ def test_the_published_scale_divides_the_numbers_written_and_reading_undoes_it(d
 def test_a_truncated_file_is_an_error_not_depth(name: str, depth_map: DepthMap) -> None:
     codec = FORMATS[name].load_codec()
     data = codec.encode(depth_map, MAX)
-    for length in (len(codec.MAGIC), len(data) // 2, len(data) - 30):
+    for length in (len(FORMATS[name].magic), len(data) // 2, len(data) - 30):
         with pytest.raises(DepthFileError, match="cut"):
             codec.decode(data[:length], "cut")
 
@@ -164,3 +180,18 @@ def test_a_depth_map_is_two_dimensional_float32() -> None:
     for wrong in (np.zeros((2, 3)), np.zeros((1, 2, 3), np.float32), np.zeros((0, 3), np.float32)):
         with pytest.raises(ValueError, match="float32"):
             glpn_cli.DepthMap(wrong)
+
+
+def test_what_comes_with_depth_has_its_shape() -> None:
+    metres = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match="rgb must be"):
+        DepthMap(metres, rgb=np.zeros((3, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="uncertainty_m must be"):
+        DepthMap(metres, uncertainty_m=np.zeros((2, 3)))
+
+
+def test_a_camera_is_kept_by_formats_with_room_for_text(depth_map: DepthMap) -> None:
+    seen = replace(depth_map, camera=Camera(525.0, "--focal-px"))
+    codec = FORMATS["png"].load_codec()
+    assert codec.decode(codec.encode(seen, MAX), "x").camera == seen.camera
+    assert codec.decode(codec.encode(depth_map, MAX), "x").camera is None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_pictures, picture_names
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_suffix
-from glpn_cli.output.naming import SiblingNames, ends_like_an_output
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_name
+from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
 from glpn_cli.output.writer import make_folder
 
 if TYPE_CHECKING:
@@ -49,11 +49,13 @@ class Plan:
         jobs: one for each picture and for each argument that gave none.
         skipped_outputs: how many depth files were left out when folders and patterns were expanded.
         folder: the folder that all outputs go to, to be created; or None.
+        formats: what every picture becomes.
     """
 
     jobs: tuple[Job, ...]
     skipped_outputs: int
     folder: Path | None
+    formats: tuple[DepthFormat, ...]
 
     @property
     def to_stdout(self) -> bool:
@@ -123,15 +125,17 @@ def plan_outputs(
     planner = _Planner(rows, folder, single, overwrite=overwrite, sources=found.pictures)
     jobs = [planner.job(picture) for picture in found.pictures]
     jobs += [Job(argument, failure=error) for argument, error in found.failures]
-    return Plan(tuple(jobs), found.skipped_outputs, folder)
+    return Plan(tuple(jobs), found.skipped_outputs, folder, tuple(rows))
 
 
 def _row_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:
     """Settle the format of a named output file between its suffix and `--format`."""
     if not file.suffix:
         return rows[0] if rows else FORMATS[DEFAULT_FORMAT]
-    row = format_of_suffix(file.suffix)
-    if rows and rows[0] is not row:
+    if rows and rows[0].may_be_called(file.name):
+        return rows[0]
+    row = format_of_name(file.name)
+    if rows:
         raise UsageError(f"-o {file} asks for {row.name} and --format for {rows[0].name}")
     return row
 
@@ -211,11 +215,11 @@ def names_in(folder: Path, *, also: Sequence[str] = ()) -> SiblingNames:
 
 
 def is_depth_file(path: Path) -> bool:
-    """Tell whether a file is a depth file, by its name or by what its PNG text says."""
+    """Tell whether a file is a depth file, by its name or, where pictures have such names too, by what is in it."""
     if ends_like_an_output(path.name):
         return True
-    if path.suffix.lower() != ".png":
+    if not may_be_an_output(path.name):
         return False
-    from glpn_cli.output.png8 import is_ours  # needs Pillow; a command of one .jpg gets by without
+    from glpn_cli.output.reading import is_ours  # needs numpy and Pillow; a command of one .jpg gets by without
 
-    return is_ours(str(path))
+    return is_ours(path)

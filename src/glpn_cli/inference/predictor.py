@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
     from torch import Tensor
 
@@ -45,12 +46,14 @@ class PreparedPicture:
         size: (height, width) of the upright picture.
         notes: what had to be done to it.
         pixel_values: (1, 3, h, w) float32 in [0, 1], on the CPU.
+        rgb: (H, W, 3) uint8, the upright picture; None unless the predictor keeps it.
     """
 
     name: str | None
     size: tuple[int, int]
     notes: tuple[str, ...]
     pixel_values: Tensor
+    rgb: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +82,18 @@ class Predictor:
         weights_chosen: False when nobody asked for these weights and they are only the best of what is there.
         runtime: device and precision.
         input_size: what size the network sees a picture in.
+        keep_rgb: whether depth maps hold the picture too.
         engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
     """
 
     def __init__(
-        self, weights: LoadedWeights, runtime: Runtime, *, input_size: InputSize | None = None, consume: bool = False
+        self,
+        weights: LoadedWeights,
+        runtime: Runtime,
+        *,
+        input_size: InputSize | None = None,
+        keep_rgb: bool = False,
+        consume: bool = False,
     ) -> None:
         """Make a network ready for a device.
 
@@ -91,6 +101,7 @@ class Predictor:
             weights: the network.
             runtime: device and precision.
             input_size: None leaves it to the weights.
+            keep_rgb: leave the picture in the depth map.
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
         """
         self.card = weights.card
@@ -98,6 +109,7 @@ class Predictor:
         self.weights_chosen = weights.chosen
         self.runtime = runtime
         self.input_size = input_size or InputSize("model" if weights.card.shrink else "native")
+        self.keep_rgb = keep_rgb
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
@@ -144,7 +156,9 @@ class Predictor:
         with stopwatch.stage("preprocess"), memory_errors_named(upright.name or "the picture"):
             pixel_values = to_pixel_values(upright.rgb, network_size)
         notes = (*upright.notes, *self._notes_on_size(height, width))
-        return PreparedPicture(upright.name, (height, width), notes, pixel_values)
+        return PreparedPicture(
+            upright.name, (height, width), notes, pixel_values, rgb=upright.rgb if self.keep_rgb else None
+        )
 
     def run(self, pictures: Sequence[PreparedPicture]) -> list[Tensor]:
         """Run the network on prepared pictures of one size; the second third of `predict`.
@@ -174,7 +188,7 @@ class Predictor:
                 metres_per_unit=self.card.metres_per_unit,
                 limit_m=self.card.depth_limit_m,
             )
-        return DepthMap(metres, self._provenance(picture))
+        return DepthMap(metres, self._provenance(picture), rgb=picture.rgb)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Give the (height, width) in which the network sees a picture of a size; both are multiples of 32.
@@ -235,6 +249,7 @@ def load(
     input_size: str | None = None,
     threads: int | None = None,
     offline: bool = False,
+    keep_rgb: bool = False,
 ) -> Predictor:
     """Load a predictor: the short door to depth in metres.
 
@@ -248,6 +263,7 @@ def load(
             weights were made for), "HxW", or None: "model" for "tiny", else "native".
         threads: CPU threads of torch in this process; None leaves torch's own choice.
         offline: download nothing.
+        keep_rgb: leave the picture in the depth maps, for formats that show it.
 
     Raises:
         UsageError: an argument is none of the above.
@@ -265,6 +281,7 @@ def load(
             input_size=None if input_size is None else InputSize.parse(input_size),
             threads=threads,
             offline=offline,
+            keep_rgb=keep_rgb,
         )
     )
 
@@ -278,7 +295,7 @@ def build_predictor(settings: PredictorSettings, *, watcher: Watcher = QUIET) ->
     """
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     weights = load_weights(settings.weights, offline=settings.offline, watcher=watcher)
-    return Predictor(weights, runtime, input_size=settings.input_size, consume=True)
+    return Predictor(weights, runtime, input_size=settings.input_size, keep_rgb=settings.keep_rgb, consume=True)
 
 
 def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LoadedWeights:

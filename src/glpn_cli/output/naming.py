@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["SiblingNames", "ends_like_an_output"]
+__all__ = ["SiblingNames", "ends_like_an_output", "may_be_an_output"]
 
 
 class SiblingNames:
@@ -48,8 +48,13 @@ class SiblingNames:
 
 
 def ends_like_an_output(name: str) -> bool:
-    """Tell whether a file name is one that this program gives to depth files."""
-    return name.lower().endswith(tuple(row.ending for row in FORMATS.values()))
+    """Tell whether a file name is one that this program gives to depth files, and nobody gives to pictures."""
+    return name.lower().endswith(tuple(row.ending for row in FORMATS.values() if row.ending_is_proof))
+
+
+def may_be_an_output(name: str) -> bool:
+    """Tell whether a depth file might have this name; only its contents say whether it is one."""
+    return PurePath(name).suffix.lower() in {row.suffix for row in FORMATS.values()}
 
 
 def _folded(name: str) -> str:

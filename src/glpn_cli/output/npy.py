@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from glpn_cli.errors import DepthFileError
 if TYPE_CHECKING:
     from glpn_cli.settings import OutputSettings
 
-__all__ = ["MAGIC", "decode", "encode"]
-
-MAGIC = b"\x93NUMPY"
+__all__ = ["decode", "encode", "read_facts"]
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
@@ -40,3 +38,8 @@ def decode(data: bytes, name: str) -> DepthMap:
             f"{name}: holds {metres.shape} {metres.dtype}, not depth", hint="depth is (height, width) floating point"
         )
     return DepthMap(np.ascontiguousarray(metres, dtype=np.float32))
+
+
+def read_facts(stream: BinaryIO) -> dict[str, Any] | None:  # noqa: ARG001 - the format has no place for them
+    """Give None: an npy file says nothing of itself."""
+    return None

@@ -1,4 +1,4 @@
-"""Depth into files, whole or not at all, and back."""
+"""Depth into files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import DepthFileError, OutputError, OutputExistsError
-from glpn_cli.output.formats import FORMATS, format_of_suffix
+from glpn_cli.errors import OutputError, OutputExistsError
+from glpn_cli.output.formats import check_settings, format_of_name
 from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = [
     "is_for_all",
     "make_folder",
     "partial_path",
-    "read_depth",
     "save_depth",
     "write_together",
     "write_whole",
@@ -37,27 +36,12 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 def save_depth(
     depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
 ) -> None:
-    """Write depth in the format that the path's suffix names; see `DepthMap.save`."""
+    """Write depth in the format that the path's name asks for; see `DepthMap.save`."""
     target = Path(path)
-    codec = format_of_suffix(target.suffix).load_codec()
-    write_whole(target, codec.encode(depth, settings or OutputSettings()), overwrite=overwrite)
-
-
-def read_depth(path: str | PathLike[str]) -> DepthMap:
-    """Turn a depth file back into metres; its contents tell the format, not its name.
-
-    Raises:
-        DepthFileError: the file is missing, damaged or none of ours.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for row in FORMATS.values():
-        codec = row.load_codec()
-        if data.startswith(codec.MAGIC):
-            return codec.decode(data, str(path))
-    raise DepthFileError(f"{path}: is no depth file", hint="depth files are: " + ", ".join(FORMATS))
+    row = format_of_name(target.name)
+    settings = settings or OutputSettings()
+    check_settings([row], settings)
+    write_whole(target, row.load_codec().encode(depth, settings), overwrite=overwrite)
 
 
 def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:

@@ -10,38 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.batch_progress import BatchProgress
-from glpn_cli.cli.console import Console, printable
+from glpn_cli.cli.console import printable
+from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     BatchSize,
-    Color,
-    Debug,
-    Device,
     DryRun,
     Folders,
-    Format,
-    InputSizeText,
-    NormalizeBy,
-    Offline,
     Out,
     Overwrite,
-    PngCompression,
-    PrecisionOf,
-    Quiet,
-    ScaleOf,
-    Threads,
-    Verbose,
-    Weights,
     Workers,
 )
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings, ColorPolicy, InputSize, OutputSettings, PredictorSettings
+from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from glpn_cli.cli.console import Console
     from glpn_cli.inference.manifest import Manifest, Record
     from glpn_cli.inference.mirror import MirroredPicture
     from glpn_cli.inference.predictor import Predictor
@@ -49,63 +37,44 @@ if TYPE_CHECKING:
 
 __all__ = ["batch"]
 
-_DEFAULTS = PredictorSettings()
-_OUTPUT = OutputSettings()
 _LISTED_FAILURES = 20
 
 
+@with_option_groups
 def batch(
     folders: Folders,
+    *,
     out: Out,
-    formats: Format = None,
-    normalize: NormalizeBy = _OUTPUT.normalize,
-    scale: ScaleOf = _OUTPUT.scale,
-    png_compression: PngCompression = _OUTPUT.png_compression,
+    results: OutputOptions,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
-    weights: Weights = _DEFAULTS.weights,
-    offline: Offline = False,
-    input_size: InputSizeText = None,
-    device: Device = _DEFAULTS.device,
-    precision: PrecisionOf = _DEFAULTS.precision,
-    threads: Threads = None,
+    network: NetworkOptions,
     batch_size: BatchSize = None,
     workers: Workers = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    debug: Debug = False,
-    color: Color = ColorPolicy.AUTO,
+    talk: TalkOptions,
 ) -> None:
     """Predict the depth of all pictures in folders.
 
     Interrupted, the same command goes on where it stopped. DIR/glpn-batch.jsonl has a line for each picture.
     """
-    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    console = talk.console()
     with console.errors_reported():
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
+        rows = [FORMATS[name] for name in dict.fromkeys(results.formats or (DEFAULT_FORMAT,))]
         run = _Run(
             console,
             folders,
             Path(os.path.abspath(out)),
-            [FORMATS[name] for name in dict.fromkeys(formats or (DEFAULT_FORMAT,))],
-            OutputSettings(normalize, scale, png_compression),
+            rows,
+            results.settings(),
             BatchSettings.of(batch_size=batch_size, workers=workers),
             overwrite=overwrite,
         )
         if dry_run:
             run.tell()
-            return
-        run.go(
-            PredictorSettings(
-                weights=weights,
-                device=device,
-                precision=precision,
-                input_size=None if input_size is None else InputSize.parse(input_size),
-                threads=threads,
-                offline=offline,
-            )
-        )
+        else:
+            run.go(network.settings(rows))
 
 
 @dataclass

@@ -8,34 +8,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.console import Console
+from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Color,
-    Debug,
-    Device,
-    Format,
     Input,
-    InputSizeText,
     JsonLines,
-    NormalizeBy,
-    Offline,
     Output,
     Overwrite,
-    PngCompression,
-    PrecisionOf,
-    Quiet,
-    ScaleOf,
-    Threads,
-    Verbose,
     Version,
-    Weights,
 )
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import GLPNError, PictureError, ReaderGoneError, UsageError
-from glpn_cli.settings import MAX_STREAM_BYTES, ColorPolicy, InputSize, OutputSettings, PredictorSettings
+from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, PredictorSettings
 
 if TYPE_CHECKING:
+    from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.plan import Job, Plan
     from glpn_cli.inference.predictor import Predictor
@@ -43,54 +30,34 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-_DEFAULTS = PredictorSettings()
-_OUTPUT = OutputSettings()
 
-
+@with_option_groups
 def predict(
     photos: Input,
+    *,
     output: Output = None,
-    formats: Format = None,
-    normalize: NormalizeBy = _OUTPUT.normalize,
-    scale: ScaleOf = _OUTPUT.scale,
-    png_compression: PngCompression = _OUTPUT.png_compression,
+    results: OutputOptions,
     overwrite: Overwrite = False,
-    weights: Weights = _DEFAULTS.weights,
-    offline: Offline = False,
-    input_size: InputSizeText = None,
-    device: Device = _DEFAULTS.device,
-    precision: PrecisionOf = _DEFAULTS.precision,
-    threads: Threads = None,
+    network: NetworkOptions,
     json_lines: JsonLines = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    debug: Debug = False,
-    color: Color = ColorPolicy.AUTO,
+    talk: TalkOptions,
     version: Version = False,  # noqa: ARG001 - its callback acts
 ) -> None:
     """Predict the depth of photos.
 
     photo.jpg gets photo.depth.png beside it; --format npy gives metres.
     """
-    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    console = talk.console()
     with console.errors_reported():
-        settings = PredictorSettings(
-            weights=weights,
-            device=device,
-            precision=precision,
-            input_size=None if input_size is None else InputSize.parse(input_size),
-            threads=threads,
-            offline=offline,
-        )
+        output_settings = results.settings()
         from glpn_cli.inference.plan import plan_outputs
 
-        plan = plan_outputs(photos, output=output, formats=formats or (), overwrite=overwrite)
+        plan = plan_outputs(photos, output=output, formats=results.formats or (), overwrite=overwrite)
+        settings = network.settings(plan.formats)
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
             console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
-        _Run(
-            console, plan, OutputSettings(normalize, scale, png_compression), overwrite=overwrite, json_lines=json_lines
-        ).go(settings)
+        _Run(console, plan, output_settings, overwrite=overwrite, json_lines=json_lines).go(settings)
 
 
 def _check_streams(plan: Plan, *, json_lines: bool) -> None:

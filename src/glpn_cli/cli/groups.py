@@ -1,0 +1,143 @@
+"""Options that commands have in common, in groups that become settings: a command takes the group, Typer sees each."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from glpn_cli.cli.console import Console
+from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Color,
+    Debug,
+    Device,
+    Format,
+    InputSizeText,
+    NormalizeBy,
+    Offline,
+    PngCompression,
+    PrecisionOf,
+    Quiet,
+    ScaleOf,
+    Threads,
+    Verbose,
+    Weights,
+)
+from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from glpn_cli.output.formats import DepthFormat
+
+__all__ = ["NetworkOptions", "OutputOptions", "TalkOptions", "with_option_groups"]
+
+_NETWORK = PredictorSettings()
+_OUTPUT = OutputSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What comes out."""
+
+    formats: Format = None
+    normalize: NormalizeBy = _OUTPUT.normalize
+    scale: ScaleOf = _OUTPUT.scale
+    png_compression: PngCompression = _OUTPUT.png_compression
+
+    def settings(self) -> OutputSettings:
+        """Give what the codecs get."""
+        return OutputSettings(normalize=self.normalize, scale=self.scale, png_compression=self.png_compression)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """How depth is computed."""
+
+    weights: Weights = _NETWORK.weights
+    offline: Offline = _NETWORK.offline
+    input_size: InputSizeText = None
+    device: Device = _NETWORK.device
+    precision: PrecisionOf = _NETWORK.precision
+    threads: Threads = None
+
+    def settings(self, rows: Iterable[DepthFormat] = ()) -> PredictorSettings:
+        """Give what a predictor is built from.
+
+        Args:
+            rows: the formats that are going to be written, some of which need the picture too.
+
+        Raises:
+            UsageError: the input size is none.
+        """
+        return PredictorSettings(
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+            input_size=None if self.input_size is None else InputSize.parse(self.input_size),
+            threads=self.threads,
+            offline=self.offline,
+            keep_rgb=any(row.needs_picture for row in rows),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkOptions:
+    """What is said."""
+
+    quiet: Quiet = False
+    verbose: Verbose = False
+    debug: Debug = False
+    color: Color = ColorPolicy.AUTO
+
+    def console(self) -> Console:
+        """Give the console that talks like this."""
+        return Console(color=self.color, quiet=self.quiet, verbose=self.verbose, debug=self.debug)
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options as one argument each.
+
+    Args:
+        command: some of its parameters are annotated with a group, a dataclass whose fields are options.
+
+    Returns:
+        The same command for Typer, which sees every field of a group as a parameter in the group's place.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    shown = [
+        expanded
+        for parameter in inspect.signature(command).parameters.values()
+        for expanded in (
+            _fields_as_parameters(groups[parameter.name])
+            if parameter.name in groups
+            else [parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)]
+        )
+    ]
+
+    @functools.wraps(command)
+    def grouped(**values: Any) -> None:
+        gathered = {
+            name: group(**{item.name: values.pop(item.name) for item in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **gathered)
+
+    grouped.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    grouped.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # where inspect looks first
+    return grouped
+
+
+def _fields_as_parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if item.default is MISSING else item.default,
+            annotation=hints[item.name],
+        )
+        for item in fields(group)
+    ]
