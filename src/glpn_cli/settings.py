@@ -12,6 +12,7 @@ from enum import StrEnum
 from glpn_cli.errors import UsageError
 
 __all__ = [
+    "DATA_VARIABLE",
     "FAR_LARGER_FACTOR",
     "HOME_VARIABLE",
     "MAX_PICTURE_PIXELS",
@@ -22,6 +23,8 @@ __all__ = [
     "BatchSettings",
     "BenchSettings",
     "ColorPolicy",
+    "Crop",
+    "DataSettings",
     "DownloadSettings",
     "InputSize",
     "Normalize",
@@ -54,6 +57,9 @@ WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
 HOME_VARIABLE = "GLPN_HOME"
 """The environment variable that says where downloaded and imported weights are kept."""
 
+DATA_VARIABLE = "GLPN_DATA"
+"""The environment variable that says where the data sets are that have names."""
+
 
 class Precision(StrEnum):
     """The number format that the network computes in. Depth is float32 in every case."""
@@ -78,6 +84,18 @@ class Scale(StrEnum):
     METRES = "metres"
     PUBLISHED = "published"
     """What the published weights say, and transformers gives: for kitti an eighth of the metres."""
+
+
+class Crop(StrEnum):
+    """In which part of a picture true depth counts."""
+
+    NONE = "none"
+    NYU = "nyu"
+    """Eigen's crop of NYU Depth V2: rows 45 to 470 and columns 41 to 600 of 480x640."""
+    GARG = "garg"
+    """The lower part of a street scene, without its margins, as shares of height and width."""
+    EIGEN = "eigen"
+    """Another such part, reaching higher."""
 
 
 class ColorPolicy(StrEnum):
@@ -180,6 +198,23 @@ class BatchSettings:
     def of(cls, *, batch_size: int | None, workers: int | None) -> BatchSettings:
         """Fill in what the user left open; no more workers than cores."""
         return cls(batch_size or cls().batch_size, workers or min(cls().workers, os.cpu_count() or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """Pictures with known depth, and how their files are to be understood.
+
+    Attributes:
+        data: "nyu", "kitti", or a folder with NAME.jpg and NAME.png beside each other.
+        root: where the named ones are; None is $GLPN_DATA, else the working folder.
+        list_file: says which pairs there are; None is the list at its usual place, else all pairs that are found.
+        units_per_metre: what a metre is in the depth files; None is what the named ones use.
+    """
+
+    data: str
+    root: str | None = None
+    list_file: str | None = None
+    units_per_metre: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
 GROUND = {"errors", "settings", "depth", "runtime", ""}
-ROOMS = {"image", "model", "weights", "output"}
+ROOMS = {"image", "model", "weights", "output", "metrics"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": GROUND,
     "weights": GROUND | {"model"},
     "output": GROUND,
+    "metrics": set(),
+    "data": GROUND | {"image"},
     "inference": GROUND | ROOMS,
     "benchmark": GROUND | ROOMS | {"inference"},
     "cli": GROUND | ROOMS | {"inference", "benchmark"},

@@ -18,6 +18,9 @@ __all__ = [
     "BenchPrecisions",
     "BenchWeights",
     "Color",
+    "Data",
+    "DataList",
+    "DataRoot",
     "Debug",
     "Device",
     "DryRun",
@@ -43,6 +46,7 @@ __all__ = [
     "Rounds",
     "ScaleOf",
     "Threads",
+    "UnitsPerMetre",
     "Verbose",
     "Version",
     "Weights",
@@ -53,6 +57,7 @@ __all__ = [
     "Workers",
 ]
 
+_DATA = "Pictures with known depth"
 _RESULT = "What comes out"
 _WORK = "How it is computed"
 _TALK = "What is said"
@@ -319,4 +324,45 @@ MetresPerUnit = Annotated[
 OverwriteWeights = Annotated[
     bool,
     typer.Option("--overwrite", help="Get or import them again, in place of those here.", rich_help_panel=_RESULT),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="nyu|kitti|FOLDER",
+        help="The paper's data sets as its authors lay them out, or a folder of NAME.jpg with 16-bit NAME.png.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
+]
+DataRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Holds nyu_depth_v2 or kitti. Default: $GLPN_DATA, else this folder.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
+]
+DataList = Annotated[
+    str | None,
+    typer.Option(
+        "--list",
+        metavar="FILE",
+        help="A picture and its depth in each line. Default: the list at its usual place, else all pairs.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
+]
+UnitsPerMetre = Annotated[
+    float | None,
+    typer.Option(
+        "--units-per-metre",
+        metavar="NUMBER",
+        min=1e-9,
+        help="What a metre is in the depth files: 1000 for millimetres. nyu has 1000, kitti 256.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
 ]

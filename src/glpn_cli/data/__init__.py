@@ -1,0 +1,1 @@
+"""Pictures with known depth, for training and for evaluation."""
