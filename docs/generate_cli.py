@@ -46,6 +46,19 @@ One object per picture and line, in the order of the arguments:
 | `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
 """
 
+BATCH_JSON = """## What `batch --json` prints
+
+One object per picture and line, as the pictures are finished: the line that the manifest gets ([batch.md](batch.md)).
+
+With `--verify`, one object per output and line:
+
+| field | what |
+|---|---|
+| `output` | path relative to DIR |
+| `status` | `intact`, `missing`, `changed`, `unlisted` (unknown to the manifest) or `left over` (hidden, of a kill) |
+| `source`, `format`, `sha256` | what the manifest says of it; null where it says nothing |
+"""
+
 WEIGHTS_JSON = """## What `weights list --json` and `weights verify --json` print
 
 One object per weights and line. `list`:
@@ -74,7 +87,7 @@ def page() -> str:
     for group in app.registered_groups:
         inner: Any = group.typer_instance
         parts += _commands(inner, f"glpn {inner.info.name}")
-    parts += [_formats(), JSON, WEIGHTS_JSON, _exit_codes()]
+    parts += [_formats(), JSON, BATCH_JSON, WEIGHTS_JSON, _exit_codes()]
     return "\n".join(parts)
 
 

@@ -20,7 +20,7 @@ from glpn_cli.depth import DepthMap, Provenance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytest_plugins = ["parity", "stand_in_hub"]
+pytest_plugins = ["parity", "soak_figures", "stand_in_hub"]
 
 # Two test processes with two threads each on two cores spend their time waiting for each other. Also for the
 # programs that the tests start.

@@ -40,7 +40,8 @@ SIZE_DIVISOR = 32
 """The network halves its input five times, so the sides of what it sees are multiples of this."""
 
 MAX_PICTURE_PIXELS = 178_956_970
-"""Pictures of more pixels are refused before they are decoded. It is Pillow's own limit for a decompression bomb."""
+"""Pictures of more pixels are refused before they are decoded, unless the user says otherwise. It is Pillow's own limit
+for a decompression bomb."""
 
 MAX_STREAM_BYTES = 2**31
 """More than this from a pipe is no picture within the limit of pixels."""
@@ -171,6 +172,7 @@ class PredictorSettings:
         threads: CPU threads of the network; None leaves it to torch.
         offline: download nothing.
         keep_rgb: leave the picture in the depth map, for formats that show it.
+        max_pixels: pictures of more are refused before they are decoded.
     """
 
     weights: str = "auto"
@@ -180,6 +182,7 @@ class PredictorSettings:
     threads: int | None = None
     offline: bool = False
     keep_rgb: bool = False
+    max_pixels: int = MAX_PICTURE_PIXELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -243,83 +242,6 @@ def many(make_picture: Callable[..., Path], count: int) -> None:
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "-f", "png", "-f", "npy", *options]
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def check_true(tmp_path: Path, count: int, seen: dict[str, tuple[int, int]]) -> None:
-    """Hold every output to be whole, every line true, and nothing done before to be as it was."""
-    out = tmp_path / "out"
-    outputs = [path for path in out.rglob("*.depth.*") if path.is_file()]
-    for path in outputs:
-        if path.suffix == ".png":
-            with Image.open(path) as image:
-                image.load()
-                assert image.size == (300, 200)
-        else:
-            assert np.load(path).shape == (200, 300)
-        status = path.stat()
-        mark = (status.st_ino, status.st_mtime_ns)
-        assert seen.setdefault(path.relative_to(out).as_posix(), mark) == mark, f"{path} was done twice"
-    if (out / "glpn-batch.jsonl").exists():
-        whole = (out / "glpn-batch.jsonl").read_text().splitlines()
-        done = [json.loads(line) for line in whole if line.endswith("}")]
-        assert len({line["source"] for line in done}) == len(done) <= count
-        for line in done:
-            assert all((out / output).is_file() for output in line["outputs"].values())
-
-
-def kill_and_resume(tmp_path: Path, kills: int, count: int) -> None:
-    chance = random.Random(kills)
-    seen: dict[str, tuple[int, int]] = {}
-    for _ in range(kills):
-        process = start(tmp_path)
-        # Loading takes a second or two and the pictures as long again: some kills come before, some during, few after.
-        before = len(seen)
-        deadline = time.monotonic() + 30
-        wait_for_work = chance.random() < 0.8
-        while wait_for_work and process.poll() is None and time.monotonic() < deadline:
-            if sum(1 for _ in (tmp_path / "out").rglob("*.depth.npy")) * 2 > before:
-                break
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.15) if wait_for_work else chance.uniform(0, 2))
-        process.kill()
-        process.communicate()
-        # A picture whose first output appeared and whose second did not is done again, and that is no repetition.
-        whole = {
-            path.relative_to(tmp_path / "out").as_posix()[: -len(".depth.npy")]
-            for path in (tmp_path / "out").rglob("*.depth.npy")
-        }
-        for name in list(seen):
-            assert name.rsplit(".depth.", 1)[0] in whole, f"{name} was lost"
-        for path in (tmp_path / "out").rglob("*.depth.png"):
-            if path.relative_to(tmp_path / "out").as_posix()[: -len(".depth.png")] not in whole:
-                path.touch()  # still whole, but not counted
-        complete = {f"{name}.depth.{suffix}" for name in whole for suffix in ("png", "npy")}
-        marks: dict[str, tuple[int, int]] = {name: mark for name, mark in seen.items() if name in complete}
-        check_true(tmp_path, count, marks)
-        seen = {name: mark for name, mark in marks.items() if name in complete}
-    process = start(tmp_path)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr.decode()
-    check_true(tmp_path, count, seen)
-    assert len(list((tmp_path / "out").rglob("*.depth.npy"))) == count
-    assert len(list((tmp_path / "out").rglob("*.depth.png"))) == count
-    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name != ".glpn-batch.lock"]
-    records = lines(tmp_path)
-    assert len(records) == count
-    assert {record["status"] for record in records} == {"done"}
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_five_kills_lose_and_repeat_nothing(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    many(make_picture, 40)
-    kill_and_resume(tmp_path, 5, 40)
-
-
-@pytest.mark.soak
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    many(make_picture, 200)
-    kill_and_resume(tmp_path, 20, 200)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

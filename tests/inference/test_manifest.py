@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ from glpn_cli.inference.manifest import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+ON_WINDOWS = pytest.mark.skipif(os.name != "nt", reason="names a place only on Windows")
 
 
 def record(source: str, content: bytes = b"", **changes: object) -> Record:
@@ -250,6 +254,8 @@ def test_a_forged_journal_removes_nothing_of_anybody(tmp_path: Path, name: objec
         {"status": "perhaps"},
         {"outputs": {"png": "../../elsewhere.png"}},
         {"outputs": {"png": "/elsewhere.png"}},
+        pytest.param({"outputs": {"png": "C:elsewhere.png"}}, marks=ON_WINDOWS),
+        pytest.param({"outputs": {"png": "\\elsewhere.png"}}, marks=ON_WINDOWS),
     ],
 )
 def test_a_line_that_somebody_edited_into_nonsense_is_dropped(tmp_path: Path, fields: dict[str, object]) -> None:
@@ -284,6 +290,74 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path, mon
             manifest.append(record("b"))
         manifest.append(record("c"))
     assert [line["source"] for line in lines(tmp_path)] == ["a", "c"]
+
+
+def test_the_journal_reaches_the_disk_before_its_outputs_may_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append((tmp_path / ".glpn-batch.journal").read_bytes())
+
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        monkeypatch.setattr(os, "fsync", watch)
+        manifest.announce(record("a"), [])
+        assert synced
+        assert json.loads(synced[-1])["source"] == "a"
+        monkeypatch.undo()
+
+
+def test_a_line_of_the_manifest_that_a_power_cut_took_comes_back_from_the_journal(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path).__enter__()
+    manifest.begin()
+    manifest.announce(record("a", b"whole"), [])
+    (tmp_path / "a.depth.png").write_bytes(b"whole")
+    manifest.append(record("a", b"whole"))
+    manifest._lock.release()
+    (tmp_path / MANIFEST_NAME).write_bytes(bytes(300) + b"\xff\xfe\n")  # what a file system may leave of it
+    with Manifest(tmp_path) as again:
+        assert again.records == {"a": record("a", b"whole")}
+
+
+@pytest.mark.parametrize("name", [MANIFEST_NAME, ".glpn-batch.journal"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_of_ours_that_vanishes_ends_the_run(tmp_path: Path, name: str, *, replaced: bool) -> None:
+    with pytest.raises(OutputError, match="was removed while the batch ran"), Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a"))
+        other = tmp_path / "other"
+        other.write_bytes(b"of another batch\n")
+        if replaced:
+            os.replace(other, tmp_path / name)
+        else:
+            (tmp_path / name).unlink()
+        if name == MANIFEST_NAME:
+            manifest.append(record("b"))
+        else:
+            manifest.announce(record("b"), [])
+    assert (tmp_path / name).exists() == replaced
+    if replaced:
+        assert (tmp_path / name).read_bytes() == b"of another batch\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("name", [MANIFEST_NAME, ".glpn-batch.journal", ".glpn-batch.part"])
+def test_a_link_in_place_of_a_file_of_ours_is_not_followed(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("x")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).symlink_to(precious)
+    with Manifest(out) as manifest:
+        manifest.begin()
+        manifest.announce(record("a"), [])
+        manifest.append(record("a"))
+    assert precious.read_text() == "x"
+    assert [line["source"] for line in lines(out)] == ["a"]
 
 
 def test_an_output_that_another_source_took_over_is_its_alone(tmp_path: Path) -> None:

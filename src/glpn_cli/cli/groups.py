@@ -14,6 +14,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Device,
     Format,
     InputSizeText,
+    MaxPixels,
     NormalizeBy,
     Offline,
     PngCompression,
@@ -61,6 +62,7 @@ class NetworkOptions:
     device: Device = _NETWORK.device
     precision: PrecisionOf = _NETWORK.precision
     threads: Threads = None
+    max_pixels: MaxPixels = _NETWORK.max_pixels
 
     def settings(self, rows: Iterable[DepthFormat] = ()) -> PredictorSettings:
         """Give what a predictor is built from.
@@ -78,6 +80,7 @@ class NetworkOptions:
             input_size=None if self.input_size is None else InputSize.parse(self.input_size),
             threads=self.threads,
             offline=self.offline,
+            max_pixels=self.max_pixels,
             keep_rgb=any(row.needs_picture for row in rows),
         )
 

@@ -30,8 +30,10 @@ __all__ = [
     "ImportAs",
     "Input",
     "InputSizeText",
+    "JsonFindings",
     "JsonLines",
     "JsonRecords",
+    "MaxPixels",
     "MetresPerUnit",
     "NormalizeBy",
     "Offline",
@@ -48,6 +50,7 @@ __all__ = [
     "Threads",
     "UnitsPerMetre",
     "Verbose",
+    "Verify",
     "Version",
     "Weights",
     "WeightsFile",
@@ -96,7 +99,7 @@ Output = Annotated[
     ),
 ]
 Folders = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="FOLDER...", help="Folders of pictures; folders below them are done too.", show_default=False
     ),
@@ -197,6 +200,22 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Compute nothing: hold what is in DIR to the hashes of its manifest. Needs no FOLDER.",
+        rich_help_panel=_RESULT,
+    ),
+]
+JsonFindings = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object per picture, or with --verify per output, on standard output.",
+        rich_help_panel=_TALK,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print what would be written, and do nothing.", rich_help_panel=_RESULT),
@@ -213,6 +232,16 @@ Threads = Annotated[
     int | None,
     typer.Option(
         "--threads", min=1, help="CPU threads of the network.", rich_help_panel=_WORK, show_default="all cores"
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        metavar="N",
+        help="Refuse larger pictures before they are decoded. A pixel takes up to 40 bytes of memory.",
+        rich_help_panel=_WORK,
     ),
 ]
 PictureSizes = Annotated[

@@ -83,6 +83,7 @@ def read_picture(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8],
     *,
     name: str | None = None,
+    max_pixels: int = MAX_PICTURE_PIXELS,
 ) -> Picture:
     """Read a picture and turn it upright.
 
@@ -91,6 +92,7 @@ def read_picture(
     Args:
         source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is used as it is.
         name: what to call it in messages; a path is its own name.
+        max_pixels: a picture of more is refused before it is decoded.
 
     Raises:
         PictureError: there is no such file, or it is no picture, broken or too large.
@@ -99,9 +101,9 @@ def read_picture(
     name = path if name is None else name
     try:
         if path is None:
-            return _read_memory(source, name)
+            return _read_memory(source, name, max_pixels)
         with _open_file(path) as stream:
-            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower())
+            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower(), max_pixels=max_pixels)
     except PictureError as error:
         label = "the picture" if name is None else name
         raise PictureError(f"{label}: {error.message}", hint=error.hint) from error
@@ -113,15 +115,15 @@ def missing_picture(path: str) -> PictureError:
     return PictureError(f"{path}: {error.message}", hint=error.hint)
 
 
-def _read_memory(source: object, name: str | None) -> Picture:
+def _read_memory(source: object, name: str | None, max_pixels: int) -> Picture:
     import numpy as np
     from PIL import Image
 
     if isinstance(source, bytes | bytearray | memoryview):
         suffix = os.path.splitext(name or "")[1].lower()
-        return _read_stream(io.BytesIO(source), name, suffix=suffix)
+        return _read_stream(io.BytesIO(source), name, suffix=suffix, max_pixels=max_pixels)
     if isinstance(source, Image.Image):
-        rgb, notes = _decode(source)
+        rgb, notes = _decode(source, max_pixels)
         return Picture(rgb, name, source.format, notes)
     if not isinstance(source, np.ndarray):
         raise PictureError(f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array")
@@ -129,7 +131,7 @@ def _read_memory(source: object, name: str | None) -> Picture:
         raise PictureError(
             f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
         )
-    _check_size(source.shape[0], source.shape[1])
+    _check_size(source.shape[0], source.shape[1], max_pixels)
     return Picture(np.ascontiguousarray(source), name)
 
 
@@ -175,17 +177,17 @@ def _missing(path: str) -> PictureError:
     return PictureError("no such file", hint=hint)
 
 
-def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str) -> Picture:
-    image = _identify(stream, suffix)
+def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> Picture:
+    image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
-    rgb, notes = _decode(image)
+    rgb, notes = _decode(image, max_pixels)
     if image.format != "MPO" and _has_several_frames(image):  # an MPO's second picture is a phone's extra, not a frame
         of_several = "several pages" if image.format == "TIFF" else "animated"
         notes = (*notes, f"{of_several}: only the first {'page' if image.format == 'TIFF' else 'frame'} is used")
     return Picture(rgb, name, image.format, notes)
 
 
-def _identify(stream: BinaryIO, suffix: str) -> Image.Image:
+def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
     """Open with the first format of the list that recognizes the content.
 
     Pillow's own `Image.open` is not used: it warns about large pictures, and warnings cannot be silenced for one
@@ -203,9 +205,12 @@ def _identify(stream: BinaryIO, suffix: str) -> Image.Image:
             if isinstance(accepted, str):
                 failure = PictureError(f"{format_name}, which the installed Pillow was built without")
                 continue
+            _refuse_hostile(stream, head, format_name, max_pixels)
             stream.seek(0)
             # Without a file name Pillow does not map the file into memory, where another program could cut it short.
             image: Image.Image = factory(stream, "")
+        except PictureError:
+            raise
         except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
             failure = failure or _translate(error, format_name)
         else:
@@ -242,6 +247,22 @@ def _openers(suffix: str) -> Iterator[tuple[str, Any, Any]]:
                 yield format_name, *Image.OPEN[format_name]
 
 
+def _refuse_hostile(stream: BinaryIO, head: bytes, format_name: str, max_pixels: int) -> None:
+    """Refuse what would cost time or memory out of all proportion, and cannot be refused once it is open."""
+    from glpn_cli.image.jpeg_scans import MAX_SCANS, has_too_many_scans
+    from glpn_cli.image.tiff_talk import silence_libtiff
+    from glpn_cli.image.webp_size import webp_size
+
+    if format_name == "TIFF":
+        silence_libtiff()
+    elif format_name == "WEBP" and (size := webp_size(head)) is not None:
+        _check_size(*size, max_pixels)
+    elif format_name == "JPEG" and has_too_many_scans(stream):
+        raise PictureError(
+            f"a JPEG of more than {MAX_SCANS} scans", hint="no camera makes such files, and decoding one can take hours"
+        )
+
+
 def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
     """Refuse raw camera files: they are TIFF files whose first page is only a thumbnail."""
     if image.format != "TIFF":
@@ -254,22 +275,27 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
         )
 
 
-def _check_size(height: int, width: int) -> None:
-    if height * width > MAX_PICTURE_PIXELS:
+def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
         raise PictureError(
-            f"{height}x{width} pixels are {height * width / 1e6:.0f} megapixels,"
-            f" more than the limit of {MAX_PICTURE_PIXELS / 1e6:.0f}",
-            hint="make it smaller first; a file that is small for so many pixels was made to fill the memory",
+            f"{height}x{width} pixels are {_megapixels(height * width)} megapixels,"
+            f" more than the limit of {_megapixels(max_pixels)}",
+            hint="make it smaller first, or raise --max-pixels if you know it; "
+            "a file that is small for so many pixels was made to fill the memory",
         )
 
 
-def _decode(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _megapixels(pixels: int) -> str:
+    return f"{pixels / 1e6:.3g}" if pixels < 1e7 else f"{pixels / 1e6:.0f}"
+
+
+def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     import numpy as np
     from PIL import Image
 
     from glpn_cli.image.conversion import to_rgb
 
-    _check_size(image.height, image.width)
+    _check_size(image.height, image.width, max_pixels)
     try:
         _spare_size_warning(image)
         image.load()

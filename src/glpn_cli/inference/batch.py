@@ -10,10 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from glpn_cli.errors import DeviceError, GLPNError
+from glpn_cli.errors import DeviceError, GLPNError, OutputError
 from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
 from glpn_cli.inference.stopwatch import Stopwatch
-from glpn_cli.output.writer import is_for_all, make_folder, partial_path, write_together
+from glpn_cli.output.writer import (
+    is_for_all,
+    make_folder,
+    partial_path,
+    refuse_outside,
+    refuses_files,
+    write_together,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -197,10 +204,11 @@ class _Stream:
                 settings=self._settings,
             )
             with item.stopwatch.stage("write"):
-                for folder in {path.parent for path in paths}:
-                    make_folder(folder)
                 partials = [partial_path(path) for path in paths]
                 self._manifest.announce(record, partials)
+                for folder in {path.parent for path in paths}:
+                    refuse_outside(folder, self._manifest.folder)
+                    make_folder(folder)
                 # Asked again, because hours may have passed since it was planned.
                 overwrite = all(
                     item.picture.may_replace(row, path) or not os.path.lexists(path)
@@ -214,7 +222,7 @@ class _Stream:
         return record
 
     def _failed(self, item: _Item, error: GLPNError) -> Record:
-        if is_for_all(error):
+        if is_for_all(error) or (isinstance(error, OutputError) and refuses_files(self._manifest.folder)):
             raise error
         record = Record(
             source=str(item.picture.source),

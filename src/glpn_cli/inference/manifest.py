@@ -2,7 +2,8 @@
 
 `glpn-batch.jsonl` has one line for each picture that is finished, well or badly. The hidden journal has a line for
 each picture whose outputs are about to get their names, so that a run that is killed between an output and its line
-is understood by the next: the outputs are recognized by their hashes, and nothing is done twice.
+is understood by the next: the outputs are recognized by their hashes, and nothing is done twice. Its lines reach the
+disk before the outputs get their names; the manifest's need not, because the journal knows what they said.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePath
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from glpn_cli.errors import OutputError
+from glpn_cli.output.writer import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,11 +38,13 @@ __all__ = [
     "Manifest",
     "Record",
     "file_mark",
+    "is_partial_name",
     "read_records",
 ]
 
 MANIFEST_NAME = "glpn-batch.jsonl"
 _JOURNAL_NAME = ".glpn-batch.journal"
+_PARTIAL_MANIFEST_NAME = ".glpn-batch.part"
 _LOCK_NAME = ".glpn-batch.lock"
 
 DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
@@ -122,6 +125,7 @@ class Manifest:
         self._writing = threading.Lock()
         self._begun = False
         self._left_partials: list[Path] = []
+        self._marks: dict[Path, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what there is.
@@ -186,9 +190,14 @@ class Manifest:
         """
         if not self._begun:
             self._rewrite(self.records.values())
-            for partial in self._left_partials:
-                partial.unlink(missing_ok=True)
-            self._journal.unlink(missing_ok=True)
+            try:
+                for partial in self._left_partials:
+                    partial.unlink(missing_ok=True)
+                self._journal.unlink(missing_ok=True)
+                self._create(self._journal)
+                sync_folder(self.folder)
+            except OSError as error:
+                raise OutputError(f"{self._journal}: cannot be written: {error.strerror or error}") from error
             self._begun = True
 
     def announce(self, record: Record, partials: Iterable[Path]) -> None:
@@ -197,9 +206,12 @@ class Manifest:
         Args:
             record: the line that the picture will have in the manifest.
             partials: the temporary files that become its outputs.
+
+        Raises:
+            OutputError: it cannot be written.
         """
         line = asdict(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
-        self._append(self._journal, line, durably=False)
+        self._append(self._journal, line, durably=True)
 
     def append(self, record: Record) -> None:
         """Add the line of a finished picture, in one piece; any thread may call it.
@@ -207,20 +219,30 @@ class Manifest:
         Raises:
             OutputError: it cannot be written.
         """
-        self._append(self.path, asdict(record), durably=True)
+        self._append(self.path, asdict(record), durably=False)
 
     def _append(self, path: Path, values: dict[str, Any], *, durably: bool) -> None:
         data = (json.dumps(values) + "\n").encode()
         try:
-            with self._writing:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-                with os.fdopen(descriptor, "ab", buffering=0) as stream:
-                    before = os.fstat(stream.fileno()).st_size
-                    _write_all(stream, data, else_truncate_to=before)
-                    if durably:
-                        os.fsync(stream.fileno())
+            with self._writing, self._open_ours(path) as stream:
+                _write_all(stream, data, else_truncate_to=os.fstat(stream.fileno()).st_size)
+                if durably:
+                    os.fsync(stream.fileno())
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{path}: was removed while the batch ran", hint="the same command does again what is missing"
+            ) from error
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def _open_ours(self, path: Path) -> FileIO:
+        """Open a file that this run created to append to it; one that took its place counts as none."""
+        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)), "ab", buffering=0)
+        status = os.fstat(stream.fileno())
+        if (status.st_dev, status.st_ino) != self._marks.get(path):
+            stream.close()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return stream
 
     def _read(self) -> None:
         """Read the manifest, and from the journal adopt outputs that have no line yet."""
@@ -243,18 +265,27 @@ class Manifest:
         self.records = {source: record for source, record in kept.items() if record.status != FAILED}
 
     def _rewrite(self, records: Iterable[Record]) -> None:
-        partial = self.folder / f".glpn-{secrets.token_hex(6)}.part"
+        partial = self.folder / _PARTIAL_MANIFEST_NAME
         try:
             try:
-                with partial.open("w", encoding="utf-8", newline="\n") as stream:
-                    stream.writelines(json.dumps(asdict(record)) + "\n" for record in records)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                partial.unlink(missing_ok=True)  # of a run that was killed; and a link is not to be followed
+                self._create(partial, ((json.dumps(asdict(record)) + "\n").encode() for record in records))
                 os.replace(partial, self.path)
+                self._marks[self.path] = self._marks.pop(partial)
+                sync_folder(self.folder)
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def _create(self, path: Path, lines: Iterable[bytes] = ()) -> None:
+        """Create a file that is not there and remember it, so that another one in its place is noticed."""
+        with path.open("xb") as stream:
+            stream.writelines(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+            status = os.fstat(stream.fileno())
+        self._marks[path] = (status.st_dev, status.st_ino)
 
 
 def read_records(folder: Path) -> dict[str, Record]:
@@ -272,16 +303,23 @@ def file_mark(path: Path) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
+def is_partial_name(name: str) -> bool:
+    """Tell whether this is what a hidden file that becomes an output is called."""
+    return _PARTIAL_NAME.fullmatch(name) is not None
+
+
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Read the whole lines of a file; what a kill tore is left out."""
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"{path}: cannot be read: {error}", hint="move it away to begin anew") from error
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be read: {error.strerror or error}", hint="move it away to begin anew"
+        ) from error
     lines = []
-    for line in text.splitlines():
+    for line in data.split(b"\n"):
         try:
             values = json.loads(line)
         except ValueError:
@@ -320,12 +358,12 @@ def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:
 def _is_below(path: str) -> bool:
     """Tell whether a path that stands in a file stays inside the folder that it is relative to."""
     pure = PurePath(path)
-    return not pure.is_absolute() and ".." not in pure.parts and bool(pure.parts)
+    return not pure.anchor and ".." not in pure.parts and bool(pure.parts)
 
 
 def _is_partial_below(path: object) -> bool:
     """Tell whether this is the name of one of our hidden files inside the folder; nothing else is ever removed."""
-    return isinstance(path, str) and _is_below(path) and bool(_PARTIAL_NAME.fullmatch(PurePath(path).name))
+    return isinstance(path, str) and _is_below(path) and is_partial_name(PurePath(path).name)
 
 
 def _sha256(path: Path) -> str:

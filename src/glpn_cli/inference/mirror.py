@@ -11,6 +11,7 @@ from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageErro
 from glpn_cli.image.discovery import walk_pictures
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import is_depth_file, names_in
+from glpn_cli.output.writer import refuse_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -154,6 +155,10 @@ class _Mirror:
         if owner != source and os.path.lexists(owner):
             return OutputError(f"{path}: is already the output of {owner}", hint="choose another --out")
         self._owners[self._key(path)] = source
+        try:
+            refuse_outside(path.parent, self._out)
+        except OutputError as error:
+            return error
         if not os.path.lexists(path) or picture.may_replace(row, path):
             return None
         return OutputExistsError(f"{path}: is there already, and not from this batch", hint="--overwrite replaces it")

@@ -17,7 +17,14 @@ from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
-from glpn_cli.settings import FAR_LARGER_FACTOR, SIZE_DIVISOR, InputSize, Precision, PredictorSettings
+from glpn_cli.settings import (
+    FAR_LARGER_FACTOR,
+    MAX_PICTURE_PIXELS,
+    SIZE_DIVISOR,
+    InputSize,
+    Precision,
+    PredictorSettings,
+)
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
 from glpn_cli.weights.location import obtain_weights
@@ -83,6 +90,7 @@ class Predictor:
         runtime: device and precision.
         input_size: what size the network sees a picture in.
         keep_rgb: whether depth maps hold the picture too.
+        max_pixels: pictures of more are refused.
         engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
     """
 
@@ -93,6 +101,7 @@ class Predictor:
         *,
         input_size: InputSize | None = None,
         keep_rgb: bool = False,
+        max_pixels: int = MAX_PICTURE_PIXELS,
         consume: bool = False,
     ) -> None:
         """Make a network ready for a device.
@@ -102,6 +111,7 @@ class Predictor:
             runtime: device and precision.
             input_size: None leaves it to the weights.
             keep_rgb: leave the picture in the depth map.
+            max_pixels: pictures of more are refused before they are decoded.
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
         """
         self.card = weights.card
@@ -110,6 +120,7 @@ class Predictor:
         self.runtime = runtime
         self.input_size = input_size or InputSize("model" if weights.card.shrink else "native")
         self.keep_rgb = keep_rgb
+        self.max_pixels = max_pixels
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
@@ -150,7 +161,7 @@ class Predictor:
         """Read a picture and make it into what the network sees; the first third of `predict`, for any thread."""
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.stage("decode"):
-            upright = read_picture(picture, name=name)
+            upright = read_picture(picture, name=name, max_pixels=self.max_pixels)
         height, width = upright.rgb.shape[:2]
         network_size = self.network_size(height, width)
         with stopwatch.stage("preprocess"), memory_errors_named(upright.name or "the picture"):
@@ -250,6 +261,7 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     keep_rgb: bool = False,
+    max_pixels: int = MAX_PICTURE_PIXELS,
 ) -> Predictor:
     """Load a predictor: the short door to depth in metres.
 
@@ -264,6 +276,7 @@ def load(
         threads: CPU threads of torch in this process; None leaves torch's own choice.
         offline: download nothing.
         keep_rgb: leave the picture in the depth maps, for formats that show it.
+        max_pixels: pictures of more are refused before they are decoded.
 
     Raises:
         UsageError: an argument is none of the above.
@@ -282,6 +295,7 @@ def load(
             threads=threads,
             offline=offline,
             keep_rgb=keep_rgb,
+            max_pixels=max_pixels,
         )
     )
 
@@ -295,7 +309,14 @@ def build_predictor(settings: PredictorSettings, *, watcher: Watcher = QUIET) ->
     """
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     weights = load_weights(settings.weights, offline=settings.offline, watcher=watcher)
-    return Predictor(weights, runtime, input_size=settings.input_size, keep_rgb=settings.keep_rgb, consume=True)
+    return Predictor(
+        weights,
+        runtime,
+        input_size=settings.input_size,
+        keep_rgb=settings.keep_rgb,
+        max_pixels=settings.max_pixels,
+        consume=True,
+    )
 
 
 def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LoadedWeights:

@@ -24,7 +24,10 @@ __all__ = [
     "is_for_all",
     "make_folder",
     "partial_path",
+    "refuse_outside",
+    "refuses_files",
     "save_depth",
+    "sync_folder",
     "write_together",
     "write_whole",
 ]
@@ -120,6 +123,38 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {error.strerror or error}") from error
+
+
+def refuse_outside(folder: Path, root: Path) -> None:
+    """Refuse a folder inside another that a link leads out of it, whether it is there yet or not.
+
+    Raises:
+        OutputError: it is outside.
+    """
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
+        raise OutputError(f"{folder}: a link leads out of {root}", hint="remove the link")
+
+
+def refuses_files(folder: Path) -> bool:
+    """Tell whether a folder is gone or takes no files, so that no picture can be written into it."""
+    return not os.access(folder, os.W_OK | os.X_OK)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that they outlive a power cut.
+
+    Windows cannot open folders; there a rename is on its way to the disk when it returns.
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def is_for_all(error: BaseException) -> bool:

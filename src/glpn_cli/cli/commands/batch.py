@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.batch_progress import BatchProgress
+from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.console import printable
 from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.cli.loading import load_predictor
@@ -17,12 +19,14 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     BatchSize,
     DryRun,
     Folders,
+    JsonFindings,
     Out,
     Overwrite,
+    Verify,
     Workers,
 )
 from glpn_cli.cli.outcome import conclude
-from glpn_cli.errors import InputError, UsageError
+from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings
 
@@ -42,15 +46,17 @@ _LISTED_FAILURES = 20
 
 @with_option_groups
 def batch(
-    folders: Folders,
+    folders: Folders = None,
     *,
     out: Out,
     results: OutputOptions,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    verify: Verify = False,
     network: NetworkOptions,
     batch_size: BatchSize = None,
     workers: Workers = None,
+    json_lines: JsonFindings = False,
     talk: TalkOptions,
 ) -> None:
     """Predict the depth of all pictures in folders.
@@ -61,6 +67,14 @@ def batch(
     with console.errors_reported():
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
+        if verify:
+            _check_verify(folders, dry_run=dry_run, overwrite=overwrite)
+            report_verification(console, Path(os.path.abspath(out)), json_lines=json_lines)
+            return
+        if dry_run and json_lines:
+            raise UsageError("--dry-run has no --json")
+        if not folders:
+            raise UsageError("no folder of pictures is named", hint="glpn batch shots/ --out depths/")
         rows = [FORMATS[name] for name in dict.fromkeys(results.formats or (DEFAULT_FORMAT,))]
         run = _Run(
             console,
@@ -70,11 +84,19 @@ def batch(
             results.settings(),
             BatchSettings.of(batch_size=batch_size, workers=workers),
             overwrite=overwrite,
+            json_lines=json_lines,
         )
         if dry_run:
             run.tell()
         else:
             run.go(network.settings(rows))
+
+
+def _check_verify(folders: Sequence[str] | None, *, dry_run: bool, overwrite: bool) -> None:
+    if folders:
+        raise UsageError("--verify takes no folders of pictures", hint="glpn batch --verify --out DIR")
+    if dry_run or overwrite:
+        raise UsageError("--verify writes nothing, so it goes with neither --dry-run nor --overwrite")
 
 
 @dataclass
@@ -88,6 +110,7 @@ class _Run:
     output_settings: OutputSettings
     batch: BatchSettings
     overwrite: bool
+    json_lines: bool
 
     def tell(self) -> None:
         """Print what would be written, one line for each picture, and touch nothing."""
@@ -172,6 +195,8 @@ class _Run:
             with closing(records), BatchProgress(self.console, len(to_do)) as progress:
                 for record in records:
                     progress.advance()
+                    if self.json_lines:
+                        self.console.data(json.dumps(asdict(record)))
                     if record.is_done:
                         done += 1
                         self.console.detail(f"{record.source}: done in {record.seconds:.2f} s")
@@ -180,6 +205,9 @@ class _Run:
                         self.console.detail(f"{record.source}: failed")
         except KeyboardInterrupt:
             self.console.say(f"interrupted: {done} of {len(to_do)} done; the same command goes on", style="yellow")
+            raise
+        except OutputError:
+            self.console.say(f"stopped: {done} of {len(to_do)} done; the same command goes on", style="yellow")
             raise
         elapsed_s = time.perf_counter() - start_s
         before = f", {done_before} done before" if done_before else ""
