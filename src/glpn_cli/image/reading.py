@@ -250,11 +250,11 @@ def _openers(suffix: str) -> Iterator[tuple[str, Any, Any]]:
 def _refuse_hostile(stream: BinaryIO, head: bytes, format_name: str, max_pixels: int) -> None:
     """Refuse what would cost time or memory out of all proportion, and cannot be refused once it is open."""
     from glpn_cli.image.jpeg_scans import MAX_SCANS, has_too_many_scans
-    from glpn_cli.image.tiff_talk import silence_libtiff
+    from glpn_cli.image.tiff_talk import silence_tiff
     from glpn_cli.image.webp_size import webp_size
 
     if format_name == "TIFF":
-        silence_libtiff()
+        silence_tiff()
     elif format_name == "WEBP" and (size := webp_size(head)) is not None:
         _check_size(*size, max_pixels)
     elif format_name == "JPEG" and has_too_many_scans(stream):
