@@ -15,6 +15,7 @@ __all__ = [
     "DATA_VARIABLE",
     "FAR_LARGER_FACTOR",
     "HOME_VARIABLE",
+    "MAX_LIST_BYTES",
     "MAX_PICTURE_PIXELS",
     "MAX_STREAM_BYTES",
     "RANDOM_WEIGHTS",
@@ -26,6 +27,7 @@ __all__ = [
     "Crop",
     "DataSettings",
     "DownloadSettings",
+    "FetchSettings",
     "InputSize",
     "Normalize",
     "OutputSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "PredictorSettings",
     "Rival",
     "Scale",
+    "SearchSettings",
     "parse_size",
 ]
 
@@ -42,6 +45,9 @@ SIZE_DIVISOR = 32
 MAX_PICTURE_PIXELS = 178_956_970
 """Pictures of more pixels are refused before they are decoded, unless the user says otherwise. It is Pillow's own limit
 for a decompression bomb."""
+
+MAX_LIST_BYTES = 2**28
+"""More than this is no list of pictures."""
 
 MAX_STREAM_BYTES = 2**31
 """More than this from a pipe is no picture within the limit of pixels."""
@@ -183,6 +189,42 @@ class PredictorSettings:
     offline: bool = False
     keep_rgb: bool = False
     max_pixels: int = MAX_PICTURE_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Which pictures are found in the folders that a user names.
+
+    Attributes:
+        recursive: also those of the folders below.
+        include: patterns; if there are any, only what matches one.
+        exclude: patterns; what matches one is left out.
+        hidden: also hidden files and folders.
+        allow_url: also fetch pictures from http(s) addresses.
+    """
+
+    recursive: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    allow_url: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """How much patience a picture from the network gets.
+
+    Attributes:
+        max_bytes: more than this is not fetched.
+        timeout_s: for one picture, from the first connection to the last byte, redirects included.
+        silence_timeout_s: a server that says nothing for so long is given up.
+        max_redirects: more than this in a row are a loop.
+    """
+
+    max_bytes: int = 256 * 2**20
+    timeout_s: float = 60.0
+    silence_timeout_s: float = 10.0
+    max_redirects: int = 5
 
 
 @dataclass(frozen=True, slots=True)

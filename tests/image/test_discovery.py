@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from glpn_cli.image.discovery import STDIN, FoundPictures, find_pictures, picture_names
+from glpn_cli.image.discovery import STDIN, FoundPictures, find_pictures
+from glpn_cli.settings import SearchSettings
+
+_DEFAULTS = SearchSettings()
 
 
 @pytest.fixture(autouse=True)
@@ -19,12 +22,12 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def find(*arguments: str) -> FoundPictures:
-    return find_pictures(arguments, is_output=lambda path: path.name.endswith(".depth.png"))
+def find(*arguments: str, search: SearchSettings = _DEFAULTS) -> FoundPictures:
+    return find_pictures(arguments, is_output=lambda path: path.name.endswith(".depth.png"), search=search)
 
 
-def names(*arguments: str) -> list[str]:
-    return [path.as_posix() for path in find(*arguments).pictures]
+def names(*arguments: str, search: SearchSettings = _DEFAULTS) -> list[str]:
+    return [path.as_posix() for path in find(*arguments, search=search).pictures]
 
 
 def test_a_file_is_taken_whatever_its_name() -> None:
@@ -44,7 +47,7 @@ def test_a_folder_without_pictures_is_a_failure_with_a_hint() -> None:
     Path("d").mkdir()
     ((argument, error),) = find("d").failures
     assert argument == "d"
-    assert "**" in str(error.hint)
+    assert "--recursive" in str(error.hint)
 
 
 def test_a_quoted_pattern_is_expanded_here() -> None:
@@ -95,5 +98,36 @@ def test_a_nul_in_a_name_is_a_failure_not_a_crash() -> None:
     assert len(find("a\0b.jpg").failures) == 1
 
 
-def test_an_unreadable_folder_lists_nothing() -> None:
-    assert picture_names(Path("gone")) == []
+def test_a_pattern_of_folders_survives_links_in_circles() -> None:
+    touch("d/a.jpg", "d/sub/b.jpg", "d/.hidden/c.jpg")
+    for index in range(12):
+        Path(f"d/up{index}").symlink_to("..")
+        Path(f"d/sub/down{index}").symlink_to("../sub")
+    assert names("d/**/*.jpg") == ["d/a.jpg", "d/sub/b.jpg"]
+    assert names("**/b.jpg") == ["d/sub/b.jpg"]
+    assert names("./d/**/sub/*.jpg") == ["d/sub/b.jpg"]
+    assert names("gone/**/*.jpg") == names("d/**/[z-a].jpg") == []
+    assert names("d/**/*.jpg", search=SearchSettings(hidden=True)) == ["d/.hidden/c.jpg", "d/a.jpg", "d/sub/b.jpg"]
+
+
+def test_a_folder_is_searched_as_told() -> None:
+    touch("d/a.jpg", "d/.b.jpg", "d/sub/c.png", "d/sub/a.depth.png", "d/raw/e.jpg")
+    assert names("d", search=SearchSettings(recursive=True)) == ["d/a.jpg", "d/raw/e.jpg", "d/sub/c.png"]
+    assert names("d", search=SearchSettings(hidden=True)) == ["d/.b.jpg", "d/a.jpg"]
+    only = SearchSettings(recursive=True, include=("*.JPG",), exclude=("raw",))
+    assert names("d", "d/raw/e.jpg", search=only) == ["d/a.jpg", "d/raw/e.jpg"]
+    assert find("d", search=SearchSettings(recursive=True)).skipped_outputs == 1
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        (SearchSettings(), "--recursive"),
+        (SearchSettings(recursive=True), "below it"),
+        (SearchSettings(include=("*.png",)), "--include"),
+    ],
+)
+def test_a_folder_without_pictures_says_what_was_looked_for(search: SearchSettings, said: str) -> None:
+    touch("d/notes.txt")
+    ((_, error),) = find("d", search=search).failures
+    assert said in f"{error.message} {error.hint}"

@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_listed_is_a_failure_among_the_pictures(monkeypa
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("glpn_cli.image.discovery.os.scandir", refuse)
+    monkeypatch.setattr("glpn_cli.image.folder.os.scandir", refuse)
     found = mirror("in")
     assert found["in/a.jpg"].failure is None
     assert "Permission denied" in str(found["in/locked"].failure)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    AllowUrl,
     Color,
     Debug,
     Device,
+    Exclude,
     Format,
+    FromList,
+    Hidden,
+    Include,
     InputSizeText,
     MaxPixels,
     NormalizeBy,
@@ -20,22 +26,78 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     PngCompression,
     PrecisionOf,
     Quiet,
+    Recursive,
     ScaleOf,
     Threads,
     Verbose,
     Weights,
 )
-from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings
+from glpn_cli.errors import UsageError
+from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from glpn_cli.image.listing import PictureList
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["NetworkOptions", "OutputOptions", "TalkOptions", "with_option_groups"]
+__all__ = ["InputOptions", "NetworkOptions", "OutputOptions", "TalkOptions", "with_option_groups"]
 
+_SEARCH = SearchSettings()
 _NETWORK = PredictorSettings()
 _OUTPUT = OutputSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which pictures are taken."""
+
+    from_list: FromList = None
+    recursive: Recursive = None
+    include: Include = None
+    exclude: Exclude = None
+    hidden: Hidden = _SEARCH.hidden
+    allow_url: AllowUrl = _SEARCH.allow_url
+
+    @property
+    def list_is_stdin(self) -> bool:
+        """Whether the list comes from standard input."""
+        return self.from_list == "-"
+
+    def settings(self, *, recursive: bool) -> SearchSettings:
+        """Give what is looked for.
+
+        Args:
+            recursive: what the command does unless it is told.
+        """
+        return SearchSettings(
+            recursive=recursive if self.recursive is None else self.recursive,
+            include=tuple(self.include or ()),
+            exclude=tuple(self.exclude or ()),
+            hidden=self.hidden,
+            allow_url=self.allow_url,
+        )
+
+    def read_list(self) -> PictureList | None:
+        """Read the list that is named, if one is.
+
+        Raises:
+            UsageError: it is to come from a terminal.
+            InputError: it cannot be read, or is empty.
+        """
+        from glpn_cli.image.listing import read_list
+
+        if self.from_list is None:
+            return None
+        if not self.list_is_stdin:
+            return read_list(self.from_list)
+        if sys.stdin is None:
+            raise UsageError("standard input is closed")
+        if sys.stdin.isatty():
+            raise UsageError(
+                "standard input is a terminal", hint="pipe a list in: find . -print0 | glpn ... --from-list -"
+            )
+        return read_list(sys.stdin.buffer)
 
 
 @dataclass(frozen=True, kw_only=True)

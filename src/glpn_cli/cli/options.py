@@ -13,6 +13,7 @@ from glpn_cli.settings import ColorPolicy, Normalize, Precision, Rival, Scale
 
 __all__ = [
     "Against",
+    "AllowUrl",
     "AnyWeightsNames",
     "BatchSize",
     "BenchPrecisions",
@@ -24,10 +25,14 @@ __all__ = [
     "Debug",
     "Device",
     "DryRun",
+    "Exclude",
     "Folders",
     "Format",
     "FormatName",
+    "FromList",
+    "Hidden",
     "ImportAs",
+    "Include",
     "Input",
     "InputSizeText",
     "JsonFindings",
@@ -45,6 +50,7 @@ __all__ = [
     "PngCompression",
     "PrecisionOf",
     "Quiet",
+    "Recursive",
     "Rounds",
     "ScaleOf",
     "Threads",
@@ -61,6 +67,7 @@ __all__ = [
 ]
 
 _DATA = "Pictures with known depth"
+_SOURCE = "What goes in"
 _RESULT = "What comes out"
 _WORK = "How it is computed"
 _TALK = "What is said"
@@ -79,7 +86,7 @@ Version = Annotated[
     typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
 ]
 Input = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="PHOTO...",
         help="Pictures, folders of pictures, patterns such as 'shots/**/*.jpg', or - for standard input.",
@@ -103,6 +110,53 @@ Folders = Annotated[
     typer.Argument(
         metavar="FOLDER...", help="Folders of pictures; folders below them are done too.", show_default=False
     ),
+]
+FromList = Annotated[
+    str | None,
+    typer.Option(
+        "--from-list",
+        metavar="FILE|-",
+        help="More pictures: a path on each line, or between NULs.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Recursive = Annotated[
+    bool | None,
+    typer.Option(
+        "--recursive/--no-recursive",
+        help="Look into folders below folders (batch does, predict does not).",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Take of folders only what matches, such as '*.jpg' or 'left/**'. Repeatable.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out what matches, files or whole folders. Repeatable.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Hidden = Annotated[
+    bool,
+    typer.Option("--hidden", help="Take hidden files and folders too.", rich_help_panel=_SOURCE),
+]
+AllowUrl = Annotated[
+    bool,
+    typer.Option("--allow-url", help="Fetch pictures that are named by http(s) addresses.", rich_help_panel=_SOURCE),
 ]
 Out = Annotated[
     str,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from glpn_cli.data.lists import find_listed, read_list
 from glpn_cli.data.sample import SampleFiles, Samples
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.image.discovery import walk_pictures
-from glpn_cli.settings import DATA_VARIABLE, Crop, DataSettings
+from glpn_cli.image.folder import walk_pictures
+from glpn_cli.settings import DATA_VARIABLE, Crop, DataSettings, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -229,7 +229,7 @@ def _named(layout: Layout, folder: Path, pairs: Iterable[tuple[Path, Path | None
 def _pictures(folder: Path) -> Iterator[Path]:
     if not os.path.isdir(folder):
         return
-    for found in walk_pictures(folder, is_output=lambda _: False, without=Path(os.devnull)):
+    for found in walk_pictures(folder, search=SearchSettings(recursive=True), is_output=lambda _: False):
         if not isinstance(found, Path):
             raise InputError(found[1].message)
         yield found

@@ -1,23 +1,35 @@
-"""From what a user names on the command line to pictures: files, folders, patterns and standard input."""
+"""From what a user names to pictures: files, folders, patterns, lists, addresses and standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from glpn_cli.errors import PictureError, UsageError
-from glpn_cli.image.reading import PICTURE_SUFFIXES, missing_picture
+from glpn_cli.image.address import Address, is_address
+from glpn_cli.image.folder import is_file_or_was, is_picture_name, walk_pictures
+from glpn_cli.image.pattern import to_regex
+from glpn_cli.image.reading import missing_picture
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["STDIN", "FoundPictures", "find_pictures", "picture_names", "walk_pictures"]
+    from glpn_cli.image.listing import PictureList
+
+__all__ = ["STDIN", "FoundPictures", "Source", "address_of", "find_pictures", "missing_listed"]
+
+Source: TypeAlias = "Path | Address"
+"""Where a picture comes from; `str` of it may be shown."""
 
 STDIN = Path("-")
 """Stands for the picture on standard input. Compare with `is`: a file may have this name."""
+
+_DEFAULTS = SearchSettings()
 
 
 @dataclass(slots=True)
@@ -30,142 +42,180 @@ class FoundPictures:
         skipped_outputs: how many files of folders and patterns were left out because they are depth files.
     """
 
-    pictures: list[Path] = field(default_factory=list)
+    pictures: list[Source] = field(default_factory=list)
     failures: list[tuple[str, PictureError]] = field(default_factory=list)
     skipped_outputs: int = 0
 
 
-def find_pictures(arguments: Iterable[str], *, is_output: Callable[[Path], bool]) -> FoundPictures:
+def find_pictures(
+    arguments: Iterable[str],
+    *,
+    is_output: Callable[[Path], bool],
+    search: SearchSettings = _DEFAULTS,
+    listed: PictureList | None = None,
+) -> FoundPictures:
     """Expand arguments into pictures; what a file really holds is found out when it is read.
 
     A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the pictures
-    directly inside it, by suffix, sorted by name, without hidden files. A pattern (`*`, `?`, `[...]`, `**` for any
-    folders) that is no existing file is expanded here, so that it may be quoted. "-" is standard input.
+    in it, by suffix, sorted by name. A pattern (`*`, `?`, `[...]`, `**` for any folders) that is no existing file is
+    expanded here, so that it may be quoted. "-" is standard input. What begins with http:// or https:// is an
+    address. In a list, patterns and "-" are names of files.
 
     Args:
         arguments: as the user wrote them.
         is_output: tells whether a file is a depth file.
+        search: what is looked for in folders; of patterns, only whether hidden files count.
+        listed: more pictures.
 
     Raises:
-        UsageError: an argument is empty.
+        UsageError: an argument is empty, a pattern of `search` is none, or there is an address that `search` does
+            not allow.
     """
-    found = FoundPictures()
-    seen: set[str] = set()
     arguments = list(arguments)
+    finder = _Finder(is_output, search)
+    alone = len(arguments) + (len(listed.entries) if listed else 0) == 1
     for argument in arguments:
         if not argument:
             raise UsageError("an argument is empty", hint="is a variable of the shell not set?")
+        finder.take(argument, alone=alone)
+    if listed is not None:
+        for entry in listed.entries:
+            finder.take_listed(entry, listed, alone=alone)
+    return finder.found
+
+
+def address_of(text: str, *, search: SearchSettings) -> Address | PictureError:
+    """Read an address, or say why it is none.
+
+    Raises:
+        UsageError: addresses are not allowed.
+    """
+    try:
+        address = Address.parse(text)
+    except PictureError as error:
+        return error
+    if not search.allow_url:
+        raise UsageError(f"{address}: is an address, and nothing is fetched unasked", hint="--allow-url fetches it")
+    return address
+
+
+def missing_listed(entry: str, listed: PictureList) -> PictureError:
+    """Say that an entry of a list leads to no file, and where it was perhaps looked for in vain."""
+    error = missing_picture(entry)
+    if listed.folder and os.path.lexists(os.path.join(listed.folder, entry)):
+        hint = f"paths in a list count from the current folder; this one is there from {listed.folder}"
+        return PictureError(error.message, hint=hint)
+    return error
+
+
+class _Finder:
+    """What was found so far, and what of it was seen before."""
+
+    def __init__(self, is_output: Callable[[Path], bool], search: SearchSettings) -> None:
+        self.found = FoundPictures()
+        self._is_output = is_output
+        self._search = search
+        self._seen: set[str] = set()
+
+    def take(self, argument: str, *, alone: bool) -> None:
+        """Add the pictures that one argument stands for."""
         path = Path(argument)
         if argument == "-":
-            candidates: list[Path] = [STDIN]
+            self._add([STDIN])
+        elif is_address(argument):
+            self._take_address(argument)
         elif os.path.isdir(argument):
-            candidates = list(_without_outputs(_pictures_in(path, found, argument), found, is_output))
+            self._add(self._without_outputs(self._in_folder(path, argument)))
         elif not _exists(path):
-            candidates = []
             if glob.has_magic(argument):
-                candidates = list(_without_outputs(_matches(argument, found), found, is_output))
+                self._add(self._without_outputs(self._matches(argument)))
             else:
-                found.failures.append((argument, missing_picture(argument)))
-        elif len(arguments) > 1:
-            # Several files are mostly a pattern that the shell expanded.
-            candidates = list(_without_outputs([path], found, is_output))
+                self.found.failures.append((argument, missing_picture(argument)))
         else:
-            candidates = [path]
+            # Several files are mostly a pattern that the shell expanded.
+            self._add([path] if alone else self._without_outputs([path]))
+
+    def take_listed(self, entry: str, listed: PictureList, *, alone: bool) -> None:
+        """Add the pictures that one entry of a list stands for."""
+        path = Path(entry)
+        if is_address(entry):
+            self._take_address(entry)
+        elif os.path.isdir(entry):
+            self._add(self._without_outputs(self._in_folder(path, entry)))
+        elif not _exists(path):
+            self.found.failures.append((entry, missing_listed(entry, listed)))
+        else:
+            self._add([path] if alone else self._without_outputs([path]))
+
+    def _take_address(self, text: str) -> None:
+        address = address_of(text, search=self._search)
+        if isinstance(address, PictureError):
+            self.found.failures.append(("an address", address))
+        else:
+            self._add([address])
+
+    def _add(self, candidates: Iterable[Source]) -> None:
         for candidate in candidates:
-            identity = os.path.realpath(candidate) if candidate is not STDIN else "-"
-            if identity not in seen:
-                seen.add(identity)
-                found.pictures.append(candidate)
-    return found
+            if isinstance(candidate, Address):
+                identity = candidate.url
+            else:
+                identity = os.path.realpath(candidate) if candidate is not STDIN else "-"
+            if identity not in self._seen:
+                self._seen.add(identity)
+                self.found.pictures.append(candidate)
 
-
-def picture_names(folder: Path) -> list[str]:
-    """List the files of a folder that have the suffix of a picture, unsorted; empty if it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if _is_picture_name(entry.name) and _is_file_or_was(entry.path)]
-    except OSError:
-        return []
-
-
-def walk_pictures(
-    folder: Path, *, is_output: Callable[[Path], bool], without: Path
-) -> Iterator[Path | tuple[Path, PictureError]]:
-    """Yield the pictures of a folder and of all folders below it, in the order of their names.
-
-    Hidden files and folders are left out. A link to a folder is followed, unless the folder is one that we are in.
-
-    Args:
-        folder: where to begin.
-        is_output: tells whether a file is a depth file; those are left out.
-        without: a folder that is not entered, such as the one that depth is written to.
-
-    Yields:
-        The path of a picture; or a folder that cannot be listed, with the reason.
-    """
-    left_out = os.path.realpath(without)
-
-    def walk(folder: Path, ancestors: frozenset[str]) -> Iterator[Path | tuple[Path, PictureError]]:
-        identity = os.path.realpath(folder)
-        if identity in ancestors or identity == left_out:
-            return
-        try:
-            with os.scandir(folder) as entries:
-                visible = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
-        except OSError as error:
-            yield folder, PictureError(f"{folder}: cannot be listed: {error.strerror}")
-            return
-        for name, is_folder in visible:
-            path = folder / name
-            if is_folder:
-                yield from walk(path, ancestors | {identity})
-            elif _is_picture_name(name) and _is_file_or_was(path) and not is_output(path):
+    def _without_outputs(self, paths: Iterable[Path]) -> Iterator[Path]:
+        for path in paths:
+            if self._is_output(path):
+                self.found.skipped_outputs += 1
+            else:
                 yield path
 
-    if os.path.realpath(folder) == left_out:
-        left_out = ""  # the folder that was named is entered even if depth goes into it
-    yield from walk(folder, frozenset())
+    def _in_folder(self, folder: Path, argument: str) -> Iterator[Path]:
+        any_found = False
+        for found in walk_pictures(folder, search=self._search, is_output=lambda _: False):
+            any_found = True
+            if isinstance(found, tuple):
+                self.found.failures.append((str(found[0]), found[1]))
+            else:
+                yield found
+        if not any_found:
+            self.found.failures.append((argument, self._nothing_in(argument)))
 
+    def _nothing_in(self, argument: str) -> PictureError:
+        if self._search.include or self._search.exclude:
+            return PictureError(f"{argument}: no pictures that --include and --exclude leave")
+        if self._search.recursive:
+            return PictureError(f"{argument}: no pictures in this folder and those below it")
+        return PictureError(f"{argument}: no pictures in this folder", hint="--recursive looks into its sub-folders")
 
-def _pictures_in(folder: Path, found: FoundPictures, argument: str) -> list[Path]:
-    try:
-        os.listdir(folder)
-    except OSError as error:
-        found.failures.append((argument, PictureError(f"{argument}: cannot be listed: {error.strerror}")))
-        return []
-    names = sorted(name for name in picture_names(folder) if not name.startswith("."))
-    if not names:
-        hint = "pictures in its sub-folders are found with a pattern: " + str(folder / "**" / "*.jpg")
-        found.failures.append((argument, PictureError(f"{argument}: no pictures in this folder", hint=hint)))
-    return [folder / name for name in names]
-
-
-def _matches(pattern: str, found: FoundPictures) -> list[Path]:
-    paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
-    pictures = [path for path in paths if _is_picture_name(path.name) and _is_file_or_was(path)]
-    if not pictures:
-        found.failures.append((pattern, PictureError(f"{pattern}: no picture matches")))
-    return pictures
-
-
-def _without_outputs(paths: list[Path], found: FoundPictures, is_output: Callable[[Path], bool]) -> Iterator[Path]:
-    for path in paths:
-        if is_output(path):
-            found.skipped_outputs += 1
-        else:
+    def _matches(self, pattern: str) -> Iterator[Path]:
+        any_found = False
+        for path in _expand(pattern, hidden=self._search.hidden):
+            any_found = True
             yield path
+        if not any_found:
+            self.found.failures.append((pattern, PictureError(f"{pattern}: no picture matches")))
 
 
-def _is_file_or_was(path: str | Path) -> bool:
-    """Tell whether a path leads to a file, may not be asked about, or is a link to a file that is gone.
-
-    The last two are taken as pictures, so that reading them says what is wrong; leaving them out would hide it.
-    """
-    return os.path.isfile(path) or not os.path.exists(path)
-
-
-def _is_picture_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+def _expand(pattern: str, *, hidden: bool) -> Iterator[Path]:
+    """Yield the pictures that a pattern matches, sorted."""
+    parts = pattern.replace(os.sep, "/").split("/")
+    plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    if "**" not in parts or ".." in parts[plain:]:
+        names = glob.glob(pattern, recursive=True, include_hidden=hidden)
+        yield from (path for path in sorted(map(Path, names)) if is_picture_name(path.name) and is_file_or_was(path))
+        return
+    # The library would follow links in circles.
+    root = Path("/".join(parts[:plain]) + "/" if plain else ".")
+    try:
+        matching = re.compile(to_regex("/".join(parts[plain:])) + r"\Z", re.DOTALL)
+    except re.error:
+        return
+    search = SearchSettings(recursive=True, hidden=hidden)
+    for found in walk_pictures(root, search=search, is_output=lambda _: False):
+        if isinstance(found, Path) and matching.match(found.relative_to(root).as_posix()):
+            yield found
 
 
 def _exists(path: Path) -> bool:

@@ -161,7 +161,7 @@ def _open_file(path: str) -> BinaryIO:
 
 def _missing(path: str) -> PictureError:
     if "://" in path:
-        return PictureError("an address, not a file", hint="download it first")
+        return PictureError("an address, not a file", hint="download it first; --allow-url fetches http and https")
     if os.path.islink(path):
         return PictureError("a link to a file that is not there")
     folder, name = os.path.split(path)

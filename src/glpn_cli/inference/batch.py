@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from glpn_cli.errors import DeviceError, GLPNError, OutputError
 from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.inference.source import open_source
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.writer import (
     is_for_all,
@@ -144,7 +145,8 @@ class _Stream:
     def _read(self, item: _Item) -> PreparedPicture:
         if item.picture.failure is not None:
             raise item.picture.failure
-        return self._predictor.prepare(item.picture.source, stopwatch=item.stopwatch)
+        picture, name = open_source(item.picture.source, stopwatch=item.stopwatch)
+        return self._predictor.prepare(picture, name=name, stopwatch=item.stopwatch)
 
     def _join(self, item: _Item, prepared: PreparedPicture) -> Iterator[Record]:
         """Let a picture wait for others of its size, as long as few are waiting."""

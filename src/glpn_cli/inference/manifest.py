@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from glpn_cli.errors import OutputError
+from glpn_cli.image.address import Address
 from glpn_cli.output.writer import sync_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
     from types import TracebackType
+
+    from glpn_cli.image.discovery import Source
 
 __all__ = [
     "DONE",
@@ -57,7 +60,7 @@ class Record:
     """One line of the manifest.
 
     Attributes:
-        source: absolute path of the picture.
+        source: absolute path of the picture, or its address as it may be shown.
         status: "done"; "failed"; "outdated": done before, and about to be done again; or "unfinished": some outputs
             of several appeared before a run was killed.
         outputs: path of each output relative to the manifest's folder, by format.
@@ -294,10 +297,12 @@ def read_records(folder: Path) -> dict[str, Record]:
     return {source: record for source, record in latest.items() if record.status != FAILED}
 
 
-def file_mark(path: Path) -> str:
-    """Give what tells a picture from another that later has its name; empty if it is not there."""
+def file_mark(source: Source) -> str:
+    """Give what tells a picture from another that later has its name; empty if it is not there, or fetched."""
+    if isinstance(source, Address):
+        return ""
     try:
-        status = path.stat()
+        status = source.stat()
     except OSError:
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"

@@ -1,4 +1,4 @@
-"""Which picture of some folders becomes which files of another folder, in the light of what was done before."""
+"""Which picture of folders or a list becomes which files of another folder, in the light of what was done before."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
-from glpn_cli.image.discovery import walk_pictures
+from glpn_cli.image.address import Address, is_address
+from glpn_cli.image.folder import walk_pictures
+from glpn_cli.inference.listed import PlacedPicture, place_listed
 from glpn_cli.inference.manifest import Record, file_mark
-from glpn_cli.inference.plan import is_depth_file, names_in
+from glpn_cli.inference.plan import is_depth_file, names_in, names_of
 from glpn_cli.output.writer import refuse_outside
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from glpn_cli.image.discovery import Source
+    from glpn_cli.image.listing import PictureList
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.output.naming import SiblingNames
 
 __all__ = ["MirroredPicture", "mirror_folders"]
+
+_SEARCH = SearchSettings(recursive=True)
+_REMEMBERED_FOLDERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class MirroredPicture:
     """One picture of a batch and what is to become of it.
 
     Attributes:
-        source: absolute path.
+        source: absolute path, or an address.
         outputs: a path for each format.
         done: it was done before, and its outputs are there.
         overwrite: the user allowed its outputs to be replaced, whatever they are.
@@ -35,7 +43,7 @@ class MirroredPicture:
         failure: why it cannot be done, known beforehand; or None.
     """
 
-    source: Path
+    source: Source
     outputs: tuple[tuple[DepthFormat, Path], ...] = ()
     done: bool = False
     overwrite: bool = False
@@ -54,11 +62,14 @@ def mirror_folders(
     formats: Sequence[DepthFormat],
     records: Mapping[str, Record],
     overwrite: bool = False,
+    search: SearchSettings = _SEARCH,
+    listed: PictureList | None = None,
 ) -> Iterator[MirroredPicture]:
-    """Give every picture of the folders, and of all folders below them, its outputs.
+    """Give every picture of the folders, and of all folders below them unless told otherwise, its outputs.
 
-    One folder is mirrored into `out` itself, several into folders of their own names inside it. A picture that has
-    a record keeps the names that it has there, whatever other pictures appeared since.
+    One folder is mirrored into `out` itself, several into folders of their own names inside it. The place of a
+    picture of a list is that of `place_listed`. A picture that has a record keeps the names that it has there,
+    whatever other pictures appeared since.
 
     Args:
         folders: as the user wrote them.
@@ -66,12 +77,17 @@ def mirror_folders(
         formats: what to write.
         records: what was done before, by absolute source path.
         overwrite: whether files that are in the way may be replaced.
+        search: what is looked for in the folders.
+        listed: more pictures.
 
     Raises:
-        UsageError: a folder is none, or two have the same name.
+        UsageError: a folder is none, two have the same name, there are none at all, or an address is not allowed.
     """
+    if not (folders or listed):
+        raise UsageError("no folders are named", hint="glpn batch FOLDER --out DIR, or --from-list FILE")
     prefixes = _prefixes(folders)
-    return _Mirror(out, formats, records, overwrite=overwrite).pictures(prefixes)
+    placed = list(place_listed(listed, search=search, is_output=is_depth_file)) if listed else []
+    return _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed).pictures(prefixes)
 
 
 def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
@@ -80,7 +96,8 @@ def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
         if not named:
             raise UsageError("a folder's name is empty", hint="is a variable of the shell not set?")
         if not os.path.isdir(named):
-            hint = "glpn predict takes single pictures" if os.path.exists(named) else None
+            single = os.path.exists(named) or is_address(named)
+            hint = "glpn predict and --from-list take single pictures" if single else None
             raise UsageError(f"{named}: is no folder", hint=hint)
     absolute = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
     if len(absolute) == 1:
@@ -98,32 +115,57 @@ class _Mirror:
     """Plans pictures one by one and remembers whose each output is."""
 
     def __init__(
-        self, out: Path, formats: Sequence[DepthFormat], records: Mapping[str, Record], *, overwrite: bool
+        self,
+        out: Path,
+        formats: Sequence[DepthFormat],
+        records: Mapping[str, Record],
+        *,
+        overwrite: bool,
+        search: SearchSettings,
+        placed: Sequence[PlacedPicture],
     ) -> None:
         self._out = out
         self._formats = formats
         self._records = records
         self._overwrite = overwrite
+        self._search = search
         self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
-        self._siblings: tuple[Path, SiblingNames] | None = None
+        self._placed = placed
+        self._siblings: dict[Path, SiblingNames] = {}
+        # A picture that is named may have a name that a folder's listing would pass over.
+        self._named: dict[Path, list[str]] = {}
+        addresses: dict[Path, list[Address]] = {}
+        for picture in placed:
+            if isinstance(picture.source, Address):
+                addresses.setdefault(picture.place, []).append(picture.source)
+            elif picture.failure is None:
+                self._named.setdefault(picture.source.parent, []).append(picture.source.name)
+        self._fetched = {place: names_of(found) for place, found in addresses.items()}
 
     def pictures(self, prefixes: Mapping[Path, Path]) -> Iterator[MirroredPicture]:
-        """Plan all pictures of all folders, each picture once."""
-        seen: set[Path] = set()
+        """Plan all pictures of all folders and of the list, each picture once."""
+        seen: set[Source] = set()
         for folder, prefix in prefixes.items():
-            for found in walk_pictures(folder, is_output=is_depth_file, without=self._out):
+            for found in walk_pictures(folder, search=self._search, is_output=is_depth_file, without=self._out):
                 if isinstance(found, tuple):
                     yield MirroredPicture(found[0], failure=found[1])
                 elif found not in seen:
                     seen.add(found)
                     yield self._plan(found, prefix / found.parent.relative_to(folder))
+        for picture in self._placed:
+            if picture.source not in seen:
+                seen.add(picture.source)
+                if picture.failure is not None:
+                    yield MirroredPicture(picture.source, failure=picture.failure)
+                else:
+                    yield self._plan(picture.source, picture.place)
 
-    def _plan(self, source: Path, place: Path) -> MirroredPicture:
+    def _plan(self, source: Source, place: Path) -> MirroredPicture:
         record = self._records.get(str(source))
         if record is not None and record.outputs.keys() >= {row.name for row in self._formats}:
             outputs = tuple((row, self._out / record.outputs[row.name]) for row in self._formats)
         else:
-            names = self._names_beside(source)
+            names = self._fetched[place] if isinstance(source, Address) else self._names_in(source.parent)
             outputs = tuple((row, self._out / place / names.output_name(source.name, row)) for row in self._formats)
         if record is not None and self._is_done(record, source, outputs):
             return MirroredPicture(source, outputs, done=True)
@@ -138,11 +180,11 @@ class _Mirror:
         """Give the record of a picture that is gone and had the same outputs, such as a.jpg where now is a.png."""
         for _, path in outputs:
             owner = self._owners.get(self._key(path))
-            if owner is not None and not os.path.lexists(owner):
+            if owner is not None and not _is_there(owner):
                 return self._records.get(owner)
         return None
 
-    def _is_done(self, record: Record, source: Path, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
+    def _is_done(self, record: Record, source: Source, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
         return (
             record.is_done
             and record.source_mark == file_mark(source)
@@ -152,7 +194,7 @@ class _Mirror:
     def _clash(self, picture: MirroredPicture, row: DepthFormat, path: Path) -> GLPNError | None:
         source = str(picture.source)
         owner = self._owners.get(self._key(path), source)
-        if owner != source and os.path.lexists(owner):
+        if owner != source and _is_there(owner):
             return OutputError(f"{path}: is already the output of {owner}", hint="choose another --out")
         self._owners[self._key(path)] = source
         try:
@@ -166,8 +208,14 @@ class _Mirror:
     def _key(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix()
 
-    def _names_beside(self, source: Path) -> SiblingNames:
-        # Pictures come folder by folder, so remembering one is enough, however many there are.
-        if self._siblings is None or self._siblings[0] != source.parent:
-            self._siblings = (source.parent, names_in(source.parent))
-        return self._siblings[1]
+    def _names_in(self, folder: Path) -> SiblingNames:
+        if folder not in self._siblings:
+            if len(self._siblings) >= _REMEMBERED_FOLDERS:  # pictures come mostly folder by folder
+                self._siblings.clear()
+            self._siblings[folder] = names_in(folder, also=self._named.get(folder, ()))
+        return self._siblings[folder]
+
+
+def _is_there(source: str) -> bool:
+    """Tell whether what a record calls its source is there; an address is never known to be gone."""
+    return is_address(source) or os.path.lexists(source)

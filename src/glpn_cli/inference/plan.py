@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
-from glpn_cli.image.discovery import STDIN, find_pictures, picture_names
+from glpn_cli.image.address import Address
+from glpn_cli.image.discovery import STDIN, find_pictures
+from glpn_cli.image.folder import picture_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_name
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
 from glpn_cli.output.writer import make_folder
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from glpn_cli.image.discovery import Source
+    from glpn_cli.image.listing import PictureList
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "names_in", "plan_outputs"]
+__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "names_in", "names_of", "plan_outputs"]
 
 STDOUT = Path("-")
 """Stands for standard output."""
 
 _STDIN_NAME = "stdin"
+_SEARCH = SearchSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Job:
         failure: why it cannot be done, known beforehand; or None.
     """
 
-    source: Path | str
+    source: Source | str
     outputs: tuple[tuple[DepthFormat, Path], ...] = ()
     failure: GLPNError | None = None
 
@@ -78,22 +84,32 @@ class Plan:
 
 
 def plan_outputs(
-    arguments: Sequence[str], *, output: str | None = None, formats: Sequence[str] = (), overwrite: bool = False
+    arguments: Sequence[str],
+    *,
+    output: str | None = None,
+    formats: Sequence[str] = (),
+    overwrite: bool = False,
+    search: SearchSettings = _SEARCH,
+    listed: PictureList | None = None,
 ) -> Plan:
     """Decide what becomes of each argument.
 
     Args:
-        arguments: pictures, folders, patterns, "-".
-        output: None for beside each picture, "-" for standard output, a folder if it ends in a slash, is one, or
-            several files are to be written, else a file.
+        arguments: pictures, folders, patterns, addresses, "-".
+        output: None for beside each picture (in the current folder for what is fetched), "-" for standard output, a
+            folder if it ends in a slash, is one, or several files are to be written, else a file.
         formats: names of `FORMATS`; empty leaves it to the suffix of an output file, else the default.
         overwrite: whether files may be replaced. A picture itself never is.
+        search: what is looked for in folders, and whether addresses are allowed.
+        listed: more pictures.
 
     Raises:
-        UsageError: the arguments contradict each other.
+        UsageError: the arguments contradict each other, or there are none.
         InputError: the arguments are nothing but depth files.
     """
-    found = find_pictures(arguments, is_output=is_depth_file)
+    if not (arguments or listed):
+        raise UsageError("no pictures are named", hint="glpn predict photo.jpg, or --from-list FILE")
+    found = find_pictures(arguments, is_output=is_depth_file, search=search, listed=listed)
     if not (found.pictures or found.failures):
         raise InputError(
             f"there are only depth files ({found.skipped_outputs})", hint="a depth file that is named alone is taken"
@@ -150,20 +166,22 @@ class _Planner:
         single: Path | None,
         *,
         overwrite: bool,
-        sources: list[Path],
+        sources: list[Source],
     ) -> None:
         self._rows = rows
         self._folder = folder
         self._single = single
         self._overwrite = overwrite
-        self._sources = {os.path.normcase(os.path.realpath(source)) for source in sources if source is not STDIN}
+        files = [source for source in sources if isinstance(source, Path) and source is not STDIN]
+        self._sources = {os.path.normcase(os.path.realpath(source)) for source in files}
         self._siblings: dict[Path, SiblingNames] = {}
         self._named: dict[Path, list[str]] = {}
-        for source in sources:
+        for source in files:
             self._named.setdefault(source.parent, []).append(source.name)
-        self._claimed: dict[str, Path] = {}
+        self._fetched = names_of([source for source in sources if isinstance(source, Address)])
+        self._claimed: dict[str, Source] = {}
 
-    def job(self, source: Path) -> Job:
+    def job(self, source: Source) -> Job:
         """Plan one picture."""
         outputs = tuple((row, self._path(source, row)) for row in self._rows)
         for _, path in outputs:
@@ -172,11 +190,13 @@ class _Planner:
                 return Job(source, outputs, failure)
         return Job(source, outputs)
 
-    def _path(self, source: Path, row: DepthFormat) -> Path:
+    def _path(self, source: Source, row: DepthFormat) -> Path:
         if self._single is not None:
             return self._single
         if source is STDIN:
             return (self._folder or Path()) / (_STDIN_NAME + row.ending)
+        if isinstance(source, Address):
+            return (self._folder or Path()) / self._fetched.output_name(source.name, row)
         name = self._names_beside(source).output_name(source.name, row)
         return (source.parent if self._folder is None else self._folder) / name
 
@@ -186,7 +206,7 @@ class _Planner:
             self._siblings[source.parent] = names_in(source.parent, also=self._named[source.parent])
         return self._siblings[source.parent]
 
-    def _clash(self, source: Path, path: Path) -> GLPNError | None:
+    def _clash(self, source: Source, path: Path) -> GLPNError | None:
         identity = os.path.normcase(os.path.realpath(path))
         if identity in self._sources:
             return OutputError(f"{path}: is one of the pictures and will not be replaced", hint="choose another -o")
@@ -212,6 +232,11 @@ def names_in(folder: Path, *, also: Sequence[str] = ()) -> SiblingNames:
         also: names that count as pictures whatever they end in.
     """
     return SiblingNames([*picture_names(folder), *also], is_output=lambda name: is_depth_file(folder / name))
+
+
+def names_of(addresses: Iterable[Address]) -> SiblingNames:
+    """Name the depth of what is fetched from addresses, judged from each other."""
+    return SiblingNames([address.name for address in addresses], is_output=lambda _: False)
 
 
 def is_depth_file(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.cli.batch_progress import BatchProgress
 from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.console import printable
-from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.groups import InputOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     BatchSize,
@@ -28,12 +28,13 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings
+from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from glpn_cli.cli.console import Console
+    from glpn_cli.image.listing import PictureList
     from glpn_cli.inference.manifest import Manifest, Record
     from glpn_cli.inference.mirror import MirroredPicture
     from glpn_cli.inference.predictor import Predictor
@@ -48,6 +49,7 @@ _LISTED_FAILURES = 20
 def batch(
     folders: Folders = None,
     *,
+    inputs: InputOptions,
     out: Out,
     results: OutputOptions,
     overwrite: Overwrite = False,
@@ -78,7 +80,9 @@ def batch(
         rows = [FORMATS[name] for name in dict.fromkeys(results.formats or (DEFAULT_FORMAT,))]
         run = _Run(
             console,
-            folders,
+            folders or (),
+            inputs.read_list(),
+            inputs.settings(recursive=True),
             Path(os.path.abspath(out)),
             rows,
             results.settings(),
@@ -105,6 +109,8 @@ class _Run:
 
     console: Console
     folders: Sequence[str]
+    listed: PictureList | None
+    search: SearchSettings
     out: Path
     formats: Sequence[DepthFormat]
     output_settings: OutputSettings
@@ -155,12 +161,22 @@ class _Run:
     def _mirror(self, records: dict[str, Record]) -> Iterator[MirroredPicture]:
         from glpn_cli.inference.mirror import mirror_folders
 
-        return mirror_folders(self.folders, self.out, formats=self.formats, records=records, overwrite=self.overwrite)
+        return mirror_folders(
+            self.folders,
+            self.out,
+            formats=self.formats,
+            records=records,
+            overwrite=self.overwrite,
+            search=self.search,
+            listed=self.listed,
+        )
 
     def _refuse_nothing(self) -> None:
         """Find out that there is no work before a folder is created or a network loaded."""
         if next(self._mirror({}), None) is None:
-            raise InputError(f"no pictures in {', '.join(self.folders)}")
+            where = ", ".join([*self.folders, *(["the list"] if self.listed else [])])
+            filtered = self.search.include or self.search.exclude
+            raise InputError(f"no pictures in {where}" + (" that --include and --exclude leave" if filtered else ""))
 
     def _settings(self, predictor: Predictor) -> dict[str, Any]:
         """Give everything that decides what is in the outputs."""
@@ -218,8 +234,11 @@ class _Run:
         return failures
 
     def _list(self, failures: list[Record]) -> None:
+        hint = None
         for record in failures[:_LISTED_FAILURES]:
-            self.console.failure(record.error or record.source, record.hint)
+            # What helps many is said once.
+            self.console.failure(record.error or record.source, None if record.hint == hint else record.hint)
+            hint = record.hint
         if len(failures) > _LISTED_FAILURES:
             self.console.say(f"and {len(failures) - _LISTED_FAILURES} more, in {self.out}")
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.groups import InputOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Input,
@@ -33,8 +33,9 @@ __all__ = ["predict"]
 
 @with_option_groups
 def predict(
-    photos: Input,
+    photos: Input = None,
     *,
+    inputs: InputOptions,
     output: Output = None,
     results: OutputOptions,
     overwrite: Overwrite = False,
@@ -52,7 +53,16 @@ def predict(
         output_settings = results.settings()
         from glpn_cli.inference.plan import plan_outputs
 
-        plan = plan_outputs(photos, output=output, formats=results.formats or (), overwrite=overwrite)
+        if inputs.list_is_stdin and "-" in (photos or ()):
+            raise UsageError("standard input cannot be both a picture and the list")
+        plan = plan_outputs(
+            photos or (),
+            output=output,
+            formats=results.formats or (),
+            overwrite=overwrite,
+            search=inputs.settings(recursive=False),
+            listed=inputs.read_list(),
+        )
         settings = network.settings(plan.formats)
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
@@ -117,6 +127,7 @@ class _Run:
         if job.failure or predictor is None:
             raise job.failure or AssertionError("a job without a failure needs a predictor")
         from glpn_cli.inference.plan import STDIN, STDOUT
+        from glpn_cli.inference.source import open_source
         from glpn_cli.inference.stopwatch import Stopwatch
         from glpn_cli.output.writer import write_together, write_whole
 
@@ -125,7 +136,8 @@ class _Run:
         if job.source is STDIN:
             depth = predictor.predict(_read_stdin(), name="stdin", stopwatch=stopwatch)
         else:
-            depth = predictor.predict(job.source, stopwatch=stopwatch)
+            picture, name = open_source(job.source, stopwatch=stopwatch)
+            depth = predictor.predict(picture, name=name, stopwatch=stopwatch)
         with stopwatch.stage("encode"):
             files = [
                 (path, depth_format.load_codec().encode(depth, self.output_settings))

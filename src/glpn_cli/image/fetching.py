@@ -1,0 +1,256 @@
+"""Pictures from the network, within limits of time and size; what arrived is judged by the reader alone."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ssl
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+
+from glpn_cli import __version__
+from glpn_cli.errors import PictureError
+from glpn_cli.image.address import Address, is_address
+from glpn_cli.settings import FetchSettings
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from email.message import Message
+
+__all__ = ["fetch_picture"]
+
+_DEFAULTS = FetchSettings()
+_CHUNK_BYTES = 2**16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS) -> bytes:
+    """Fetch what is at an address; proxies of the environment are used.
+
+    Name and password are sent to the server that the user named and to no other.
+
+    Args:
+        address: where it is.
+        settings: the limits.
+
+    Raises:
+        PictureError: there is nothing, or it is too large, too slow, cut off, or redirected too often or elsewhere.
+    """
+    try:
+        with _Deadline(settings.timeout_s).watching() as deadline:
+            return _follow(address, settings, deadline)
+    except PictureError as error:
+        raise PictureError(f"{address}: {error.message}", hint=error.hint) from error
+
+
+class _Deadline:
+    """A moment at which the connection is cut, however busy the server keeps it."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._end_s = time.monotonic() + timeout_s
+        self._lock = threading.Lock()
+        self._connections: list[socket.socket] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the moment has come."""
+        return time.monotonic() >= self._end_s
+
+    def error(self) -> PictureError:
+        """Say that it has."""
+        return PictureError(f"not here after {self.timeout_s:g} s", hint="download it first")
+
+    @contextmanager
+    def watching(self) -> Iterator[_Deadline]:
+        """Cut the connections of the block when the moment comes."""
+        timer = threading.Timer(self.timeout_s, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield self
+        finally:
+            timer.cancel()
+            with self._lock:
+                for connection in self._connections:
+                    connection.close()
+                self._connections = []
+
+    def watch(self, connection: socket.socket) -> None:
+        """Add a connection; a second handle is kept, because encryption takes over the first."""
+        with self._lock:
+            self._connections.append(connection.dup())
+
+    def _cut(self) -> None:
+        with self._lock:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(SHUT_RDWR)
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection that the deadline can cut."""
+
+    deadline: _Deadline
+
+    def connect(self) -> None:
+        """Connect, and have the deadline know of it."""
+        super().connect()
+        self.deadline.watch(self.sock)
+
+
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """The same, encrypted; the class between the two calls `_Connection.connect` before it encrypts."""
+
+
+class _Plain(HTTPHandler):
+    """What opens http addresses."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: Request) -> Any:
+        """Make a request."""
+
+        def connection(host: str, **options: Any) -> _Connection:
+            made = _Connection(host, **options)
+            made.deadline = self._deadline
+            return made
+
+        return self.do_open(connection, req)
+
+
+class _Secure(HTTPSHandler):
+    """What opens https addresses."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, req: Request) -> Any:
+        """Make a request."""
+
+        def connection(host: str, **options: Any) -> _SecureConnection:
+            made = _SecureConnection(host, context=ssl.create_default_context(), **options)
+            made.deadline = self._deadline
+            return made
+
+        return self.do_open(connection, req)
+
+
+def _opener(deadline: _Deadline) -> OpenerDirector:
+    """Build what makes one request: http and https, no other schemes, no redirects of its own."""
+    opener = OpenerDirector()
+    opener.addheaders = []
+    handlers = (ProxyHandler(), _Plain(deadline), _Secure(deadline), HTTPDefaultErrorHandler(), HTTPErrorProcessor())
+    for handler in handlers:
+        opener.add_handler(handler)
+    return opener
+
+
+def _follow(address: Address, settings: FetchSettings, deadline: _Deadline) -> bytes:
+    """Fetch from an address or from where it leads to."""
+    opener = _opener(deadline)
+    first = address
+    for _ in range(settings.max_redirects + 1):
+        try:
+            with opener.open(_request(address), timeout=min(settings.silence_timeout_s, settings.timeout_s)) as answer:
+                return _read(answer, settings, deadline)
+        except HTTPError as error:
+            with error:
+                if error.code not in _REDIRECTS:
+                    raise _refusal(error.code) from None
+                address = _redirected(address, error.headers, first)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # Not as the cause: what the library says may hold the address as it was sent.
+            raise _translate(error, settings, deadline) from None
+    raise PictureError(f"redirected more than {settings.max_redirects} times", hint="download it first")
+
+
+def _request(address: Address) -> Request:
+    headers = {"User-Agent": f"glpn-cli/{__version__}", "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
+    request = Request(address.url, headers=headers)  # noqa: S310 - an Address is http or https
+    if address.userinfo:
+        name, _, password = address.userinfo.partition(":")
+        login = base64.b64encode(unquote_to_bytes(name) + b":" + unquote_to_bytes(password)).decode()
+        request.add_unredirected_header("Authorization", f"Basic {login}")
+    return request
+
+
+def _redirected(address: Address, headers: Message[str, str], first: Address) -> Address:
+    """Give the address that a redirect leads to; only the server that the user named gets their name and password."""
+    location = headers.get("Location", "")
+    target = urljoin(address.url, location)
+    if not location or not is_address(target):
+        scheme = urlsplit(target).scheme if location else ""
+        raise PictureError(f"redirected to {scheme or 'nowhere'}, which is not followed")
+    to = Address.parse(target)
+    same_server = urlsplit(to.url)[:2] == urlsplit(first.url)[:2]
+    return replace(to, userinfo=first.userinfo if same_server else "")
+
+
+def _read(answer: Any, settings: FetchSettings, deadline: _Deadline) -> bytes:
+    """Read the body, and see that it is whole."""
+    expected: int | None = answer.length  # None where the end of the connection is the end of the body, or in chunks
+    if expected is not None and expected > settings.max_bytes:
+        raise _too_large(settings)
+    data = bytearray()
+    while chunk := answer.read(_CHUNK_BYTES):
+        data += chunk
+        if len(data) > settings.max_bytes:
+            raise _too_large(settings)
+        if deadline.is_over:
+            raise deadline.error()
+    if deadline.is_over:
+        raise deadline.error()
+    if expected is not None and len(data) < expected:
+        raise PictureError(f"cut off after {len(data)} of {expected} bytes", hint="try again")
+    return bytes(data)
+
+
+def _too_large(settings: FetchSettings) -> PictureError:
+    return PictureError(f"larger than {settings.max_bytes >> 20} MiB", hint="download it first")
+
+
+def _refusal(code: int) -> PictureError:
+    reasons = {401: "a login is needed", 403: "access is refused", 404: "there is no such picture", 410: "it is gone"}
+    said = reasons.get(code) or http.client.responses.get(code, "an unknown answer").lower()
+    return PictureError(f"the server answers {code}: {said}")
+
+
+def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -> PictureError:
+    if isinstance(error, PictureError):
+        return error
+    if deadline.is_over:
+        return deadline.error()
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, TimeoutError):
+        said = f"the server was silent for {settings.silence_timeout_s:g} s"
+    elif isinstance(reason, ssl.SSLError):
+        said = f"no secure connection: {reason.reason or 'it failed'}"
+    elif isinstance(reason, http.client.IncompleteRead):
+        said = "cut off in the middle"
+    elif isinstance(reason, ConnectionError) and not reason.strerror:
+        said = "the server hung up without an answer"
+    elif isinstance(reason, OSError):
+        said = f"cannot be reached: {reason.strerror or type(reason).__name__}"
+    else:
+        said = "the server does not speak HTTP as it should"
+    return PictureError(said, hint="try again later, or download it yourself")

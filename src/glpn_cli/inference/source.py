@@ -1,0 +1,28 @@
+"""Where a picture comes from, and how it gets from there to the predictor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from glpn_cli.image.address import Address
+from glpn_cli.image.fetching import fetch_picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from glpn_cli.image.discovery import Source
+    from glpn_cli.inference.stopwatch import Stopwatch
+
+__all__ = ["open_source"]
+
+
+def open_source(source: Source | str, *, stopwatch: Stopwatch) -> tuple[Path | str | bytes, str]:
+    """Make a source into what `Predictor.prepare` takes, and the name to give it; an address is fetched.
+
+    Raises:
+        PictureError: it cannot be fetched.
+    """
+    if not isinstance(source, Address):
+        return source, str(source)
+    with stopwatch.stage("fetch"):
+        return fetch_picture(source), str(source)

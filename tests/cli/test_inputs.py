@@ -1,0 +1,182 @@
+"""What predict and batch take: lists, filters and addresses, as a user gives them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+    Make = Callable[..., Path]
+
+
+@pytest.fixture
+def shots(make_picture: Make, tmp_path: Path) -> Path:
+    """A folder with pictures in places that options take or leave."""
+    for name in ("a.jpg", "b.png", "sub/a.jpg", "sub/raw/c.jpg", ".hidden.jpg", ".thumbs/d.jpg"):
+        make_picture(f"shots/{name}")
+    (tmp_path / "shots" / "loop").symlink_to("..")
+    return tmp_path / "shots"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(make_picture: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server with a picture, a page, and nothing else."""
+    monkeypatch.setenv("no_proxy", "*")
+    make_picture("web/pics/photo.jpg")
+    (tmp_path / "web" / "page.jpg").write_text("<!doctype html><html><img src=photo.jpg>")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def depths(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.depth.png")}
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "glpn-batch.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("shots")
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ((), {"a", "b", "sub/a", "sub/raw/c"}),
+        (("--no-recursive",), {"a", "b"}),
+        (("--include", "*.JPG"), {"a", "sub/a", "sub/raw/c"}),
+        (("--include", "sub/*", "--include", "*.png", "--exclude", "raw"), {"b", "sub/a"}),
+        (("--hidden",), {"a", "b", "sub/a", "sub/raw/c", ".hidden", ".thumbs/d"}),
+    ],
+)
+def test_batch_takes_what_the_options_say(glpn: Glpn, options: tuple[str, ...], found: set[str]) -> None:
+    run = glpn("batch", "shots", "--out", "out", "--dry-run", *options)
+    assert run.returncode == 0
+    said = {line.split(": to be done")[0] for line in run.stdout.decode().splitlines()}
+    assert {Path(line.split("/out/")[1].removesuffix(".depth.png")).as_posix() for line in said} == found
+
+
+@pytest.mark.usefixtures("shots")
+def test_predict_goes_into_folders_only_if_told(glpn: Glpn, tmp_path: Path) -> None:
+    assert glpn("predict", "shots", "--exclude", "b.*").returncode == 0
+    assert depths(tmp_path / "shots") == {"a.depth.png"}
+    assert glpn("predict", "shots", "--recursive", "--include", "raw").returncode == 0
+    assert depths(tmp_path / "shots") == {"a.depth.png", "sub/raw/c.depth.png"}
+    run = glpn("predict", "shots", "--include", "*.webp")
+    assert run.returncode == 4
+    assert b"--include and --exclude" in run.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_what_is_left_by_no_filter_is_said_before_anything_is_made(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("batch", "shots", "--out", "out", "--include", "*.webp")
+    assert run.returncode == 4
+    assert b"--include and --exclude" in run.stderr
+    assert not (tmp_path / "out").exists()
+    assert glpn("batch", "shots", "--out", "out", "--include", "../x").returncode == 2
+
+
+@pytest.mark.usefixtures("shots")
+def test_predict_takes_a_list_from_a_file_or_a_pipe(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"shots/a.jpg\r\n\r\nshots/sub/raw/c.jpg\r\n")
+    assert glpn("predict", "--from-list", "list.txt", "-o", "out/").returncode == 0
+    assert depths(tmp_path / "out") == {"a.depth.png", "c.depth.png"}
+    assert glpn("predict", "shots/b.png", "--from-list", "-", stdin=b"shots/a.jpg\0").returncode == 0
+    assert depths(tmp_path / "shots") == {"a.depth.png", "b.depth.png"}
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
+    glpn: Glpn, tmp_path: Path, make_picture: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x.jpg").write_bytes(make_picture("x.jpg").read_bytes())
+    up = "../" * len(tmp_path.parts)
+    entries = ["shots/a.jpg", f"{up}{outside}/x.jpg", str(outside / "../" / outside.name / "x.jpg"), "gone.jpg"]
+    (tmp_path / "list").write_text("\n".join(entries))
+    before = {path for folder in (tmp_path, outside) for path in folder.rglob("*")}
+    first = glpn("batch", "--from-list", "list", "--out", "out")
+    assert first.returncode == 7, first.stderr
+    whole = outside.relative_to(outside.anchor).as_posix()
+    assert depths(tmp_path / "out") == {"shots/a.depth.png", f"{whole}/x.depth.png"}
+    after = {path for folder in (tmp_path, outside) for path in folder.rglob("*")}
+    assert {path for path in after - before if not path.is_relative_to(tmp_path / "out")} == set()
+    assert b"2 done before" in glpn("batch", "--from-list", "list", "--out", "out").stderr
+    assert {Path(line["source"]).name for line in lines(tmp_path / "out")} == {"x.jpg", "a.jpg", "gone.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "said"),
+    [
+        (("predict",), b"", 2, b"--from-list"),
+        (("batch", "--out", "out"), b"", 2, b"--from-list"),
+        (("predict", "--from-list", "gone.txt"), b"", 4, b"gone.txt: cannot be read as a list"),
+        (("predict", "--from-list", "-"), b"\n\n", 4, b"names no pictures"),
+        (("predict", "-", "--from-list", "-"), b"a.jpg", 2, b"both a picture and the list"),
+        (("predict", "--from-list", "-"), b"gone.jpg", 4, b"gone.jpg: no such file"),
+        (("predict", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 2, b"--allow-url"),
+        (("predict", "--from-list", "-"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
+        (("batch", "--from-list", "-", "--out", "out"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
+        (("predict", "--allow-url", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 4, b"http://127.0.0.1:9/a.jpg: cannot be"),
+        (("predict", "--allow-url", "http://me:pw@"), b"", 4, b"makes no sense"),
+        (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"--from-list take"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], stdin: bytes, code: int, said: bytes
+) -> None:
+    run = glpn(*arguments, stdin=stdin, no_proxy="*")
+    assert run.returncode == code, run.stderr
+    assert said in run.stderr
+    assert b"pw" not in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_predict_fetches_into_the_current_folder(glpn: Glpn, tmp_path: Path, web: str) -> None:
+    run = glpn("predict", "--allow-url", f"http://me:pw@{web}/pics/photo.jpg?size=9", "--json", "-v")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "photo.depth.png").is_file()
+    record = json.loads(run.stdout)
+    assert record["source"].startswith(f"http://{web}/pics/photo.jpg?...")
+    assert "fetch" in record["elapsed_ms"]
+    assert b"pw" not in run.stdout + run.stderr + (tmp_path / "photo.depth.png").read_bytes()
+    assert glpn("predict", "--allow-url", f"http://{web}/pics/photo.jpg", "-o", "-").stdout.startswith(b"\x89PNG")
+
+
+def test_what_is_fetched_is_judged_by_its_content(glpn: Glpn, web: str) -> None:
+    run = glpn("predict", "--allow-url", f"http://{web}/page.jpg", f"http://{web}/none.jpg")
+    assert run.returncode == 4
+    assert b"page.jpg: an HTML page, not a picture" in run.stderr
+    assert b"none.jpg: the server answers 404" in run.stderr
+
+
+def test_a_batch_fetches_goes_on_and_keeps_addresses_apart(glpn: Glpn, tmp_path: Path, web: str) -> None:
+    (tmp_path / "list").write_text(f"http://me:pw@{web}/pics/photo.jpg\nhttp://{web}/page.jpg\n")
+    run = glpn("batch", "--from-list", "list", "--allow-url", "--out", "out")
+    assert run.returncode == 7, run.stderr
+    assert depths(tmp_path / "out") == {f"{web.replace(':', '_')}/pics/photo.depth.png"}
+    assert {line["source"]: line["status"] for line in lines(tmp_path / "out")} == {
+        f"http://{web}/pics/photo.jpg": "done",
+        f"http://{web}/page.jpg": "failed",
+    }
+    assert b"pw" not in run.stderr + (tmp_path / "out" / "glpn-batch.jsonl").read_bytes()
+    again = glpn("batch", "--from-list", "list", "--allow-url", "--out", "out")
+    assert b"1 done before" in again.stderr
