@@ -4,6 +4,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -31,7 +32,10 @@ def encode() -> Encode:
     def encoded(image: Any, format_name: str, **options: Any) -> bytes:
         stream = io.BytesIO()
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        picture.save(stream, format_name, **options)
+        if format_name == "HEIF":
+            pillow_heif.from_pillow(picture).save(stream, **options)
+        else:
+            picture.save(stream, format_name, **options)
         return stream.getvalue()
 
     return encoded

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import MissingPackageError, PictureError
 from glpn_cli.image import reading
 from glpn_cli.image.reading import FORMATS, PICTURE_SUFFIXES, read_picture
 from glpn_cli.settings import MAX_PICTURE_PIXELS
@@ -43,6 +44,7 @@ SAVED: dict[str, tuple[dict[str, Any], float]] = {
     "DIB": ({}, 0),
     "SGI": ({}, 0),
     "TGA": ({}, 0),
+    "HEIF": ({"quality": 90, "chroma": 444}, 4),
 }
 NOT_BY_CONTENT = {"DIB", "SGI", "TGA"}
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -498,14 +500,56 @@ def test_an_empty_file_is_said_so(tmp_path: Path) -> None:
     assert message_for(b"") == "the picture: an empty file"
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_broken_heic_is_said_to_be_one(brand: bytes) -> None:
+    assert "HEIC" in message_for(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(99))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_upright_like_the_same_photo_as_jpeg(
+    orientation: int, photo: NDArray[np.uint8], encode: Encode
+) -> None:
+    of_jpeg = read_picture(encode(photo, "JPEG", exif=exif_with(orientation), quality=95)).rgb
+    heic = pillow_heif.from_pillow(Image.fromarray(photo))
+    stream = io.BytesIO()
+    heic.save(stream, quality=90, exif=exif_with(orientation).tobytes())
+    of_heic = read_picture(stream.getvalue()).rgb
+    assert of_heic.shape == of_jpeg.shape
+    assert np.abs(of_heic.astype(int) - of_jpeg).mean() < 8
+
+
+def test_without_its_package_a_heic_is_named_and_so_is_the_package(
+    photo: NDArray[np.uint8], encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(photo, "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingPackageError, match=r"^photo\.heic: a HEIC picture") as caught:
+        read_picture(data, name="photo.heic")
+    assert "pip install pillow-heif" in str(caught.value.hint)
+
+
+def test_reading_a_heic_leaves_pillow_as_it_was(photo: NDArray[np.uint8], encode: Encode) -> None:
+    read_picture(encode(photo, "HEIF"))
+    assert "HEIF" not in Image.OPEN
+    assert ".heic" not in Image.registered_extensions()
+
+
+def test_of_several_heic_pictures_the_main_one_is_used(photo: NDArray[np.uint8]) -> None:
+    several = pillow_heif.from_pillow(Image.fromarray(photo))
+    several.add_from_pillow(Image.fromarray(255 - photo))
+    stream = io.BytesIO()
+    several.save(stream, quality=90, primary_index=0)
+    picture = read_picture(stream.getvalue())
+    assert picture.notes == ("several pictures: only the main one is used",)
+    assert np.abs(picture.rgb.astype(int) - photo).mean() < 8
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [
         (b"just a note\n", "text"),
         (b"<!DOCTYPE html><html>404 Not Found</html>", "an HTML page"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99), "a video"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "a HEIC picture"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), "a HEIC picture"),
         (b"\x1aE\xdf\xa3\x9f\x42\x86", "a video"),
         (b"%PDF-1.4", "a PDF document"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import MissingPackageError, PictureError
 from glpn_cli.settings import MAX_PICTURE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "DIB": (".dib",),
     "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
     "TGA": (".tga", ".icb", ".vda", ".vst"),
+    "HEIF": (".heic", ".heif", ".hif"),
 }
 """The formats that are read, by Pillow's names, and the suffixes of their files. No format that starts a program
-(EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here."""
+(EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here; HEIF has its own module."""
 
 PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 """What the names of pictures end in, in lower case, with the dot."""
@@ -59,7 +60,13 @@ _SUBFILE_TYPE_TAG = 254
 _RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"}
 )
-_TRUNCATED = re.compile(r"truncat|not enough|not large enough|incomplete|\beof\b|expected to read", re.IGNORECASE)
+_OF_SEVERAL = {
+    "TIFF": "several pages: only the first page is used",
+    "HEIF": "several pictures: only the main one is used",
+}
+_TRUNCATED = re.compile(
+    r"truncat|not enough|not large enough|incomplete|\beof\b|unexpected end|expected to read", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +103,7 @@ def read_picture(
 
     Raises:
         PictureError: there is no such file, or it is no picture, broken or too large.
+        MissingPackageError: it is a HEIC picture, and the package for them is not installed.
     """
     path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
     name = path if name is None else name
@@ -104,9 +112,9 @@ def read_picture(
             return _read_memory(source, name, max_pixels)
         with _open_file(path) as stream:
             return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower(), max_pixels=max_pixels)
-    except PictureError as error:
+    except (PictureError, MissingPackageError) as error:
         label = "the picture" if name is None else name
-        raise PictureError(f"{label}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
 
 
 def missing_picture(path: str) -> PictureError:
@@ -182,8 +190,7 @@ def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels:
     _refuse_raw_preview(image, suffix)
     rgb, notes = _decode(image, max_pixels)
     if image.format != "MPO" and _has_several_frames(image):  # an MPO's second picture is a phone's extra, not a frame
-        of_several = "several pages" if image.format == "TIFF" else "animated"
-        notes = (*notes, f"{of_several}: only the first {'page' if image.format == 'TIFF' else 'frame'} is used")
+        notes = (*notes, _OF_SEVERAL.get(image.format or "", "animated: only the first frame is used"))
     return Picture(rgb, name, image.format, notes)
 
 
@@ -193,7 +200,7 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
     Pillow's own `Image.open` is not used: it warns about large pictures, and warnings cannot be silenced for one
     thread alone; it also does not tell a broken picture from none.
     """
-    from glpn_cli.image.sniffing import HEAD_BYTES, recognize
+    from glpn_cli.image.sniffing import HEAD_BYTES, HEIC, recognize
 
     head = _read_head(stream, HEAD_BYTES)
     failure: PictureError | None = None
@@ -216,10 +223,24 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
         else:
             return image
     content = recognize(head)
+    if content is HEIC:
+        return _open_heic(stream)
     known = f"the formats that are read are {', '.join(FORMATS)}"
     if content is not None:
         raise PictureError(f"{content.what}, not a picture", hint=content.hint or known)
     raise failure or PictureError("not a picture in a known format", hint=known)
+
+
+def _open_heic(stream: BinaryIO) -> Image.Image:
+    from glpn_cli.image.heif import open_heif
+
+    stream.seek(0)
+    try:
+        return open_heif(stream)
+    except MissingPackageError:
+        raise
+    except Exception as error:
+        raise _translate(error, "HEIC") from error
 
 
 def _read_head(stream: BinaryIO, length: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["HEAD_BYTES", "Content", "recognize"]
+__all__ = ["HEAD_BYTES", "HEIC", "Content", "recognize"]
 
 HEAD_BYTES = 4096
 """How much of the beginning of a file `recognize` wants to see."""
@@ -31,7 +31,7 @@ _RENDER = "render it as PNG first"
 
 _VIDEO = Content("a video", _FRAMES)
 _SOUND = Content("a sound")
-_HEIC = Content("a HEIC picture", "convert it to JPEG first, for example: heif-convert photo.heic photo.jpg")
+HEIC = Content("a HEIC picture")
 _JPEG_XL = Content("a JPEG XL picture", _TO_JPEG_OR_PNG)
 _RAW = Content("a raw camera file", _DEVELOP)
 _POSTSCRIPT = Content("PostScript, which is a program and never opened", _RENDER)
@@ -119,7 +119,7 @@ def _recognize_iso_media(head: bytes) -> Content | None:
         return _RAW
     if brands & _AVIF_BRANDS:
         return None  # a picture that Pillow knows, only broken
-    return _HEIC if brands & _HEIF_BRANDS else _VIDEO
+    return HEIC if brands & _HEIF_BRANDS else _VIDEO
 
 
 def _recognize_text(head: bytes) -> Content | None:
