@@ -29,6 +29,7 @@ class Provenance:
         depth_limit_m: the largest depth that the weights can give.
         metres_per_unit: the factor from the network's published scale to metres.
         network_size: (height, width) that the network saw.
+        tile_size: (height, width) of the overlapping tiles, pixels of the picture; None if it was seen only as a whole.
         device: what computed it, as torch names it.
         precision: the number format that the network computed in.
         tool: name and version of the program.
@@ -43,6 +44,7 @@ class Provenance:
     depth_limit_m: float | None = None
     metres_per_unit: float | None = None
     network_size: tuple[int, int] | None = None
+    tile_size: tuple[int, int] | None = None
     device: str | None = None
     precision: str | None = None
     tool: str | None = None
@@ -60,7 +62,7 @@ class Provenance:
         """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
         known = {item.name for item in fields(cls)}
         kept = {name: value for name, value in values.items() if name in known}
-        for name in ("network_size", "notes"):
+        for name in ("network_size", "tile_size", "notes"):
             if isinstance(kept.get(name), list):
                 kept[name] = tuple(kept[name])
         return cls(**kept)

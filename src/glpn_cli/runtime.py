@@ -110,7 +110,7 @@ def memory_errors_named(what: str) -> Iterator[None]:
     Raises:
         DeviceError: memory ran out.
     """
-    hint = "use --input-size model or a smaller HxW, or another --device"
+    hint = "use --input-size model or a smaller HxW, --tiles auto, or another --device"
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -36,6 +36,7 @@ __all__ = [
     "Rival",
     "Scale",
     "SearchSettings",
+    "Tiles",
     "parse_size",
 ]
 
@@ -152,18 +153,51 @@ class InputSize:
         Raises:
             UsageError: it is none of them, or a side is no positive multiple of 32.
         """
-        if text in ("native", "model"):
-            return cls(text)
-        try:
-            sides = parse_size(text)
-        except UsageError as error:
-            raise UsageError(f"--input-size is native, model or a size: {error.message}", hint=error.hint) from None
-        if any(side % SIZE_DIVISOR for side in sides):
-            nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
-            raise UsageError(
-                f"--input-size {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
-            )
-        return cls("fixed", *sides)
+        return (
+            cls(text)
+            if text in ("native", "model")
+            else cls("fixed", *_parse_sides(text, "--input-size", "native, model"))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Whether a large picture is also seen in overlapping tiles.
+
+    Attributes:
+        mode: "off", "auto" (pictures far larger than the weights were made for) or "fixed".
+        height_px: with "fixed", of a tile, a multiple of 32; else 0.
+        width_px: likewise.
+    """
+
+    mode: str = "off"
+    height_px: int = 0
+    width_px: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.height_px}x{self.width_px}" if self.mode == "fixed" else self.mode
+
+    @classmethod
+    def parse(cls, text: str) -> Tiles:
+        """Read "off", "auto" or "HxW" as a user writes it.
+
+        Raises:
+            UsageError: it is none of them, or a side is no positive multiple of 32.
+        """
+        return cls(text) if text in ("off", "auto") else cls("fixed", *_parse_sides(text, "--tiles", "off, auto"))
+
+
+def _parse_sides(text: str, option: str, words: str) -> tuple[int, int]:
+    try:
+        sides = parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"{option} is {words} or a size: {error.message}", hint=error.hint) from None
+    if any(side % SIZE_DIVISOR for side in sides):
+        nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
+        raise UsageError(
+            f"{option} {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
+        )
+    return sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +209,7 @@ class PredictorSettings:
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: the number format of the network.
         input_size: None leaves it to the weights.
+        tiles: whether large pictures are also seen in tiles.
         threads: CPU threads of the network; None leaves it to torch.
         offline: download nothing.
         keep_rgb: leave the picture in the depth map, for formats that show it.
@@ -185,6 +220,7 @@ class PredictorSettings:
     device: str = "auto"
     precision: Precision = Precision.FLOAT32
     input_size: InputSize | None = None
+    tiles: Tiles = Tiles()
     threads: int | None = None
     offline: bool = False
     keep_rgb: bool = False

@@ -15,7 +15,7 @@ from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime
-from glpn_cli.settings import InputSize
+from glpn_cli.settings import InputSize, Tiles
 from glpn_cli.weights.card import WeightsCard
 
 if TYPE_CHECKING:
@@ -35,11 +35,14 @@ def a_network(**config: Any) -> GLPNForDepthEstimation:
 
 
 def a_predictor(
-    card: WeightsCard, input_size: str | None = None, network: GLPNForDepthEstimation | None = None
+    card: WeightsCard,
+    input_size: str | None = None,
+    network: GLPNForDepthEstimation | None = None,
+    tiles: str = "off",
 ) -> Predictor:
     weights = LoadedWeights(network or a_network(), card, sha256="0" * 64)
     size = None if input_size is None else InputSize.parse(input_size)
-    return Predictor(weights, choose_runtime("cpu"), input_size=size)
+    return Predictor(weights, choose_runtime("cpu"), input_size=size, tiles=Tiles.parse(tiles))
 
 
 def test_a_path_its_bytes_an_image_and_an_array_give_the_same_depth(tiny: Predictor, photo: Path) -> None:
@@ -203,3 +206,58 @@ def test_the_picture_stays_only_where_it_is_wanted(photo: Path) -> None:
     kept = Predictor(weights, choose_runtime("cpu"), keep_rgb=True).predict(photo)
     np.testing.assert_array_equal(kept.rgb, rgb)
     assert Predictor(weights, choose_runtime("cpu")).predict(photo).rgb is None
+
+
+@pytest.mark.parametrize("tiles", ["auto", "480x640", "416x608"])
+def test_a_picture_of_one_tile_is_as_if_there_were_none(photo: Path, tiles: str) -> None:
+    card = WeightsCard("x", 10.0, working_size=(384, 576))
+    alone = a_predictor(card).predict(photo)
+    tiled = a_predictor(card, tiles=tiles).predict(photo)
+    np.testing.assert_array_equal(tiled.metres, alone.metres)
+    assert tiled.provenance == alone.provenance
+    assert tiled.provenance.tile_size is None
+
+
+@pytest.mark.parametrize("size", [(97, 131), (33, 400), (400, 33), (65, 64)])
+def test_tiles_of_pictures_of_odd_sizes(size: tuple[int, int]) -> None:
+    network = a_network(max_depth=10)
+    network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that it would leave the limits
+    predictor = a_predictor(
+        WeightsCard("x", 40.0, metres_per_unit=4.0, working_size=(64, 64)), "native", network, "64x64"
+    )
+    depth = predictor.predict(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    assert depth.metres.shape == size
+    assert np.isfinite(depth.metres).all()
+    assert (depth.metres.min(), depth.metres.max()) >= (0, 0)
+    assert depth.metres.max() <= 40
+    assert depth.provenance.tile_size == (min(64, size[0]), min(64, size[1]))
+    assert depth.provenance.network_size is not None
+    assert max(depth.provenance.network_size) <= 256
+    assert depth.rgb is None
+
+
+def test_tiles_add_detail_and_leave_the_whole_where_it_is(tiny: Predictor, photo: Path) -> None:
+    whole = tiny.predict(photo).metres
+    stopwatch = Stopwatch()
+    tiled = glpn_cli.load("tiny", tiles="96x128").predict(photo, stopwatch=stopwatch).metres
+    assert "tiles" in stopwatch.elapsed_s
+    assert 0.8 < np.median(tiled / whole) < 1.25
+
+    def steepness(metres: np.ndarray) -> float:
+        return float(np.abs(np.diff(np.log(metres), axis=1)).mean())
+
+    assert steepness(tiled) > 1.2 * steepness(whole)
+
+
+def test_a_batch_of_tiles_is_what_predict_gives() -> None:
+    predictor = a_predictor(WeightsCard("x", 10.0, working_size=(64, 64)), tiles="64x64")
+    random = np.random.default_rng(0)
+    prepared = [predictor.prepare(random.integers(0, 256, (100, 96, 3), np.uint8)) for _ in range(2)]
+    for one, picture in zip(predictor.run(prepared), prepared, strict=True):
+        assert picture.rgb is not None
+        np.testing.assert_array_equal(predictor.finish(picture, one).metres, predictor.predict(picture.rgb).metres)
+
+
+def test_the_hint_about_size_is_not_given_where_tiles_are_used() -> None:
+    card = WeightsCard("x", 10.0, working_size=(64, 64))
+    assert not a_predictor(card, tiles="auto").predict(np.zeros((160, 160, 3), np.uint8)).provenance.notes

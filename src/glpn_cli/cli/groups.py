@@ -29,11 +29,12 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Recursive,
     ScaleOf,
     Threads,
+    TilesText,
     Verbose,
     Weights,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings, SearchSettings
+from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings, SearchSettings, Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -121,6 +122,7 @@ class NetworkOptions:
     weights: Weights = _NETWORK.weights
     offline: Offline = _NETWORK.offline
     input_size: InputSizeText = None
+    tiles: TilesText = str(_NETWORK.tiles)
     device: Device = _NETWORK.device
     precision: PrecisionOf = _NETWORK.precision
     threads: Threads = None
@@ -133,13 +135,14 @@ class NetworkOptions:
             rows: the formats that are going to be written, some of which need the picture too.
 
         Raises:
-            UsageError: the input size is none.
+            UsageError: the input size or the tiles are none.
         """
         return PredictorSettings(
             weights=self.weights,
             device=self.device,
             precision=self.precision,
             input_size=None if self.input_size is None else InputSize.parse(self.input_size),
+            tiles=Tiles.parse(self.tiles),
             threads=self.threads,
             offline=self.offline,
             max_pixels=self.max_pixels,

@@ -54,6 +54,7 @@ __all__ = [
     "Rounds",
     "ScaleOf",
     "Threads",
+    "TilesText",
     "UnitsPerMetre",
     "Verbose",
     "Verify",
@@ -232,6 +233,15 @@ InputSizeText = Annotated[
         "Default: model for tiny, else native.",
         rich_help_panel=_WORK,
         show_default=False,
+    ),
+]
+TilesText = Annotated[
+    str,
+    typer.Option(
+        "--tiles",
+        metavar="off|auto|HxW",
+        help="See large pictures in overlapping tiles, too, aligned to the whole: sharper, and slower.",
+        rich_help_panel=_WORK,
     ),
 ]
 BatchSize = Annotated[

@@ -15,6 +15,7 @@ from glpn_cli.image.processor import floored_size, to_metres, to_pixel_values
 from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
+from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
 from glpn_cli.settings import (
@@ -24,6 +25,7 @@ from glpn_cli.settings import (
     InputSize,
     Precision,
     PredictorSettings,
+    Tiles,
 )
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedWeights", "Predictor", "PreparedPicture", "build_predictor", "load", "load_weights"]
 
+_NO_TILES = Tiles()
+_TILES_AT_ONCE = 4
+"""On a device that gains from company."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPicture:
@@ -53,7 +59,8 @@ class PreparedPicture:
         size: (height, width) of the upright picture.
         notes: what had to be done to it.
         pixel_values: (1, 3, h, w) float32 in [0, 1], on the CPU.
-        rgb: (H, W, 3) uint8, the upright picture; None unless the predictor keeps it.
+        rgb: (H, W, 3) uint8, the upright picture; None unless the predictor keeps it or it is cut into tiles.
+        grid: how it is cut into tiles; None where the picture as a whole is all that the network sees.
     """
 
     name: str | None
@@ -61,6 +68,7 @@ class PreparedPicture:
     notes: tuple[str, ...]
     pixel_values: Tensor
     rgb: NDArray[np.uint8] | None = None
+    grid: TileGrid | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +97,7 @@ class Predictor:
         weights_chosen: False when nobody asked for these weights and they are only the best of what is there.
         runtime: device and precision.
         input_size: what size the network sees a picture in.
+        tiles: whether large pictures are also seen in tiles.
         keep_rgb: whether depth maps hold the picture too.
         max_pixels: pictures of more are refused.
         engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
@@ -100,6 +109,7 @@ class Predictor:
         runtime: Runtime,
         *,
         input_size: InputSize | None = None,
+        tiles: Tiles = _NO_TILES,
         keep_rgb: bool = False,
         max_pixels: int = MAX_PICTURE_PIXELS,
         consume: bool = False,
@@ -110,6 +120,7 @@ class Predictor:
             weights: the network.
             runtime: device and precision.
             input_size: None leaves it to the weights.
+            tiles: whether large pictures are also seen in tiles.
             keep_rgb: leave the picture in the depth map.
             max_pixels: pictures of more are refused before they are decoded.
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
@@ -119,6 +130,7 @@ class Predictor:
         self.weights_chosen = weights.chosen
         self.runtime = runtime
         self.input_size = input_size or InputSize("model" if weights.card.shrink else "native")
+        self.tiles = tiles
         self.keep_rgb = keep_rgb
         self.max_pixels = max_pixels
         with memory_errors_named(f"the weights {weights.card.name}"):
@@ -163,13 +175,13 @@ class Predictor:
         with stopwatch.stage("decode"):
             upright = read_picture(picture, name=name, max_pixels=self.max_pixels)
         height, width = upright.rgb.shape[:2]
-        network_size = self.network_size(height, width)
+        grid = TileGrid.of((height, width), self.tiles, self._model_size(height, width))
+        network_size = self._overview_size(height, width) if grid else self.network_size(height, width)
         with stopwatch.stage("preprocess"), memory_errors_named(upright.name or "the picture"):
             pixel_values = to_pixel_values(upright.rgb, network_size)
-        notes = (*upright.notes, *self._notes_on_size(height, width))
-        return PreparedPicture(
-            upright.name, (height, width), notes, pixel_values, rgb=upright.rgb if self.keep_rgb else None
-        )
+        notes = (*upright.notes, *(() if grid else self._notes_on_size(height, width)))
+        rgb = upright.rgb if self.keep_rgb or grid else None
+        return PreparedPicture(upright.name, (height, width), notes, pixel_values, rgb=rgb, grid=grid)
 
     def run(self, pictures: Sequence[PreparedPicture]) -> list[Tensor]:
         """Run the network on prepared pictures of one size; the second third of `predict`.
@@ -187,11 +199,11 @@ class Predictor:
         """Turn what the network said into metres at the picture's size; the last third of `predict`, for any thread."""
         stopwatch = stopwatch or Stopwatch()
         called = picture.name or "the picture"
-        if not bool(torch.isfinite(predicted).all()):
-            raise DeviceError(
-                f"{called}: the network's numbers overflowed in {self.runtime.precision}",
-                hint="use --precision float32",
-            )
+        self._refuse_overflow(predicted, called)
+        if picture.grid is not None and picture.rgb is not None:
+            with stopwatch.stage("tiles"):
+                metres = self._metres_from_tiles(picture.rgb, predicted, picture.grid, called)
+            return DepthMap(metres, self._provenance(picture), rgb=picture.rgb if self.keep_rgb else None)
         with stopwatch.stage("upsample"), memory_errors_named(called):
             metres = to_metres(
                 predicted,
@@ -200,6 +212,32 @@ class Predictor:
                 limit_m=self.card.depth_limit_m,
             )
         return DepthMap(metres, self._provenance(picture), rgb=picture.rgb)
+
+    def _metres_from_tiles(
+        self, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid, called: str
+    ) -> NDArray[np.float32]:
+        """Give (H, W) float32, metres, in [0, depth limit], from the whole picture's depth and what tiles add to it."""
+        at_once = 1 if self.runtime.device.type == "cpu" else _TILES_AT_ONCE
+
+        def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
+            seen = torch.cat([to_pixel_values(part, grid.seen_size) for part in parts])
+            with exact_float32():
+                predicted = self.engine(seen).cpu()
+            self._refuse_overflow(predicted, called)
+            return list(torch.split(predicted, 1))
+
+        seen = "x".join(str(side) for side in grid.seen_size)
+        with memory_errors_named(f"{called}, in tiles seen as {seen}"):
+            metres = merge_tiles(rgb, whole, grid, predict=predict, at_once=at_once)
+        metres *= self.card.metres_per_unit  # in place, as pictures with tiles are large
+        return metres.clip(0, self.card.depth_limit_m, out=metres)
+
+    def _refuse_overflow(self, predicted: Tensor, called: str) -> None:
+        if not bool(torch.isfinite(predicted).all()):
+            raise DeviceError(
+                f"{called}: the network's numbers overflowed in {self.runtime.precision}",
+                hint="use --precision float32",
+            )
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Give the (height, width) in which the network sees a picture of a size; both are multiples of 32.
@@ -211,6 +249,14 @@ class Predictor:
             return self.input_size.height_px, self.input_size.width_px
         if self.input_size.mode == "native":
             return floored_size(height, width, SIZE_DIVISOR)
+        return self._model_size(height, width)
+
+    def _overview_size(self, height: int, width: int) -> tuple[int, int]:
+        """Give the size in which the network sees a whole picture whose details come from tiles."""
+        native = self.input_size.mode == "native"
+        return self._model_size(height, width) if native else self.network_size(height, width)
+
+    def _model_size(self, height: int, width: int) -> tuple[int, int]:
         working_height, working_width = self.card.working_size
         zoom = (working_height * working_width / (height * width)) ** 0.5
         fitted_height, fitted_width = (
@@ -245,6 +291,7 @@ class Predictor:
             depth_limit_m=self.card.depth_limit_m,
             metres_per_unit=self.card.metres_per_unit,
             network_size=(height, width),
+            tile_size=None if picture.grid is None else picture.grid.tile_size,
             device=str(self.runtime.device),
             precision=str(self.runtime.precision),
             tool=f"glpn-cli {__version__}",
@@ -258,6 +305,7 @@ def load(
     precision: str = "float32",
     *,
     input_size: str | None = None,
+    tiles: str = "off",
     threads: int | None = None,
     offline: bool = False,
     keep_rgb: bool = False,
@@ -273,6 +321,8 @@ def load(
         precision: what the network computes in: "float32", "bfloat16" or "float16".
         input_size: "native" (the picture's size, floored to multiples of 32), "model" (about as many pixels as the
             weights were made for), "HxW", or None: "model" for "tiny", else "native".
+        tiles: "auto" also sees pictures that are far larger than the weights were made for in overlapping tiles,
+            "HxW" all that are larger than such a tile; "off" none.
         threads: CPU threads of torch in this process; None leaves torch's own choice.
         offline: download nothing.
         keep_rgb: leave the picture in the depth maps, for formats that show it.
@@ -292,6 +342,7 @@ def load(
             device=device,
             precision=Precision(precision),
             input_size=None if input_size is None else InputSize.parse(input_size),
+            tiles=Tiles.parse(tiles),
             threads=threads,
             offline=offline,
             keep_rgb=keep_rgb,
@@ -313,6 +364,7 @@ def build_predictor(settings: PredictorSettings, *, watcher: Watcher = QUIET) ->
         weights,
         runtime,
         input_size=settings.input_size,
+        tiles=settings.tiles,
         keep_rgb=settings.keep_rgb,
         max_pixels=settings.max_pixels,
         consume=True,

@@ -186,6 +186,7 @@ class _Run:
             "scale": str(self.output_settings.scale),
             "weights_sha256": predictor.weights_sha256,
             "input_size": str(predictor.input_size),
+            "tiles": str(predictor.tiles),
             "precision": str(predictor.runtime.precision),
         }
 

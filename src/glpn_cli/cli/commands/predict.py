@@ -166,7 +166,8 @@ class _Run:
             f"({facts.weights}, {facts.device}, {facts.precision}, {elapsed_s:.2f} s)"
         )
         stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
-        self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}; ms: {stages}")
+        tiles = "" if facts.tile_size is None else f" and in tiles of {_size(facts.tile_size)}"
+        self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}{tiles}; ms: {stages}")
         if self.json_lines:
             self.console.data(json.dumps(self._record(job, depth, stopwatch), allow_nan=False))
 
@@ -186,6 +187,7 @@ class _Run:
             },
             "picture_size": _sides(depth.metres.shape),
             "network_size": _sides(facts.network_size),
+            "tile_size": _sides(facts.tile_size),
             "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
             "depth_limit_m": facts.depth_limit_m,
             "metres_per_unit": facts.metres_per_unit,
