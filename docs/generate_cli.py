@@ -106,7 +106,8 @@ def _options(function: Callable[..., None]) -> str:
         kind, info = get_args(hints[name])
         # Inside Annotated, Typer keeps the first name where a default would stand.
         declared = [info.default, *(getattr(info, "param_decls", None) or ())]
-        names = ", ".join(f"`{option}`" for option in declared if isinstance(option, str))
+        # "--this/--no-this" are two names.
+        names = ", ".join(f"`{option}`" for both in declared if isinstance(both, str) for option in both.split("/"))
         values = info.metavar or "|".join(_choices(kind))
         cells = [f"{names} `{values}`".strip() if values else names, info.help, _default(parameter.default)]
         rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
