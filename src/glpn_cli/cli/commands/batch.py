@@ -70,13 +70,11 @@ def batch(
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         if verify:
-            _check_verify(folders, dry_run=dry_run, overwrite=overwrite)
+            _check_verify(bool(folders or inputs.from_list), dry_run=dry_run, overwrite=overwrite)
             report_verification(console, Path(os.path.abspath(out)), json_lines=json_lines)
             return
         if dry_run and json_lines:
             raise UsageError("--dry-run has no --json")
-        if not folders:
-            raise UsageError("no folder of pictures is named", hint="glpn batch shots/ --out depths/")
         rows = [FORMATS[name] for name in dict.fromkeys(results.formats or (DEFAULT_FORMAT,))]
         run = _Run(
             console,
@@ -96,9 +94,9 @@ def batch(
             run.go(network.settings(rows))
 
 
-def _check_verify(folders: Sequence[str] | None, *, dry_run: bool, overwrite: bool) -> None:
-    if folders:
-        raise UsageError("--verify takes no folders of pictures", hint="glpn batch --verify --out DIR")
+def _check_verify(any_pictures: bool, *, dry_run: bool, overwrite: bool) -> None:
+    if any_pictures:
+        raise UsageError("--verify takes no pictures", hint="glpn batch --verify --out DIR")
     if dry_run or overwrite:
         raise UsageError("--verify writes nothing, so it goes with neither --dry-run nor --overwrite")
 
