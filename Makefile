@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types soak docs picture wheel bench clean
+.PHONY: help demo test check format lint types soak docs picture wheel bench tiny clean
 
 help:
 	@echo "make demo    install, and make a depth picture of a real photo"
@@ -18,6 +18,7 @@ help:
 	@echo "make picture write the picture of the README again"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   the measurements of docs/performance.md, half an hour on an idle machine"
+	@echo "make tiny    train the bundled model anew; DATA=DIR has the real pairs (docs/training.md)"
 	@echo "make clean   remove the virtual environment and everything built"
 
 $(BIN)/python:
@@ -70,6 +71,19 @@ bench: $(VENV)/.ready-to-develop
 	$(BIN)/python benchmarks/speed.py --out build/speed.json
 	$(BIN)/python benchmarks/memory.py --out build/memory.json
 	$(BIN)/python benchmarks/report.py
+
+# The real pairs, the folders below build/, how many scenes, and whatever else `glpn train` is told.
+TINY_OUT ?= build/tiny
+TINY_SCENES ?= 20000
+TINY_SCENES_OUT ?= build/scenes
+TINY_FLAGS ?=
+
+tiny: $(VENV)/.ready-to-run
+	@test -n "$(DATA)" || { echo "make tiny DATA=DIR: DIR has tum_fr1_rpy, tum_fr2_pioneer, tum_fr3_cabinet and aims_lab"; exit 2; }
+	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT) --count $(TINY_SCENES) --size 192x256 --textures $(DATA) --textures examples
+	$(BIN)/glpn train --recipe recipes/tiny.json --out $(TINY_OUT) --name tiny --units-per-metre 1000 \
+		--data $(TINY_SCENES_OUT) --data $(DATA)/tum_fr1_rpy=6 --data $(DATA)/tum_fr2_pioneer=20 \
+		--data $(DATA)/tum_fr3_cabinet=8 --data $(DATA)/aims_lab=12 $(TINY_FLAGS)
 
 clean:
 	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache

@@ -12,7 +12,8 @@
     │   ├── OutputExistsError   6   and would have replaced a file
     │   └── ReaderGoneError     6   and will not be: nobody reads standard output
     ├── PartialFailureError     7   some inputs of several failed
-    └── MissingPackageError     8   an optional package is not installed
+    ├── MissingPackageError     8   an optional package is not installed
+    └── TrainingError           9   a training cannot go on
 
 The numbers are the exit codes of the command line. A message is one line that says what is wrong and names
 the file or option; a hint says what to do about it. Anything else that is raised is a bug and shows a traceback.
@@ -35,6 +36,7 @@ __all__ = [
     "PartialFailureError",
     "PictureError",
     "ReaderGoneError",
+    "TrainingError",
     "UsageError",
     "WeightsError",
 ]
@@ -121,3 +123,9 @@ class MissingPackageError(GLPNError):
     """An optional package is needed and not installed."""
 
     exit_code = 8
+
+
+class TrainingError(GLPNError):
+    """A training cannot go on."""
+
+    exit_code = 9

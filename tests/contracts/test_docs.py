@@ -37,7 +37,7 @@ def test_every_option_in_the_documents_exists() -> None:
         "--install-completion",
         "--show-completion",
     }
-    elsewhere = {"--index-url", "--extra-index-url", "--no-deps"}  # of pip and its kin
+    elsewhere = {"--index-url", "--extra-index-url", "--no-deps", "--nproc-per-node"}  # of pip and its kin
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue

@@ -24,9 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "output": GROUND,
     "metrics": set(),
     "data": GROUND | {"image"},
+    "scenes": GROUND | {"image", "data"},
     "inference": GROUND | ROOMS,
+    "training": GROUND | ROOMS | {"data", "scenes"},
     "benchmark": GROUND | ROOMS | {"inference"},
-    "cli": GROUND | ROOMS | {"inference", "benchmark"},
+    "cli": GROUND | ROOMS | {"inference", "benchmark", "training", "scenes"},
     "__main__": {"cli"},
     # The Python API, each name on first use.
     "": GROUND | ROOMS | {"inference"},

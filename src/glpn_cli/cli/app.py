@@ -14,6 +14,8 @@ from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.bench import bench
 from glpn_cli.cli.commands.download_weights import download_weights
 from glpn_cli.cli.commands.predict import predict
+from glpn_cli.cli.commands.scenes import scenes
+from glpn_cli.cli.commands.train import train
 from glpn_cli.cli.commands.weights import app as weights
 from glpn_cli.cli.options import Version  # noqa: TC001 - Typer reads the annotation when the program runs
 
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(batch)
 app.command()(bench)
+app.command()(train)
+app.command()(scenes)
 app.command()(download_weights)
 app.add_typer(weights)
 

@@ -32,6 +32,7 @@ __all__ = [
     "BatchFeature",
     "GLPNFeatureExtractor",
     "GLPNImageProcessor",
+    "fitted_size",
     "floored_size",
     "to_metres",
     "to_pixel_values",
@@ -56,6 +57,16 @@ def floored_size(height: int, width: int, divisor: int = SIZE_DIVISOR) -> tuple[
         (height, width), pixels.
     """
     return max(height // divisor, 1) * divisor, max(width // divisor, 1) * divisor
+
+
+def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple[int, int]:
+    """Give the size, in multiples of 32, that keeps a picture's shape and has about as many pixels as a working size.
+
+    A picture squeezed into another shape is one that the network never learnt.
+    """
+    zoom = (working_size[0] * working_size[1] / (height * width)) ** 0.5
+    fitted_height, fitted_width = (max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width))
+    return fitted_height, fitted_width
 
 
 def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: int = Resampling.BILINEAR) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from glpn_cli import __version__
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DeviceError
-from glpn_cli.image.processor import floored_size, to_metres, to_pixel_values
+from glpn_cli.image.processor import fitted_size, floored_size, to_metres, to_pixel_values
 from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
@@ -257,12 +257,7 @@ class Predictor:
         return self._model_size(height, width) if native else self.network_size(height, width)
 
     def _model_size(self, height: int, width: int) -> tuple[int, int]:
-        working_height, working_width = self.card.working_size
-        zoom = (working_height * working_width / (height * width)) ** 0.5
-        fitted_height, fitted_width = (
-            max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width)
-        )
-        return fitted_height, fitted_width
+        return fitted_size(height, width, self.card.working_size)
 
     def _run_stacked(self, pictures: Sequence[PreparedPicture]) -> Tensor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""

@@ -1,0 +1,62 @@
+"""`glpn scenes`: render scenes with known depth once, to train with them many times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from glpn_cli.cli.groups import TalkOptions, with_option_groups
+from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Preview,
+    SceneCount,
+    SceneOut,
+    SceneSize,
+    Seed,
+    Textures,
+    TrainWorkers,
+)
+from glpn_cli.settings import SceneSettings, parse_size
+
+if TYPE_CHECKING:
+    from glpn_cli.cli.console import Console
+
+__all__ = ["scenes"]
+
+_DEFAULTS = SceneSettings(out="")
+
+
+@with_option_groups
+def scenes(
+    *,
+    out: SceneOut,
+    count: SceneCount = _DEFAULTS.count,
+    size: SceneSize = f"{_DEFAULTS.size[0]}x{_DEFAULTS.size[1]}",
+    preview: Preview = False,
+    textures: Textures = None,
+    seed: Seed = None,
+    workers: TrainWorkers = _DEFAULTS.workers,
+    talk: TalkOptions,
+) -> None:
+    """Render made-up scenes with exactly known depth, for glpn train --data DIR.
+
+    Rooms, tables, streets and parks. The same seed gives the same scenes.
+    """
+    console = talk.console()
+    with console.errors_reported():
+        settings = SceneSettings(out, count, parse_size(size), tuple(textures or ()), seed or 0, workers)
+        _render(console, settings, preview=preview)
+
+
+def _render(console: Console, settings: SceneSettings, *, preview: bool) -> None:
+    from glpn_cli.scenes.filling import fill, write_preview
+
+    bar = console.bar(TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    task = bar.add_task("scenes", total=settings.count)
+    with bar:
+        for done in fill(settings):
+            bar.update(task, completed=min(done, settings.count))
+            console.detail(f"{done} scenes")
+    console.say(f"{settings.out}: {settings.count} scenes")
+    if preview:
+        console.say(f"{write_preview(settings)}: some of them")

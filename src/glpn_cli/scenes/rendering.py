@@ -1,0 +1,91 @@
+"""From a seed to pictures with their depth."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import torch
+
+from glpn_cli.scenes.casting import cast, gather_solids
+from glpn_cli.scenes.indoors import make_room, make_tabletop
+from glpn_cli.scenes.outdoors import make_park, make_street
+from glpn_cli.scenes.scene import Scene
+from glpn_cli.scenes.shading import shade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from glpn_cli.scenes.textures import Atlas
+
+__all__ = ["SCENE_KINDS", "make_scene", "render", "render_scenes"]
+
+SCENE_KINDS: dict[str, tuple[Callable[[Scene], None], float]] = {
+    "room": (make_room, 0.5),
+    "tabletop": (make_tabletop, 0.12),
+    "street": (make_street, 0.26),
+    "park": (make_park, 0.12),
+}
+"""Who makes them, and how many of a hundred are such."""
+
+_SMALLEST_MEDIAN_M = 0.3
+_NEAREST_SHARE = 0.12
+_ATTEMPTS = 12
+_LOOK_SIDE_PX = 32
+
+
+def make_scene(seed: int, atlas: Atlas, kind: str | None = None) -> Scene:
+    """Make a scene up; the same seed gives the same scene.
+
+    Views that show next to nothing, as with the camera against a wall, are given up for others of the same seed.
+
+    Args:
+        seed: decides everything.
+        atlas: the textures to choose from.
+        kind: one of `SCENE_KINDS`, or None for any.
+    """
+    scene = Scene(random.Random(seed), atlas)
+    for attempt in range(_ATTEMPTS):
+        rng = random.Random(f"{seed} {attempt}")
+        scene = Scene(rng, atlas)
+        scene.kind = kind or rng.choices(list(SCENE_KINDS), [share for _, share in SCENE_KINDS.values()])[0]
+        SCENE_KINDS[scene.kind][0](scene)
+        if _shows_something(scene):
+            break
+    return scene
+
+
+def render(
+    scenes: Sequence[Scene], height: int, width: int, *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Render a batch of scenes that share an atlas.
+
+    Returns:
+        (B, H, W, 3) uint8, and depth along the optical axis, (B, H, W) float32, metres, infinite in the sky.
+    """
+    with torch.inference_mode():
+        solids = gather_solids(scenes, device)
+        hits = cast(scenes, solids, height, width)
+        picture = shade(scenes, solids, hits, scenes[0].atlas)
+        return (picture * 255 + 0.5).to(torch.uint8), hits.depth
+
+
+def render_scenes(
+    seeds: Sequence[int], atlas: Atlas, height: int, width: int, *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Make up and render one scene per seed; see `make_scene` and `render`."""
+    return render([make_scene(seed, atlas) for seed in seeds], height, width, device=device)
+
+
+def _shows_something(scene: Scene) -> bool:
+    """Tell from a tiny picture whether there is more than one thing near the lens to be seen."""
+    with torch.inference_mode():
+        depth = cast([scene], gather_solids([scene]), _LOOK_SIDE_PX, _LOOK_SIDE_PX).depth.flatten()
+    known = depth[depth.isfinite()]
+    if len(known) < 0.25 * len(depth):
+        return False
+    near, far = known.quantile(torch.tensor([0.05, 0.95])).tolist()
+    close = (depth < _NEAREST_SHARE).float().mean()
+    return bool(known.median() > _SMALLEST_MEDIAN_M and far > 1.25 * near and close < 0.02)

@@ -1,0 +1,1 @@
+"""Training: from pictures with known depth to weights."""

@@ -1,0 +1,197 @@
+"""Change a sample so that the network never sees the same one twice: vertical CutDepth, mirroring, cuts, colours.
+
+The order is that of the authors' program: CutDepth on the whole picture, mirror, cut, colours; so the pasted strip is
+mirrored, cut and coloured too.
+
+Source: arXiv 2201.07436, section 3.5; the ranges of colour are those of the authors' program.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from glpn_cli.errors import InputError
+from glpn_cli.settings import NATIVE_CROP, SHARED_CROP, Photometric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from glpn_cli.data.sample import Sample
+    from glpn_cli.settings import TrainSettings
+
+    Picture = NDArray[np.uint8]
+    Depth = NDArray[np.float32]
+
+__all__ = ["Augmented", "augment", "change_colours", "cut_depth"]
+
+_HUE_STEPS = 256 / 180  # Pillow counts a circle in 256, the program that the ranges are from in 180
+_VALUES = np.arange(256, dtype=np.float32) / 255
+
+
+@dataclass(frozen=True, slots=True)
+class Augmented:
+    """What the network is shown, and what it should say.
+
+    Attributes:
+        rgb: (h, w, 3) uint8.
+        metres: (h, w) float32, 0 where nothing is known.
+    """
+
+    rgb: Picture
+    metres: Depth
+
+
+def augment(
+    sample: Sample, size: tuple[int, int], rng: np.random.Generator, settings: TrainSettings, *, limit_m: float
+) -> Augmented:
+    """Make a training sample of a size.
+
+    Args:
+        sample: of any size; its depth may be infinite, where there is sky.
+        size: (height, width) of what comes out.
+        rng: where all chance comes from.
+        settings: what is done how often.
+        limit_m: true depth beyond this becomes this: at least as far.
+
+    Raises:
+        InputError: it is to be cut out as it is, and the sample is smaller than the size.
+    """
+    metres = np.minimum(np.nan_to_num(sample.metres, nan=0.0, posinf=limit_m), np.float32(limit_m))
+    rgb = sample.rgb
+    if rng.random() < settings.cut_depth:
+        rgb = cut_depth(rgb, metres, rng, coverage=settings.cut_depth_coverage)
+    if rng.random() < settings.flip:
+        rgb, metres = rgb[:, ::-1], metres[:, ::-1]
+    rgb, metres = _cut(rgb, metres, size, rng, settings.crop, sample.name)
+    rgb = change_colours(rgb, rng, settings.photometric)
+    return Augmented(np.ascontiguousarray(rgb), np.ascontiguousarray(metres))
+
+
+def cut_depth(rgb: Picture, metres: Depth, rng: np.random.Generator, *, coverage: float) -> Picture:
+    """Replace a strip of the picture, from top to bottom, by its depth as grey.
+
+    The authors' program pastes the raw 16-bit depth into 8-bit pixels, where it wraps round: what is pasted is noise
+    that begins anew every quarter of a metre. The paper says that the region is replaced by depth, so here depth is
+    scaled into the picture's range: the picture's farthest depth is white, and what is not known black.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        metres: (H, W) float32, 0 where nothing is known.
+        rng: where all chance comes from.
+        coverage: the strip has at most this share of the columns right of where it begins.
+    """
+    width = rgb.shape[1]
+    left = int(rng.random() * width)
+    strip = slice(left, left + int(max((width - left) * rng.random() * coverage, 1)))
+    grey = (metres[:, strip] * (255 / max(float(metres.max()), 1e-6))).astype(np.uint8)
+    pasted = rgb.copy()
+    pasted[:, strip] = grey[:, :, None]
+    return pasted
+
+
+def _cut(
+    rgb: Picture,
+    metres: Depth,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    crop: tuple[float, float] | None,
+    name: str,
+) -> tuple[Picture, Depth]:
+    height, width = metres.shape
+    if crop == NATIVE_CROP:
+        if height < size[0] or width < size[1]:
+            raise InputError(
+                f"{name}: {height}x{width} is smaller than the {size[0]}x{size[1]} that is cut out of it",
+                hint="a smaller --size, or --crop 0.7-1 to resize",
+            )
+        top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
+        part = slice(top, top + size[0]), slice(left, left + size[1])
+        return rgb[part], metres[part]
+    # The largest window of the wanted shape, shrunk by a share, somewhere within the picture.
+    zoom = min(height / size[0], width / size[1]) * rng.uniform(*(crop or SHARED_CROP))
+    tall, wide = size[0] * zoom, size[1] * zoom
+    top, left = rng.uniform(0, height - tall), rng.uniform(0, width - wide)
+    shown = Image.fromarray(np.ascontiguousarray(rgb)).resize(
+        (size[1], size[0]), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + tall)
+    )
+    rows = (top + (np.arange(size[0]) + 0.5) * zoom).astype(np.intp).clip(0, height - 1)
+    columns = (left + (np.arange(size[1]) + 0.5) * zoom).astype(np.intp).clip(0, width - 1)
+    # Depth is picked, not blended: between a chair and the wall behind it there is nothing at half the distance.
+    return np.asarray(shown), metres[rows[:, None], columns]
+
+
+def change_colours(rgb: Picture, rng: np.random.Generator, photometric: Photometric) -> Picture:
+    """Change brightness, contrast, gamma, hue, saturation and, if that is to be strong, more.
+
+    Args:
+        rgb: (h, w, 3) uint8.
+        rng: where all chance comes from.
+        photometric: how much.
+    """
+    if photometric is Photometric.PAPER:
+        return _change_as_in_paper(rgb, rng)
+    return _change_strongly(rgb, rng) if photometric is Photometric.STRONG else rgb
+
+
+def _change_as_in_paper(rgb: Picture, rng: np.random.Generator) -> Picture:
+    curve: NDArray[Any] = _VALUES
+    if rng.random() < 0.5:
+        contrast, brightness = 1 + rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
+        curve = _in_steps(curve * contrast + brightness)
+    if rng.random() < 0.5:
+        curve = _in_steps(curve ** (int(rng.integers(80, 121)) / 100))
+    if curve is not _VALUES:
+        rgb = (curve * 255).round().astype(np.uint8)[rgb]
+    if rng.random() < 0.5:
+        rgb = _shift_hsv(rgb, rng.uniform(-20, 20) * _HUE_STEPS, rng.uniform(-30, 30), rng.uniform(-20, 20))
+    return rgb
+
+
+def _in_steps(curve: NDArray[Any]) -> NDArray[np.float32]:
+    """Keep a curve in [0, 1] and in the steps of 8 bits, cut off and not rounded, as the ranges' source does."""
+    return (np.floor(curve.clip(0, 1) * 255 + 1e-4) / 255).astype(np.float32)
+
+
+def _shift_hsv(rgb: Picture, hue: float, saturation: float, value: float) -> Picture:
+    hsv = np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("HSV")).astype(np.int16)
+    hsv[..., 0] = (hsv[..., 0] + round(hue)) % 256
+    hsv[..., 1:] = (hsv[..., 1:] + np.array([round(saturation), round(value)], np.int16)).clip(0, 255)
+    planes = [Image.fromarray(np.ascontiguousarray(hsv[..., i].astype(np.uint8))) for i in range(3)]
+    return np.asarray(Image.merge("HSV", planes).convert("RGB"))
+
+
+def _change_strongly(rgb: Picture, rng: np.random.Generator) -> Picture:
+    if rng.random() < 0.85:
+        gamma, contrast, brightness = np.exp(rng.normal(0, 0.35)), rng.uniform(0.6, 1.35), rng.uniform(-0.15, 0.15)
+        tint = np.exp(rng.normal(0, 0.1, 3)) if rng.random() < 0.7 else np.ones(3)
+        curve = (_VALUES**gamma - 0.5) * contrast + 0.5 + brightness
+        curves = (curve[:, None] * tint).clip(0, 1) * 255
+        rgb = np.stack([curves[:, i].astype(np.uint8)[rgb[..., i]] for i in range(3)], -1)
+    if rng.random() < 0.5:
+        saturation = 0.0 if rng.random() < 0.2 else rng.uniform(0.2, 1.5)
+        rgb = _mix_channels(rgb, rng.uniform(-0.25, 0.25), saturation)
+    if rng.random() < 0.25:
+        image = Image.fromarray(np.ascontiguousarray(rgb))
+        rgb = np.asarray(image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 1.3))))
+    if rng.random() < 0.35:
+        noise = rng.standard_normal(rgb.shape, np.float32) * np.float32(255 * rng.uniform(0.005, 0.05))
+        rgb = (rgb + noise).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.25:
+        stream = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "JPEG", quality=int(rng.integers(25, 90)))
+        rgb = np.asarray(Image.open(stream))
+    return rgb
+
+
+def _mix_channels(rgb: Picture, turn: float, saturation: float) -> Picture:
+    """Turn all hues by an angle in radians and stretch their saturation; one pass, unlike the way over HSV."""
+    along = np.full((3, 3), 1 / 3)
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    turned = along + saturation * (np.cos(turn) * (np.eye(3) - along) + np.sin(turn) * across)
+    matrix = tuple(np.concatenate([turned, np.zeros((3, 1))], 1).flatten().tolist())
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("RGB", matrix))

@@ -1,0 +1,130 @@
+"""A step in several parts, in one process or in many: what has to be averaged so that it makes no difference which."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from glpn_cli.errors import DeviceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Processes", "StatisticsOfParts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes of a training, as `torchrun` starts them; a context manager that connects them.
+
+    Attributes:
+        rank: which this one is.
+        count: how many there are.
+        local_rank: which it is on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def from_environment(cls) -> Processes:
+        """Read what `torchrun` says; without it there is one process."""
+        return cls(
+            *(
+                int(os.environ.get(name, default))
+                for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+            )
+        )
+
+    def __enter__(self) -> Self:
+        """Connect to the others.
+
+        Raises:
+            DeviceError: they cannot be reached.
+        """
+        if self.count > 1:
+            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            try:
+                distributed.init_process_group(backend, rank=self.rank, world_size=self.count)
+            except (RuntimeError, ValueError) as error:
+                raise DeviceError(
+                    f"the other processes cannot be reached: {error}", hint="start with torchrun"
+                ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the others."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def any_of(self, here: bool, device: torch.device) -> bool:
+        """Tell whether something is so in any process."""
+        if self.count == 1:
+            return here
+        flag = torch.tensor(float(here), device=device)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Average a tensor over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(value, distributed.ReduceOp.SUM)
+            value /= self.count
+        return value
+
+    def wait(self) -> None:
+        """Wait until all are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+class StatisticsOfParts:
+    """Running statistics of batch norms: every part of a step begins from the same, and the step takes their mean.
+
+    A network would otherwise take in one part after the other, and each process only its own; so the same step would
+    leave other statistics behind, depending on who computed it.
+    """
+
+    def __init__(self, network: nn.Module, processes: Processes) -> None:
+        """Find the statistics."""
+        self._processes = processes
+        buffers: list[tuple[str, Any]] = list(network.named_buffers())
+        self._means = [buffer for _, buffer in buffers if buffer.is_floating_point()]
+        self._counts = [buffer for _, buffer in buffers if not buffer.is_floating_point()]
+        self._before: list[Tensor] = []
+        self._sums: list[Tensor] = []
+
+    def begin_step(self) -> None:
+        """Remember what there is."""
+        self._before = [buffer.clone() for buffer in (*self._means, *self._counts)]
+        self._sums = []
+
+    def begin_part(self) -> None:
+        """Let a part begin where the step began."""
+        for buffer, before in zip((*self._means, *self._counts), self._before, strict=True):
+            buffer.copy_(before)
+
+    def end_part(self) -> None:
+        """Take in what a part left behind."""
+        if not self._sums:
+            self._sums = [buffer.clone() for buffer in self._means]
+        else:
+            self._sums = [total + buffer for total, buffer in zip(self._sums, self._means, strict=True)]
+
+    def end_step(self, parts: int) -> None:
+        """Leave the mean of all parts behind, in all processes."""
+        if not self._means or (parts == 1 and self._processes.count == 1):
+            return
+        flat = self._processes.mean(torch.cat([total.flatten() for total in self._sums]) / parts)
+        for buffer, mean in zip(
+            self._means, torch.split(flat, [buffer.numel() for buffer in self._means]), strict=True
+        ):
+            buffer.copy_(mean.view_as(buffer))

@@ -1,0 +1,106 @@
+"""What a training needs to go on exactly, in one file that is whole or not there.
+
+Chance is no part of it: everything that is drawn follows from the seed and the number of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from glpn_cli.errors import InputError, OutputError, UsageError
+from glpn_cli.output.writer import make_folder, partial_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from glpn_cli.settings import TrainSettings
+
+__all__ = ["check_same_data", "check_same_training", "keep_state", "read_state", "settings_as_json"]
+
+
+def keep_state(file: Path, state: dict[str, Any]) -> None:
+    """Keep a state in place of the one before.
+
+    Args:
+        file: where; the state before stays until this one is whole.
+        state: tensors, numbers and texts.
+
+    Raises:
+        OutputError: it cannot be written, as on a full disk.
+    """
+    make_folder(file.parent)
+    partial = partial_path(file)
+    try:
+        with partial.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    except (OSError, RuntimeError) as error:  # torch turns what the file says into its own
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        raise OutputError(
+            f"{file}: cannot be written: {reason}",
+            hint="make room; the same command goes on from the last state that was kept",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_state(file: Path) -> dict[str, Any] | None:
+    """Read a state; None if there is none. Nothing in the file is run.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{file}: is damaged: {error}", hint="--overwrite begins anew") from error
+    return state
+
+
+def settings_as_json(settings: TrainSettings) -> str:
+    """Give settings as text that is the same for the same training."""
+    return json.dumps(asdict(settings), sort_keys=True, indent=1)
+
+
+def check_same_training(kept: str, settings: TrainSettings, folder: Path) -> None:
+    """Refuse to go on with a training of other settings.
+
+    Raises:
+        UsageError: with the first setting that differs.
+    """
+    before, now = json.loads(kept), json.loads(settings_as_json(settings))
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise UsageError(
+                f"{folder}: a training with {name} = {before.get(name)} is there, not {now.get(name)}",
+                hint="the same options go on with it; --overwrite begins anew; or another --out",
+            )
+
+
+def check_same_data(kept: str, amounts: str, folder: Path) -> None:
+    """Refuse to go on with sets that have another number of samples: every later step would have other ones.
+
+    Args:
+        kept: name, samples and samples per epoch of every set, as JSON.
+        amounts: the same of now.
+        folder: of the training.
+
+    Raises:
+        UsageError: with the first set that differs.
+    """
+    for (name, before, _), (_, now, _) in zip(json.loads(kept), json.loads(amounts), strict=True):
+        if before != now:
+            raise UsageError(
+                f"{folder}: {name} had {before} samples when this training began, and has {now} now",
+                hint="--overwrite begins anew; or another --out",
+            )

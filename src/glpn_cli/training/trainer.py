@@ -1,0 +1,398 @@
+"""The training itself: step after step, kept so that it can be stopped at any time and goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from glpn_cli.errors import OutputExistsError, TrainingError, UsageError
+from glpn_cli.model.loss import silog_loss
+from glpn_cli.output.writer import make_folder
+from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
+from glpn_cli.settings import NATIVE_CROP, SHARED_CROP, SIZE_DIVISOR, Precision
+from glpn_cli.training.ema import AveragedWeights
+from glpn_cli.training.loading import Batch, TrainingSamples, batches
+from glpn_cli.training.logs import CsvLog, open_tensorboard
+from glpn_cli.training.loss import training_loss
+from glpn_cli.training.parts import Processes, StatisticsOfParts
+from glpn_cli.training.plan import Plan
+from glpn_cli.training.schedule import Schedule
+from glpn_cli.training.sets import paper_size, training_sets, validation_sets
+from glpn_cli.training.start import Start, load_start
+from glpn_cli.training.state import check_same_data, check_same_training, keep_state, read_state, settings_as_json
+from glpn_cli.training.stopping import Stop, stop_asked_for
+from glpn_cli.training.validation import ALIGNED, validate
+from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
+from glpn_cli.weights.checkpoint import write_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from glpn_cli.settings import TrainRun, TrainSettings
+
+__all__ = ["BEST_BY", "Outcome", "train"]
+
+STATE_NAME = "state.pt"
+BEST_BY = f"{ALIGNED}abs_rel"
+"""Which metric decides what is best where metres are approximate; where they are true it is the plain one."""
+
+_SECONDS_BETWEEN_ROWS = 10.0
+_SMOOTHING_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        folder: with the best weights, or the last ones where nothing was measured.
+        step: how many steps are done.
+        steps: how many there are.
+        interrupted: whether somebody stopped it.
+        best: the metrics of the best weights, if any were measured.
+        device: what computed.
+        leads: whether this process is the one that talks and writes.
+    """
+
+    folder: Path
+    step: int
+    steps: int
+    interrupted: bool
+    best: dict[str, float] | None
+    device: str = "cpu"
+    leads: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.steps
+
+
+def train(settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET) -> Outcome:
+    """Train, or go on where the same training stopped.
+
+    In the folder are then `best/` and `last/` (weights for `glpn predict`), `state.pt`, `train.csv`, `validation.csv`
+    and `settings.json`.
+
+    Args:
+        settings: what is trained on what, and how.
+        run: where and for how long.
+        watcher: is told how it goes.
+
+    Raises:
+        UsageError: settings contradict each other, or another training is in the folder.
+        InputError: samples cannot be used.
+        TrainingError: the loss is no number.
+        OutputError: results cannot be written.
+    """
+    with ExitStack() as stack:
+        processes = stack.enter_context(Processes.from_environment())
+        stop = stack.enter_context(stop_asked_for(run.max_minutes))
+        trainer = _Trainer(settings, run, processes, watcher if processes.rank == 0 else QUIET)
+        stack.callback(trainer.watcher.end)
+        return trainer.go(stop)
+
+
+class _Trainer:
+    def __init__(self, settings: TrainSettings, run: TrainRun, processes: Processes, watcher: TrainWatcher) -> None:
+        self.watcher = watcher
+        self.settings, self.run, self.processes = settings, run, processes
+        paper = paper_size(settings.data)
+        self.folder = Path(run.out)
+        device = f"cuda:{processes.local_rank}" if processes.count > 1 and torch.cuda.is_available() else run.device
+        self.runtime: Runtime = choose_runtime(device, settings.precision, run.threads)
+        self.leads = processes.rank == 0
+        _check(settings, processes)
+        state = None if run.overwrite else read_state(self.folder / STATE_NAME)
+        if state is not None:
+            check_same_training(state["settings"], settings, self.folder)
+        self.start: Start = load_start(settings, run.name)
+        sizes = settings.sizes or ((*(paper or self.start.card.working_size), 1.0),)
+        sets = training_sets(settings)
+        self.plan = Plan(sets, settings, sizes)
+        shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
+        self.samples = TrainingSamples(sets, shown, limit_m=self.start.card.depth_limit_m)
+        self.schedule = Schedule(
+            self.plan.steps, settings.learning_rate, settings.learning_rate_end, settings.peak_at, settings.power
+        )
+        self.last_row_s = time.monotonic()
+        self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
+        self._build_network()
+        self.first_step, self.best = 0, None if state is None else state["best"]
+        self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
+        if state is not None:
+            check_same_data(state["amounts"], self.amounts, self.folder)
+            self._load(state)
+
+    def _build_network(self) -> None:
+        device = self.runtime.device
+        network: nn.Module = self.start.network.to(device)
+        if device.type in ("cpu", "cuda"):
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.processes.count > 1 and device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        self.network = network
+        self.optimizer = _optimizer(network, self.settings)
+        self.averaged = AveragedWeights(network, self.settings.ema) if self.settings.ema else None
+        self.statistics = StatisticsOfParts(network, self.processes)
+        self.wrapped = network
+        if self.processes.count > 1:
+            self.wrapped = nn.parallel.DistributedDataParallel(
+                network, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=False
+            )
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load(state["averaged"])
+        self.first_step = state["step"]
+
+    def go(self, stop: Stop) -> Outcome:
+        settings, run = self.settings, self.run
+        if self.leads:
+            self._prepare_folder()
+        self.validation = validation_sets(settings) if self.leads else []
+        step = self.first_step
+        self.watcher.begin(self.plan.steps, step)
+        validate_every = run.validate_every or self.plan.steps_per_epoch
+        begun_s, loss_sum = time.monotonic(), None
+        interrupted = False
+        for step, parts in enumerate(self._steps(), start=self.first_step + 1):
+            loss, norm = self._step(step - 1, parts)
+            loss_sum = (
+                loss
+                if loss_sum is None
+                else loss_sum + (loss - loss_sum) / min(_SMOOTHING_STEPS, step - self.first_step)
+            )
+            rate = (step - self.first_step) * settings.batch_size / (time.monotonic() - begun_s)
+            self._report(step, loss_sum, norm, rate)
+            over = self.processes.any_of(stop.asked_for, self.runtime.device)
+            if step % validate_every == 0 or step == self.plan.steps:
+                self._validate(step)
+            if step % run.save_every == 0 or step == self.plan.steps or over:
+                self._keep(step)
+            if over:
+                interrupted = stop.interrupted
+                break
+        folder = self.folder / ("best" if self.best else "last")
+        return Outcome(folder, step, self.plan.steps, interrupted, self.best, str(self.runtime.device), self.leads)
+
+    def _steps(self) -> Iterator[list[Batch]]:
+        """Give the parts of every step that is left."""
+        if self.first_step >= self.plan.steps:
+            return
+        parts = []
+        for batch in batches(
+            self.samples,
+            self.plan,
+            first_step=self.first_step,
+            part=(self.processes.rank, self.processes.count),
+            accumulate=self.settings.accumulate,
+            workers=self.run.workers,
+        ):
+            parts.append(batch)
+            if len(parts) == self.settings.accumulate:
+                yield parts
+                parts = []
+
+    def _step(self, step: int, parts: list[Batch]) -> tuple[float, float]:
+        """Do a step; give its loss and the length of its gradient."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.statistics.begin_step()
+        total = torch.zeros((), device=self.runtime.device)
+        for number, batch in enumerate(parts):
+            last = number == len(parts) - 1
+            self.statistics.begin_part()
+            # What is dropped depends on the step and the part, and not on who computes it.
+            torch.manual_seed(_seed(self.settings.seed, step, self.processes.rank * len(parts) + number))
+            with nullcontext() if last or self.processes.count == 1 else self.wrapped.no_sync():  # type: ignore[operator]
+                total += self._part(step, batch) / len(parts)
+            self.statistics.end_part()
+        self.statistics.end_step(len(parts))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule(step)
+        norm = torch.zeros(())
+        if self.settings.clip_norm:
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update(self.network, step)
+        return float(self.processes.mean(total)), float(norm)
+
+    def _part(self, step: int, batch: Batch) -> Tensor:
+        device, card = self.runtime.device, self.start.card
+        pixels = batch.rgb.to(device, non_blocking=True).to(torch.float32).div_(255)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        target = batch.metres.to(device, non_blocking=True)
+        mixed = self.runtime.precision is not Precision.FLOAT32
+        with memory_errors_named(f"a batch of {len(batch.names)} pictures"):
+            with torch.autocast(device.type, self.runtime.dtype, enabled=mixed):
+                predicted = self.wrapped(pixels).predicted_depth
+            predicted = predicted.float() * card.metres_per_unit
+            loss = training_loss(predicted, target, self.settings)
+            if not bool(loss.isfinite()):
+                raise _no_number(step, predicted.detach(), target, batch.names)
+            (loss / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _report(self, step: int, loss: float, norm: float, rate: float) -> None:
+        if not self.leads:
+            return
+        facts = StepFacts(
+            step,
+            step / self.plan.steps_per_epoch,
+            loss,
+            self.schedule(step - 1),
+            norm,
+            rate,
+            self.plan.size(step - 1),
+        )
+        self.watcher.advance(facts)
+        now_s = time.monotonic()
+        if now_s - self.last_row_s >= _SECONDS_BETWEEN_ROWS or step == self.plan.steps:
+            self.last_row_s = now_s
+            row = {
+                "epoch": facts.epoch,
+                "loss": loss,
+                "learning_rate": facts.learning_rate,
+                "gradient_norm": norm,
+                "samples_per_second": rate,
+            }
+            self.log.add(step, row)
+            self._to_tensorboard(step, row)
+
+    def _prepare_folder(self) -> None:
+        make_folder(self.folder)
+        if (
+            not self.run.overwrite
+            and not self.first_step
+            and any((self.folder / name).exists() for name in ("best", "last"))
+        ):
+            raise OutputExistsError(
+                f"{self.folder}: has weights already", hint="--overwrite replaces them; or another --out"
+            )
+        (self.folder / "settings.json").write_text(settings_as_json(self.settings) + "\n", encoding="utf-8")
+        columns = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
+        self.log = CsvLog(self.folder / "train.csv", columns, first_step=self.first_step)
+        names = ("abs_rel", "d1", "rmse", "silog", "aligned_abs_rel", "aligned_d1", "aligned_rmse")
+        self.measurements = CsvLog(self.folder / "validation.csv", names, first_step=self.first_step)
+        self.tensorboard = open_tensorboard(self.folder / "tensorboard") if self.run.tensorboard else None
+
+    def _to_tensorboard(self, step: int, values: dict[str, float]) -> None:
+        if self.tensorboard is not None:
+            for name, value in values.items():
+                self.tensorboard.add_scalar(name, value, step)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Give the weights that are measured and kept."""
+        return self.network.state_dict() if self.averaged is None else self.averaged.tensors
+
+    def _validate(self, step: int) -> None:
+        if self.leads and self.validation:
+            with torch.random.fork_rng(devices=[]):
+                network = type(self.start.network)(self.start.network.config)
+            network.load_state_dict(self._tensors())
+            metrics = validate(
+                network.to(self.runtime.device).eval(), self.start.card, self.validation, self.runtime.device
+            )
+            best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
+            self.measurements.add(step, metrics)
+            self._to_tensorboard(step, {f"validation/{name}": value for name, value in metrics.items()})
+            if best:
+                self.best = metrics
+                self._write_weights("best", step)
+            self.watcher.validated(step, metrics, best=best)
+        self.processes.wait()
+
+    def _keep(self, step: int) -> None:
+        if not all(bool(one.isfinite().all()) for one in self.network.parameters()):
+            raise _come_apart(step)
+        if self.leads:
+            keep_state(
+                self.folder / STATE_NAME,
+                {
+                    "settings": settings_as_json(self.settings),
+                    "amounts": self.amounts,
+                    "step": step,
+                    "best": self.best,
+                    "network": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "averaged": None if self.averaged is None else self.averaged.tensors,
+                },
+            )
+            self._write_weights("last", step)
+        self.processes.wait()
+
+    def _write_weights(self, name: str, step: int) -> None:
+        """Write weights that `glpn predict --weights` takes, with what they were made from."""
+        recipe = json.loads(settings_as_json(self.settings))
+        told = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
+        facts = {key: recipe[key] for key in told} | {"step": step, "steps": self.plan.steps}
+        # Folders are the user's business; what was in them is not.
+        facts["data"] = [Path(word).name for word in recipe["data"]]
+        facts["init"] = Path(recipe["init"]).name
+        metadata = self.start.card.to_metadata() | {"training": json.dumps(facts, sort_keys=True)}
+        write_checkpoint(self.folder / name, self.start.network.config, self._tensors(), metadata)
+
+
+def _check(settings: TrainSettings, processes: Processes) -> None:
+    parts = processes.count * settings.accumulate
+    if settings.batch_size % parts:
+        raise UsageError(
+            f"a batch of {settings.batch_size} cannot be divided into {parts} equal parts",
+            hint="--batch-size is for all processes together",
+        )
+    if settings.precision is Precision.FLOAT16:
+        raise UsageError("training does not run in float16", hint="--precision bfloat16")
+    for height, width, _ in settings.sizes:
+        if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
+            raise UsageError(f"--size {height}x{width}: both sides must be multiples of {SIZE_DIVISOR}")
+
+
+def _seed(*numbers: int) -> int:
+    """Give the seed for the chance within the network; the same everywhere and in every version of Python."""
+    return int(np.random.SeedSequence([5, *numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    betas = (0.9, settings.beta2)
+    if not settings.weight_decay:
+        return torch.optim.Adam(network.parameters(), settings.learning_rate, betas)
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, settings.learning_rate, betas)
+
+
+def _come_apart(step: int) -> TrainingError:
+    return TrainingError(
+        f"step {step}: the network has come apart: its weights are no numbers any more",
+        hint="the last state that was kept is older; a lower --learning-rate, or --clip-norm 1, with --overwrite",
+    )
+
+
+def _no_number(step: int, predicted: Tensor, target: Tensor, names: list[str]) -> TrainingError:
+    """Give the error for a loss that is no number, with the pictures that it comes from, if it comes from them."""
+    if not bool(predicted.isfinite().any()):
+        return _come_apart(step)
+    guilty = [
+        name
+        for name, one, truth in zip(names, predicted, target, strict=True)
+        if not bool(silog_loss(one[None], truth[None]).isfinite())
+    ]
+    called = ", ".join(guilty or names)
+    return TrainingError(
+        f"step {step + 1}: the loss is no number; it comes from {called}",
+        hint="look at that picture and its depth; if they are right, a lower --learning-rate or --clip-norm 1",
+    )

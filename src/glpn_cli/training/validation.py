@@ -1,0 +1,76 @@
+"""How good a network is on pictures that it does not learn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from glpn_cli.data.crops import MIN_DEPTH_M, valid_pixels
+from glpn_cli.errors import InputError
+from glpn_cli.image.processor import fitted_size, floored_size, to_metres, to_pixel_values
+from glpn_cli.metrics import mean_of_pictures, measure, usable_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from glpn_cli.data.sample import Sample
+    from glpn_cli.model.glpn import GLPNForDepthEstimation
+    from glpn_cli.training.sets import ValidationSet
+    from glpn_cli.weights.card import WeightsCard
+
+__all__ = ["ALIGNED", "validate"]
+
+ALIGNED = "aligned_"
+"""What metrics begin with that were measured after the median of a prediction was set to that of the truth."""
+
+
+def validate(
+    network: GLPNForDepthEstimation, card: WeightsCard, sets: Sequence[ValidationSet], device: torch.device
+) -> dict[str, float]:
+    """Measure a network on all sets; every picture counts once.
+
+    Args:
+        network: in evaluation mode, on the device.
+        card: what turns its output into metres.
+        sets: what is measured.
+        device: where it computes.
+
+    Returns:
+        The metrics by name, each also scale-aligned.
+
+    Raises:
+        InputError: no picture has a pixel that counts.
+    """
+    rows = []
+    for one in sets:
+        for sample in one.samples:
+            cap_m = min(one.cap_m or card.depth_limit_m, card.depth_limit_m)
+            valid = valid_pixels(sample.metres, cap_m=cap_m, crop=one.crop)
+            if valid.any():
+                predicted = _predict(network, card, sample, device)
+                rows.append(_measured(predicted[valid], sample.metres[valid], cap_m))
+    if not rows:
+        raise InputError("no picture to validate with has a pixel of known depth", hint="name others with --validation")
+    return mean_of_pictures(rows)
+
+
+def _predict(
+    network: GLPNForDepthEstimation, card: WeightsCard, sample: Sample, device: torch.device
+) -> NDArray[np.float32]:
+    """Do what `glpn predict` does with these weights."""
+    height, width = sample.metres.shape
+    size = fitted_size(height, width, card.working_size) if card.shrink else floored_size(height, width)
+    with torch.inference_mode():
+        predicted = network(to_pixel_values(sample.rgb, size).to(device)).predicted_depth.float().cpu()
+    return to_metres(predicted, (height, width), metres_per_unit=card.metres_per_unit, limit_m=card.depth_limit_m)
+
+
+def _measured(predicted: NDArray[np.float32], true: NDArray[np.float32], cap_m: float) -> dict[str, float]:
+    usable, _ = usable_prediction(predicted, low_m=MIN_DEPTH_M, high_m=cap_m)
+    aligned = usable * (np.median(true) / np.median(usable))
+    plain = measure(usable, true)
+    return plain | {ALIGNED + name: value for name, value in measure(aligned, true).items()}

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from glpn_cli.scenes import kept
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "PIECE_SCENES", 4)
+    monkeypatch.setattr("glpn_cli.scenes.filling.PIECE_SCENES", 4)
+    monkeypatch.setattr("glpn_cli.training.sets._VALIDATION_SCENES", 2)
+
+
+def test_scenes_are_kept_and_learnt_from(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("scenes", "--out", "scenes", "--count", "8", "--size", "32x64", "--workers", "0", "--preview")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "scenes" / "preview.png").exists()
+    (tmp_path / "recipe.json").write_text('{"crop": [0.7, 1.0], "varied_shapes": true}', encoding="utf-8")
+    trained = glpn(
+        "train", "--data", "scenes", "--data", "./scenes=2", "--recipe", "recipe.json", "--size", "32x64",
+        "--batch-size", "2", "--steps", "2", "--workers", "0", "--validation", "./scenes", "--out", "run",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+
+
+def test_another_seed_does_not_go_into_the_same_folder(glpn: Glpn) -> None:
+    options = ("scenes", "--out", "scenes", "--count", "4", "--size", "32x64", "--workers", "0")
+    assert glpn(*options).returncode == 0
+    run = glpn(*options, "--seed", "9")
+    assert run.returncode == 2
+    assert b"another seed" in run.stderr
+
+
+def test_textures_that_are_not_there_are_an_error(glpn: Glpn) -> None:
+    run = glpn("scenes", "--out", "scenes", "--count", "4", "--textures", "gone", "--workers", "0")
+    assert run.returncode == 2
+    assert b"no such folder" in run.stderr

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from glpn_cli.errors import InputError, OutputError, UsageError
+from glpn_cli.scenes import kept
+from glpn_cli.scenes.filling import fill, write_preview
+from glpn_cli.scenes.kept import RenderedScenes, SceneRecipe, open_kept_scenes, start_keeping
+from glpn_cli.settings import SceneSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = (32, 48)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "PIECE_SCENES", 4)
+    monkeypatch.setattr("glpn_cli.scenes.filling.PIECE_SCENES", 4)
+
+
+def settings(folder: Path, count: int = 8, **changes: int) -> SceneSettings:
+    return SceneSettings(str(folder / "scenes"), count, SIZE, (), changes.get("seed", 3), 0)
+
+
+def test_what_is_kept_is_what_is_rendered(tmp_path: Path) -> None:
+    assert list(fill(settings(tmp_path))) == [0, 4, 8]
+    scenes = open_kept_scenes(str(tmp_path / "scenes"))
+    assert scenes is not None
+    assert len(scenes) == 8
+    sample = pickle.loads(pickle.dumps(scenes))[1]  # noqa: S301 - our own
+    height, width = sample.metres.shape
+    from glpn_cli.scenes.rendering import render_scenes
+
+    rgb, depth = render_scenes([3, 4, 5, 6], SceneRecipe(3, SIZE).atlas(), height, width)
+    assert np.array_equal(sample.rgb, rgb[1].numpy())
+    np.testing.assert_allclose(sample.metres, depth[1].numpy(), rtol=6e-4)
+    assert (sample.name, sample.metres.dtype) == ("scene 1", np.float32)
+
+
+def test_an_interrupted_filling_goes_on_and_does_no_piece_twice(tmp_path: Path) -> None:
+    running = fill(settings(tmp_path))
+    assert next(running) == 0
+    assert next(running) == 4
+    running.close()
+    first = tmp_path / "scenes" / "00000.rgb.npy"
+    before = first.stat().st_mtime_ns
+    assert list(fill(settings(tmp_path))) == [4, 8]
+    assert first.stat().st_mtime_ns == before
+    assert list(fill(settings(tmp_path, 6))) == [8]
+    assert not list((tmp_path / "scenes").glob("*.part"))
+
+
+def test_other_scenes_do_not_go_into_the_same_folder(tmp_path: Path) -> None:
+    list(fill(settings(tmp_path, 4)))
+    with pytest.raises(UsageError, match="another seed"):
+        list(fill(settings(tmp_path, 8, seed=4)))
+
+
+def test_a_folder_of_other_things_has_no_scenes_and_an_empty_one_says_how_to_get_them(tmp_path: Path) -> None:
+    assert open_kept_scenes(str(tmp_path)) is None
+    start_keeping(str(tmp_path / "scenes"), SceneRecipe())
+    with pytest.raises(InputError, match="no scenes"):
+        open_kept_scenes(str(tmp_path / "scenes"))
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.np, "save", full)
+    with pytest.raises(OutputError, match="No space left"):
+        list(fill(settings(tmp_path, 4)))
+    assert {path.name for path in (tmp_path / "scenes").iterdir()} == {"scenes.json"}
+
+
+def test_scenes_without_end_are_rendered_when_they_are_asked_for() -> None:
+    scenes = RenderedScenes(SceneRecipe(0, SIZE), 2**40)
+    sample = scenes[2**39]
+    assert sample.rgb.shape == (*sample.metres.shape, 3)
+    assert sample.rgb.size >= 32 * 32 * 3
+    with pytest.raises(IndexError):
+        scenes[2**40]
+
+
+def test_a_preview_shows_pictures_over_their_depth(tmp_path: Path) -> None:
+    from PIL import Image
+
+    list(fill(settings(tmp_path, 4)))
+    with Image.open(write_preview(settings(tmp_path, 4))) as image:
+        assert image.size == (6 * SIZE[1] // 2, 4 * SIZE[0])
+
+
+def test_textures_come_from_pictures_and_not_from_their_depth(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (60, 50), (1, 2, 3)).save(tmp_path / "a.jpg")
+    Image.new("I;16", (60, 50)).save(tmp_path / "a.png")
+    (picture,) = kept.read_texture_pictures([str(tmp_path)])
+    assert picture.shape == (50, 60, 3)
+    with pytest.raises(UsageError, match="no such folder"):
+        kept.read_texture_pictures([str(tmp_path / "gone")])

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from glpn_cli.settings import TrainRun, TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAIRS = Path(__file__).parents[1] / "data" / "pairs"
+SMALL = """{
+  "hidden_sizes": [8, 16, 16, 32],
+  "num_attention_heads": [1, 1, 1, 2],
+  "depths": [1, 1, 1, 1],
+  "decoder_hidden_size": 8
+}"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> TrainSettings:
+    """A training of seconds: twelve pairs, a network of a few thousand parameters, small pictures."""
+    (tmp_path / "small.json").write_text(SMALL, encoding="utf-8")
+    return TrainSettings(
+        data=(str(PAIRS),),
+        units_per_metre=1000,
+        init="none",
+        config=str(tmp_path / "small.json"),
+        sizes=((32, 64, 1.0),),
+        batch_size=4,
+        steps=6,
+        validation_pictures=1,
+        learning_rate=3e-3,
+        ema=0.9,
+        clip_norm=1.0,
+        drop_path=0.5,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., TrainRun]:
+    """Where a training goes, with no processes beside it."""
+
+    def make(name: str = "run", **changes: object) -> TrainRun:
+        base = TrainRun(out=str(tmp_path / name), workers=0, save_every=1000, validate_every=1000, device="cpu")
+        return replace(base, **changes)  # type: ignore[arg-type]
+
+    return make

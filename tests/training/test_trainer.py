@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import glpn_cli
+from glpn_cli.errors import InputError, OutputError, OutputExistsError, TrainingError, UsageError
+from glpn_cli.training import state as state_module
+from glpn_cli.training.trainer import train
+from glpn_cli.training.watcher import StepFacts, TrainWatcher
+from glpn_cli.weights.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from glpn_cli.settings import TrainRun, TrainSettings
+
+    Run = Callable[..., TrainRun]
+
+
+class Recorder(TrainWatcher):
+    def __init__(self, *, stop_after: int = 0) -> None:
+        self.losses: dict[int, float] = {}
+        self.stop_after = stop_after
+
+    def advance(self, facts: StepFacts) -> None:
+        self.losses[facts.step] = facts.loss
+        if facts.step == self.stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def contents(run: TrainRun) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(Path(run.out) / "state.pt", weights_only=True)
+    return state
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+def same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
+
+
+def test_a_training_that_was_stopped_twice_ends_with_the_bits_of_one_that_was_not(
+    settings: TrainSettings, run: Run
+) -> None:
+    train(settings, run("whole"))
+    outcome = train(settings, run("stopped"), watcher=Recorder(stop_after=2))
+    assert (outcome.step, outcome.interrupted, outcome.finished) == (2, True, False)
+    again = Recorder(stop_after=3)
+    train(settings, run("stopped", workers=1), watcher=again)  # and with other hands
+    assert list(again.losses) == [3]
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002 - what others do to the global chance must not matter
+    assert train(settings, run("stopped")).finished
+    whole, stopped = contents(run("whole")), contents(run("stopped"))
+    assert whole["step"] == stopped["step"] == settings.steps
+    for part in ("network", "optimizer", "averaged"):
+        assert same(whole[part], stopped[part]), part
+    first, second = (read_checkpoint(Path(run(name).out) / "last").tensors for name in ("whole", "stopped"))
+    assert same(first, second)
+
+
+def test_a_killed_training_goes_on_from_its_last_state(settings: TrainSettings, run: Run) -> None:
+    class Killed(Exception):  # noqa: N818 - it is no error
+        pass
+
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            if facts.step == 5:
+                raise Killed
+
+    train(settings, run("whole"))
+    with pytest.raises(Killed):
+        train(settings, run("killed", save_every=2), watcher=Killer())
+    recorder = Recorder()
+    train(settings, run("killed", save_every=2), watcher=recorder)
+    assert list(recorder.losses) == [5, 6]
+    assert same(contents(run("whole"))["network"], contents(run("killed"))["network"])
+    rows = table(Path(run("killed").out) / "validation.csv")
+    assert [row["step"] for row in rows] == ["6"]
+
+
+def test_the_seed_and_the_drop_path_matter(settings: TrainSettings, run: Run) -> None:
+    short = replace(settings, steps=2)
+    train(short, run("a"))
+    train(replace(short, seed=1), run("b"))
+    train(replace(short, drop_path=0.0), run("c"))
+    a, b, c = (contents(run(name))["network"] for name in "abc")
+    assert not same(a, b)
+    assert not same(a, c)
+
+
+def test_the_weights_predict_and_say_what_they_are(settings: TrainSettings, run: Run) -> None:
+    outcome = train(replace(settings, steps=2), run(name="ours"))
+    predictor = glpn_cli.load(outcome.folder, device="cpu")
+    assert (predictor.card.depth_limit_m, predictor.card.working_size, predictor.card.shrink) == (80, (32, 64), True)
+    assert predictor.card.metric is False
+    depth = predictor.predict(np.zeros((48, 60, 3), np.uint8))
+    assert depth.metres.shape == (48, 60)
+    metadata = read_checkpoint(outcome.folder).metadata
+    assert '"steps": 2' in metadata["training"]
+    assert str(Path.home()) not in metadata["training"]
+    assert os.sep not in metadata["training"]
+
+
+def test_a_step_in_two_parts_differs_from_a_whole_one_only_by_statistics_and_loss(
+    settings: TrainSettings, run: Run
+) -> None:
+    one = replace(settings, steps=1, drop_path=0.0, clip_norm=0.0, ema=0.0)
+    train(one, run("whole"))
+    train(replace(one, accumulate=2), run("halves"))
+    whole, halves = contents(run("whole"))["network"], contents(run("halves"))["network"]
+    assert not same(whole, halves)
+    counts = [key for key in whole if key.endswith("num_batches_tracked")]
+    assert counts
+    assert all(int(halves[key]) == 1 for key in counts)  # a step counts once, in however many parts
+
+
+def test_another_training_is_not_gone_on_with(settings: TrainSettings, run: Run) -> None:
+    short = replace(settings, steps=1)
+    train(short, run())
+    with pytest.raises(UsageError, match="a training with batch_size = 4 is there, not 2"):
+        train(replace(short, batch_size=2), run())
+    train(replace(short, batch_size=2), run(overwrite=True))
+    (Path(run().out) / "state.pt").unlink()
+    with pytest.raises(OutputExistsError, match="has weights already"):
+        train(short, run())
+
+
+def test_a_training_does_not_go_on_with_more_pictures_than_it_began_with(
+    settings: TrainSettings, run: Run, tmp_path: Path
+) -> None:
+    for name in "abcd":
+        make_pair(tmp_path / "pairs", name, 2.0)
+    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, steps=2)
+    train(data, run(), watcher=Recorder(stop_after=1))
+    make_pair(tmp_path / "pairs", "e", 2.0)
+    with pytest.raises(UsageError, match="pairs had 3 samples when this training began, and has 4 now"):
+        train(data, run())
+
+
+def test_a_network_that_has_come_apart_is_said_and_not_kept(settings: TrainSettings, run: Run) -> None:
+    wild = replace(settings, learning_rate=1e30, learning_rate_end=1e30, clip_norm=0.0)
+    with pytest.raises(TrainingError, match=r"step \d: the network has come apart"):
+        train(wild, run(save_every=1))
+    assert not (Path(run().out) / "state.pt").exists()
+
+
+def test_a_full_disk_is_said_and_the_state_before_stays(
+    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(settings, steps=2)
+    train(short, run(), watcher=Recorder(stop_after=1))
+    before = (Path(run().out) / "state.pt").read_bytes()
+
+    def full(state: object, stream: Any) -> None:
+        stream.write(b"half of it")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(state_module.torch, "save", full)
+    with pytest.raises(OutputError, match=r"state\.pt: cannot be written") as raised:
+        train(short, run())
+    assert raised.value.hint is not None
+    assert "goes on" in raised.value.hint
+    assert (Path(run().out) / "state.pt").read_bytes() == before
+    assert not list(Path(run().out).glob("*.part"))
+
+
+def test_a_damaged_state_is_said(settings: TrainSettings, run: Run) -> None:
+    Path(run().out).mkdir()
+    (Path(run().out) / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is damaged"):
+        train(settings, run())
+
+
+def make_pair(folder: Path, name: str, metres: float, *, size: tuple[int, int] = (80, 48)) -> None:
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", (80, 48), (90, 120, 30)).save(folder / f"{name}.jpg")
+    depth = np.full((size[1], size[0]), metres * 1000, np.uint16)
+    Image.fromarray(depth).save(folder / f"{name}.png")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_without_depth_is_named(settings: TrainSettings, run: Run, tmp_path: Path, workers: int) -> None:
+    for name, metres in (("good", 2.0), ("empty", 0.0), ("last", 2.0)):
+        make_pair(tmp_path / "pairs", name, metres)
+    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=(str(tmp_path / "pairs"),))
+    with pytest.raises(InputError, match="empty: has no pixel of known depth"):
+        train(data, run(workers=workers))
+
+
+def test_a_picture_and_a_depth_of_two_sizes_are_named(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
+    make_pair(tmp_path / "pairs", "good", 2.0)
+    make_pair(tmp_path / "pairs", "odd", 2.0, size=(40, 24))
+    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=(str(tmp_path / "pairs"),))
+    with pytest.raises(InputError, match=r"odd\.png"):
+        train(data, run())
+
+
+def test_a_loss_that_is_no_number_names_the_picture(
+    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glpn_cli.training import augmentation
+
+    def poisoned(sample: Any, *arguments: Any, **options: Any) -> Any:
+        made = augmentation.augment(sample, *arguments, **options)
+        if sample.name.startswith("tum_fr2_pioneer"):
+            made.metres[0, 0] = np.inf
+        return made
+
+    monkeypatch.setattr("glpn_cli.training.loading.augment", poisoned)
+    with pytest.raises(
+        TrainingError, match=r"step \d+: the loss is no number; it comes from (tum_fr2_pioneer/\d+(, )?)+$"
+    ):
+        train(settings, run())
+
+
+def test_sizes_and_parts_that_cannot_be_are_refused_before_anything_is_read(settings: TrainSettings, run: Run) -> None:
+    with pytest.raises(UsageError, match="multiples of 32"):
+        train(replace(settings, sizes=((30, 64, 1.0),)), run())
+    with pytest.raises(UsageError, match="3 equal parts"):
+        train(replace(settings, accumulate=3), run())
+    assert not Path(run().out).exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_short_training_on_real_pictures_lowers_the_error_on_one_that_it_has_not_seen(
+    settings: TrainSettings, run: Run, precision: str
+) -> None:
+    from glpn_cli.settings import Precision
+
+    recorder = Recorder()
+    longer = replace(
+        settings, steps=90, batch_size=6, ema=0.0, drop_path=0.0, learning_rate=6e-3, precision=Precision(precision)
+    )
+    train(longer, run(validate_every=1), watcher=Recorder(stop_after=1))
+    train(longer, run(validate_every=89), watcher=recorder)
+    rows = table(Path(run().out) / "validation.csv")
+    first, last = float(rows[0]["abs_rel"]), float(rows[-1]["abs_rel"])
+    assert last < 0.75 * first, (first, last)
+    assert recorder.losses[90] < 0.85 * recorder.losses[2]
+
+
+def test_tensorboard_is_named_where_it_is_not_installed(
+    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from glpn_cli.errors import MissingPackageError
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingPackageError, match="tensorboard"):
+        train(settings, run(tensorboard=True))
