@@ -36,12 +36,15 @@ class AveragedWeights:
     def update(self, network: nn.Module, step: int) -> None:
         """Take in a step; the first is step 0."""
         kept = min(self._decay, (1 + step) / (_WARM_UP + step))
+        ours, theirs = [], []
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 if value.is_floating_point():
-                    self.tensors[key].lerp_(value, 1 - kept)
+                    ours.append(self.tensors[key])
+                    theirs.append(value)
                 else:
                     self.tensors[key].copy_(value)
+            torch._foreach_lerp_(ours, theirs, 1 - kept)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from an average that was kept."""

@@ -365,14 +365,15 @@ def _seed(*numbers: int) -> int:
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     betas = (0.9, settings.beta2)
+    fused = next(network.parameters()).device.type in ("cpu", "cuda")  # one pass over the weights, several times faster
     if not settings.weight_decay:
-        return torch.optim.Adam(network.parameters(), settings.learning_rate, betas)
+        return torch.optim.Adam(network.parameters(), settings.learning_rate, betas, fused=fused)
     parameters = list(network.parameters())
     groups = [
         {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, settings.learning_rate, betas)
+    return torch.optim.AdamW(groups, settings.learning_rate, betas, fused=fused)
 
 
 def _come_apart(step: int) -> TrainingError:
