@@ -183,6 +183,11 @@ class Tiles:
     def __str__(self) -> str:
         return f"{self.height_px}x{self.width_px}" if self.mode == "fixed" else self.mode
 
+    @property
+    def is_on(self) -> bool:
+        """Whether any picture might be seen in tiles."""
+        return self.mode != "off"
+
     @classmethod
     def parse(cls, text: str) -> Tiles:
         """Read "off", "auto" or "HxW" as a user writes it.

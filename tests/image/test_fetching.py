@@ -13,7 +13,7 @@ import pytest
 
 from glpn_cli.errors import PictureError
 from glpn_cli.image.address import Address
-from glpn_cli.image.fetching import fetch_picture
+from glpn_cli.image.fetching import Stopper, fetch_picture
 from glpn_cli.settings import FetchSettings
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 def fetch(server: ThreadingHTTPServer) -> Callable[..., bytes]:
     """Fetch a path of the server."""
 
-    def fetched(path: str, login: str = "", settings: FetchSettings = LIMITS) -> bytes:
+    def fetched(path: str, login: str = "", settings: FetchSettings = LIMITS, stopper: Stopper | None = None) -> bytes:
         host, port = server.server_address[:2]
-        return fetch_picture(Address.parse(f"http://{login}{host!s}:{port}/{path}"), settings)
+        return fetch_picture(Address.parse(f"http://{login}{host!s}:{port}/{path}"), settings, stopper=stopper)
 
     return fetched
 
@@ -205,6 +205,18 @@ def test_a_login_goes_to_the_server_that_was_named_and_to_no_other(fetch: Callab
     Handler.seen.clear()
     fetch("elsewhere", login="me:p%40ss@")
     assert [headers.get("Authorization") for _, headers in Handler.seen] == [login, None]
+
+
+def test_an_interrupt_does_not_wait_for_a_slow_server(fetch: Callable[..., bytes]) -> None:
+    stopper = Stopper()
+    patient = FetchSettings(timeout_s=30, silence_timeout_s=20)
+    threading.Timer(0.1, stopper.stop).start()
+    start_s = time.monotonic()
+    with pytest.raises(PictureError):
+        fetch("silent", settings=patient, stopper=stopper)
+    with pytest.raises(PictureError):  # and what comes later is not even begun
+        fetch("silent", settings=patient, stopper=stopper)
+    assert time.monotonic() - start_s < 0.5
 
 
 def test_nothing_is_left_running(fetch: Callable[..., bytes]) -> None:

@@ -281,3 +281,30 @@ def test_outputs_of_a_batch_are_depth_pictures(tmp_path: Path, tiny: Predictor, 
     list(stream(tmp_path, tiny, formats=("png",)))
     with Image.open(tmp_path / "out" / "a.depth.png") as image:
         assert image.size == (600, 400)
+
+
+def test_pictures_with_tiles_do_not_pile_up_while_they_wait(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    for index in range(8):
+        make_picture(f"in/{index}.png", 70, 70)
+    predictor = glpn_cli.load("tiny", tiles="32x32")
+    lock = threading.Lock()
+    held, most = 0, 0
+
+    def prepare(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal held, most
+        prepared = predictor.prepare(*arguments, **keywords)
+        assert prepared.rgb is not None
+        with lock:
+            held += 1
+            most = max(most, held)
+        return prepared
+
+    def finish(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal held
+        with lock:
+            held -= 1
+        return predictor.finish(*arguments, **keywords)
+
+    stand = _Stand(predictor, prepare=prepare, finish=finish)
+    assert all(record.is_done for record in stream(tmp_path, stand, batch_size=4, workers=2))
+    assert most <= 3

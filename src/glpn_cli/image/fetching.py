@@ -33,14 +33,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
-__all__ = ["fetch_picture"]
+__all__ = ["Stopper", "fetch_picture"]
 
 _DEFAULTS = FetchSettings()
 _CHUNK_BYTES = 2**16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS) -> bytes:
+class Stopper:
+    """Ends the fetches of several threads at once, as an interrupt wants it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadlines: set[_Deadline] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End what is being fetched, and whatever comes later."""
+        with self._lock:
+            self._stopped = True
+            for deadline in self._deadlines:
+                deadline.come_now()
+
+    @contextmanager
+    def stopping(self, deadline: _Deadline) -> Iterator[None]:
+        """Have a deadline come when everything is stopped."""
+        with self._lock:
+            self._deadlines.add(deadline)
+            if self._stopped:
+                deadline.come_now()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._deadlines.discard(deadline)
+
+
+def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS, *, stopper: Stopper | None = None) -> bytes:
     """Fetch what is at an address; proxies of the environment are used.
 
     Name and password are sent to the server that the user named and to no other.
@@ -48,12 +77,16 @@ def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS) -> byte
     Args:
         address: where it is.
         settings: the limits.
+        stopper: may end it early; the error is that of a deadline.
 
     Raises:
         PictureError: there is nothing, or it is too large, too slow, cut off, or redirected too often or elsewhere.
     """
     try:
-        with _Deadline(settings.timeout_s).watching() as deadline:
+        with (
+            _Deadline(settings.timeout_s).watching() as deadline,
+            (stopper or Stopper()).stopping(deadline),
+        ):
             return _follow(address, settings, deadline)
     except PictureError as error:
         raise PictureError(f"{address}: {error.message}", hint=error.hint) from error
@@ -96,6 +129,13 @@ class _Deadline:
         """Add a connection; a second handle is kept, because encryption takes over the first."""
         with self._lock:
             self._connections.append(connection.dup())
+        if self.is_over:
+            self._cut()
+
+    def come_now(self) -> None:
+        """Let the moment be now."""
+        self._end_s = time.monotonic()
+        self._cut()
 
     def _cut(self) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from glpn_cli.errors import DeviceError, GLPNError, OutputError
+from glpn_cli.image.fetching import Stopper
 from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
 from glpn_cli.inference.source import open_source
 from glpn_cli.inference.stopwatch import Stopwatch
@@ -104,6 +105,7 @@ class _Stream:
         self._settings = settings
         self._workers = workers
         self._batch_size = batch_size
+        self._stopper = Stopper()
         self._readers = ThreadPoolExecutor(workers, "glpn-read")
         self._writers = ThreadPoolExecutor(workers, "glpn-write")
         self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
@@ -130,12 +132,15 @@ class _Stream:
             yield from self._finished(at_most=0)
         finally:
             # An interrupt ends here too: what is not begun is dropped, what is being written is finished.
+            self._stopper.stop()
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
 
     def _read_ahead(self, pictures: Iterator[MirroredPicture]) -> None:
         """Keep a few pictures in memory and no more, however many there are."""
-        while len(self._reading) < self._workers + self._batch_size:
+        # Pictures with tiles are large, stay in memory as they are, and gain nothing from company.
+        company = 0 if self._predictor.tiles.is_on else self._batch_size
+        while len(self._reading) < self._workers + company:
             picture = next(pictures, None)
             if picture is None:
                 return
@@ -145,11 +150,14 @@ class _Stream:
     def _read(self, item: _Item) -> PreparedPicture:
         if item.picture.failure is not None:
             raise item.picture.failure
-        picture, name = open_source(item.picture.source, stopwatch=item.stopwatch)
+        picture, name = open_source(item.picture.source, stopwatch=item.stopwatch, stopper=self._stopper)
         return self._predictor.prepare(picture, name=name, stopwatch=item.stopwatch)
 
     def _join(self, item: _Item, prepared: PreparedPicture) -> Iterator[Record]:
         """Let a picture wait for others of its size, as long as few are waiting."""
+        if prepared.grid is not None:
+            yield from self._compute([(item, prepared)])
+            return
         size = tuple(prepared.pixel_values.shape)
         self._waiting.setdefault(size, []).append((item, prepared))
         if len(self._waiting[size]) >= self._batch_size:

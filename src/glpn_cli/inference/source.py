@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.image.discovery import Source
+    from glpn_cli.image.fetching import Stopper
     from glpn_cli.inference.stopwatch import Stopwatch
 
 __all__ = ["open_source"]
 
 
-def open_source(source: Source | str, *, stopwatch: Stopwatch) -> tuple[Path | str | bytes, str]:
+def open_source(
+    source: Source | str, *, stopwatch: Stopwatch, stopper: Stopper | None = None
+) -> tuple[Path | str | bytes, str]:
     """Make a source into what `Predictor.prepare` takes, and the name to give it; an address is fetched.
+
+    Args:
+        source: a path or an address.
+        stopwatch: collects the time of fetching.
+        stopper: may end fetching early.
 
     Raises:
         PictureError: it cannot be fetched.
@@ -25,4 +33,4 @@ def open_source(source: Source | str, *, stopwatch: Stopwatch) -> tuple[Path | s
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):
-        return fetch_picture(source), str(source)
+        return fetch_picture(source, stopper=stopper), str(source)

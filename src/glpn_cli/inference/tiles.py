@@ -96,7 +96,7 @@ class TileGrid:
             None where the picture as a whole is all that is needed.
         """
         height, width = size
-        if tiles.mode == "off":
+        if not tiles.is_on:
             return None
         if tiles.mode == "fixed":
             tile_size = (min(height, tiles.height_px), min(width, tiles.width_px))
