@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from glpn_cli.errors import InputError
 from glpn_cli.image.listing import PictureList, parse_list, read_list
@@ -50,6 +51,13 @@ def test_a_list_that_cannot_be_read_is_named(name: str, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="cannot be read as a list"):
         read_list(name)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "TIFF", "AVIF"])
+def test_a_picture_is_no_list(format_name: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo", format_name)
+    with pytest.raises(InputError, match="is a picture, not a list"):
+        read_list(str(tmp_path / "photo"))
 
 
 def test_an_empty_and_an_endless_list_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:

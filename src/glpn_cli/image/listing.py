@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PictureList", "parse_list", "read_list"]
 
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""What the usual pictures begin with, and no list does: the slip would bring thousands of errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class PictureList:
@@ -36,7 +39,7 @@ def read_list(source: str | BinaryIO) -> PictureList:
         source: a path, or a stream of bytes such as standard input.
 
     Raises:
-        InputError: it cannot be read, is endless, or names nothing.
+        InputError: it cannot be read, is endless, a picture itself, or names nothing.
     """
     name = source if isinstance(source, str) else "the list on standard input"
     try:
@@ -49,6 +52,8 @@ def read_list(source: str | BinaryIO) -> PictureList:
         raise InputError(f"{name}: cannot be read as a list: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_LIST_BYTES:
         raise InputError(f"{name}: endless, or longer than {MAX_LIST_BYTES >> 20} MiB")
+    if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
+        raise InputError(f"{name}: is a picture, not a list of pictures", hint="name it without --from-list")
     entries = parse_list(data)
     if not entries:
         raise InputError(f"{name}: names no pictures")
