@@ -16,6 +16,7 @@ from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.engine import engine as engine_module
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.engine.graphs import GraphCache
+from glpn_cli.inference.engine.probe import packed_operations_work
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import Runtime, choose_runtime
@@ -209,14 +210,6 @@ def test_the_engine_follows_any_number_of_stages(
     assert error(Engine(network, cpu()), network, draw_pictures(1, 64, 96)) <= EXACT
 
 
-def test_keys_that_only_fill_a_vector_have_no_weight(
-    build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
-) -> None:
-    network = build_pair("tiny").ours
-    # 9 x 3 keys in every stage: 27 leave 11 in the last vector of 16.
-    assert error(Engine(network, cpu()), network, draw_pictures(1, 288, 96)) <= EXACT
-
-
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_near_with_trained_weights(
@@ -224,6 +217,8 @@ def test_half_precision_is_near_with_trained_weights(
 ) -> None:
     pixel_values = to_pixel_values(read_picture(photo).rgb, (96, 128))
     runtime = Runtime(torch.device("cpu"), Precision(precision))
+    if packed and not packed_operations_work(runtime.dtype):
+        pytest.skip(f"no packed operations in {precision} on this CPU")
     found = Engine(trained, runtime, packed=packed)(pixel_values)
     with torch.no_grad():
         assert mean_relative_error(found, trained(pixel_values).predicted_depth) <= HALF

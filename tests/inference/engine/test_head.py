@@ -39,7 +39,9 @@ def test_the_head_is_upsampling_and_two_convolutions(size: tuple[int, int], budg
     for _ in range(factor // 2):
         wanted = functional.interpolate(wanted, scale_factor=2, mode="bilinear")
     wanted = head(wanted)[:, 0]
-    target = Target(torch.device("cpu"), torch.float32, packed=False, strip_bytes=budget, tile_bytes=budget)
+    target = Target(
+        torch.device("cpu"), torch.float32, packed=False, strip_bytes=budget, tile_bytes=budget, table_bytes=budget
+    )
     with torch.inference_mode():
         fast = Head(head, target)
         for pictures in (small, small[:1]):

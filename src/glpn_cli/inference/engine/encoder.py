@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
+from glpn_cli.inference.engine.attention import KeysValues
 from glpn_cli.inference.engine.operations import (
     Convolution,
     DepthwiseActivation,
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-# torch's fused attention on CPUs computes the softmax 16 keys at a time, and the remainder of a row key by key, at
-# the price of about 2 to 5 vectors each. Hiding keys that fill the last vector costs a pass over the whole row.
-_KEYS_AT_A_TIME = 16
-_KEYS_PER_REMAINDER = 32
-
 
 class Attention:
     """Every place looks at all places of a map whose sides are `sr_ratio` times smaller; the residual included."""
@@ -48,12 +43,16 @@ class Attention:
         self._target = target
         self._heads, self._sr_ratio = split.num_heads, split.sr_ratio
         self._channels = split.query.out_features
-        parts = [split.key, split.value] if split.sr_ratio > 1 else [split.query, split.key, split.value]
-        self._together = Linear(
-            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]), target
-        )
+        # Scores are divided by the square root of a head's channels; here the queries are, before the first picture.
+        scale = (self._channels // self._heads) ** -0.5
+        query = (split.query.weight * scale, split.query.bias * scale)
+        parts = [(part.weight, part.bias) for part in (split.key, split.value)]
+        if split.sr_ratio == 1:
+            parts.insert(0, query)
+        weights, biases = zip(*parts, strict=True)
+        self._together = Linear(torch.cat(weights), torch.cat(biases), target)
         if split.sr_ratio > 1:
-            self._query = Linear(split.query.weight, split.query.bias, target)
+            self._query = Linear(*query, target)
             # Kernel and stride are the same, so this convolution is a product over patches that do not overlap.
             assert split.sr.bias is not None  # noqa: S101 - as the network builds it
             self._reduce = Linear(split.sr.weight.permute(0, 2, 3, 1).flatten(1), split.sr.bias, target)
@@ -62,24 +61,19 @@ class Attention:
 
     def __call__(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, N, C) to (B, N, C), where `size` is (H, W). `x` may be overwritten."""
-        normed = self._norm(x)
+        source = self._norm(x)
         if self._sr_ratio > 1:
-            source = normed
-            keys_values = self._together(self._fill_up(self._reduced_norm(self._reduce(self._patches(normed, size)))))
-            places = (size[0] // self._sr_ratio) * (size[1] // self._sr_ratio)
+            keys_values = self._together(self._reduced_norm(self._reduce(self._patches(source, size))))
         else:
-            source = self._together(normed)
-            keys_values = self._fill_up(source[..., self._channels :])
-            places = x.shape[1]
-        key, value = (self._split_heads(half) for half in keys_values.chunk(2, dim=2))
-        hidden = _hide_filling(places, key)
+            source = self._together(source)
+            keys_values = source[..., self._channels :]
+        looked_at = KeysValues(keys_values, self._heads, self._target)
 
         def attend(start: int, stop: int) -> Tensor:
             query = (
                 self._query(source[:, start:stop]) if self._sr_ratio > 1 else source[:, start:stop, : self._channels]
             )
-            seen = functional.scaled_dot_product_attention(self._split_heads(query), key, value, attn_mask=hidden)
-            return self._mix(seen.transpose(1, 2).flatten(2), x[:, start:stop])
+            return self._mix(looked_at.seen_by(query), x[:, start:stop])
 
         token_bytes = x.shape[0] * self._channels * x.element_size()
         strips = list(split_rows(0, x.shape[1], token_bytes, self._target.strip_bytes))
@@ -96,31 +90,6 @@ class Attention:
         whole = tokens.view(batch, *size, channels)[:, : height * sr, : width * sr]
         patches = whole.reshape(batch, height, sr, width, sr, channels).transpose(2, 3)
         return patches.reshape(batch, height * width, sr * sr * channels)
-
-    def _fill_up(self, tokens: Tensor) -> Tensor:
-        """Append zeros to (B, M, C) where whole vectors of keys are faster; see `_hide_filling`."""
-        missing = _missing_keys(tokens.shape[1], tokens.device)
-        return functional.pad(tokens, (0, 0, 0, missing)) if missing else tokens
-
-    def _split_heads(self, tokens: Tensor) -> Tensor:
-        """(B, N, C) to (B, heads, N, C/heads), a view."""
-        return tokens.view(*tokens.shape[:2], self._heads, -1).transpose(1, 2)
-
-
-def _missing_keys(keys: int, device: torch.device) -> int:
-    """Tell how many keys would fill the last vector, or 0 where filling it does not pay."""
-    remainder = keys % _KEYS_AT_A_TIME
-    pays = device.type == "cpu" and remainder * _KEYS_PER_REMAINDER > keys
-    return _KEYS_AT_A_TIME - remainder if pays else 0
-
-
-def _hide_filling(keys: int, key: Tensor) -> Tensor | None:
-    """Give what is added to the scores, (1, 1, 1, M), so that the keys after the first `keys` have no weight."""
-    if key.shape[2] == keys:
-        return None
-    hidden = torch.zeros(1, 1, 1, key.shape[2], dtype=key.dtype, device=key.device)
-    hidden[..., keys:] = -torch.inf
-    return hidden
 
 
 class FeedForward:

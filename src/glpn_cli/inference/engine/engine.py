@@ -60,7 +60,7 @@ class Engine:
             packed = runtime.device.type == "cpu" and packed_operations_work(runtime.dtype)
         target = Target.of(runtime, packed=packed)
         if strip_bytes is not None:
-            target = replace(target, strip_bytes=strip_bytes, tile_bytes=strip_bytes)
+            target = replace(target, strip_bytes=strip_bytes, tile_bytes=strip_bytes, table_bytes=strip_bytes)
         self.target = target
 
         act = self.config.hidden_act

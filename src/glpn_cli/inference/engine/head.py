@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from glpn_cli.inference.engine.operations import Linear
+from glpn_cli.inference.engine.operations import Linear, multiply
 from glpn_cli.inference.engine.strips import split_rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Head"]
 
 _TAPS = 3
-_FLOAT32_BYTES = 4
 
 
 def doubling(places: int, factor: int) -> Tensor:
@@ -81,7 +80,7 @@ class ColumnProduct:
         phases = doubling(_TAPS, factor)[factor - 1 : 2 * factor + 1]  # between the middle place and its neighbours
         mixtures = torch.stack([phases[tap : tap + factor] for tap in range(_TAPS)])  # (column tap, phase, neighbour)
         products = torch.einsum("oikt,tpn->kponi", weight.detach().double(), mixtures).flatten(3).flatten(1, 2).float()
-        # One by one, so that a row of each lands in one piece where it is wanted, in float32 from here on.
+        # One by one, so that a row of each lands in one piece where it is wanted.
         self._products = [Linear(product, None, target) for product in products]
         edges = weight.detach().permute(3, 2, 0, 1)  # (column tap, row tap, C out, C in)
         self._left = Linear(edges[0].flatten(0, 1), None, target)
@@ -89,14 +88,14 @@ class ColumnProduct:
 
     def row_bytes(self, places: Tensor) -> int:
         """Tell what one row of the result takes."""
-        return places.shape[0] * _TAPS * places.shape[2] * self._factor * self._channels * _FLOAT32_BYTES
+        return _TAPS * self._factor * places[:, 0].numel() * places.element_size()
 
     def __call__(self, places: Tensor, out: Tensor) -> None:
         """Compute rows of the small map.
 
         Args:
             places: (B, rows, w, C).
-            out: (B, rows, 3, w · factor · C) float32, written to.
+            out: (B, rows, 3, w · factor · C), written to.
         """
         batch, rows, width, channels = places.shape
         columns = torch.cat((places[:, :, :1], places, places[:, :, -1:]), dim=2)
@@ -123,9 +122,9 @@ class Head:
         self._columns = {factor: ColumnProduct(first.weight, factor, target) for factor in (2, 4)}
         # relu(x + b) = max(x, -b) + b, and the b behind it passes through the last convolution as a constant: so no
         # pass over the map is spent on the bias.
-        self._floor = target.place(-first.bias, torch.float32)
+        self._floor = target.place(-first.bias)
         taps = last.weight.detach()[0].flatten(1).T  # (9, C)
-        self._taps = target.place(taps, torch.float32)
+        self._taps = target.place(taps, torch.float32)  # whatever is rounded here shows in the depth as it is
         self._constants = target.place(taps @ first.bias.detach(), torch.float32)[:, None]
         self._bias = float(last.bias)
         self._mixtures: dict[tuple[int, int, bool, bool], Tensor] = {}
@@ -136,7 +135,7 @@ class Head:
         batch, height, width, channels = places.shape
         columns = self._columns[factor]
         floor = self._floor.repeat(width * factor)
-        result_row_bytes = batch * factor * factor * width * channels * _FLOAT32_BYTES
+        result_row_bytes = factor * factor * places[:, 0].numel() * places.element_size()
         # One more on each side, into which the taps at the border may add.
         logits = torch.full(
             (batch, factor * height + 2, factor * width + 2), self._bias, dtype=torch.float32, device=places.device
@@ -145,7 +144,7 @@ class Head:
         most = max(stop - start for start, stop in strips)
         # Used again for every strip: new memory would have to come into the cache first.
         shape = (batch, most + 2, _TAPS, width * factor * channels)
-        rows = torch.empty(shape, dtype=torch.float32, device=places.device)
+        rows = torch.empty(shape, dtype=places.dtype, device=places.device)
         done = first = 0  # rows of the small map: those with results, and the one that `rows` begins with
         for start, stop in strips:
             needed = max(0, done - 1)  # a row of the strip before, or two, that this one still looks at
@@ -159,7 +158,7 @@ class Head:
                 above, below = top > 0, bottom < height
                 inputs = rows[:, top - above - first : bottom + below - first].flatten(1, 2)
                 mixture = self._mixture(bottom - top, factor, above=above, below=below)
-                result = _product(mixture, inputs)
+                result = self._product(mixture, inputs)
                 torch.maximum(result, floor, out=result)
                 self._add_taps(result, logits[:, factor * top : factor * bottom + 2])
             done = ready
@@ -169,8 +168,8 @@ class Head:
         """Add rows of the first convolution's result, (B, rows, W · C), into logits (B, rows + 2, W + 2)."""
         batch, rows, _ = result.shape
         width = logits.shape[2] - 2
-        pixels = result.view(batch, rows * width, -1).transpose(1, 2)
-        taps = _product(self._taps, pixels).add_(self._constants).view(batch, -1, rows, width)
+        pixels = result.float().view(batch, rows * width, -1).transpose(1, 2)
+        taps = self._product(self._taps, pixels).add_(self._constants).view(batch, -1, rows, width)
         for index in range(_TAPS * _TAPS):
             # A tap that looks at the place above is added into the place below, and so on.
             down, right = _TAPS - 1 - index // _TAPS, _TAPS - 1 - index % _TAPS
@@ -182,10 +181,11 @@ class Head:
             if len(self._mixtures) > 32:  # sizes of pictures may differ without end
                 self._mixtures.clear()
             mixture = row_mixture(rows, factor, above=above, below=below)
-            self._mixtures[key] = mixture.to(self._target.device)
+            self._mixtures[key] = self._target.place(mixture)
         return self._mixtures[key]
 
-
-def _product(matrix: Tensor, batch: Tensor) -> Tensor:
-    """Multiply a matrix (n, k) with each of (B, k, m); one by one where a batch of one is slower than none."""
-    return torch.mm(matrix, batch[0])[None] if batch.shape[0] == 1 else torch.matmul(matrix, batch)
+    def _product(self, matrix: Tensor, batch: Tensor) -> Tensor:
+        """Multiply a matrix (n, k) with each of (B, k, m); one by one where a batch of one is slower than none."""
+        if batch.shape[0] > 1:
+            return torch.matmul(matrix, batch)
+        return (multiply(matrix, batch[0].T) if self._target.packed else torch.mm(matrix, batch[0]))[None]

@@ -28,6 +28,7 @@ __all__ = [
     "DepthwiseActivation",
     "LayerNorm",
     "Linear",
+    "multiply",
     "to_map",
     "to_tokens",
 ]
@@ -45,6 +46,15 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 def to_tokens(feature_map: Tensor) -> Tensor:
     """View a channels-last map (B, C, H, W) as tokens (B, N, C); another layout is copied."""
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply (n, k) with the transpose of (m, k) by oneDNN and add (m); only for targets with packed operations.
+
+    The columns must lie in one piece, else this takes a thousand times as long.
+    """
+    product: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, columns, bias, "none", [], "")  # noqa: SLF001
+    return product
 
 
 class LayerNorm:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from glpn_cli.inference.engine.operations import Convolution, DepthwiseActivation, Linear, to_map
+from glpn_cli.inference.engine.operations import Convolution, DepthwiseActivation, Linear, multiply, to_map
 from glpn_cli.inference.engine.target import Target
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def packed_operations_work(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     try:
-        public, packed = (_try_operations(Target(torch.device("cpu"), dtype, form, 1, 1)) for form in (False, True))
+        public, packed = (
+            _try_operations(Target(torch.device("cpu"), dtype, form, strip_bytes=1, tile_bytes=1, table_bytes=1))
+            for form in (False, True)
+        )
     except (AttributeError, RuntimeError, TypeError, NotImplementedError):
         return False
     tolerance = _TOLERANCES[dtype]
@@ -46,10 +50,15 @@ def _try_operations(target: Target) -> list[Tensor]:
     linear = Linear(_numbers(_CHANNELS, _CHANNELS) / 4, bias, target)
     dense, depthwise = _numbers(_CHANNELS, _CHANNELS, 3, 3) / 12, _numbers(_CHANNELS, 1, 3, 3) / 3
     convolution = Convolution(dense, bias, target, stride=2, padding=1, relu=True)
+    # A product of two results, whose second factor comes as rows or as columns.
+    rows, columns = _numbers(3, _CHANNELS).to(target.dtype), _numbers(5, _CHANNELS).to(target.dtype)
+    product = multiply if target.packed else functional.linear
     activations = [nn.GELU(), nn.GELU(approximate="tanh"), nn.ReLU(), nn.SELU()]
     return [
         linear(tokens),
         linear(tokens, tokens),
+        product(rows, columns, _numbers(5).to(target.dtype)),
+        product(rows, columns.T.contiguous().T),
         convolution(to_map(tokens, _SIZE)),
         *(DepthwiseActivation(depthwise, bias, activation, target)(tokens, _SIZE) for activation in activations),
     ]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from glpn_cli.inference.engine.attention import KeysValues
+from glpn_cli.inference.engine.probe import packed_operations_work
+from glpn_cli.inference.engine.target import Target
+
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
+HEADS, CHANNELS = 3, 24
+
+
+def look(
+    places: int, keys: int, *, dtype: torch.dtype, packed: bool, table_bytes: int = 2**20, batch: int = 2
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give what the engine sees and what the definition of attention says, both float64."""
+    if packed and not packed_operations_work(dtype):
+        pytest.skip(f"no packed operations in {dtype} here")
+    generator = torch.Generator().manual_seed(places * keys)
+    query = torch.randn(batch, places, CHANNELS, generator=generator).to(dtype)
+    keys_values = torch.randn(batch, keys, 2 * CHANNELS, generator=generator).to(dtype)
+    target = Target(torch.device("cpu"), dtype, packed, strip_bytes=1, tile_bytes=1, table_bytes=table_bytes)
+    with torch.inference_mode():
+        seen = KeysValues(keys_values, HEADS, target).seen_by(query)
+    by_head = [
+        part.double().view(batch, -1, HEADS, CHANNELS // HEADS).transpose(1, 2)
+        for part in (query, *keys_values.chunk(2, dim=2))
+    ]
+    table = (by_head[0] @ by_head[1].transpose(2, 3)).softmax(dim=3)
+    return seen.double(), (table @ by_head[2]).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("keys", [1, 15, 16, 27, 64])
+def test_every_place_sees_what_the_definition_says(keys: int, dtype: torch.dtype, packed: bool) -> None:
+    seen, wanted = look(10, keys, dtype=dtype, packed=packed)
+    assert (seen - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("table_bytes", [1, 300, 1000, 4096])
+def test_the_height_of_a_piece_of_the_table_makes_no_difference(table_bytes: int, dtype: torch.dtype) -> None:
+    seen, wanted = look(37, 27, dtype=dtype, packed=True, table_bytes=table_bytes)
+    assert (seen - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+def test_scores_beyond_what_exp_can_hold_are_no_trouble(packed: bool) -> None:
+    target = Target(torch.device("cpu"), torch.float32, packed, strip_bytes=1, tile_bytes=1, table_bytes=2**20)
+    keys_values = torch.zeros(1, 5, 2 * CHANNELS)
+    keys_values[0, 3] = 100
+    seen = KeysValues(keys_values, HEADS, target).seen_by(torch.full((1, 2, CHANNELS), 100.0))
+    assert torch.equal(seen, torch.full((1, 2, CHANNELS), 100.0))
