@@ -59,6 +59,22 @@ With `--verify`, one object per output and line:
 | `source`, `format`, `sha256` | what the manifest says of it; null where it says nothing |
 """
 
+INFO_JSON = """## What `info --json` prints
+
+One object per file and line:
+
+| field | what |
+|---|---|
+| `file` | as it was named |
+| `status` | `ours` (it says what it is), `foreign` (it does not) or `failed` |
+| `format`, `reads_back` | the format, and what reading it gives; or null |
+| `size` | `height` and `width` in pixels, or null |
+| `depth_m` | `min`, `median` and `max` of the known depth, metres, and `unknown_share`; or null |
+| `says` | what the file says of itself, as [formats.md](formats.md) has it; or null |
+| `remark` | why there is no depth, or no more is known; or null |
+| `error` | of a failed file, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
+"""
+
 WEIGHTS_JSON = """## What `weights list --json` and `weights verify --json` print
 
 One object per weights and line. `list`:
@@ -87,7 +103,7 @@ def page() -> str:
     for group in app.registered_groups:
         inner: Any = group.typer_instance
         parts += _commands(inner, f"glpn {inner.info.name}")
-    parts += [_formats(), JSON, BATCH_JSON, WEIGHTS_JSON, _exit_codes()]
+    parts += [_formats(), JSON, BATCH_JSON, INFO_JSON, WEIGHTS_JSON, _exit_codes()]
     return "\n".join(parts)
 
 
@@ -126,7 +142,12 @@ def _default(value: Any) -> str:
 
 
 def _formats() -> str:
-    rows = ["## Formats\n", "| `--format` | file | what is in it |", "|---|---|---|"]
+    rows = [
+        "## Formats\n",
+        "More in [formats.md](formats.md).\n",
+        "| `--format` | file | what is in it |",
+        "|---|---|---|",
+    ]
     rows += [f"| `{row.name}` | `NAME{row.ending}` | {row.holds} |" for row in FORMATS.values()]
     return "\n".join(rows) + "\n"
 

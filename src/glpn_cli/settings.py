@@ -6,12 +6,13 @@ Standard library only: the command line reads this before it knows whether any w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from glpn_cli.errors import UsageError
 
 __all__ = [
+    "AUTO_RANGE",
     "DATA_VARIABLE",
     "FAR_LARGER_FACTOR",
     "HOME_VARIABLE",
@@ -26,11 +27,14 @@ __all__ = [
     "BatchSettings",
     "BenchSettings",
     "ColorPolicy",
+    "Colormap",
     "Crop",
     "DataSettings",
+    "DepthRange",
     "DownloadSettings",
     "FetchSettings",
     "InputSize",
+    "Near",
     "Normalize",
     "OutputSettings",
     "Photometric",
@@ -58,6 +62,9 @@ MAX_LIST_BYTES = 2**28
 
 MAX_STREAM_BYTES = 2**31
 """More than this from a pipe is no picture within the limit of pixels."""
+
+AUTO_RANGE = "p1:p99"
+"""What `--range auto` is: a hundredth of the pixels at each end is not worth stretching the colours for."""
 
 FAR_LARGER_FACTOR = 4.0
 """A picture of more than this many times the pixels of the model's working size earns a hint."""
@@ -110,6 +117,27 @@ class Crop(StrEnum):
     """The lower part of a street scene, without its margins, as shares of height and width."""
     EIGEN = "eigen"
     """Another such part, reaching higher."""
+
+
+class Colormap(StrEnum):
+    """The colours of depth, by the names of `output/colormaps.png`."""
+
+    TURBO = "turbo"
+    MAGMA = "magma"
+    INFERNO = "inferno"
+    PLASMA = "plasma"
+    VIRIDIS = "viridis"
+    CIVIDIS = "cividis"
+    BATLOW = "batlow"
+    SPECTRAL = "spectral"
+    GREY = "grey"
+
+
+class Near(StrEnum):
+    """What near looks like in a picture of depth: the bright or warm end of its colours, or the dark or cold one."""
+
+    BRIGHT = "bright"
+    DARK = "dark"
 
 
 class ColorPolicy(StrEnum):
@@ -209,6 +237,50 @@ def _parse_sides(text: str, option: str, words: str) -> tuple[int, int]:
             f"{option} {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
         )
     return sides
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRange:
+    """Which depths the colours or greys of a picture stand for; what is outside looks like the nearest end.
+
+    Attributes:
+        mode: "fixed" (metres), "percentiles" (of the depth itself) or "model" (0 to the weights' depth limit).
+        low: with "fixed" metres, with "percentiles" percent; else 0.
+        high: likewise, and more than low.
+        text: as the user wrote it.
+    """
+
+    mode: str
+    low: float = 0.0
+    high: float = 0.0
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def parse(cls, text: str) -> DepthRange:
+        """Read "LO:HI" in metres, "pLO:pHI" in percentiles, "auto" (which is p1:p99) or "model".
+
+        Raises:
+            UsageError: it is none of them.
+        """
+        if text == "model":
+            return cls("model", text=text)
+        mode, ends = "fixed", (AUTO_RANGE if text == "auto" else text).partition(":")
+        numbers = [ends[0], ends[2]]
+        if all(end.startswith("p") for end in numbers):
+            mode, numbers = "percentiles", [end[1:] for end in numbers]
+        try:
+            low, high = (float(number) for number in numbers)
+        except ValueError:
+            raise UsageError(
+                f"--range is LO:HI, pLO:pHI, auto or model, not {text!r}", hint="for example 0:10 or p2:p98"
+            ) from None
+        if not (0 <= low < high < float("inf")) or (mode == "percentiles" and high > 100):
+            limit = ", which is at most 100" if mode == "percentiles" else ""
+            raise UsageError(f"--range {text}: the first number is at least 0 and less than the second{limit}")
+        return cls(mode, low, high, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,18 +429,38 @@ class BenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """How depth becomes the numbers in a file.
+    """How depth becomes the numbers and colours in a file.
 
     Attributes:
-        normalize: for pictures to look at.
+        normalize: of grey pictures, where there is no range.
         scale: for files that hold depth.
         png_compression: 0 (none) to 9 (smallest). The default writes four times as fast as zlib's own, for files a
             quarter larger.
+        range: which depths grey and coloured pictures span; None for grey ones by `normalize`, coloured ones "auto".
+        range_m: what the range comes to for a whole run; None for each picture by itself.
+        near: what near looks like; None is dark in grey pictures and bright in coloured ones.
+        colormap: of coloured pictures.
+        legend: coloured pictures get a bar with metres below them.
+        side_by_side: coloured pictures get the photo to their left.
     """
 
     normalize: Normalize = Normalize.MAX
     scale: Scale = Scale.METRES
     png_compression: int = 1
+    range: DepthRange | None = None
+    range_m: tuple[float, float] | None = None
+    near: Near | None = None
+    colormap: Colormap = Colormap.TURBO
+    legend: bool = False
+    side_by_side: bool = False
+
+    def that_differ(self) -> dict[str, str]:
+        """Give what decides the contents of outputs and is not as by default, as text by name."""
+        return {
+            item.name: str(value)
+            for item in fields(self)
+            if item.name not in ("png_compression", "range_m") and (value := getattr(self, item.name)) != item.default
+        }
 
 
 NATIVE_CROP = (0.0, 0.0)

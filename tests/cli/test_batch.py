@@ -329,3 +329,51 @@ def test_memory_stays_flat_over_ten_thousand_pictures(tmp_path: Path, make_pictu
     early = max(mib for count, mib in readings if 500 < count < 2500)
     late = max(mib for count, mib in readings if count > 7500)
     assert late - early < 60, readings
+
+
+def ranges(tmp_path: Path) -> set[tuple[float, float]]:
+    """Give what the coloured pictures say of their ranges."""
+    said = set()
+    for path in (tmp_path / "out").rglob("*.color.png"):
+        with Image.open(path) as image:
+            facts = json.loads(image.info["glpn"])
+        said.add((facts["low"], facts["high"]))
+    return said
+
+
+@pytest.mark.usefixtures("folder")
+def test_colours_have_one_range_for_the_whole_run_and_keep_it(glpn: Glpn, tmp_path: Path) -> None:
+    command = ("batch", "in", "--out", "out", "-f", "color", "-f", "png")
+    run = glpn(*command)
+    assert b"in every picture, measured on 8 of the pictures" in run.stderr
+    ((low, high),) = ranges(tmp_path)
+    done = [line for line in lines(tmp_path) if line["status"] == "done"]
+    assert len(done) == len(GOOD)
+    assert {tuple(line["settings"]["range_m"]) for line in done} == {(low, high)}
+    with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
+        assert json.loads(image.info["glpn"])["normalize"] == "max", "grey pictures keep the documented formula"
+
+    # What is added or done later gets the range of what is there.
+    shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "more.png")
+    next((tmp_path / "out").glob("coffee.color.png")).unlink()
+    run = glpn(*command)
+    assert b"measured" not in run.stderr
+    assert len(list((tmp_path / "out").rglob("*.color.png"))) == len(GOOD) + 1
+    assert ranges(tmp_path) == {(low, high)}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_range_in_metres_spans_grey_pictures_too(glpn: Glpn, tmp_path: Path) -> None:
+    glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--range", "1:3")
+    assert ranges(tmp_path) == {(1.0, 3.0)}
+    with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
+        facts = json.loads(image.info["glpn"])
+    assert (facts["low"], facts["high"], facts["range"]) == (1.0, 3.0, "1:3")
+    run = glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--range", "1:4")
+    assert run.returncode == 2
+    assert b"range was 1:3 and is 1:4" in run.stderr
+    run = glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png")
+    assert b"range was 1:3 and is left out" in run.stderr
+    glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--overwrite")
+    ((low, high),) = ranges(tmp_path)
+    assert (low, high) != (1.0, 3.0)

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import glpn_cli
+from glpn_cli.output.formats import FORMATS, ReadsBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -465,3 +466,68 @@ def test_closed_streams_are_no_crash(tmp_path: Path, command: str, code: int) ->
     run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
     assert run.returncode == code, run.stderr
     assert b"Traceback" not in run.stderr
+
+
+def test_one_pass_writes_every_format(glpn: Glpn, tmp_path: Path) -> None:
+    wanted = [argument for name in FORMATS for argument in ("-f", name)]
+    run = glpn("predict", "small.jpg", *wanted, "--json", "-o", "out/")
+    assert run.returncode == 0, run.stderr
+    outputs = json.loads(run.stdout)["outputs"]
+    assert outputs == {row.name: f"out/small{row.ending}" for row in FORMATS.values()}
+    metres = np.load(tmp_path / outputs["npy"])
+    for row in FORMATS.values():
+        if row.reads_back is not ReadsBack.NEVER:
+            back = glpn_cli.read(tmp_path / outputs[row.name])
+            assert np.abs(back.metres - metres).max() <= metres.max() / 255
+
+
+def test_outputs_are_never_taken_for_pictures(glpn: Glpn, tmp_path: Path) -> None:
+    wanted = [argument for name in FORMATS for argument in ("-f", name)]
+    assert glpn("predict", "small.jpg", *wanted, "-o", "out/").returncode == 0
+    for index, path in enumerate(sorted((tmp_path / "out").iterdir())):
+        shutil.copy(path, tmp_path / "out" / f"renamed{index}{path.suffix}")
+    shutil.copy(tmp_path / "small.jpg", tmp_path / "out" / "frame.color.png")
+    run = glpn("predict", "out", "-o", "again/", "--json")
+    assert [json.loads(line)["source"] for line in run.stdout.splitlines()] == ["out/frame.color.png"]
+    assert glpn("batch", "out", "--out", "mirror").returncode == 0
+    assert [path.name for path in (tmp_path / "mirror").glob("*.png")] == ["frame.color.depth.png"]
+
+
+def test_an_output_file_is_of_the_format_that_its_name_and_format_agree_on(glpn: Glpn, tmp_path: Path) -> None:
+    for name, options, expected in (
+        ("a.depth16.png", [], "png16"),
+        ("b.color.png", ["--legend"], "color"),
+        ("c.png", ["-f", "color"], "color"),
+        ("d.png", ["-f", "png16"], "png16"),
+        ("e.png", [], "png"),
+    ):
+        assert glpn("predict", "small.jpg", "-o", name, *options).returncode == 0
+        said = json.loads(glpn("info", name, "--json").stdout)
+        assert said["format"] == expected
+    run = glpn("predict", "small.jpg", "-o", "x.depth16.png", "-f", "png")
+    assert (run.returncode, b"asks for png16 and --format for png" in run.stderr) == (2, True)
+
+
+def test_a_picture_with_everything_around_it(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("predict", "coffee.png", "-f", "color", "--legend", "--side-by-side", "--colormap", "magma")
+    assert run.returncode == 0, run.stderr
+    with Image.open(tmp_path / "coffee.color.png") as image, Image.open(tmp_path / "coffee.png") as photo:
+        assert image.width == 1200
+        assert 440 < image.height < 520
+        np.testing.assert_array_equal(np.asarray(image)[:400, :600], np.asarray(photo))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--range", "0:5", "--normalize", "max"],
+        ["--legend"],
+        ["-f", "png16", "--scale", "published"],
+        ["-f", "color", "--range", "near"],
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(glpn: Glpn, arguments: list[str], tmp_path: Path) -> None:
+    run = glpn("predict", "small.jpg", *arguments)
+    assert run.returncode == 2
+    assert run.stderr.startswith(b"error: ")
+    assert not list(tmp_path.glob("small.*.png"))

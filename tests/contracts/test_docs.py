@@ -11,6 +11,7 @@ import pytest
 
 from glpn_cli import errors
 from glpn_cli.output.formats import FORMATS
+from glpn_cli.settings import Colormap
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -53,8 +54,14 @@ def test_the_readme_lists_every_exit_code() -> None:
 
 def test_the_format_page_describes_every_format() -> None:
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `") and "`NAME" in line]
+    assert rows == [
+        f"| `{row.name}` | `NAME{row.ending}` | {row.holds} | {row.reads_back} | {row.published} |"
+        for row in FORMATS.values()
+    ]
     for row in FORMATS.values():
-        assert f"`NAME{row.ending}`" in page
+        assert f"### `NAME{row.ending}` (`--format {row.name}`)" in page
+    assert all(f"`{name}`" in page for name in Colormap)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,12 +12,17 @@ from PIL import Image
 import glpn_cli
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
-from glpn_cli.output.formats import FORMATS, ReadsBack, format_of_name
+from glpn_cli.output.formats import FORMATS, Published, ReadsBack, format_of_name
 from glpn_cli.output.reading import recognise
-from glpn_cli.settings import Normalize, OutputSettings, Scale
+from glpn_cli.settings import DepthRange, Near, Normalize, OutputSettings, Scale
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX = OutputSettings(Normalize.MAX)
 MINMAX = OutputSettings(Normalize.MINMAX)
+
+READABLE = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.NEVER]
 
 
 def grey(metres: np.ndarray, settings: OutputSettings = MAX) -> np.ndarray:
@@ -120,25 +126,105 @@ def test_compression_changes_the_size_of_a_png_and_nothing_in_it() -> None:
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
 
 
-def test_the_published_scale_divides_the_numbers_written_and_reading_undoes_it(depth_map: DepthMap) -> None:
-    eightfold = DepthMap(depth_map.metres, replace(depth_map.provenance, metres_per_unit=8.0))
-    published = OutputSettings(scale=Scale.PUBLISHED)
-    npy, png = FORMATS["npy"].load_codec(), FORMATS["png"].load_codec()
-    np.testing.assert_array_equal(np.load(io.BytesIO(npy.encode(eightfold, published))), depth_map.metres / 8)
-    data = png.encode(eightfold, published)
-    with Image.open(io.BytesIO(data)) as image:
-        facts = json.loads(image.info["glpn"])
-    assert (facts["scale"], facts["high"], facts["metres_per_unit"]) == ("published", 7.5 / 8, 8.0)
-    assert np.abs(png.decode(data, "x").metres - depth_map.metres).max() <= 7.5 / 255
+# How far depth that was read back may be from what was written, of 0.5 to 7.5 m with a limit of 80 m.
+TOLERANCE_M = {ReadsBack.METRES: {"png16": 0.5 / 256}, ReadsBack.APPROXIMATE: {"png": 7.5 / 255}}
+
+
+@pytest.mark.parametrize("scale", Scale)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_written_reads_back_as_the_table_says(
+    name: str, scale: Scale, depth_map: DepthMap, tmp_path: Path
+) -> None:
+    row = FORMATS[name]
+    eightfold = replace(
+        depth_map,
+        provenance=replace(depth_map.provenance, metres_per_unit=8.0),
+        camera=Camera(525.0, "--focal-px"),
+        rgb=np.zeros((20, 30, 3), np.uint8),
+    )
+    settings = OutputSettings(scale=scale)
+    path = tmp_path / ("x" + row.ending)
+    if scale is Scale.PUBLISHED and row.published is Published.REFUSED:
+        with pytest.raises(UsageError, match=f"--scale published.*{name}"):
+            eightfold.save(path, settings=settings)
+        return
+    eightfold.save(path, settings=settings)
+    if row.reads_back is ReadsBack.NEVER:
+        with pytest.raises(DepthFileError, match=f"is a {name} file") as caught:
+            glpn_cli.read(path)
+        assert row.unreadable_because in caught.value.message
+        return
+    back = glpn_cli.read(path)
+    says_its_scale = row.reads_back is not ReadsBack.VALUES
+    factor = 8 if scale is Scale.PUBLISHED and not says_its_scale else 1
+    tolerance_m = TOLERANCE_M.get(row.reads_back, {}).get(name, 1e-6)
+    assert np.abs(back.metres * factor - depth_map.metres).max() <= tolerance_m
+    assert back.metres.dtype == np.float32
+    approximate = row.reads_back is ReadsBack.APPROXIMATE
+    expected = replace(eightfold.provenance, approximate=approximate) if says_its_scale else Provenance()
+    assert back.provenance == expected
+    assert back.camera == (eightfold.camera if says_its_scale else None)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_depth_gives_the_same_bytes(name: str, depth_map: DepthMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FORMATS[name].load_codec().encode(depth_map, MAX)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert FORMATS[name].load_codec().encode(depth_map, MAX) == first
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_hostile_names_and_notes_get_into_every_file(name: str, depth_map: DepthMap) -> None:
+    odd = replace(depth_map.provenance, source="a\n\udcff\u2603[red].jpg", weights="\u00fc" * 300, notes=("\x1b[31m",))
+    codec = FORMATS[name].load_codec()
+    data = codec.encode(replace(depth_map, provenance=odd), MAX)
+    facts = codec.read_facts(io.BytesIO(data))
+    if facts is not None:
+        assert Provenance.from_dict(facts["provenance"]) == odd
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_single_pixel_and_a_map_without_known_depth_get_into_every_file(name: str) -> None:
+    codec = FORMATS[name].load_codec()
+    for metres in (np.full((1, 1), 3.0), np.zeros((2, 3)), np.full((2, 3), np.nan)):
+        assert codec.encode(DepthMap(metres.astype(np.float32)), OutputSettings(legend=True))
+
+
+def test_the_published_scale_of_unknown_weights_is_metres(depth_map: DepthMap) -> None:
+    npy, published = FORMATS["npy"].load_codec(), OutputSettings(scale=Scale.PUBLISHED)
     unknown = DepthMap(depth_map.metres)
     np.testing.assert_array_equal(np.load(io.BytesIO(npy.encode(unknown, published))), depth_map.metres)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+def test_a_png_says_which_scale_its_range_is_in(depth_map: DepthMap) -> None:
+    eightfold = DepthMap(depth_map.metres, replace(depth_map.provenance, metres_per_unit=8.0))
+    with Image.open(
+        io.BytesIO(FORMATS["png"].load_codec().encode(eightfold, OutputSettings(scale=Scale.PUBLISHED)))
+    ) as x:
+        facts = json.loads(x.info["glpn"])
+    assert (facts["scale"], facts["high"], facts["metres_per_unit"]) == ("published", 7.5 / 8, 8.0)
+
+
+@pytest.mark.parametrize("near", [None, *Near])
+@pytest.mark.parametrize("scale", Scale)
+def test_a_png_with_a_range_spans_it_and_reads_back(depth_map: DepthMap, near: Near | None, scale: Scale) -> None:
+    eightfold = DepthMap(depth_map.metres, replace(depth_map.provenance, metres_per_unit=8.0))
+    settings = OutputSettings(range=DepthRange.parse("2:6"), near=near, scale=scale)
+    codec = FORMATS["png"].load_codec()
+    data = codec.encode(eightfold, settings)
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = np.asarray(image).astype(int)
+    nearest, farthest = (255, 0) if near is Near.BRIGHT else (0, 255)
+    assert (pixels[depth_map.metres <= 2] == nearest).all()
+    assert (pixels[depth_map.metres >= 6] == farthest).all()
+    assert np.abs(codec.decode(data, "x").metres - np.clip(depth_map.metres, 2, 6)).max() <= 4 / 255
+
+
+@pytest.mark.parametrize("name", READABLE)
 def test_a_truncated_file_is_an_error_not_depth(name: str, depth_map: DepthMap) -> None:
     codec = FORMATS[name].load_codec()
     data = codec.encode(depth_map, MAX)
-    for length in (len(FORMATS[name].magic), len(data) // 2, len(data) - 30):
+    for length in (len(FORMATS[name].magic), len(data) // 2, len(data) - 60):
         with pytest.raises(DepthFileError, match="cut"):
             codec.decode(data[:length], "cut")
 

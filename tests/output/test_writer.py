@@ -6,42 +6,16 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-import glpn_cli
-from glpn_cli.errors import DepthFileError, OutputError, OutputExistsError, UsageError
+from glpn_cli.errors import OutputError, OutputExistsError, UsageError
 from glpn_cli.output import writer
-from glpn_cli.output.formats import FORMATS
 from glpn_cli.output.writer import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.depth import DepthMap
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_what_is_saved_can_be_read(name: str, tmp_path: Path, depth_map: DepthMap) -> None:
-    path = tmp_path / ("x" + FORMATS[name].ending)
-    depth_map.save(path)
-    back = glpn_cli.read(path)
-    assert back.metres.shape == depth_map.metres.shape
-    assert np.abs(back.metres - depth_map.metres).max() <= 7.5 / 255
-
-
-def test_reading_goes_by_contents_not_by_name(tmp_path: Path, depth_map: DepthMap) -> None:
-    depth_map.save(tmp_path / "x.npy")
-    (tmp_path / "x.npy").rename(tmp_path / "x.png")
-    np.testing.assert_array_equal(glpn_cli.read(tmp_path / "x.png").metres, depth_map.metres)
-
-
-def test_reading_what_is_not_there_or_no_depth_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DepthFileError, match=r"gone\.npy"):
-        glpn_cli.read(tmp_path / "gone.npy")
-    (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DepthFileError, match="no depth file"):
-        glpn_cli.read(tmp_path / "text.png")
 
 
 def test_saving_to_an_unknown_suffix_writes_nothing(tmp_path: Path, depth_map: DepthMap) -> None:

@@ -13,6 +13,7 @@ import typer
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.bench import bench
 from glpn_cli.cli.commands.download_weights import download_weights
+from glpn_cli.cli.commands.info import info
 from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.commands.scenes import scenes
 from glpn_cli.cli.commands.train import train
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(batch)
+app.command()(info)
 app.command()(bench)
 app.command()(train)
 app.command()(scenes)

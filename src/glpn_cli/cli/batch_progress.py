@@ -25,16 +25,16 @@ _SECONDS_BETWEEN_LINES = 5.0
 class BatchProgress:
     """Counts pictures and tells the rate and the time left; a context manager."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        """Begin to count to `total`."""
+    def __init__(self, console: Console, total: int, *, doing: str = "depth") -> None:
+        """Begin to count to `total`, calling it what is being done."""
         self._console = console
         self._total = total
         self._done = 0
         self._start_s = self._last_line_s = time.monotonic()
         self._bar = console.bar(
-            TextColumn("depth"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
+            TextColumn(doing), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
         )
-        self._task = self._bar.add_task("depth", total=total)
+        self._task = self._bar.add_task(doing, total=total)
 
     def __enter__(self) -> Self:
         """Show the bar, if there is a terminal."""

@@ -12,6 +12,7 @@ from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     AllowUrl,
     Color,
+    ColormapOf,
     Debug,
     Device,
     Exclude,
@@ -21,23 +22,36 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Include,
     InputSizeText,
     MaxPixels,
+    NearIs,
     NormalizeBy,
     Offline,
     PngCompression,
     PrecisionOf,
     Quiet,
+    RangeText,
     Recursive,
     ScaleOf,
+    SideBySide,
     Threads,
     TilesText,
     Verbose,
     Weights,
+    WithLegend,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import ColorPolicy, InputSize, OutputSettings, PredictorSettings, SearchSettings, Tiles
+from glpn_cli.output.formats import check_settings
+from glpn_cli.settings import (
+    ColorPolicy,
+    DepthRange,
+    InputSize,
+    OutputSettings,
+    PredictorSettings,
+    SearchSettings,
+    Tiles,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from glpn_cli.image.listing import PictureList
     from glpn_cli.output.formats import DepthFormat
@@ -47,6 +61,15 @@ __all__ = ["InputOptions", "NetworkOptions", "OutputOptions", "TalkOptions", "wi
 _SEARCH = SearchSettings()
 _NETWORK = PredictorSettings()
 _OUTPUT = OutputSettings()
+
+_ABOUT = {
+    "range": {"png", "color"},
+    "near": {"png", "color"},
+    "colormap": {"color"},
+    "legend": {"color"},
+    "side_by_side": {"color"},
+}
+"""Settings that say how a picture looks, and the formats that look like something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +129,47 @@ class OutputOptions:
     """What comes out."""
 
     formats: Format = None
-    normalize: NormalizeBy = _OUTPUT.normalize
     scale: ScaleOf = _OUTPUT.scale
+    normalize: NormalizeBy = None
+    range: RangeText = None
+    near: NearIs = None
+    colormap: ColormapOf = _OUTPUT.colormap
+    legend: WithLegend = _OUTPUT.legend
+    side_by_side: SideBySide = _OUTPUT.side_by_side
     png_compression: PngCompression = _OUTPUT.png_compression
 
-    def settings(self) -> OutputSettings:
-        """Give what the codecs get."""
-        return OutputSettings(normalize=self.normalize, scale=self.scale, png_compression=self.png_compression)
+    def settings(self, rows: Sequence[DepthFormat]) -> OutputSettings:
+        """Give what the codecs get.
+
+        Args:
+            rows: the formats that are going to be written.
+
+        Raises:
+            UsageError: options contradict each other, or say something of a format that is not written.
+            MissingPackageError: a format needs a package that is not installed.
+        """
+        if self.range is not None and self.normalize is not None:
+            raise UsageError("--range and --normalize both say what grey means", hint="leave one of them out")
+        settings = OutputSettings(
+            normalize=self.normalize or _OUTPUT.normalize,
+            scale=self.scale,
+            png_compression=self.png_compression,
+            range=None if self.range is None else DepthRange.parse(self.range),
+            near=self.near,
+            colormap=self.colormap,
+            legend=self.legend,
+            side_by_side=self.side_by_side,
+        )
+        check_settings(rows, settings)
+        written = {row.name for row in rows}
+        for name in settings.that_differ():
+            about = _ABOUT.get(name, written)
+            if not about & written:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is for {' and '.join(sorted(about))}, and none of it is written",
+                    hint="add --format color",
+                )
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import typer
 
 from glpn_cli import __version__
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import ColorPolicy, Normalize, Precision, Rival, Scale
+from glpn_cli.settings import Colormap, ColorPolicy, Near, Normalize, Precision, Rival, Scale
 
 __all__ = [
     "Against",
@@ -19,10 +19,12 @@ __all__ = [
     "BenchPrecisions",
     "BenchWeights",
     "Color",
+    "ColormapOf",
     "Data",
     "DataList",
     "DataRoot",
     "Debug",
+    "DepthFiles",
     "Device",
     "DryRun",
     "Exclude",
@@ -35,11 +37,13 @@ __all__ = [
     "Include",
     "Input",
     "InputSizeText",
+    "JsonFacts",
     "JsonFindings",
     "JsonLines",
     "JsonRecords",
     "MaxPixels",
     "MetresPerUnit",
+    "NearIs",
     "NormalizeBy",
     "Offline",
     "Out",
@@ -50,9 +54,11 @@ __all__ = [
     "PngCompression",
     "PrecisionOf",
     "Quiet",
+    "RangeText",
     "Recursive",
     "Rounds",
     "ScaleOf",
+    "SideBySide",
     "Threads",
     "TilesText",
     "UnitsPerMetre",
@@ -64,12 +70,14 @@ __all__ = [
     "WeightsName",
     "WeightsNames",
     "WeightsToDownload",
+    "WithLegend",
     "Workers",
 ]
 
 _DATA = "Pictures with known depth"
 _SOURCE = "What goes in"
 _RESULT = "What comes out"
+_LOOK = "What pictures of depth look like"
 _WORK = "How it is computed"
 _TALK = "What is said"
 
@@ -175,19 +183,48 @@ Format = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="; ".join(f"{row.name}: {row.holds} (NAME{row.ending})" for row in FORMATS.values())
+        metavar="NAME",
+        help="; ".join(f"{row.name}: {row.holds}" for row in FORMATS.values())
         + ". May be given several times. Default: png.",
         rich_help_panel=_RESULT,
         show_default=False,
     ),
 ]
 NormalizeBy = Annotated[
-    Normalize,
+    Normalize | None,
     typer.Option(
         "--normalize",
-        help="png: max is 255·depth/max(depth); minmax makes the nearest pixel black.",
-        rich_help_panel=_RESULT,
+        help="png: max is 255·depth/max(depth); minmax makes the nearest pixel black. Default: max.",
+        rich_help_panel=_LOOK,
+        show_default=False,
     ),
+]
+RangeText = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LO:HI|pLO:pHI|auto|model",
+        help="png, color: the depths that are shown, in metres or percentiles; auto is p1:p99, model all that the "
+        "weights can see. Default: color auto, in a batch of the whole run; png by --normalize.",
+        rich_help_panel=_LOOK,
+        show_default=False,
+    ),
+]
+NearIs = Annotated[
+    Near | None,
+    typer.Option(
+        "--near",
+        help="png, color: what near looks like. Default: dark in png, bright in color.",
+        rich_help_panel=_LOOK,
+        show_default=False,
+    ),
+]
+ColormapOf = Annotated[Colormap, typer.Option("--colormap", help="color: the colours.", rich_help_panel=_LOOK)]
+WithLegend = Annotated[
+    bool, typer.Option("--legend", help="color: a bar with metres below the picture.", rich_help_panel=_LOOK)
+]
+SideBySide = Annotated[
+    bool, typer.Option("--side-by-side", help="color: the photo to the left.", rich_help_panel=_LOOK)
 ]
 ScaleOf = Annotated[
     Scale,
@@ -204,8 +241,8 @@ PngCompression = Annotated[
         min=0,
         max=9,
         metavar="0-9",
-        help="Higher is smaller and slower; what is in the picture stays the same.",
-        rich_help_panel=_RESULT,
+        help="PNGs: higher is smaller and slower; what is in the picture stays the same.",
+        rich_help_panel=_LOOK,
     ),
 ]
 Overwrite = Annotated[
@@ -347,6 +384,14 @@ Against = Annotated[
     ),
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed.", rich_help_panel=_WORK)]
+DepthFiles = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="Depth files, or any others.", show_default=False),
+]
+JsonFacts = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object per file on standard output.", rich_help_panel=_TALK),
+]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object per picture on standard output.", rich_help_panel=_TALK),

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from glpn_cli.depth import Camera, Provenance
+import numpy as np
+
+from glpn_cli.depth import Camera, DepthMap, Provenance
+from glpn_cli.errors import DepthFileError
 from glpn_cli.settings import Scale
 
-if TYPE_CHECKING:
-    from glpn_cli.depth import DepthMap
-
-__all__ = ["KEYWORD", "camera_of", "facts_from_json", "facts_to_json", "provenance_of", "state_facts"]
+__all__ = [
+    "KEYWORD",
+    "camera_of",
+    "depth_from_facts",
+    "facts_from_json",
+    "facts_to_json",
+    "origin",
+    "provenance_of",
+    "state_facts",
+]
 
 KEYWORD = "glpn"
 """The name under which a format with named texts carries the facts."""
@@ -39,6 +48,45 @@ def state_facts(format_name: str, depth: DepthMap, scale: Scale = Scale.METRES, 
         **({} if depth.camera is None else {"camera": depth.camera.to_dict()}),
         "provenance": depth.provenance.to_dict(),
     }
+
+
+def origin(depth: DepthMap) -> str:
+    """Say in a line for people what depth this is: of what, by which weights."""
+    known = depth.provenance
+    of_what = f" of {known.source}" if known.source else ""
+    by_what = f" by the weights {known.weights}" if known.weights else ""
+    digest = f" (sha256 {known.weights_sha256})" if known.weights_sha256 else ""
+    roughly = ", approximate" if known.metric is False else ""
+    # A file name may hold halves of characters and line ends, which no text field takes.
+    return f"depth{of_what}{by_what}{digest}{roughly}".encode("utf-8", "replace").decode().replace("\n", " ")
+
+
+def depth_from_facts(
+    values: np.ndarray, facts: dict[str, Any], name: str, *, uncertainty: np.ndarray | None = None
+) -> DepthMap:
+    """Turn the numbers of a file into depth, as its facts say.
+
+    Args:
+        values: (H, W) floating point, in the file's scale.
+        facts: what the file says of itself.
+        name: of the file, for messages.
+        uncertainty: likewise, if there is any.
+
+    Raises:
+        DepthFileError: they do not fit each other.
+    """
+    if any(array is not None and array.dtype.kind != "f" for array in (values, uncertainty)):
+        raise DepthFileError(f"{name}: holds {values.dtype}, not depth", hint="depth is floating point")
+    try:
+        factor = np.float32(facts["metres_per_unit"])
+        return DepthMap(
+            np.ascontiguousarray(values, np.float32) * factor,
+            provenance_of(facts),
+            camera=camera_of(facts),
+            uncertainty_m=None if uncertainty is None else np.ascontiguousarray(uncertainty, np.float32) * factor,
+        )
+    except (KeyError, TypeError, ValueError) as error:  # somebody edited the file
+        raise DepthFileError(f"{name}: what it says of its numbers makes no sense") from error
 
 
 def facts_to_json(facts: dict[str, Any]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from glpn_cli.errors import UsageError
+from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.settings import Scale
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class DepthFormat:
 
     Attributes:
         name: what `--format` calls it.
-        ending: what its default file names end in, after the picture's name.
-        suffix: the suffix by which a file name asks for it. Of several formats with one suffix, the first is meant.
+        ending: what its default file names end in, after the picture's name. Its last part is the suffix by which a
+            file name asks for the format; of several formats with one suffix, the first is meant.
         magic: how every file of the format begins. Formats that share it say in their facts which they are.
         module: where its codec is; loaded when it is needed.
         holds: what is in the file, for help and documentation.
@@ -81,11 +82,11 @@ class DepthFormat:
         published: what the published scale means for it.
         needs_picture: whether its files may show the picture too, so that the predictor has to keep it.
         ending_is_proof: whether no picture of anybody else is called like this.
+        package: what it needs from PyPI beside what is always installed; glpn-cli has an extra with the format's name.
     """
 
     name: str
     ending: str
-    suffix: str
     magic: bytes
     module: str
     holds: str
@@ -94,6 +95,12 @@ class DepthFormat:
     published: Published = Published.REFUSED
     needs_picture: bool = False
     ending_is_proof: bool = True
+    package: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its files end in, with the dot."""
+        return PurePath(self.ending).suffix
 
     def load_codec(self) -> Codec:
         """Import the module that encodes and decodes this format."""
@@ -105,6 +112,7 @@ class DepthFormat:
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_ROOM = "glpn_cli.output."
 
 FORMATS: dict[str, DepthFormat] = {
     row.name: row
@@ -112,21 +120,76 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "png",
             ".depth.png",
-            ".png",
-            _PNG,
-            "glpn_cli.output.png8",
-            "8-bit grey picture to look at, near is dark",
-            ReadsBack.APPROXIMATE,
+            magic=_PNG,
+            module=_ROOM + "png8",
+            holds="8-bit grey, to look at",
+            reads_back=ReadsBack.APPROXIMATE,
             published=Published.WRITTEN,
+        ),
+        DepthFormat(
+            "color",
+            ".color.png",
+            magic=_PNG,
+            module=_ROOM + "color",
+            holds="colours, to look at",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because="colours are for looking at, and no numbers",
+            published=Published.IGNORED,
+            needs_picture=True,
+            ending_is_proof=False,  # data sets call photos like this
+        ),
+        DepthFormat(
+            "png16",
+            ".depth16.png",
+            magic=_PNG,
+            module=_ROOM + "png16",
+            holds="16-bit metres (times 1000 or 256)",
+            reads_back=ReadsBack.METRES,
         ),
         DepthFormat(
             "npy",
             ".depth.npy",
-            ".npy",
-            b"\x93NUMPY",
-            "glpn_cli.output.npy",
-            "float32 metres for numpy",
-            ReadsBack.VALUES,
+            magic=b"\x93NUMPY",
+            module=_ROOM + "npy",
+            holds="float32 metres",
+            reads_back=ReadsBack.VALUES,
+            published=Published.WRITTEN,
+        ),
+        DepthFormat(
+            "npz",
+            ".depth.npz",
+            magic=b"PK\x03\x04",
+            module=_ROOM + "npz",
+            holds="float32 metres and all that is known of them",
+            reads_back=ReadsBack.METRES,
+            published=Published.WRITTEN,
+        ),
+        DepthFormat(
+            "tiff",
+            ".depth.tiff",
+            magic=b"II*\x00",
+            module=_ROOM + "tiff",
+            holds="float32 metres",
+            reads_back=ReadsBack.METRES,
+            published=Published.WRITTEN,
+        ),
+        DepthFormat(
+            "exr",
+            ".depth.exr",
+            magic=b"v/1\x01",
+            module=_ROOM + "exr",
+            holds="float32 metres in channel Z",
+            reads_back=ReadsBack.METRES,
+            published=Published.WRITTEN,
+            package="OpenEXR",
+        ),
+        DepthFormat(
+            "pfm",
+            ".depth.pfm",
+            magic=b"Pf",
+            module=_ROOM + "pfm",
+            holds="float32 metres",
+            reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
         ),
     )
@@ -153,20 +216,24 @@ def format_of_name(name: str) -> DepthFormat:
 
 
 def check_settings(rows: Iterable[DepthFormat], settings: OutputSettings) -> None:
-    """See whether settings make sense for the formats that are going to be written.
+    """See whether formats can be written, and settings make sense for them.
 
     Raises:
         UsageError: they do not.
+        MissingPackageError: a format needs a package that is not installed.
     """
+    rows = list(rows)
     refusing = [row.name for row in rows if row.published is Published.REFUSED]
     if settings.scale is Scale.PUBLISHED and refusing:
         raise UsageError(f"--scale published: {refusing[0]} holds metres by definition", hint="leave --scale out")
+    for row in rows:
+        if row.package and find_spec(row.package) is None:
+            raise MissingPackageError(
+                f"the format {row.name} needs the package {row.package}",
+                hint=f"pip install {row.package}, or glpn-cli[{row.name}]",
+            )
 
 
 def _row_of_ending(name: str) -> DepthFormat | None:
     lowered = name.lower()
-    return max(
-        (row for row in FORMATS.values() if lowered.endswith(row.ending)),
-        key=lambda row: len(row.ending),
-        default=None,
-    )
+    return next((row for row in FORMATS.values() if lowered.endswith(row.ending)), None)

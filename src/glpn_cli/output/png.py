@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["open_png", "read_facts", "write_png"]
 
+_KINDS = {"1": "black and white", "L": "8-bit greys", "I;16": "16-bit values", "I": "16-bit values"}
+_HINT = "only PNGs of glpn do"
+_HINTS = {"16-bit values": "data sets mostly have thousandths of a metre (NYU Depth V2) or 256ths (KITTI)"}
+
 
 def write_png(pixels: NDArray[Any], facts: dict[str, Any], description: str, *, compression: int) -> bytes:
     """Turn pixels into a PNG with its facts in front of them.
@@ -44,12 +48,12 @@ def open_png(data: bytes, name: str) -> tuple[NDArray[Any], dict[str, Any]]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            facts = facts_from_json(image.info.get(KEYWORD))
+            facts, kind = facts_from_json(image.info.get(KEYWORD)), _KINDS.get(image.mode, "colours")
             pixels = np.asarray(image)
     except Exception as error:  # Pillow raises whatever its parsers raise
         raise DepthFileError(f"{name}: is a damaged PNG") from error
     if facts is None:
-        raise DepthFileError(f"{name}: does not say what its pixels mean", hint="only PNGs of glpn do")
+        raise DepthFileError(f"{name}: holds {kind} and does not say what they mean", hint=_HINTS.get(kind, _HINT))
     return pixels, facts
 
 

@@ -8,11 +8,14 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
-from glpn_cli.output.facts import camera_of, provenance_of, state_facts
+from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
 from glpn_cli.output.png import open_png, read_facts, write_png
-from glpn_cli.settings import Normalize
+from glpn_cli.output.ranges import range_of
+from glpn_cli.settings import Near, Normalize, Scale
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from glpn_cli.settings import OutputSettings
 
 __all__ = ["decode", "encode", "read_facts"]
@@ -21,27 +24,47 @@ _WHITE = 255
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into an 8-bit grey PNG; near is dark.
+    """Turn depth into an 8-bit grey PNG; near is dark unless the settings say bright.
 
-    "max" is the documented formula, `255·depth/max(depth)` truncated; "minmax" that of transformers' pipeline.
-    A flat map, where either would divide by zero, is black.
+    With a range, its ends are black and white. Without one "max" is the documented formula,
+    `255·depth/max(depth)` truncated, and "minmax" that of transformers' pipeline. A flat map, where either would
+    divide by zero, is black.
 
     Source: transformers v4.37.2 documentation of GLPNForDepthEstimation; v4.46 depth-estimation pipeline.
     """
-    values = depth.in_scale(settings.scale)
-    high = float(values.max())
-    low = float(values.min()) if settings.normalize is Normalize.MINMAX else 0.0
-    if high <= low:
-        grey = np.zeros(values.shape, np.uint8)
-    elif settings.normalize is Normalize.MAX:
-        grey = (values * _WHITE / np.float32(high)).astype(np.uint8)
+    values = _finite(depth.in_scale(settings.scale))
+    if settings.range is not None:
+        metres_per_unit = (depth.provenance.metres_per_unit or 1) if settings.scale is Scale.PUBLISHED else 1
+        low, high = (end_m / metres_per_unit for end_m in range_of(depth, settings))
+        grey = _greys(np.clip(values, np.float32(low), np.float32(high)), low, high)
+    elif settings.normalize is Normalize.MINMAX:
+        low, high = float(values.min()), float(values.max())
+        grey = _greys(values, low, high)
     else:
-        # The order of the operations is the pipeline's: another one rounds other pixels down.
-        grey = ((values - np.float32(low)) / np.float32(high - low) * _WHITE).astype(np.uint8)
-    facts = state_facts("png", depth, settings.scale, low=low, high=high, normalize=str(settings.normalize))
+        low, high = 0.0, float(values.max())
+        grey = (values * _WHITE / np.float32(high)).astype(np.uint8) if high > 0 else np.zeros(values.shape, np.uint8)
+    near = settings.near or Near.DARK
+    if near is Near.BRIGHT:
+        grey = _WHITE - grey
+    how = {"normalize": str(settings.normalize)} if settings.range is None else {"range": str(settings.range)}
+    facts = state_facts("png", depth, settings.scale, low=low, high=high, near=str(near), **how)
     low_m, span_m = low * facts["metres_per_unit"], (high - low) * facts["metres_per_unit"]
-    description = f"depth to look at: about {low_m:.6g} m + grey / 255 * {span_m:.6g} m"
+    steps = "grey" if near is Near.DARK else "(255 - grey)"
+    description = f"{origin(depth)}, to look at: about {low_m:.6g} m + {steps} / 255 * {span_m:.6g} m"
     return write_png(grey, facts, description, compression=settings.png_compression)
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Let unknown depth be 0; what comes from a network has none."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _greys(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Cut depth into 256 steps, low is 0."""
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    # The order of the operations is the pipeline's: another one rounds other pixels down.
+    return ((values - np.float32(low)) / np.float32(high - low) * _WHITE).astype(np.uint8)
 
 
 def decode(data: bytes, name: str) -> DepthMap:
@@ -55,6 +78,8 @@ def decode(data: bytes, name: str) -> DepthMap:
     grey, facts = open_png(data, name)
     try:
         low, high, metres_per_unit = (float(facts[fact]) for fact in ("low", "high", "metres_per_unit"))
+        if facts.get("near") == Near.BRIGHT:
+            grey = _WHITE - grey
         steps = np.minimum(grey.astype(np.float32) + np.float32(0.5), _WHITE)
         values = np.float32(low) + steps * np.float32((high - low) / _WHITE)
         metres = values * np.float32(metres_per_unit)

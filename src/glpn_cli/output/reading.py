@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.formats import FORMATS, ReadsBack
@@ -15,7 +16,26 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["is_ours", "read_depth", "recognise"]
+__all__ = ["Description", "describe_file", "is_ours", "read_depth", "recognise"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Description:
+    """What a file is, as far as it says.
+
+    Attributes:
+        row: its format; None if it is none of ours.
+        facts: what it says of itself, as `facts.state_facts` stated it; None if it says nothing.
+        size: (height, width) in pixels, where it has such a thing.
+        depth: what is in it, where that can be read back.
+        remark: why there is no depth, or no facts.
+    """
+
+    row: DepthFormat | None = None
+    facts: dict[str, Any] | None = None
+    size: tuple[int, int] | None = None
+    depth: DepthMap | None = None
+    remark: str = ""
 
 
 def read_depth(path: str | PathLike[str]) -> DepthMap:
@@ -24,10 +44,7 @@ def read_depth(path: str | PathLike[str]) -> DepthMap:
     Raises:
         DepthFileError: the file is missing, damaged, none of ours, or of a format that does not hold depth.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    data = _read_bytes(path)
     row = recognise(io.BytesIO(data))
     if row is None:
         readable = [row.name for row in FORMATS.values() if row.reads_back is not ReadsBack.NEVER]
@@ -37,6 +54,33 @@ def read_depth(path: str | PathLike[str]) -> DepthMap:
             f"{path}: is a {row.name} file: {row.unreadable_because}", hint="--format npz keeps depth as it is"
         )
     return row.load_codec().decode(data, str(path))
+
+
+def describe_file(path: str | PathLike[str]) -> Description:
+    """Say of any file what it says of itself.
+
+    Raises:
+        DepthFileError: it cannot be read, or is one of ours and damaged.
+        MissingPackageError: its format needs a package that is not installed.
+    """
+    data = _read_bytes(path)
+    row = recognise(io.BytesIO(data))
+    if row is None:
+        return _foreign_picture(data) or Description(remark="is no depth file that glpn knows")
+    facts = row.load_codec().read_facts(io.BytesIO(data))
+    picture = _foreign_picture(data)
+    size = picture.size if picture is not None else None
+    if row.reads_back is ReadsBack.NEVER:
+        return Description(row, facts, size, remark=row.unreadable_because)
+    try:
+        depth = row.load_codec().decode(data, str(path))
+    except DepthFileError as error:
+        if facts is not None:
+            raise
+        return Description(size=size, remark=error.message.removeprefix(f"{path}: "))
+    known_height, known_width = depth.metres.shape
+    remark = "" if facts is not None else "says nothing of itself; its numbers are taken for metres"
+    return Description(row, facts, (known_height, known_width), depth, remark)
 
 
 def recognise(stream: BinaryIO) -> DepthFormat | None:
@@ -64,3 +108,20 @@ def is_ours(path: Path) -> bool:
             return row is not None and row.load_codec().read_facts(stream) is not None
     except OSError:
         return False
+
+
+def _read_bytes(path: str | PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DepthFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _foreign_picture(data: bytes) -> Description | None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return Description(size=(image.height, image.width), remark=f"is a {image.format} picture, not depth")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no picture
+        return None

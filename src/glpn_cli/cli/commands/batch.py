@@ -6,7 +6,7 @@ import json
 import os
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 _LISTED_FAILURES = 20
+_RANGE_M = "range_m"
 
 
 @with_option_groups
@@ -83,7 +84,7 @@ def batch(
             inputs.settings(recursive=True),
             Path(os.path.abspath(out)),
             rows,
-            results.settings(),
+            results.settings(rows),
             BatchSettings.of(batch_size=batch_size, workers=workers),
             overwrite=overwrite,
             json_lines=json_lines,
@@ -152,6 +153,7 @@ class _Run:
             if not to_do:
                 self.console.say(f"all {len(pictures)} done before, in {self.out}")
                 return
+            made_how |= self._settle_range(predictor, manifest, pictures)
             failures = self._stream(to_do, predictor, manifest, made_how, done_before=len(pictures) - len(to_do))
         self._list(failures)
         conclude(len(pictures), [record.exit_code for record in failures])
@@ -177,7 +179,7 @@ class _Run:
             raise InputError(f"no pictures in {where}" + (" that --include and --exclude leave" if filtered else ""))
 
     def _settings(self, predictor: Predictor) -> dict[str, Any]:
-        """Give everything that decides what is in the outputs."""
+        """Give everything that decides what is in the outputs, but for what the range of the run comes to."""
         return {
             "format": [row.name for row in self.formats],
             "normalize": str(self.output_settings.normalize),
@@ -186,7 +188,31 @@ class _Run:
             "input_size": str(predictor.input_size),
             "tiles": str(predictor.tiles),
             "precision": str(predictor.runtime.precision),
-        }
+        } | self.output_settings.that_differ()
+
+    def _settle_range(
+        self, predictor: Predictor, manifest: Manifest, pictures: Sequence[MirroredPicture]
+    ) -> dict[str, Any]:
+        """Fix the depths that colours stand for, once for the whole run: as before, or by looking at some pictures.
+
+        Returns:
+            What the manifest says of it.
+        """
+        from glpn_cli.inference.run_range import is_range_needed, measure_run_range, spread_sample
+
+        if not is_range_needed(self.formats, self.output_settings):
+            return {}
+        range_m = _range_of_before(manifest)
+        if range_m is None:
+            sample = spread_sample([picture.source for picture in pictures if picture.failure is None])
+            with BatchProgress(self.console, len(sample), doing="range of colours") as progress:
+                range_m, looked_at = measure_run_range(
+                    predictor, sample, self.output_settings, advance=progress.advance
+                )
+            seen = f", measured on {looked_at} of the pictures" if looked_at else ""
+            self.console.say(f"colours: {range_m[0]:g} to {range_m[1]:g} m in every picture{seen}")
+        self.output_settings = replace(self.output_settings, range_m=range_m)
+        return {_RANGE_M: list(range_m)}
 
     def _stream(
         self,
@@ -246,10 +272,21 @@ def _changes(manifest: Manifest, made_how: dict[str, Any]) -> str:
     """Say how the outputs that are there were made in another way; empty if they were not."""
     for record in manifest.records.values():
         changes = [
-            f"{name.replace('_', '-')} was {record.settings.get(name)} and is {value}"
-            for name, value in made_how.items()
-            if record.is_done and record.settings.get(name) != value
+            f"{name.replace('_', '-')} was {before} and is {now}"
+            for name in dict.fromkeys([*made_how, *record.settings])
+            if record.is_done
+            and name != _RANGE_M
+            and (before := record.settings.get(name, "left out")) != (now := made_how.get(name, "left out"))
         ]
         if changes:
             return "; ".join(changes)
     return ""
+
+
+def _range_of_before(manifest: Manifest) -> tuple[float, float] | None:
+    """Give the range that the pictures that are done have, so that the others get the same."""
+    for record in manifest.records.values():
+        ends = record.settings.get(_RANGE_M)
+        if record.is_done and isinstance(ends, list) and len(ends) == 2:
+            return float(ends[0]), float(ends[1])
+    return None

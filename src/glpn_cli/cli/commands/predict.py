@@ -50,7 +50,6 @@ def predict(
     """
     console = talk.console()
     with console.errors_reported():
-        output_settings = results.settings()
         from glpn_cli.inference.plan import plan_outputs
 
         if inputs.list_is_stdin and "-" in (photos or ()):
@@ -63,6 +62,7 @@ def predict(
             search=inputs.settings(recursive=False),
             listed=inputs.read_list(),
         )
+        output_settings = results.settings(plan.formats)
         settings = network.settings(plan.formats)
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:

@@ -1,0 +1,78 @@
+"""Which depths a picture's colours stand for: from what the user asked for to metres."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glpn_cli.depth import DepthMap
+from glpn_cli.errors import UsageError
+from glpn_cli.settings import DepthRange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from glpn_cli.settings import OutputSettings
+
+__all__ = ["is_known", "measure_range", "range_of", "thin_out"]
+
+_SAMPLE_PIXELS = 65_536
+_LEAST_SPAN = 1e-3
+"""Of the far end: a flat wall still has a range."""
+
+
+def range_of(depth: DepthMap, settings: OutputSettings) -> tuple[float, float]:
+    """Give the range of a picture: the run's if there is one, else what was asked for, else "auto".
+
+    Returns:
+        Nearest and farthest depth in metres; the second is the larger one, however flat the depth is.
+
+    Raises:
+        UsageError: the range of the model is asked for, and nobody knows it.
+    """
+    return settings.range_m or measure_range([depth], settings.range or DepthRange.parse("auto"))
+
+
+def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float, float]:
+    """Give the range of several pictures together.
+
+    Args:
+        depths: at least one; in percentiles each counts the same, whatever its size.
+        asked: what is wanted.
+
+    Returns:
+        Nearest and farthest depth in metres.
+
+    Raises:
+        UsageError: the range of the model is asked for, and nobody knows it.
+    """
+    if asked.mode == "fixed":
+        return asked.low, asked.high
+    if asked.mode == "model":
+        limit_m = depths[0].provenance.depth_limit_m
+        if limit_m is None:
+            raise UsageError("--range model: nobody knows the depth limit of these weights", hint="give LO:HI instead")
+        return 0.0, limit_m
+    # One picture in full, so that its percentiles are exact; of several, about as many pixels of each.
+    thinned = depths if len(depths) == 1 else [thin_out(depth) for depth in depths]
+    known = np.concatenate([depth.metres[is_known(depth.metres)] for depth in thinned])
+    if known.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, (asked.low, asked.high)))
+    return (low, high) if high - low >= _LEAST_SPAN * high else (low, low * (1 + _LEAST_SPAN))
+
+
+def is_known(metres: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell where depth is known: a finite number above 0."""
+    known: NDArray[np.bool_] = np.isfinite(metres) & (metres > 0)
+    return known
+
+
+def thin_out(depth: DepthMap) -> DepthMap:
+    """Keep some tens of thousands of pixels, evenly spread, whatever the size; a small map stays as it is."""
+    step = min(math.isqrt(math.ceil(depth.metres.size / _SAMPLE_PIXELS)), *depth.metres.shape)
+    return DepthMap(depth.metres[step // 2 :: step, step // 2 :: step].copy(), depth.provenance)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import glpn_cli
+from glpn_cli.errors import DepthFileError
+from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.output.reading import describe_file, is_ours
+from glpn_cli.settings import OutputSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from glpn_cli.depth import DepthMap
+
+SELF_DESCRIBING = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.VALUES]
+
+
+def test_reading_goes_by_contents_not_by_name(tmp_path: Path, depth_map: DepthMap) -> None:
+    depth_map.save(tmp_path / "x.npy")
+    (tmp_path / "x.npy").rename(tmp_path / "x.png")
+    np.testing.assert_array_equal(glpn_cli.read(tmp_path / "x.png").metres, depth_map.metres)
+
+
+def test_reading_what_is_not_there_or_no_depth_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DepthFileError, match=r"gone\.npy"):
+        glpn_cli.read(tmp_path / "gone.npy")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(DepthFileError, match="no depth file") as caught:
+        glpn_cli.read(tmp_path / "text.png")
+    assert "npz" in str(caught.value.hint)
+    assert "color" not in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", SELF_DESCRIBING)
+def test_a_file_of_ours_is_known_whatever_it_is_called(name: str, tmp_path: Path, depth_map: DepthMap) -> None:
+    path = tmp_path / "renamed.bin"
+    path.write_bytes(FORMATS[name].load_codec().encode(depth_map, OutputSettings()))
+    assert is_ours(path)
+    described = describe_file(path)
+    assert described.row is FORMATS[name]
+    assert described.facts is not None
+    assert described.facts["provenance"]["weights_sha256"] == "ab" * 32
+    assert described.facts["provenance"]["source"] == "photo.jpg"
+    assert described.facts["provenance"]["tool"] == "glpn-cli 0"
+
+
+def test_a_foreign_picture_is_not_ours(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif", "a.jpg"):
+        Image.new("RGB", (4, 6)).save(tmp_path / name)
+        assert not is_ours(tmp_path / name)
+        described = describe_file(tmp_path / name)
+        assert (described.row, described.facts, described.depth, described.size) == (None, None, None, (6, 4))
+        assert described.remark
+
+
+def test_foreign_16_bit_values_are_not_guessed(tmp_path: Path) -> None:
+    Image.fromarray(np.full((3, 4), 2000, np.uint16)).save(tmp_path / "x.png")
+    with pytest.raises(DepthFileError, match="16-bit values and does not say what they mean") as caught:
+        glpn_cli.read(tmp_path / "x.png")
+    assert "256ths" in str(caught.value.hint)
+
+
+def test_foreign_floating_point_is_taken_as_it_is(tmp_path: Path) -> None:
+    metres = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
+    Image.fromarray(metres).save(tmp_path / "x.tif")
+    (tmp_path / "big.pfm").write_bytes(b"Pf 4 3\n1.0\n" + metres[::-1].astype(">f4").tobytes())
+    for name in ("x.tif", "big.pfm"):
+        described = describe_file(tmp_path / name)
+        assert described.depth is not None
+        np.testing.assert_array_equal(described.depth.metres, metres)
+        assert described.facts is None
+        assert "taken for metres" in described.remark
+
+
+def test_a_damaged_file_of_ours_is_an_error_and_a_damaged_one_of_others_is_foreign(
+    tmp_path: Path, depth_map: DepthMap
+) -> None:
+    data = FORMATS["png16"].load_codec().encode(depth_map, OutputSettings())
+    (tmp_path / "x.png").write_bytes(data[:-40])
+    with pytest.raises(DepthFileError, match="damaged"):
+        describe_file(tmp_path / "x.png")
+    (tmp_path / "y.npy").write_bytes(b"\x93NUMPY and then nothing")
+    assert "damaged" in describe_file(tmp_path / "y.npy").remark
+
+
+def test_whether_a_picture_is_ours_is_told_from_its_beginning(
+    tmp_path: Path, depth_map: DepthMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)).save(buffer, "PNG")
+    (tmp_path / "photo.png").write_bytes(buffer.getvalue())
+    read: list[int] = []
+    real = io.BufferedReader.read
+
+    class Counting(io.BufferedReader):
+        def read(self, size: int | None = -1) -> bytes:
+            data = real(self, size)
+            read.append(len(data))
+            return data
+
+    monkeypatch.setattr("pathlib.Path.open", lambda path, _mode: Counting(io.FileIO(path)))
+    assert not is_ours(tmp_path / "photo.png")
+    assert 0 < sum(read) < 10_000 < len(buffer.getvalue())
