@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,13 +13,17 @@ from glpn_cli.inference.run_range import SAMPLE_SIZE, is_range_needed, measure_r
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import DepthRange, OutputSettings
 
+if TYPE_CHECKING:
+    from glpn_cli.image.discovery import Source
+
 
 class Stub:
     """Predicts a ramp that ends where the picture's name says."""
 
     card = SimpleNamespace(depth_limit_m=80.0)
 
-    def predict(self, path: Path) -> DepthMap:
+    def predict(self, path: Path, *, name: str) -> DepthMap:
+        assert name == str(path)
         if path.name == "broken":
             raise PictureError("broken")
         return DepthMap(np.linspace(1, float(path.name), 10_000, dtype=np.float32).reshape(100, 100))
@@ -32,8 +36,8 @@ def measured(names: list[str], text: str | None = None) -> tuple[tuple[float, fl
 
 
 def test_the_sample_is_spread_over_all_pictures() -> None:
-    many = [Path(str(number)) for number in range(1000)]
-    sample = [int(path.name) for path in spread_sample(many)]
+    many: list[Source] = [Path(str(number)) for number in range(1000)]
+    sample = [int(str(path)) for path in spread_sample(many)]
     assert len(sample) == SAMPLE_SIZE
     assert sample == sorted(set(sample))
     assert (sample[0], sample[-1]) == (31, 968)

@@ -6,14 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError
+from glpn_cli.inference.source import open_source
+from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.ranges import measure_range, thin_out
 from glpn_cli.settings import DepthRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from glpn_cli.depth import DepthMap
+    from glpn_cli.image.discovery import Source
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
@@ -32,7 +34,7 @@ def is_range_needed(formats: Iterable[DepthFormat], settings: OutputSettings) ->
 
 def measure_run_range(
     predictor: Predictor,
-    sample: Iterable[Path],
+    sample: Iterable[Source],
     settings: OutputSettings,
     *,
     advance: Callable[[], None] = lambda: None,
@@ -64,16 +66,17 @@ def measure_run_range(
     return (_rounded(low_m, math.floor), _rounded(high_m, math.ceil)), len(depths)
 
 
-def spread_sample(pictures: Sequence[Path]) -> list[Path]:
+def spread_sample(pictures: Sequence[Source]) -> list[Source]:
     """Take some pictures, evenly spread over all."""
     count = min(SAMPLE_SIZE, len(pictures))
     return [pictures[(2 * index + 1) * len(pictures) // (2 * count)] for index in range(count)]
 
 
-def _predictable(predictor: Predictor, pictures: Iterable[Path], advance: Callable[[], None]) -> Iterator[DepthMap]:
+def _predictable(predictor: Predictor, pictures: Iterable[Source], advance: Callable[[], None]) -> Iterator[DepthMap]:
     for picture in pictures:
         try:
-            yield thin_out(predictor.predict(picture))
+            opened, name = open_source(picture, stopwatch=Stopwatch())
+            yield thin_out(predictor.predict(opened, name=name))
         except GLPNError:
             continue  # it is reported when its turn comes
         finally:
