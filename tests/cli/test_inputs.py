@@ -137,6 +137,7 @@ def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
         (("batch", "--from-list", "-", "--out", "out"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
         (("predict", "--allow-url", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 4, b"http://127.0.0.1:9/a.jpg: cannot be"),
         (("predict", "--allow-url", "http://me:pw@"), b"", 4, b"makes no sense"),
+        (("predict", "--allow-url", "--offline", "http://h/a.jpg"), b"", 2, b"--offline uses no network"),
         (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"--from-list take"),
     ],
 )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +22,7 @@ from glpn_cli.settings import FetchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 BODY = bytes(range(256)) * 300
 LIMITS = FetchSettings(max_bytes=2**20, timeout_s=0.5, silence_timeout_s=0.3, max_redirects=3)
@@ -31,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.seen.append((self.path, dict(self.headers)))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            getattr(self, self.path.strip("/").split("/")[0].split("?")[0])()
+            getattr(self, urlsplit(self.path).path.strip("/"))()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -217,6 +222,42 @@ def test_an_interrupt_does_not_wait_for_a_slow_server(fetch: Callable[..., bytes
     with pytest.raises(PictureError):  # and what comes later is not even begun
         fetch("silent", settings=patient, stopper=stopper)
     assert time.monotonic() - start_s < 0.5
+
+
+def test_a_proxy_of_the_environment_is_used(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_address[1]}")
+    assert fetch_picture(Address.parse("http://far.invalid/whole"), LIMITS) == BODY
+    assert [path for path, _ in Handler.seen] == ["http://far.invalid/whole"]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.1 that nobody has signed, and its key behind it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    keys = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run(["openssl", "req", "-x509", *keys, *names, *files], check=True, capture_output=True)
+    return tmp_path / "certificate.pem"
+
+
+def test_encryption_is_checked_and_does_not_hide_a_slow_server(
+    server: ThreadingHTTPServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    address = f"https://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(PictureError, match="no secure connection: CERTIFICATE_VERIFY_FAILED"):
+        fetch_picture(Address.parse(f"{address}/whole"), LIMITS)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert fetch_picture(Address.parse(f"{address}/whole"), LIMITS) == BODY
+    start_s = time.monotonic()
+    with pytest.raises(PictureError, match=r"not here after 0\.5 s"):
+        fetch_picture(Address.parse(f"{address}/slow"), LIMITS)
+    assert time.monotonic() - start_s < 2
 
 
 def test_nothing_is_left_running(fetch: Callable[..., bytes]) -> None:

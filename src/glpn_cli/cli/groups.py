@@ -88,12 +88,18 @@ class InputOptions:
         """Whether the list comes from standard input."""
         return self.from_list == "-"
 
-    def settings(self, *, recursive: bool) -> SearchSettings:
+    def settings(self, *, recursive: bool, offline: bool) -> SearchSettings:
         """Give what is looked for.
 
         Args:
             recursive: what the command does unless it is told.
+            offline: whether the user forbids the network.
+
+        Raises:
+            UsageError: the user forbids the network and allows it.
         """
+        if self.allow_url and offline:
+            raise UsageError("--offline uses no network, and --allow-url does")
         return SearchSettings(
             recursive=recursive if self.recursive is None else self.recursive,
             include=tuple(self.include or ()),

@@ -81,7 +81,7 @@ def batch(
             console,
             folders or (),
             inputs.read_list(),
-            inputs.settings(recursive=True),
+            inputs.settings(recursive=True, offline=network.offline),
             Path(os.path.abspath(out)),
             rows,
             results.settings(rows),

@@ -59,7 +59,7 @@ def predict(
             output=output,
             formats=results.formats or (),
             overwrite=overwrite,
-            search=inputs.settings(recursive=False),
+            search=inputs.settings(recursive=False, offline=network.offline),
             listed=inputs.read_list(),
         )
         output_settings = results.settings(plan.formats)
