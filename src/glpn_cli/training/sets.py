@@ -115,7 +115,7 @@ def _training_set(word: str, settings: TrainSettings) -> TrainingSet:
         samples = find_samples(_data_settings(data, settings), Split.TRAIN)
         if _is_held_out(data, settings):
             samples = _Chosen(samples, range(len(samples) - _held_out(len(samples))))
-    elif settings.validation is None:
+    else:  # the others are what these scenes are for wherever they are measured by
         samples = _Chosen(samples, range(len(samples) - _VALIDATION_SCENES))
     count = round(weight * len(samples))
     if count < 1:
