@@ -88,6 +88,21 @@ def test_scenes_without_end_are_rendered_when_they_are_asked_for() -> None:
         scenes[2**40]
 
 
+def test_other_processes_make_the_same_scenes_and_their_errors_are_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # they have pieces of full size
+    tiny = SceneSettings(str(tmp_path / "two"), 128, (32, 32), (), 0, 2)
+    assert list(fill(tiny))[-1] == 128
+    list(fill(SceneSettings(str(tmp_path / "none"), 64, (32, 32), (), 0, 0)))
+    for name in ("00000.rgb.npy", "00000.depth.npy"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "none" / name).read_bytes()
+    start_keeping(str(tmp_path / "blocked"), SceneRecipe(0, (32, 32)))
+    (tmp_path / "blocked" / "00000.depth.npy").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        list(fill(SceneSettings(str(tmp_path / "blocked"), 64, (32, 32), (), 0, 1)))
+
+
 def test_a_preview_shows_pictures_over_their_depth(tmp_path: Path) -> None:
     from PIL import Image
 

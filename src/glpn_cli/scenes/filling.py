@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import json
+import queue
 import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import lru_cache
+import subprocess
+import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError
 from glpn_cli.scenes.kept import (
@@ -20,9 +23,8 @@ from glpn_cli.scenes.kept import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from glpn_cli.scenes.textures import Atlas
     from glpn_cli.settings import SceneSettings
 
 __all__ = ["fill", "write_preview"]
@@ -50,22 +52,9 @@ def fill(settings: SceneSettings) -> Iterator[int]:
     missing = pieces_to_make(settings.out, settings.count)
     done = -(-settings.count // PIECE_SCENES) - len(missing)
     yield done * PIECE_SCENES
-    if not settings.workers:
-        for number, piece in enumerate(missing, start=1):
-            _make(settings.out, recipe, piece)
-            yield (done + number) * PIECE_SCENES
-        return
-    # New processes, not copies of this one: torch's threads do not survive being copied.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(settings.workers, context, initializer=_begin) as pool:
-        waiting = [pool.submit(_make, settings.out, recipe, piece) for piece in missing]
-        try:
-            for number, one in enumerate(as_completed(waiting), start=1):
-                one.result()
-                yield (done + number) * PIECE_SCENES
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    making = _make_elsewhere if settings.workers and missing else _make_here
+    for number, _ in enumerate(making(settings, missing), start=1):
+        yield (done + number) * PIECE_SCENES
 
 
 def write_preview(settings: SceneSettings) -> Path:
@@ -101,17 +90,76 @@ def write_preview(settings: SceneSettings) -> Path:
     return target
 
 
-def _begin() -> None:
+def _make_here(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[int]:
+    if pieces:
+        recipe = SceneRecipe(settings.seed, settings.size, settings.textures)
+        atlas = recipe.atlas()
+        for piece in pieces:
+            make_piece(settings.out, recipe, piece, atlas)
+            yield piece
+
+
+def _make_elsewhere(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[int]:
+    """Divide pieces among new processes, which say on their standard output which they have made.
+
+    They are programs of their own and no copies of this one: torch's threads do not survive being copied, and what
+    `multiprocessing` starts anew wants the main program to be a module that can be imported.
+    """
+    said: queue.Queue[str] = queue.Queue()
+    with contextlib.ExitStack() as stack:
+        for number in range(min(settings.workers, len(pieces))):
+            job = {
+                "out": settings.out,
+                "size": settings.size,
+                "textures": settings.textures,
+                "seed": settings.seed,
+                "pieces": pieces[number :: settings.workers],
+            }
+            worker = stack.enter_context(
+                subprocess.Popen(  # noqa: S603 - ourselves
+                    [sys.executable, "-m", "glpn_cli.scenes.filling", json.dumps(job)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(worker.terminate)
+            threading.Thread(target=_listen, args=(worker, said), daemon=True).start()
+        for _ in pieces:
+            answer = json.loads(said.get())
+            if isinstance(answer, str):
+                raise OutputError(answer)
+            yield answer
+
+
+def _listen(worker: subprocess.Popen[str], said: queue.Queue[str]) -> None:
+    """Pass on what a worker says, and that it has died if it does."""
+    assert worker.stdout is not None  # noqa: S101 - it was asked for
+    for line in worker.stdout:
+        said.put(line)
+    if worker.wait():
+        said.put(json.dumps(f"a process that renders scenes ended with code {worker.returncode}"))
+
+
+def _work(job: dict[str, Any]) -> None:
+    """Be one of the processes that make pieces."""
     import torch
 
     torch.set_num_threads(1)  # there are as many processes as there should be work at once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops giving out work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this is told, and ends it
+    recipe = SceneRecipe(job["seed"], tuple(job["size"]), tuple(job["textures"]))
+    atlas = recipe.atlas()
+    for piece in job["pieces"]:
+        try:
+            make_piece(job["out"], recipe, piece, atlas)
+            answer = json.dumps(piece)
+        except OutputError as error:
+            answer = json.dumps(error.message)
+        try:
+            sys.stdout.write(answer + "\n")
+            sys.stdout.flush()
+        except OSError:  # nobody is there any more
+            return
 
 
-def _make(folder: str, recipe: SceneRecipe, piece: int) -> None:
-    make_piece(folder, recipe, piece, _atlas(recipe))
-
-
-@lru_cache(1)
-def _atlas(recipe: SceneRecipe) -> Atlas:
-    return recipe.atlas()
+if __name__ == "__main__":
+    _work(json.loads(sys.argv[1]))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Stop", "stop_asked_for"]
 
 
+_IMPATIENCE_S = 2.0
+
+
 class Stop:
     """Whether it is time to stop, and why.
 
@@ -34,14 +37,21 @@ class Stop:
 
 @contextmanager
 def stop_asked_for(max_minutes: float) -> Iterator[Stop]:
-    """Turn Ctrl-C and SIGTERM within the block into a wish; the second one is obeyed at once."""
+    """Turn Ctrl-C and SIGTERM within the block into a wish; another Ctrl-C some seconds later is obeyed at once.
+
+    One wish may come as several signals: a terminal sends Ctrl-C to all processes, and `torchrun` passes it on.
+    """
     stop = Stop(max_minutes)
+    asked_at_s = 0.0
 
     def on_signal(number: int, frame: Any) -> None:
-        del number, frame
-        if stop.interrupted:
+        nonlocal asked_at_s
+        del frame
+        now_s = time.monotonic()
+        if not stop.interrupted:
+            stop.interrupted, asked_at_s = True, now_s
+        elif number == signal.SIGINT and now_s - asked_at_s > _IMPATIENCE_S:
             raise KeyboardInterrupt
-        stop.interrupted = True
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
