@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = (32, 48)
+PYTHON = sys.executable
 
 
 @pytest.fixture(autouse=True)
@@ -88,19 +90,32 @@ def test_scenes_without_end_are_rendered_when_they_are_asked_for() -> None:
         scenes[2**40]
 
 
-def test_other_processes_make_the_same_scenes_and_their_errors_are_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()  # they have pieces of full size
-    tiny = SceneSettings(str(tmp_path / "two"), 128, (32, 32), (), 0, 2)
-    assert list(fill(tiny))[-1] == 128
-    list(fill(SceneSettings(str(tmp_path / "none"), 64, (32, 32), (), 0, 0)))
-    for name in ("00000.rgb.npy", "00000.depth.npy"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "none" / name).read_bytes()
-    start_keeping(str(tmp_path / "blocked"), SceneRecipe(0, (32, 32)))
-    (tmp_path / "blocked" / "00000.depth.npy").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
-        list(fill(SceneSettings(str(tmp_path / "blocked"), 64, (32, 32), (), 0, 1)))
+def test_another_process_makes_the_same_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glpn_cli.scenes.rendering import render_scenes
+
+    monkeypatch.undo()  # it has pieces of full size
+    assert list(fill(SceneSettings(str(tmp_path / "scenes"), 1, (32, 32), workers=2))) == [0, 64]
+    scenes = open_kept_scenes(str(tmp_path / "scenes"))
+    assert scenes is not None
+    rgb, _ = render_scenes(range(4), SceneRecipe(0, (32, 32)).atlas(), *scenes[0].metres.shape)
+    assert np.array_equal(scenes[3].rgb, rgb[3].numpy())
+
+
+def test_what_goes_wrong_in_another_process_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = "import sys; print('\"full disk\"'); sys.exit(0)"
+    monkeypatch.setattr("glpn_cli.scenes.filling.sys.executable", make_program(tmp_path / "python", answers))
+    with pytest.raises(OutputError, match="full disk"):
+        list(fill(SceneSettings(str(tmp_path / "scenes"), 4, (32, 32), workers=1)))
+    dies = "import sys; sys.exit(7)"
+    monkeypatch.setattr("glpn_cli.scenes.filling.sys.executable", make_program(tmp_path / "other", dies))
+    with pytest.raises(OutputError, match="ended with code 7"):
+        list(fill(SceneSettings(str(tmp_path / "scenes"), 4, (32, 32), workers=1)))
+
+
+def make_program(path: Path, code: str) -> str:
+    path.write_text(f"#!{PYTHON}\n{code}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
 
 
 def test_a_preview_shows_pictures_over_their_depth(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,9 +146,11 @@ class _Trainer:
         self.statistics = StatisticsOfParts(network, self.processes)
         self.wrapped = network
         if self.processes.count > 1:
-            self.wrapped = nn.parallel.DistributedDataParallel(
-                network, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=False
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # the option has another name since torch 2.13
+                self.wrapped = nn.parallel.DistributedDataParallel(
+                    network, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=False
+                )
 
     def _load(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
