@@ -83,7 +83,7 @@ TINY_PROCESSES ?= 2
 tiny: $(VENV)/.ready-to-run
 	@test -n "$(DATA)" || { echo "make tiny DATA=DIR: DIR has tum_fr1_rpy, tum_fr2_pioneer, tum_fr3_cabinet and aims_lab"; exit 2; }
 	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT) --count $(TINY_SCENES) --size 192x256 --textures $(DATA) --textures examples
-	$(BIN)/python -m torch.distributed.run --nproc-per-node $(TINY_PROCESSES) -m glpn_cli train --threads 1 --workers 0 \
+	$(BIN)/python -m torch.distributed.run --standalone --nproc-per-node $(TINY_PROCESSES) -m glpn_cli train --threads 1 --workers 0 \
 		--recipe recipes/tiny.json --out $(TINY_OUT) --name tiny --units-per-metre 1000 \
 		--data $(TINY_SCENES_OUT) --data $(DATA)/tum_fr1_rpy=6 --data $(DATA)/tum_fr2_pioneer=20 \
 		--data $(DATA)/tum_fr3_cabinet=8 --data $(DATA)/aims_lab=12 $(TINY_FLAGS)

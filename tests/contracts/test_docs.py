@@ -38,7 +38,13 @@ def test_every_option_in_the_documents_exists() -> None:
         "--install-completion",
         "--show-completion",
     }
-    elsewhere = {"--index-url", "--extra-index-url", "--no-deps", "--nproc-per-node"}  # of pip and its kin
+    elsewhere = {
+        "--index-url",
+        "--extra-index-url",
+        "--no-deps",
+        "--nproc-per-node",
+        "--standalone",
+    }  # of pip and its kin
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue

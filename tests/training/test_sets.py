@@ -51,6 +51,7 @@ def test_kept_scenes_are_measured_by_those_that_are_never_learnt_from(
         (learnt,), (measured,) = training_sets(settings), validation_sets(settings)
         assert names(learnt.samples) == {"scene 0", "scene 1", "scene 2"}
         assert names(measured.samples) == {"scene 3"}
+        assert learnt.mapped
 
 
 def test_scenes_without_end_are_measured_by_others_than_are_ever_learnt_from() -> None:

@@ -51,7 +51,7 @@ class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
     def __init__(self, sets: Sequence[TrainingSet], settings: TrainSettings, *, limit_m: float) -> None:
         """Take the sets; nothing is read yet."""
         self._samples = [one.samples for one in sets]
-        self._keeps = [not one.endless for one in sets]
+        self._keeps = [not (one.endless or one.mapped) for one in sets]
         self._settings = settings
         self._limit_m = limit_m
         self._kept: OrderedDict[tuple[int, int], Sample] = OrderedDict()

@@ -38,12 +38,14 @@ class TrainingSet:
         samples: each read when it is asked for.
         count: how many of them an epoch has; more than there are shows some again.
         endless: whether none is ever seen again.
+        mapped: whether reading one costs nothing, so that none has to be remembered.
     """
 
     name: str
     samples: Sequence[Sample]
     count: int
     endless: bool = False
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def _training_set(word: str, settings: TrainSettings) -> TrainingSet:
         scenes = RenderedScenes(SceneRecipe(settings.seed, _SCENE_SIZE, settings.textures), _ENDLESS)
         return TrainingSet(data, scenes, round(weight * _SCENES_PER_EPOCH), endless=True)
     samples: Sequence[Sample] | None = open_kept_scenes(data)
+    mapped = samples is not None
     if samples is None:
         samples = find_samples(_data_settings(data, settings), Split.TRAIN)
         if _is_held_out(data, settings):
@@ -120,7 +123,7 @@ def _training_set(word: str, settings: TrainSettings) -> TrainingSet:
     count = round(weight * len(samples))
     if count < 1:
         raise InputError(f"--data {word}: leaves no sample to learn from")
-    return TrainingSet(data, samples, count)
+    return TrainingSet(data, samples, count, mapped=mapped)
 
 
 def _validation_set(data: str, settings: TrainSettings) -> ValidationSet:
