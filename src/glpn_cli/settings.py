@@ -569,7 +569,7 @@ class TrainRun:
         overwrite: begin anew where a training has been.
         workers: processes that make samples; 0 makes them in between.
         save_every: steps between states that a training can go on from.
-        validate_every: steps between validations; 0 for once per epoch.
+        validate_every: steps between validations; 0 for once per epoch, but not more often than every hundred steps.
         max_minutes: stop after so long, to go on another time; 0 for never.
         device: as everywhere.
         threads: likewise.

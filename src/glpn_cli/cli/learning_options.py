@@ -252,7 +252,7 @@ ValidateEvery = Annotated[
         "--validate-every",
         min=0,
         metavar="STEPS",
-        help="Measure so often. Default: once per epoch.",
+        help="Measure so often. Default: once per epoch, but not within a hundred steps.",
         rich_help_panel=_RESULT,
         show_default=False,
     ),

@@ -47,6 +47,7 @@ BEST_BY = f"{ALIGNED}abs_rel"
 
 _SECONDS_BETWEEN_ROWS = 10.0
 _SMOOTHING_STEPS = 50
+_FEWEST_STEPS_BETWEEN = 100  # two validations; epochs of a small set are over in no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ class _Trainer:
         self.validation = validation_sets(settings) if self.leads else []
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
-        validate_every = run.validate_every or self.plan.steps_per_epoch
+        per_epoch = self.plan.steps_per_epoch
+        validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
         begun_s, loss_sum = time.monotonic(), None
         interrupted = False
         for step, parts in enumerate(self._steps(), start=self.first_step + 1):
