@@ -37,11 +37,12 @@ One object per picture and line, in the order of the arguments:
 | `outputs` | path of each output, by format |
 | `depth_m` | `min`, `median` and `max` of the depth, metres |
 | `picture_size`, `network_size` | `height` and `width` in pixels of the upright picture, and of what the network saw |
+| `tile_size` | likewise of the overlapping tiles that the network saw, too; or null |
 | `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
 | `depth_limit_m`, `metres_per_unit` | the largest depth of these weights; metres per unit of the published scale |
 | `scale` | of the numbers in the outputs; `depth_m` is always metres |
 | `device`, `precision` | what really computed |
-| `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode` and `write` |
+| `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
 | `notes` | what had to be done to the picture |
 | `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
 """
