@@ -307,30 +307,6 @@ def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_picture: Ca
     assert len(lines(tmp_path)) == 30
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
-def test_memory_stays_flat_over_ten_thousand_pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    original = make_picture("in/0/0.png", 60, 80)
-    for index in range(1, 10_000):
-        target = tmp_path / "in" / str(index // 500) / f"{index}.png"
-        target.parent.mkdir(exist_ok=True)
-        os.link(original, target)
-    process = start(tmp_path)
-    readings: list[tuple[int, int]] = []
-    while process.poll() is None:
-        time.sleep(1)
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        resident = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
-        manifest = tmp_path / "out" / "glpn-batch.jsonl"
-        if resident and manifest.exists():
-            readings.append((manifest.read_bytes().count(b"\n"), resident[0] // 1024))
-    process.communicate()
-    assert process.returncode == 0
-    early = max(mib for count, mib in readings if 500 < count < 2500)
-    late = max(mib for count, mib in readings if count > 7500)
-    assert late - early < 60, readings
-
-
 def ranges(tmp_path: Path) -> set[tuple[float, float]]:
     """Give what the coloured pictures say of their ranges."""
     said = set()

@@ -53,5 +53,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # What the client of the Hub would print by itself; what matters of a download we say ourselves.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGBREAK"):  # the second is Ctrl-Break, which only Windows has
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     app()

@@ -372,7 +372,8 @@ def _has_several_frames(image: Image.Image) -> bool:
 def _translate(error: Exception, format_name: str) -> PictureError:
     from PIL.Image import DecompressionBombError
 
-    detail = " ".join(str(error).split()) or type(error).__name__
+    # What a parser stumbles over in Python says nothing about the picture.
+    detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
     if isinstance(error, DecompressionBombError):
         translated = PictureError(f"too large to be decoded: {detail}", hint="make it smaller first")
     elif isinstance(error, MemoryError):
@@ -380,7 +381,8 @@ def _translate(error: Exception, format_name: str) -> PictureError:
     elif _is_short(error) or _TRUNCATED.search(detail):
         translated = PictureError(f"a truncated {format_name}, its end is missing", hint="copy or download it again")
     else:
-        translated = PictureError(f"a broken or incomplete {format_name}: {detail}", hint="copy or download it again")
+        what = f"a broken or incomplete {format_name}"
+        translated = PictureError(f"{what}: {detail}" if detail else what, hint="copy or download it again")
     translated.__cause__ = error
     return translated
 

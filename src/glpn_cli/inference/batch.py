@@ -232,8 +232,8 @@ class _Stream:
         return record
 
     def _failed(self, item: _Item, error: GLPNError) -> Record:
-        if is_for_all(error) or (isinstance(error, OutputError) and refuses_files(self._manifest.folder)):
-            raise error
+        if isinstance(error, OutputError):
+            self._stop_if_hopeless(error)
         record = Record(
             source=str(item.picture.source),
             status=FAILED,
@@ -245,6 +245,16 @@ class _Stream:
         )
         self._manifest.append(record)
         return record
+
+    def _stop_if_hopeless(self, error: OutputError) -> None:
+        """Raise an error that every other picture would meet too."""
+        folder = self._manifest.folder
+        if not folder.exists():
+            raise OutputError(
+                f"{folder}: was removed while the batch ran", hint="the same command does again what is missing"
+            ) from error
+        if is_for_all(error) or refuses_files(folder):
+            raise error
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._manifest.folder).as_posix()

@@ -15,6 +15,7 @@ import os
 import re
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
+from io import FileIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +27,6 @@ from glpn_cli.output.writer import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from io import FileIO
     from pathlib import Path
     from types import TracebackType
 
@@ -128,7 +128,8 @@ class Manifest:
         self._writing = threading.Lock()
         self._begun = False
         self._left_partials: list[Path] = []
-        self._marks: dict[Path, tuple[int, int]] = {}
+        # Held open, because some file systems number a file anew when nobody has it open.
+        self._held: dict[Path, int] = {}
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what there is.
@@ -163,8 +164,11 @@ class Manifest:
                     replace(record, status=UNFINISHED) if record.status == OUTDATED else record
                     for record in _latest(_read_records(self.path)).values()
                 )
+                self._let_go(self._journal)
                 self._journal.unlink(missing_ok=True)
         finally:
+            for path in list(self._held):
+                self._let_go(path)
             self._lock.release()
 
     @property
@@ -197,7 +201,8 @@ class Manifest:
                 for partial in self._left_partials:
                     partial.unlink(missing_ok=True)
                 self._journal.unlink(missing_ok=True)
-                self._create(self._journal)
+                _create(self._journal)
+                self._hold(self._journal)
                 sync_folder(self.folder)
             except OSError as error:
                 raise OutputError(f"{self._journal}: cannot be written: {error.strerror or error}") from error
@@ -227,7 +232,7 @@ class Manifest:
     def _append(self, path: Path, values: dict[str, Any], *, durably: bool) -> None:
         data = (json.dumps(values) + "\n").encode()
         try:
-            with self._writing, self._open_ours(path) as stream:
+            with self._writing, self._open_held(path) as stream:
                 _write_all(stream, data, else_truncate_to=os.fstat(stream.fileno()).st_size)
                 if durably:
                     os.fsync(stream.fileno())
@@ -238,14 +243,19 @@ class Manifest:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
-    def _open_ours(self, path: Path) -> FileIO:
-        """Open a file that this run created to append to it; one that took its place counts as none."""
-        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)), "ab", buffering=0)
-        status = os.fstat(stream.fileno())
-        if (status.st_dev, status.st_ino) != self._marks.get(path):
-            stream.close()
+    def _hold(self, path: Path) -> None:
+        self._held[path] = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+
+    def _let_go(self, path: Path) -> None:
+        if path in self._held:
+            os.close(self._held.pop(path))
+
+    def _open_held(self, path: Path) -> FileIO:
+        """Give a file of this run to append to it; one that took its place counts as none."""
+        descriptor = self._held[path]
+        if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return stream
+        return FileIO(descriptor, "ab", closefd=False)
 
     def _read(self) -> None:
         """Read the manifest, and from the journal adopt outputs that have no line yet."""
@@ -272,23 +282,15 @@ class Manifest:
         try:
             try:
                 partial.unlink(missing_ok=True)  # of a run that was killed; and a link is not to be followed
-                self._create(partial, ((json.dumps(asdict(record)) + "\n").encode() for record in records))
+                _create(partial, ((json.dumps(asdict(record)) + "\n").encode() for record in records))
+                self._let_go(self.path)  # on Windows a file that is open is not replaced
                 os.replace(partial, self.path)
-                self._marks[self.path] = self._marks.pop(partial)
+                self._hold(self.path)
                 sync_folder(self.folder)
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-
-    def _create(self, path: Path, lines: Iterable[bytes] = ()) -> None:
-        """Create a file that is not there and remember it, so that another one in its place is noticed."""
-        with path.open("xb") as stream:
-            stream.writelines(lines)
-            stream.flush()
-            os.fsync(stream.fileno())
-            status = os.fstat(stream.fileno())
-        self._marks[path] = (status.st_dev, status.st_ino)
 
 
 def read_records(folder: Path) -> dict[str, Record]:
@@ -351,6 +353,14 @@ def _latest(records: Iterable[Record]) -> dict[str, Record]:
                 latest.pop(before, None)
             owners[output] = record.source
     return latest
+
+
+def _create(path: Path, lines: Iterable[bytes] = ()) -> None:
+    """Bring a file that is not there to the disk."""
+    with path.open("xb") as stream:
+        stream.writelines(lines)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:

@@ -56,12 +56,14 @@ class Plan:
         skipped_outputs: how many depth files were left out when folders and patterns were expanded.
         folder: the folder that all outputs go to, to be created; or None.
         formats: what every picture becomes.
+        named: the one output is a file that the user named, so that what a link there leads to is meant.
     """
 
     jobs: tuple[Job, ...]
     skipped_outputs: int
     folder: Path | None
     formats: tuple[DepthFormat, ...]
+    named: bool
 
     @property
     def to_stdout(self) -> bool:
@@ -141,7 +143,9 @@ def plan_outputs(
     planner = _Planner(rows, folder, single, overwrite=overwrite, sources=found.pictures)
     jobs = [planner.job(picture) for picture in found.pictures]
     jobs += [Job(argument, failure=error) for argument, error in found.failures]
-    return Plan(tuple(jobs), found.skipped_outputs, folder, tuple(rows))
+    return Plan(
+        tuple(jobs), found.skipped_outputs, folder, tuple(rows), named=single is not None and single is not STDOUT
+    )
 
 
 def _row_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:

@@ -136,7 +136,7 @@ def refuse_outside(folder: Path, root: Path) -> None:
 
 
 def refuses_files(folder: Path) -> bool:
-    """Tell whether a folder is gone or takes no files, so that no picture can be written into it."""
+    """Tell whether a folder takes no files, so that no picture can be written into it."""
     return not os.access(folder, os.W_OK | os.X_OK)
 
 

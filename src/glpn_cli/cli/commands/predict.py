@@ -147,7 +147,7 @@ class _Run:
             (path, data), *others = files
             if path is STDOUT:
                 self.console.raw_data(data)
-            elif others:
+            elif others or not self.plan.named:
                 write_together(files, overwrite=self.overwrite)
             else:
                 write_whole(path, data, overwrite=self.overwrite)

@@ -1,0 +1,44 @@
+"""A folder full of broken and hostile pictures through the whole command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from bad_pictures import bad_pictures
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+EVERY = 60
+"""All of the corpus is read elsewhere; this takes one in so many, and some that stand alone in their kind."""
+
+ALONE = ("bomb", "float", "500", "strip-65535x1.png", "strip-1x65535.gif")
+
+
+def test_every_bad_picture_gets_a_line_and_every_readable_one_depth(
+    glpn: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    names = set()
+    for index, (name, data) in enumerate(bad_pictures()):
+        if index % EVERY == 0 or name.startswith(ALONE):
+            (tmp_path / "in" / name).write_bytes(data)
+            names.add(name)
+    run = glpn("batch", "in", "--out", "out", "-w", "tiny", "--max-pixels", "1000000")
+    assert run.returncode == 7, run.stderr
+    assert b"Traceback" not in run.stderr
+    records = [json.loads(line) for line in (tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines()]
+    assert {Path(record["source"]).name for record in records} == names
+    done = [record for record in records if record["status"] == "done"]
+    assert len(done) >= 10
+    for record in records:
+        assert record["exit_code"] == (0 if record["status"] == "done" else 4), record
+    for record in done:
+        with Image.open(tmp_path / "out" / record["outputs"]["png"]) as depth, Image.open(record["source"]) as picture:
+            assert sorted(depth.size) == sorted(picture.size)
+    assert glpn("batch", "--verify", "--out", "out").returncode == 0

@@ -1,0 +1,42 @@
+"""Throw mutated pictures at the reader, guided by which of its lines and of Pillow's they reach: `make fuzz`.
+
+Whatever comes in must come out as a picture within the limit of pixels or as a PictureError of one line. The decoders
+in C are reached, but only the Python around them guides the fuzzer. Arguments are libFuzzer's.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+from suffixes import suffix_of
+
+with atheris.instrument_imports(include=["PIL", "glpn_cli.image"]):
+    from PIL import Image
+
+    Image.init()
+    from glpn_cli.errors import PictureError
+    from glpn_cli.image.reading import read_picture
+
+MAX_PIXELS = 2**20
+
+
+def read_one(data: bytes) -> None:
+    """Read what the fuzzer made; its first byte says which suffix the file has."""
+    if not data:
+        return
+    name = "a" + suffix_of(data[0])
+    try:
+        picture = read_picture(data[1:], name=name, max_pixels=MAX_PIXELS)
+    except PictureError as error:
+        if "\n" in error.message or not error.message.startswith(f"{name}: "):
+            raise AssertionError(error.message) from error
+    else:
+        height, width, channels = picture.rgb.shape
+        if channels != 3 or not 0 < height * width <= MAX_PIXELS:
+            raise AssertionError(picture.rgb.shape)
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, read_one)
+    atheris.Fuzz()

@@ -1,0 +1,167 @@
+"""Whatever is in a folder: no crash, no hang, no memory beyond what the limit of pixels allows, and no word besides."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bad_pictures import HEIGHT, WIDTH, bad_pictures, good_pictures
+from fuzz.suffixes import suffix_of
+from glpn_cli.errors import PictureError
+from glpn_cli.image.reading import read_picture
+from glpn_cli.settings import MAX_PICTURE_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+TESTS = Path(__file__).parents[1]
+SEEDS = TESTS / "fuzz" / "seeds"
+
+LIMIT_S = 10.0
+BYTES_PER_PIXEL = 24
+"""That reading takes; tests/image/test_reading_memory.py measures it."""
+SLACK_MIB = 24
+"""What the decoders take for themselves, however small the picture."""
+
+
+def read_all(folder: Path, pictures: Iterable[tuple[str, bytes]], max_pixels: int) -> dict[str, dict[str, Any]]:
+    """Read pictures in a process of its own and give what became of each, by name."""
+    folder.mkdir()
+    names = []
+    for name, data in pictures:
+        (folder / name).write_bytes(data)
+        names.append(name)
+    command = [sys.executable, "-W", "ignore", str(TESTS / "read_pictures.py"), str(folder), str(max_pixels)]
+    run = subprocess.run([*command, str(LIMIT_S)], capture_output=True, text=True, check=False)
+    results = {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}
+    assert run.returncode == 0, f"after {list(results)[-1:]}: {run.stderr}"
+    assert run.stderr == ""
+    assert results.keys() == set(names)
+    return results
+
+
+def check_limits(results: dict[str, dict[str, Any]], max_pixels: int) -> None:
+    for name, result in results.items():
+        assert ("error" in result) != ("shape" in result)
+        assert "\n" not in result.get("error", "")
+        if "shape" in result:
+            height, width, channels = result["shape"]
+            assert channels == 3, name
+            assert 0 < height * width <= max_pixels, name
+        assert result["grown_mib"] <= max_pixels * BYTES_PER_PIXEL / 2**20 + SLACK_MIB, name
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of each picture of the corpus."""
+    return read_all(tmp_path_factory.mktemp("corpus") / "in", bad_pictures(), 10**6)
+
+
+def test_the_corpus_stays_within_the_limits(results: dict[str, dict[str, Any]]) -> None:
+    assert len(results) > 2500
+    check_limits(results, 10**6)
+    assert sum("shape" in result for result in results.values()) > 300  # it is not all refused at the door
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bomb-pixels.png", "megapixels, more than the limit of 1"),
+        ("bomb-scans.jpg", "a JPEG of more than 100 scans"),
+        ("bomb-scans-of-baseline.jpg", "a JPEG of more than 100 scans"),
+        ("bomb-canvas.webp", "megapixels, more than the limit of 1"),
+        ("bomb-lossless.webp", "megapixels, more than the limit of 1"),
+        ("bomb-screen.gif", "megapixels, more than the limit of 1"),
+        ("bomb.qoi", "megapixels, more than the limit of 1"),
+        ("bomb-digits.ppm", "a broken or incomplete PPM"),
+        ("bomb-tile.tif", "TIFF"),
+        ("float-nan.tif", "not all finite"),
+        ("float-inf.tif", "not all finite"),
+        ("float-negative.tif", "the range of no picture"),
+        ("float-huge.tif", "the range of no picture"),
+        ("integers-negative.tif", "the range of no picture"),
+        ("cut-0-rgb.png", "an empty file"),
+        ("cut-1-rgb.png", "not a picture in a known format"),
+        ("strip-1x65535.jpg", "a broken or incomplete JPEG"),
+    ],
+)
+def test_what_is_hostile_is_refused_in_words(results: dict[str, dict[str, Any]], name: str, message: str) -> None:
+    assert message in results[name]["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("strip-65535x1.png", [1, 65_535, 3]),
+        ("strip-1x65535.gif", [65_535, 1, 3]),
+        ("strip-65535x3.tif", [3, 65_535, 3]),
+        ("strip-1x65535.bmp", [65_535, 1, 3]),
+        ("strip-65500x1.jpg", [1, 65_500, 3]),
+        ("adobe-cmyk-2.jpg", [24, 32, 3]),
+        ("adobe-cmyk-0.jpg", [24, 32, 3]),
+        ("adobe-rgb-255.jpg", [24, 32, 3]),
+        ("exif-loop.jpg", [24, 32, 3]),
+        ("exif-text.png", [24, 32, 3]),
+        ("exif-noise.webp", [24, 32, 3]),
+        ("icc-noise.jpg", [24, 32, 3]),
+        ("icc-parts-missing.jpg", [24, 32, 3]),
+        ("500-frames.gif", [30, 40, 3]),
+        ("500-frames-cut.gif", [30, 40, 3]),
+        ("frames-without-an-end.gif", [30, 40, 3]),
+        ("bomb-behind-a-pixel.png", [1, 1, 3]),
+        ("float-denormal.tif", [9, 9, 3]),
+    ],
+)
+def test_what_is_only_odd_is_read(results: dict[str, dict[str, Any]], name: str, shape: list[int]) -> None:
+    assert results[name].get("shape") == shape, results[name]
+
+
+def test_what_the_corpus_is_made_from_is_good() -> None:
+    for name, data in good_pictures():
+        assert read_picture(data, name=name).rgb.shape in {(HEIGHT, WIDTH, 3), (WIDTH, HEIGHT, 3)}
+
+
+def test_what_the_fuzzer_found_worth_keeping_stays_within_the_limits(tmp_path: Path) -> None:
+    seeds = sorted(SEEDS.iterdir())
+    assert len(seeds) >= 40
+    assert sum(seed.stat().st_size for seed in seeds) < 300_000
+    named = [(seed.name + suffix_of(seed.read_bytes()[0]), seed.read_bytes()[1:]) for seed in seeds]
+    check_limits(read_all(tmp_path / "in", named, 2**20), 2**20)
+
+
+@pytest.mark.parametrize("number", [100, 101])
+def test_a_jpeg_may_have_a_hundred_scans(number: int) -> None:
+    (_, data), *_ = (good for good in good_pictures() if good[0] == "progressive.jpg")
+    last_scan = data[data.rfind(b"\xff\xda") : -2]
+    made = data[:-2] + last_scan * (number - data.count(b"\xff\xda")) + b"\xff\xd9"
+    behind_the_end = last_scan * 500
+    if number == 100:
+        assert read_picture(made + behind_the_end).rgb.shape == (HEIGHT, WIDTH, 3)
+    else:
+        with pytest.raises(PictureError, match="more than 100 scans"):
+            read_picture(made)
+
+
+@pytest.mark.soak
+def test_the_corpus_stays_within_the_default_limit(
+    tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]
+) -> None:
+    results = read_all(tmp_path / "in", bad_pictures(), MAX_PICTURE_PIXELS)
+    check_limits(results, MAX_PICTURE_PIXELS)
+    slowest = max(results.values(), key=lambda result: float(result["elapsed_s"]))
+    report_figures(
+        "bad-pictures",
+        {
+            "pictures": len(results),
+            "read": sum("shape" in result for result in results.values()),
+            "refused": sum("error" in result for result in results.values()),
+            "slowest": slowest["name"],
+            "slowest_s": round(slowest["elapsed_s"], 2),
+            "memory_grown_mib": round(max(result["grown_mib"] for result in results.values())),
+        },
+    )

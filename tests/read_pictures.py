@@ -1,0 +1,46 @@
+"""Read all pictures of a folder in a process of its own, so that a crash, a hang or a hunger for memory is seen.
+
+`read_pictures.py FOLDER MAX_PIXELS LIMIT_S` prints one JSON object for each; a picture that takes longer than the limit
+ends the process with a traceback.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import time
+from pathlib import Path
+
+from glpn_cli.errors import PictureError
+from glpn_cli.image.reading import read_picture
+
+
+def peak_mib() -> float:
+    """Give the most memory that this process ever had; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0.0
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    folder, max_pixels, limit_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    read_picture(b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", max_pixels=1)  # what reading itself needs
+    before_mib = peak_mib()
+    for path in sorted(folder.iterdir()):
+        faulthandler.dump_traceback_later(limit_s, exit=True)
+        start_s = time.perf_counter()
+        try:
+            result = {"shape": read_picture(path, max_pixels=max_pixels).rgb.shape}
+        except PictureError as error:
+            result = {"error": error.message.removeprefix(f"{path}: ")}
+        elapsed_s = time.perf_counter() - start_s
+        result |= {"name": path.name, "elapsed_s": elapsed_s, "grown_mib": peak_mib() - before_mib}
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
