@@ -24,6 +24,7 @@ __all__ = [
     "SHARED_CROP",
     "SIZE_DIVISOR",
     "WEIGHTS_VARIABLE",
+    "Align",
     "BatchSettings",
     "BenchSettings",
     "ColorPolicy",
@@ -32,6 +33,8 @@ __all__ = [
     "DataSettings",
     "DepthRange",
     "DownloadSettings",
+    "EvaluationSettings",
+    "ExportSettings",
     "FetchSettings",
     "InputSize",
     "Near",
@@ -138,6 +141,15 @@ class Near(StrEnum):
 
     BRIGHT = "bright"
     DARK = "dark"
+
+
+class Align(StrEnum):
+    """What a picture's predicted depth is multiplied with before it is measured once more."""
+
+    MEDIAN = "median"
+    """What makes its median that of the true depth."""
+    LEAST_SQUARES = "least-squares"
+    """What makes the sum of squared errors smallest."""
 
 
 class ColorPolicy(StrEnum):
@@ -379,6 +391,80 @@ class DataSettings:
     root: str | None = None
     list_file: str | None = None
     units_per_metre: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What an exported network takes and gives.
+
+    Attributes:
+        size: "HxW", "dynamic" for any batch of any multiples of 32, or None: the weights' working size.
+        precision: the number format inside; what goes in and comes out is float32 in any case.
+        with_preprocessing: 8-bit pictures in and metres out, instead of [0, 1] and the published scale.
+    """
+
+    size: str | None = None
+    precision: Precision = Precision.FLOAT32
+    with_preprocessing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no file can hold.
+
+        Raises:
+            UsageError: ONNX has no such convolutions, or the size is none.
+        """
+        if self.precision is Precision.BFLOAT16:
+            raise UsageError(
+                "--precision bfloat16: ONNX has no convolutions in it", hint="--precision float16 or float32"
+            )
+        self.size_for((SIZE_DIVISOR, SIZE_DIVISOR))
+
+    def size_for(self, working_size: tuple[int, int]) -> tuple[int, int] | None:
+        """Give (height, width) of the input, or None for any.
+
+        Raises:
+            UsageError: the size is none, or a side is no multiple of 32.
+        """
+        if self.size is None:
+            return self.floored(working_size)
+        if self.size == "dynamic":
+            return None
+        height, width = parse_size(self.size)
+        if (height, width) != self.floored((height, width)):
+            nearest = "x".join(str(side) for side in self.floored((height, width)))
+            raise UsageError(
+                f"--size {self.size}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"such as {nearest}"
+            )
+        return height, width
+
+    @staticmethod
+    def floored(size: tuple[int, int]) -> tuple[int, int]:
+        """Round both sides down to multiples of 32, but to 32 at least."""
+        height, width = (max(side // SIZE_DIVISOR, 1) * SIZE_DIVISOR for side in size)
+        return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What counts in an evaluation, and how sure it is made to be.
+
+    Attributes:
+        crop: in which true depth counts; None is what belongs to the data.
+        cap_m: true depth of this or more does not count; None is what belongs to the data.
+        align: measure once more with the scale of each picture aligned; None does not.
+        baselines: measure predictions that do not look at the picture, too.
+        resamples: how often pictures are drawn for an interval; 0 gives no intervals.
+        confidence_percent: how many of those draws lie within an interval.
+        seed: of the draws.
+    """
+
+    crop: Crop | None = None
+    cap_m: float | None = None
+    align: Align | None = None
+    baselines: bool = False
+    resamples: int = 5000
+    confidence_percent: float = 95.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

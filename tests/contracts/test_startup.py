@@ -32,6 +32,8 @@ def modules_after(code: str) -> set[str]:
         ["bench", "--help"],
         ["train", "--help"],
         ["scenes", "--help"],
+        ["evaluate", "--help"],
+        ["export", "--help"],
         ["predict"],
         ["nonsense"],
     ],

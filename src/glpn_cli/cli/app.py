@@ -13,6 +13,8 @@ import typer
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.bench import bench
 from glpn_cli.cli.commands.download_weights import download_weights
+from glpn_cli.cli.commands.evaluate import evaluate
+from glpn_cli.cli.commands.export import export
 from glpn_cli.cli.commands.info import info
 from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.commands.scenes import scenes
@@ -36,6 +38,8 @@ app.command()(info)
 app.command()(bench)
 app.command()(train)
 app.command()(scenes)
+app.command()(evaluate)
+app.command()(export)
 app.command()(download_weights)
 app.add_typer(weights)
 

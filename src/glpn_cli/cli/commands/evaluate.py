@@ -1,0 +1,253 @@
+"""`glpn evaluate`: how good depth is, by the measures of the paper."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.cli.batch_progress import BatchProgress
+from glpn_cli.cli.data_group import DataOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.evaluation_options import (  # noqa: TC001 - likewise
+    AgainstWeights,
+    AlignBy,
+    Baselines,
+    Cap,
+    Confidence,
+    CropTo,
+    FigureFile,
+    JsonOfPictures,
+    PerPicture,
+    Predictions,
+    Resamples,
+    Seed,
+)
+from glpn_cli.cli.groups import NetworkOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.loading import load_predictor
+from glpn_cli.cli.options import Overwrite  # noqa: TC001 - likewise
+from glpn_cli.cli.outcome import conclude
+from glpn_cli.errors import OutputExistsError, UsageError
+from glpn_cli.settings import EvaluationSettings, PredictorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from glpn_cli.cli.console import Console
+    from glpn_cli.data.sample import Samples
+    from glpn_cli.evaluation.picture import PictureScores
+    from glpn_cli.evaluation.run import Evaluation, Failure
+    from glpn_cli.evaluation.sources import Source
+    from glpn_cli.settings import DataSettings
+
+__all__ = ["evaluate"]
+
+_DEFAULTS = EvaluationSettings()
+_FEW_PICTURES = 10
+_LISTED_FAILURES = 20
+
+
+@with_option_groups
+def evaluate(
+    *,
+    data: DataOptions,
+    predictions: Predictions = None,
+    against: AgainstWeights = None,
+    baselines: Baselines = _DEFAULTS.baselines,
+    crop: CropTo = _DEFAULTS.crop,
+    cap: Cap = _DEFAULTS.cap_m,
+    align: AlignBy = _DEFAULTS.align,
+    resamples: Resamples = _DEFAULTS.resamples,
+    confidence: Confidence = _DEFAULTS.confidence_percent,
+    seed: Seed = _DEFAULTS.seed,
+    figure: FigureFile = None,
+    per_picture: PerPicture = None,
+    overwrite: Overwrite = False,
+    network: NetworkOptions,
+    json_lines: JsonOfPictures = False,
+    talk: TalkOptions,
+) -> None:
+    """Measure depth against pictures whose depth is known.
+
+    The protocol is the paper's; figures are means over pictures (docs/evaluation.md).
+    """
+    console = talk.console()
+    with console.errors_reported():
+        settings = network.settings()
+        if predictions is not None and settings.weights != PredictorSettings().weights:
+            raise UsageError("--predictions and --weights are two predictions", hint="compare them with --against")
+        from glpn_cli.data.layouts import Split, find_samples
+
+        data_settings = data.settings()
+        samples = find_samples(data_settings, Split.TEST)
+        _Run(
+            console,
+            data_settings,
+            samples,
+            _Outputs(figure, per_picture, overwrite=overwrite).checked(samples),
+            EvaluationSettings(
+                crop=crop,
+                cap_m=cap,
+                align=align,
+                baselines=baselines,
+                resamples=resamples,
+                confidence_percent=confidence,
+                seed=seed,
+            ),
+            json_lines=json_lines,
+        ).go(settings, predictions, against)
+
+
+@dataclass
+class _Outputs:
+    """The files that are going to be written."""
+
+    figure: str | None
+    per_picture: str | None
+    overwrite: bool
+
+    def checked(self, samples: Samples) -> _Outputs:
+        """Find out before the work whether they can be written after it.
+
+        Raises:
+            UsageError: a name is empty or of another kind, or belongs to the data.
+            OutputExistsError: one is there already.
+        """
+        given = [name for name in (self.figure, self.per_picture) if name is not None]
+        if "" in given:
+            raise UsageError("the name of an output is empty", hint="is a variable of the shell not set?")
+        if self.figure is not None and not self.figure.lower().endswith(".png"):
+            raise UsageError(f"--figure {self.figure}: a figure is a PNG", hint="its name ends in .png")
+        if len({os.path.realpath(name) for name in given}) < len(given):
+            raise UsageError("--figure and --per-picture name the same file")
+        kept = {os.path.realpath(path) for files in samples.files for path in (files.picture, files.depth)}
+        for name in given:
+            if os.path.realpath(name) in kept:
+                raise UsageError(f"{name} is one of the pictures that are measured, or its depth")
+            if os.path.lexists(name) and not self.overwrite:
+                raise OutputExistsError(f"{name}: is there already", hint="--overwrite replaces it")
+        return self
+
+    def write(self, evaluation: Evaluation, title: str) -> list[str]:
+        """Write them, and give their names."""
+        from glpn_cli.output.writer import make_folder, write_together
+
+        files: list[tuple[Path, bytes]] = []
+        if self.per_picture is not None:
+            results: list[PictureScores | Failure] = [*evaluation.pictures, *evaluation.failures]
+            lines = (json.dumps(result.to_dict(), allow_nan=False) + "\n" for result in results)
+            files.append((Path(self.per_picture), "".join(lines).encode()))
+        if self.figure is not None and evaluation.worst is not None:
+            from glpn_cli.evaluation.figure import draw_figure
+
+            files.append((Path(self.figure), draw_figure(title, evaluation.profile, evaluation.worst.draw())))
+        if files:
+            for path, _ in files:
+                make_folder(path.parent)
+            write_together(files, overwrite=self.overwrite)
+        return [str(path) for path, _ in files]
+
+
+@dataclass
+class _Run:
+    """One evaluation from the pictures to the table."""
+
+    console: Console
+    data: DataSettings
+    samples: Samples
+    outputs: _Outputs
+    settings: EvaluationSettings
+    json_lines: bool
+
+    def go(self, network: PredictorSettings, predictions: str | None, against: str | None) -> None:
+        """Measure, report, and raise what it came to."""
+        from glpn_cli.evaluation.contact_sheet import WorstPictures
+        from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
+
+        if self.samples.without_depth:
+            self.console.note(f"{self.samples.without_depth} pictures without true depth were left out")
+        evaluation = Evaluation(
+            self.samples,
+            list(self._sources(network, predictions, against)),
+            protocol_for(self.data.data, self.settings),
+            self.settings,
+            worst=None if self.outputs.figure is None else WorstPictures(),
+        )
+        try:
+            with closing(evaluation.run()) as results, BatchProgress(self.console, len(self.samples)) as progress:
+                for result in results:
+                    progress.advance()
+                    if self.json_lines:
+                        self.console.data(json.dumps(result.to_dict(), allow_nan=False))
+                    if isinstance(result, Failure):
+                        self.console.detail(f"{result.name}: failed")
+        except KeyboardInterrupt:
+            self.console.say(f"interrupted: {len(evaluation.pictures)} of {len(self.samples)} done", style="yellow")
+            raise
+        if evaluation.pictures:
+            evaluation.finish()
+            self._report(evaluation)
+        self._list(evaluation.failures)
+        conclude(len(self.samples), [failure.exit_code for failure in evaluation.failures])
+
+    def _sources(self, network: PredictorSettings, predictions: str | None, against: str | None) -> Iterator[Source]:
+        from glpn_cli.evaluation.sources import FromFiles, FromNetwork
+
+        taken = set()
+        if predictions is not None:
+            source = FromFiles(Path(predictions), units_per_metre=self.samples.units_per_metre)
+            taken.add(source.label)
+            yield source
+        named = ([] if predictions is not None else [network.weights]) + ([] if against is None else [against])
+        for weights in named:
+            predictor = load_predictor(self.console, replace(network, weights=weights))
+            # Two files may carry one name; then the user's words tell them apart.
+            label = weights if predictor.card.name in taken else predictor.card.name
+            taken.add(label)
+            if predictor.card.metric is False and self.settings.align is None:
+                self.console.note(f"metres of {label!r} are approximate; --align median measures shapes, too")
+            yield FromNetwork(predictor, label)
+
+    def _report(self, evaluation: Evaluation) -> None:
+        from glpn_cli.cli.evaluation_tables import evaluation_tables
+        from glpn_cli.evaluation.summary import summarise
+
+        title = self._title(evaluation)
+        written = self.outputs.write(evaluation, title)
+        if self.json_lines:
+            self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
+        else:
+            for table in evaluation_tables(evaluation, title):
+                self.console.table(table)
+        self._remark(evaluation)
+        for name in written:
+            self.console.say(name)
+
+    def _title(self, evaluation: Evaluation) -> str:
+        protocol = evaluation.protocol
+        crop = "no crop" if str(protocol.crop) == "none" else f"crop {protocol.crop}"
+        sure = f", {self.settings.confidence_percent:g} % intervals" if self.settings.resamples else ""
+        name = os.path.basename(os.path.abspath(self.data.data))
+        return f"{name}: {len(evaluation.pictures)} pictures, {crop}, depth below {protocol.cap_m:g} m{sure}"
+
+    def _remark(self, evaluation: Evaluation) -> None:
+        """Say what a reader of the figures should know."""
+        from glpn_cli.evaluation.sources import FromFiles
+
+        if self.settings.resamples and len(evaluation.pictures) < _FEW_PICTURES:
+            self.console.note(f"intervals over {len(evaluation.pictures)} pictures say little")
+        if evaluation.ramp is not None:
+            self.console.say(f"the best ramp of all that were tried: {evaluation.ramp}")
+        replaced = sum(sum(picture.replaced.values()) for picture in evaluation.pictures)
+        if replaced:
+            self.console.note(f"{replaced} predicted pixels were no depth, and count as the nearest or the cap")
+        if any(isinstance(source, FromFiles) and source.approximate for source in evaluation.sources):
+            self.console.note("predictions were read from 8-bit pictures, which have lost part of their accuracy")
+
+    def _list(self, failures: Sequence[Failure]) -> None:
+        for failure in failures[:_LISTED_FAILURES]:
+            self.console.failure(failure.message, failure.hint)
+        if len(failures) > _LISTED_FAILURES:
+            self.console.say(f"and {len(failures) - _LISTED_FAILURES} more")

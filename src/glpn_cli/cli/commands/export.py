@@ -1,0 +1,87 @@
+"""`glpn export`: the network as a file for other runtimes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glpn_cli.cli.download_progress import DownloadProgress
+from glpn_cli.cli.export_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    ExportSize,
+    OnnxFile,
+    WithPreprocessing,
+)
+from glpn_cli.cli.groups import TalkOptions, with_option_groups
+from glpn_cli.cli.options import Offline, Overwrite, PrecisionOf, Weights  # noqa: TC001 - likewise
+from glpn_cli.cli.wording import say_bytes
+from glpn_cli.errors import OutputExistsError, UsageError
+from glpn_cli.settings import ExportSettings, PredictorSettings
+
+if TYPE_CHECKING:
+    from glpn_cli.cli.console import Console
+    from glpn_cli.export.onnx_file import Subject
+
+__all__ = ["export"]
+
+_DEFAULTS = ExportSettings()
+_NETWORK = PredictorSettings()
+
+
+@with_option_groups
+def export(
+    *,
+    onnx: OnnxFile,
+    size: ExportSize = _DEFAULTS.size,
+    with_preprocessing: WithPreprocessing = _DEFAULTS.with_preprocessing,
+    overwrite: Overwrite = False,
+    weights: Weights = _NETWORK.weights,
+    offline: Offline = False,
+    precision: PrecisionOf = _DEFAULTS.precision,
+    talk: TalkOptions,
+) -> None:
+    """Write the network as an ONNX file, which needs neither torch nor glpn.
+
+    The file says what its numbers mean; docs/export.md has a program of ten lines that runs it.
+    """
+    console = talk.console()
+    with console.errors_reported():
+        settings = ExportSettings(size=size, precision=precision, with_preprocessing=with_preprocessing)
+        _check_name(onnx, overwrite=overwrite)
+        from glpn_cli.export.onnx_file import build_onnx, build_subject
+        from glpn_cli.inference.predictor import load_weights
+        from glpn_cli.output.writer import make_folder, write_whole
+
+        loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
+        subject = build_subject(loaded, settings)
+        console.detail(f"exporting {loaded.card.name}")
+        data = build_onnx(subject)
+        agreement = _agreement(console, data, subject, onnx)
+        make_folder(Path(onnx).parent)
+        write_whole(Path(onnx), data, overwrite=overwrite)
+        seen = "any size" if subject.size is None else "{}x{}".format(*subject.size)
+        console.say(f"{onnx}: {loaded.card.name}, {seen}, {precision}, {say_bytes(len(data))}{agreement}")
+
+
+def _check_name(name: str, *, overwrite: bool) -> None:
+    if not name.lower().endswith(".onnx"):
+        raise UsageError(f"--onnx {name!r}: the name of the file ends in .onnx")
+    if os.path.isdir(name):
+        raise UsageError(f"--onnx {name}: is a folder")
+    if os.path.lexists(name) and not overwrite:
+        raise OutputExistsError(f"{name}: is there already", hint="--overwrite replaces it")
+
+
+def _agreement(console: Console, data: bytes, subject: Subject, name: str) -> str:
+    """Hold the file to torch, if that can be done here, and say how near they are."""
+    from glpn_cli.export.verification import can_verify, verify
+
+    if not can_verify():
+        console.note("not checked against torch: onnxruntime is not installed")
+        return ""
+    agreements = verify(data, subject, name=name)
+    for item in agreements:
+        size = f"{item.batch} of {item.size[0]}x{item.size[1]}"
+        console.detail(f"  {size}: ONNX Runtime and torch differ by {item.largest_m:.2g} m at most")
+    largest_m = max(item.largest_m for item in agreements)
+    return f"; ONNX Runtime agrees with torch to {largest_m:.2g} m"

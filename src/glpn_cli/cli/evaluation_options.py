@@ -1,0 +1,131 @@
+"""The options of `glpn evaluate` that no other command has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from glpn_cli.settings import Align, Crop
+
+__all__ = [
+    "AgainstWeights",
+    "AlignBy",
+    "Baselines",
+    "Cap",
+    "Confidence",
+    "CropTo",
+    "FigureFile",
+    "JsonOfPictures",
+    "PerPicture",
+    "Predictions",
+    "Resamples",
+    "Seed",
+]
+
+_COUNTS = "What counts"
+_COMPARED = "What it is compared with"
+_SURE = "How sure it is"
+_RESULT = "What comes out"
+
+CropTo = Annotated[
+    Crop | None,
+    typer.Option(
+        "--crop",
+        help="Where true depth counts. Default: nyu for nyu, garg for kitti, else none.",
+        rich_help_panel=_COUNTS,
+        show_default=False,
+    ),
+]
+Cap = Annotated[
+    float | None,
+    typer.Option(
+        "--cap",
+        metavar="METRES",
+        min=0.01,
+        help="True depth from here on does not count. Default: 10 for nyu, else 80.",
+        rich_help_panel=_COUNTS,
+        show_default=False,
+    ),
+]
+AlignBy = Annotated[
+    Align | None,
+    typer.Option(
+        "--align",
+        help="Measure also with the scale of each picture aligned to its true depth.",
+        rich_help_panel=_COUNTS,
+        show_default=False,
+    ),
+]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        metavar="DIR",
+        help="Measure depth files that are there already, instead of weights.",
+        rich_help_panel=_COMPARED,
+        show_default=False,
+    ),
+]
+AgainstWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="NAME|PATH|OWNER/REPO",
+        help="Measure other weights too, and how sure the difference is.",
+        rich_help_panel=_COMPARED,
+        show_default=False,
+    ),
+]
+Baselines = Annotated[
+    bool,
+    typer.Option(
+        "--baselines",
+        help="Measure predictions that do not look: each picture's median, and the best vertical ramp.",
+        rich_help_panel=_COMPARED,
+    ),
+]
+Resamples = Annotated[
+    int,
+    typer.Option(
+        "--resamples",
+        min=0,
+        max=1_000_000,
+        metavar="NUMBER",
+        help="Bootstrap draws of the pictures for intervals; 0 for none.",
+        rich_help_panel=_SURE,
+    ),
+]
+Confidence = Annotated[
+    float,
+    typer.Option("--confidence", metavar="PERCENT", min=1, max=99.99, help="Of the intervals.", rich_help_panel=_SURE),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of the draws.", rich_help_panel=_SURE)]
+FigureFile = Annotated[
+    str | None,
+    typer.Option(
+        "--figure",
+        metavar="FILE.png",
+        help="Draw error over depth, and the worst pictures.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+PerPicture = Annotated[
+    str | None,
+    typer.Option(
+        "--per-picture",
+        metavar="FILE.jsonl",
+        help="Write one JSON object per picture.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+JsonOfPictures = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object per picture and one for all, instead of the table.",
+        rich_help_panel=_RESULT,
+    ),
+]

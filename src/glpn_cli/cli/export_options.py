@@ -1,0 +1,35 @@
+"""The options of `glpn export` that no other command has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["ExportSize", "OnnxFile", "WithPreprocessing"]
+
+_RESULT = "What comes out"
+
+OnnxFile = Annotated[
+    str,
+    typer.Option("--onnx", metavar="OUT.onnx", help="The file to write.", rich_help_panel=_RESULT, show_default=False),
+]
+ExportSize = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="HxW|dynamic",
+        help="Of the input: one picture of a fixed size, or any batch of any multiples of 32. Default: the size that "
+        "the weights were made for.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+WithPreprocessing = Annotated[
+    bool,
+    typer.Option(
+        "--with-preprocessing",
+        help="8-bit RGB (batch, height, width, 3) in and metres out, instead of [0, 1] and the published scale.",
+        rich_help_panel=_RESULT,
+    ),
+]

@@ -1,0 +1,1 @@
+"""How good depth is, against pictures whose depth is known (`glpn evaluate`)."""

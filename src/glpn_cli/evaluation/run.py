@@ -1,0 +1,242 @@
+"""A data set measured picture by picture, every failure a value, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glpn_cli.data.layouts import layout_of
+from glpn_cli.errors import GLPNError, InputError, UsageError
+from glpn_cli.evaluation.baselines import RampSearch, median_depth, ramp_depth
+from glpn_cli.evaluation.bootstrap import Bootstrap, Interval
+from glpn_cli.evaluation.depth_profile import DepthProfile
+from glpn_cli.evaluation.picture import Column, Measured, PictureScores, Protocol, Truth
+from glpn_cli.metrics import METRICS, mean_of_pictures, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from glpn_cli.data.sample import Samples
+    from glpn_cli.evaluation.contact_sheet import WorstPictures
+    from glpn_cli.evaluation.sources import Source
+    from glpn_cli.settings import EvaluationSettings
+
+__all__ = ["MEDIAN_LABEL", "RAMP_LABEL", "Difference", "Evaluation", "Failure", "Figure", "protocol_for"]
+
+MEDIAN_LABEL = "median"
+"""The baseline that says the same depth everywhere."""
+
+RAMP_LABEL = "ramp"
+"""The baseline that knows only up and down."""
+
+
+def protocol_for(data: str, settings: EvaluationSettings) -> Protocol:
+    """Give what counts: what the user says, else what belongs to the data."""
+    layout = layout_of(data)
+    return Protocol(
+        crop=settings.crop if settings.crop is not None else layout.crop,
+        cap_m=settings.cap_m if settings.cap_m is not None else layout.cap_m,
+        align=settings.align,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A picture that could not be measured.
+
+    Attributes:
+        name: of the sample.
+        message: why.
+        hint: what to do, or None.
+        exit_code: of the error.
+    """
+
+    name: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields, ready for JSON."""
+        error = {"message": self.message, "hint": self.hint, "exit_code": self.exit_code}
+        return {"name": self.name, "status": "failed", "error": error}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A mean over pictures.
+
+    Attributes:
+        mean: the number.
+        interval: how sure it is, or None.
+    """
+
+    mean: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two predictions of the same pictures compare.
+
+    Attributes:
+        ours: whose numbers.
+        theirs: from whose they are subtracted.
+        figures: for each metric, ours minus theirs.
+    """
+
+    ours: Column
+    theirs: Column
+    figures: dict[str, Figure]
+
+
+@dataclass
+class Evaluation:
+    """One evaluation.
+
+    Attributes:
+        samples: what is measured.
+        sources: whose predictions; the first is the one that others are compared with.
+        protocol: what counts.
+        settings: how sure it is made to be, and whether baselines are measured.
+        worst: collects the worst pictures of the first source, or None.
+        pictures: what has been measured.
+        failures: what could not be.
+        profile: errors by depth.
+        ramp: the best ramp, once it is known.
+    """
+
+    samples: Samples
+    sources: Sequence[Source]
+    protocol: Protocol
+    settings: EvaluationSettings
+    worst: WorstPictures | None = None
+    pictures: list[PictureScores] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    ramp: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two sources of one name, whose numbers would fall together."""
+        labels = [source.label for source in self.sources]
+        if len({*labels, MEDIAN_LABEL, RAMP_LABEL}) < len(labels) + 2:
+            raise UsageError(f"two predictions are called alike: {', '.join(labels)}")
+        self.profile = DepthProfile(self.protocol.cap_m)
+        self._ramps = RampSearch()
+
+    def run(self) -> Generator[PictureScores | Failure]:
+        """Measure one picture after the other; what is given is also kept."""
+        for index, files in enumerate(self.samples.files):
+            try:
+                result = self._measure(index)
+            except UsageError:
+                raise  # it is the same for every picture
+            except GLPNError as error:
+                failure = Failure(files.name, error.message, error.hint, error.exit_code)
+                self.failures.append(failure)
+                yield failure
+            else:
+                self.pictures.append(result)
+                yield result
+
+    def finish(self) -> None:
+        """Measure the best ramp, which is known only when all pictures have been seen, and which has to see them again.
+
+        Raises:
+            InputError: no picture was measured.
+        """
+        if not self.pictures:
+            raise InputError(f"none of {len(self.samples)} pictures could be measured")
+        if not self.settings.baselines:
+            return
+        ramp = self._ramps.best()
+        self.ramp = str(ramp)
+        by_name = {picture.name: picture for picture in self.pictures}
+        for index, files in enumerate(self.samples.files):
+            if files.name in by_name:
+                truth = Truth.of(self.samples[index], self.protocol)
+                predicted = ramp_depth(ramp, truth.metres, truth.heights)
+                by_name[files.name].scores[Column(RAMP_LABEL)] = measure(predicted, truth.metres)
+
+    @property
+    def columns(self) -> list[Column]:
+        """What was measured, in the order of the table."""
+        return list(self.pictures[0].scores)
+
+    def figures(self) -> dict[Column, dict[str, Figure]]:
+        """Give the mean of every metric over the pictures, for each column."""
+        bootstrap = self._bootstrap()
+        means = {column: mean_of_pictures(item.scores[column] for item in self.pictures) for column in self.columns}
+        return {
+            column: {
+                name: Figure(mean, bootstrap.interval(self._values(column, name)) if bootstrap else None)
+                for name, mean in numbers.items()
+            }
+            for column, numbers in means.items()
+        }
+
+    def differences(self) -> list[Difference]:
+        """Compare the first source with all others: unaligned with unaligned, aligned with aligned.
+
+        Baselines know the median of every picture, so what is compared with them is aligned if anything is.
+        """
+        ours_plain = Column(self.sources[0].label)
+        ours_aligned = Column(ours_plain.label, self.protocol.align)
+        pairs = [(Column(ours_plain.label, other.align), other) for other in self._others()]
+        baselines = [column for column in self.columns if column.label in (MEDIAN_LABEL, RAMP_LABEL)]
+        pairs += [(ours_aligned, baseline) for baseline in baselines]
+        bootstrap = self._bootstrap()
+        return [
+            Difference(
+                ours,
+                theirs,
+                {name: self._difference(ours, theirs, name, bootstrap) for name in METRICS},
+            )
+            for ours, theirs in pairs
+        ]
+
+    def _measure(self, index: int) -> PictureScores:
+        sample, files = self.samples[index], self.samples.files[index]
+        truth = Truth.of(sample, self.protocol)
+        result = PictureScores(sample.name, truth.metres.size)
+        measured: dict[Column, Measured] = {}
+        shown: NDArray[np.float32] | None = None
+        for source in self.sources:
+            predicted = source.predict(sample, files)
+            shown = predicted if shown is None else shown
+            measured |= result.add(source.label, predicted, truth, self.protocol)
+        values = {str(column): item.metres for column, item in measured.items()}
+        if self.settings.baselines:
+            constant = median_depth(truth.metres)
+            result.scores[Column(MEDIAN_LABEL)] = measure(constant, truth.metres)
+            values[MEDIAN_LABEL] = constant
+            self._ramps.add(truth.metres, truth.heights)
+        self.profile.add(truth.metres, values)
+        if self.worst is not None and shown is not None:
+            column = Column(self.sources[0].label, self.protocol.align)
+            aligned = (shown * measured[column].factor).astype(np.float32)
+            self.worst.offer(sample, aligned, truth, result.scores[column])
+        return result
+
+    def _others(self) -> list[Column]:
+        return [column for column in self.columns if column.label in {other.label for other in self.sources[1:]}]
+
+    def _values(self, column: Column, metric: str) -> NDArray[np.float64]:
+        return np.array([picture.scores[column][metric] for picture in self.pictures])
+
+    def _difference(self, ours: Column, theirs: Column, metric: str, bootstrap: Bootstrap | None) -> Figure:
+        values = self._values(ours, metric) - self._values(theirs, metric)
+        return Figure(float(values.mean()), bootstrap.interval(values) if bootstrap else None)
+
+    def _bootstrap(self) -> Bootstrap | None:
+        if not self.settings.resamples:
+            return None
+        return Bootstrap(
+            pictures=len(self.pictures),
+            resamples=self.settings.resamples,
+            confidence=self.settings.confidence_percent / 100,
+            seed=self.settings.seed,
+        )

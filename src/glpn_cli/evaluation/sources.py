@@ -1,0 +1,114 @@
+"""Where predictions come from: a network, or depth files that were written before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from glpn_cli.data.crops import kb_slices
+from glpn_cli.data.depth_png import read_depth_png
+from glpn_cli.errors import DepthFileError, InputError
+from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.output.reading import is_ours, read_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from glpn_cli.data.sample import Sample, SampleFiles
+    from glpn_cli.inference.predictor import Predictor
+
+__all__ = ["FromFiles", "FromNetwork", "Source"]
+
+
+class Source(Protocol):
+    """What an evaluation asks for predictions."""
+
+    label: str
+    """What it is called in tables."""
+
+    def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
+        """Give the depth of a sample's picture: (H, W) float32, metres."""
+
+
+class FromNetwork:
+    """Predicts the picture of the sample, for KITTI cropped as the sample is.
+
+    Attributes:
+        label: the name of the weights.
+    """
+
+    def __init__(self, predictor: Predictor, label: str | None = None) -> None:
+        self.label = label or predictor.card.name
+        self._predictor = predictor
+
+    def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
+        """Run the network."""
+        del files
+        return self._predictor.predict(sample.rgb, name=sample.name).metres
+
+
+class FromFiles:
+    """Reads depth that lies in a folder under the name of the sample or, mirrored, of its picture.
+
+    Attributes:
+        label: the name of the folder.
+        approximate: whether something was read that had been rounded to 8 bits.
+    """
+
+    def __init__(self, folder: Path, *, units_per_metre: float) -> None:
+        """Take a folder.
+
+        Args:
+            folder: may have folders below it.
+            units_per_metre: what a metre is in 16-bit PNG files that are not of this program.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise InputError(f"--predictions {folder}: there is no such folder")
+        self.label = folder.resolve().name
+        self.approximate = False
+        self._folder = folder
+        self._units_per_metre = units_per_metre
+
+    def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
+        """Read the prediction.
+
+        Raises:
+            DepthFileError: there is none, it is damaged or of another size.
+        """
+        path = next((path for path in self._candidates(files) if os.path.isfile(path)), None)
+        if path is None:
+            raise DepthFileError(
+                f"{files.name}: no prediction in {self._folder}",
+                hint=f"it is looked for as {files.name}.npy and the like, or as `glpn batch --out` would name it",
+            )
+        metres = self._read(path)
+        if metres.shape == sample.metres.shape:
+            return metres
+        if metres.shape == sample.uncropped_size:
+            return metres[kb_slices(*sample.uncropped_size)]
+        expected = " or ".join(f"{size[0]}x{size[1]}" for size in {sample.metres.shape, sample.uncropped_size})
+        raise DepthFileError(f"{path}: is {metres.shape[0]}x{metres.shape[1]}, and its picture is {expected}")
+
+    def _read(self, path: Path) -> NDArray[np.float32]:
+        if path.suffix.lower() == ".png" and not is_ours(path):
+            return read_depth_png(path, units_per_metre=self._units_per_metre)
+        depth = read_depth(path)
+        self.approximate |= depth.provenance.approximate
+        return depth.metres
+
+    def _candidates(self, files: SampleFiles) -> Iterator[Path]:
+        """Give the paths that are looked at, the exact formats first."""
+        exactness = list(ReadsBack)
+        rows = sorted(FORMATS.values(), key=lambda row: exactness.index(row.reads_back))
+        places = [files.relative.with_suffix(""), files.relative, Path(files.name), Path(Path(files.name).name)]
+        for row in rows:
+            if row.reads_back is not ReadsBack.NEVER:
+                for place, ending in ((place, ending) for place in places for ending in (row.ending, row.suffix)):
+                    yield self._folder / place.with_name(place.name + ending)

@@ -1,0 +1,1 @@
+"""The network for programs that have neither torch nor glpn (`glpn export`)."""

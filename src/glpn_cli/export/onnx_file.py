@@ -1,0 +1,177 @@
+"""ONNX files that say what their numbers mean."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import Dim
+
+from glpn_cli import __version__
+from glpn_cli.errors import MissingPackageError
+from glpn_cli.export.wrappers import FromPictures, FromPixelValues
+from glpn_cli.runtime import memory_errors_named
+from glpn_cli.settings import SIZE_DIVISOR, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from glpn_cli.inference.predictor import LoadedWeights
+    from glpn_cli.settings import ExportSettings
+
+__all__ = ["INPUT_NAMES", "Subject", "build_onnx", "build_subject", "example_input"]
+
+INPUT_NAMES = {True: "pictures", False: "pixel_values"}
+"""What the input is called, with preprocessing inside the graph and without."""
+
+_OUTPUT_NAMES = {True: "metres", False: "predicted_depth"}
+_OPSET = 18
+_TRACED_SIZE = (64, 96)
+_LARGEST_SIDE_PX = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What is exported.
+
+    Attributes:
+        module: a tensor in and a tensor out, in evaluation mode, in the precision of the file.
+        weights: what it was made from; its network is the module's.
+        settings: how.
+        size: (height, width) of the input in pixels, or None for any.
+    """
+
+    module: nn.Module
+    weights: LoadedWeights
+    settings: ExportSettings
+    size: tuple[int, int] | None
+
+
+def build_subject(weights: LoadedWeights, settings: ExportSettings) -> Subject:
+    """Wrap a network for the exporter.
+
+    Args:
+        weights: its network is converted to the precision of the file in place.
+        settings: what the file shall take and give.
+    """
+    size = settings.size_for(weights.card.working_size)
+    network = weights.network
+    if settings.precision is Precision.FLOAT16:
+        network.half()
+    module = FromPictures(network, weights.card) if settings.with_preprocessing else FromPixelValues(network)
+    return Subject(module.eval(), weights, settings, size)
+
+
+def example_input(subject: Subject, *, batch: int, size: tuple[int, int], seed: int = 0) -> Tensor:
+    """Make up pictures as the subject takes them: patches of colour with some noise."""
+    chance = torch.Generator().manual_seed(seed)
+    patches = torch.rand(batch, 3, 5, 7, generator=chance)
+    pictures = torch.nn.functional.interpolate(patches, size, mode="nearest")
+    pictures = (pictures + 0.1 * torch.rand(batch, 3, *size, generator=chance)).clamp(0, 1)
+    if not subject.settings.with_preprocessing:
+        return pictures
+    return (pictures * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def build_onnx(subject: Subject) -> bytes:
+    """Export with torch's exporter, and write into the file what it is.
+
+    Raises:
+        MissingPackageError: a package that the exporter needs is not installed.
+        DeviceError: memory ran out.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
+    except ImportError as error:
+        raise MissingPackageError(
+            f"--onnx: {error.name} is not installed", hint="pip install 'glpn-cli[onnx]'"
+        ) from error
+    inside = subject.settings.with_preprocessing
+    with _quiet_exporter(), torch.no_grad(), memory_errors_named(f"exporting {subject.weights.card.name}"):
+        program = torch.onnx.export(
+            subject.module,
+            (example_input(subject, batch=1 if subject.size else 2, size=subject.size or _TRACED_SIZE),),
+            input_names=[INPUT_NAMES[inside]],
+            output_names=[_OUTPUT_NAMES[inside]],
+            dynamic_shapes=None if subject.size else _any_size(inside=inside),
+            opset_version=_OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("the exporter gave no program")
+    model = program.model_proto
+    _forget_where_it_was_made(model)
+    model.doc_string = "Depth from a picture: GLPN, arXiv 2201.07436"
+    model.producer_name, model.producer_version = "glpn-cli", __version__
+    onnx.helper.set_model_props(model, _facts(subject))
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _any_size(*, inside: bool) -> dict[str, Any]:
+    """Say to the exporter which axes are free."""
+    most = _LARGEST_SIDE_PX // SIZE_DIVISOR
+    rows, columns = (SIZE_DIVISOR * Dim(name, min=1, max=most) for name in ("rows", "columns"))
+    height, width = (1, 2) if inside else (2, 3)
+    return {INPUT_NAMES[inside]: {0: Dim("batch", min=1, max=4096), height: rows, width: columns}}
+
+
+def _facts(subject: Subject) -> dict[str, str]:
+    """Give what a program has to know that finds nothing but the file; docs/export.md lists them."""
+    card, settings = subject.weights.card, subject.settings
+    inside = settings.with_preprocessing
+    size = "any multiples of 32" if subject.size is None else "{}x{}".format(*subject.size)
+    return {
+        "tool": f"glpn-cli {__version__}",
+        "weights": card.name,
+        "weights_sha256": subject.weights.sha256,
+        "metric": {True: "metric", False: "approximate", None: "unknown"}[card.metric],
+        "precision": str(settings.precision),
+        "input": "(batch, height, width, 3) uint8 RGB" if inside else "(batch, 3, height, width) float32 RGB",
+        "input_range": "0 to 255" if inside else "0 to 1: 8-bit values divided by 255, no mean and deviation",
+        "input_size": size,
+        "working_size": "{}x{}".format(*card.working_size),
+        "preprocessing": (
+            "upright picture, alpha over white, resized to the input size by Pillow's BILINEAR; "
+            + ("nothing else" if inside else "then divided by 255")
+        ),
+        "output": "(batch, height, width) float32 depth along the optical axis, at the size of the input",
+        "unit": "metre" if inside else "published scale; multiply with metres_per_unit",
+        "metres_per_unit": repr(1.0 if inside else card.metres_per_unit),
+        "depth_limit_m": repr(card.depth_limit_m),
+    }
+
+
+def _forget_where_it_was_made(model: Any) -> None:
+    """Take out the exporter's notes, which hold paths of this machine and are of use to nobody else."""
+    for part in (model.graph, *model.functions):
+        del part.metadata_props[:]
+        for item in (*part.node, *part.value_info):
+            del item.metadata_props[:]
+            item.doc_string = ""
+    for item in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del item.metadata_props[:]
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's remarks on itself and on torchvision, which is not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

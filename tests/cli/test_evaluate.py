@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glpn_cli.metrics import METRICS
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+SET = ("--data", "set", "--units-per-metre", "1000")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Three pictures of a floor with known depth, and predictions of them that are a tenth too far."""
+    folder, predictions = tmp_path / "set", tmp_path / "mine"
+    folder.mkdir()
+    predictions.mkdir()
+    for index in range(3):
+        metres = np.linspace(6 + index, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
+        shade = (255 - metres * 20).astype(np.uint8)
+        Image.fromarray(np.stack([shade] * 3, axis=2)).save(folder / f"{index} [x].jpg")
+        Image.fromarray(np.round(metres * 1000).astype(np.uint16)).save(folder / f"{index} [x].png")
+        np.save(predictions / f"{index} [x].npy", np.round(metres * 1000) / np.float32(1000) * np.float32(1.1))
+    return tmp_path
+
+
+def test_the_table_has_every_metric_and_what_the_user_asked_for(glpn: Glpn, pictures: Path) -> None:
+    run = glpn("evaluate", *SET, "--weights", "tiny", "--align", "median", "--baselines", "--resamples", "50")
+    assert run.returncode == 0, run.stderr
+    table = run.stdout.decode()
+    for word in (*METRICS, "as predicted", "median aligned", "ramp", "3 pictures", "no crop", "below 80 m", "95 %"):
+        assert word in table
+    assert b"say little" in run.stderr
+
+
+def test_predictions_that_are_there_already_are_measured(glpn: Glpn, pictures: Path) -> None:
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--json")
+    assert run.returncode == 0, run.stderr
+    *lines, summary = (json.loads(line) for line in run.stdout.splitlines())
+    assert [line["name"] for line in lines] == ["0 [x]", "1 [x]", "2 [x]"]
+    for line in lines:
+        assert line["pixels"] == 48 * 64
+        assert line["predictions"]["mine"]["unaligned"]["abs_rel"] == pytest.approx(0.1, rel=1e-4)
+    figures = summary["predictions"]["mine"]["unaligned"]
+    assert list(figures) == list(METRICS)
+    assert figures["abs_rel"]["mean"] == pytest.approx(0.1, rel=1e-4)
+    assert figures["abs_rel"]["low"] <= figures["abs_rel"]["mean"] <= figures["abs_rel"]["high"]
+    assert (summary["pictures"], summary["failed"], summary["cap_m"]) == (3, 0, 80.0)
+    assert sum(row["pixel_share"] for row in summary["by_depth"]) == pytest.approx(1)
+
+
+def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, pictures: Path) -> None:
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--against", "tiny", "--json")
+    assert run.returncode == 0, run.stderr
+    summary = json.loads(run.stdout.splitlines()[-1])
+    (difference,) = summary["differences"]
+    assert (difference["ours"], difference["theirs"], difference["align"]) == ("mine", "tiny", None)
+    theirs = summary["predictions"]["tiny"]["unaligned"]["abs_rel"]["mean"]
+    assert difference["figures"]["abs_rel"]["mean"] == pytest.approx(0.1 - theirs, rel=1e-3)
+    table = glpn("evaluate", *SET, "--predictions", "mine", "--against", "tiny")
+    assert b"better" in table.stdout
+
+
+def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: Glpn, pictures: Path) -> None:
+    outputs = ("--figure", "out/f.png", "--per-picture", "out/p.jsonl")
+    run = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
+    assert run.returncode == 0, run.stderr
+    with Image.open(pictures / "out" / "f.png") as image:
+        assert image.width == 1200
+    assert len((pictures / "out" / "p.jsonl").read_text().splitlines()) == 3
+    assert not list((pictures / "out").glob(".*"))
+    again = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
+    assert (again.returncode, again.stdout) == (6, b"")  # before any work
+    assert b"--overwrite" in again.stderr
+    assert glpn("evaluate", *SET, "--predictions", "mine", *outputs, "--overwrite").returncode == 0
+
+
+def test_some_that_cannot_be_measured_are_told_and_the_others_counted(glpn: Glpn, pictures: Path) -> None:
+    (pictures / "mine" / "1 [x].npy").unlink()
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--json")
+    assert run.returncode == 7
+    statuses = [json.loads(line)["status"] for line in run.stdout.splitlines()]
+    assert statuses == ["done", "failed", "done", "summary"]
+    assert b"1 [x]: no prediction in mine" in run.stderr
+    for path in (pictures / "mine").iterdir():
+        path.unlink()
+    nothing = glpn("evaluate", *SET, "--predictions", "mine")
+    assert (nothing.returncode, nothing.stdout) == (4, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--data", "set"), 2, "count in"),
+        (("--data", "gone", "--units-per-metre", "1"), 2, "no folder"),
+        (("--data", ""), 2, "empty"),
+        ((*SET, "--predictions", "mine", "--weights", "tiny"), 2, "two predictions"),
+        ((*SET, "--predictions", "gone"), 4, "no such folder"),
+        ((*SET, "--figure", "f.jpg"), 2, "a figure is a PNG"),
+        ((*SET, "--figure", "set/0 [x].png", "--overwrite"), 2, "one of the pictures"),
+        ((*SET, "--figure", "x.png", "--per-picture", "./x.png"), 2, "same file"),
+        ((*SET, "--weights", "tiny", "--crop", "nyu"), 2, "480x640"),
+        (("--data", "kitti", "--root", "set"), 2, "said by a list"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    glpn: Glpn, pictures: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    run = glpn("evaluate", *arguments)
+    assert run.returncode == code, run.stderr
+    assert message in run.stderr.decode()
+    assert run.stdout == b""
+
+
+def test_kitti_with_a_list_is_measured_by_its_own_protocol(glpn: Glpn, tmp_path: Path) -> None:
+    folder = tmp_path / "kitti"
+    folder.mkdir()
+    Image.fromarray(np.zeros((375, 1242, 3), np.uint8)).save(folder / "a.png")
+    units = np.zeros((375, 1242), np.uint16)
+    units[23 + 143, 13 + 43] = 256 * 10  # the first pixel of the crop of Garg in that of KITTI
+    units[23 + 142, 13 + 43] = 256 * 10  # one row above it
+    units[23 + 200, 13 + 43] = 256 * 80  # too far by nothing
+    Image.fromarray(units).save(folder / "d.png")
+    (tmp_path / "list.txt").write_text("/a.png /d.png\n")
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine" / "a.npy", np.full((375, 1242), 11, np.float32))
+    run = glpn("evaluate", "--data", "kitti", "--list", "list.txt", "--predictions", "mine", "--json")
+    assert run.returncode == 0, run.stderr
+    line, summary = (json.loads(line) for line in run.stdout.splitlines())
+    assert (line["pixels"], summary["crop"], summary["cap_m"]) == (1, "garg", 80.0)
+    assert line["predictions"]["mine"]["unaligned"]["abs_rel"] == pytest.approx(0.1)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.glpn import GLPNForDepthEstimation
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's remarks on itself
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A small network as transformers saves it."""
+    torch.manual_seed(1)
+    config = GLPNConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 12, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
+    )
+    network = GLPNForDepthEstimation(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.08)
+    network.save_pretrained(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def test_the_ten_lines_of_the_page_give_what_predict_gives(
+    glpn: Glpn, weights: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = make_picture("photo.jpg", 100, 150)
+    run = glpn("export", "--onnx", "glpn.onnx", "--weights", weights, "--size", "64x96", "--with-preprocessing")
+    assert run.returncode == 0, run.stderr
+    assert (run.stdout, b"ONNX Runtime agrees with torch" in run.stderr) == (b"", True)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    assert "torch" not in example
+    assert "glpn_cli" not in example
+    monkeypatch.chdir(photo.parent)
+    namespace: dict[str, np.ndarray] = {}
+    exec(example, namespace)  # noqa: S102 - that it runs is the point
+    assert namespace["metres"].shape == (1, 64, 96)
+    made = glpn("predict", photo, "--weights", weights, "--input-size", "64x96", "--format", "npy", "-o", "p.npy")
+    assert made.returncode == 0, made.stderr
+    # predict brings depth to the size of the picture; the graph leaves it at that of its input.
+    whole = torch.from_numpy(np.load("p.npy"))[None, None]
+    small = torch.nn.functional.interpolate(whole, (64, 96), mode="area")[0, 0].numpy()
+    assert np.abs(namespace["metres"][0] - small).mean() < 0.02 * np.ptp(small) + 0.01
+
+
+def test_a_file_that_is_there_stays_unless_that_was_asked_for(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"mine")
+    run = glpn("export", "--onnx", "a.onnx", "--weights", "tiny")
+    assert run.returncode == 6
+    assert b"--overwrite" in run.stderr
+    assert (tmp_path / "a.onnx").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--onnx", "a.bin"), 2, "ends in .onnx"),
+        (("--onnx", ""), 2, "ends in .onnx"),
+        (("--onnx", "a.onnx", "--size", "30x32"), 2, "multiples of 32"),
+        (("--onnx", "a.onnx", "--size", "big"), 2, "HEIGHTxWIDTH"),
+        (("--onnx", "a.onnx", "--precision", "bfloat16"), 2, "float16"),
+        (("--onnx", "a.onnx", "--weights", "gone.safetensors"), 3, "gone.safetensors"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    run = glpn("export", *arguments)
+    assert run.returncode == code, run.stderr
+    assert message in run.stderr.decode()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_could_not_be_checked_is_written_with_a_note(
+    glpn: Glpn, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glpn_cli.export.verification.can_verify", lambda: False)
+    monkeypatch.setattr("glpn_cli.export.onnx_file.build_onnx", lambda _: b"a model")
+    run = glpn("export", "--onnx", "new/a.onnx", "--weights", weights)
+    assert run.returncode == 0, run.stderr
+    assert b"not checked against torch" in run.stderr
+    assert (tmp_path / "new" / "a.onnx").read_bytes() == b"a model"

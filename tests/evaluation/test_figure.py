@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from glpn_cli.data.sample import Sample
+from glpn_cli.evaluation.contact_sheet import WorstPictures, _shrunk
+from glpn_cli.evaluation.depth_profile import DepthProfile
+from glpn_cli.evaluation.figure import draw_figure
+from glpn_cli.evaluation.picture import Protocol, Truth
+from glpn_cli.settings import Crop
+
+PROTOCOL = Protocol(Crop.NONE, 10.0, None)
+
+
+def sample(name: str) -> Sample:
+    metres = np.zeros((30, 600), np.float32)
+    metres[::5, ::7] = 4.0  # sparse, as from a LiDAR
+    return Sample(name, np.full((30, 600, 3), 200, np.uint8), metres, (30, 600))
+
+
+def test_the_worst_pictures_are_kept_and_the_worst_is_first() -> None:
+    worst = WorstPictures(keep=2)
+    for name, error in (("good", 0.1), ("awful", 0.9), ("bad", 0.5), ("fair", 0.3)):
+        given = sample(name)
+        worst.offer(given, given.metres, Truth.of(given, PROTOCOL), {"abs_rel": error, "d1": 0.0})
+    captions = [row.caption.split()[0] for _, _, row in sorted(worst._heap, reverse=True)]
+    assert captions == ["awful", "bad"]
+    assert worst.draw().height > 2 * 14
+
+
+def test_sparse_depth_stays_visible_when_it_is_made_smaller() -> None:
+    known = np.where(sample("a").metres > 0, sample("a").metres, np.nan)
+    small = _shrunk(known, (10, 100))
+    assert np.isfinite(small).mean() > 0.4  # of 3 percent
+    assert set(small[np.isfinite(small)]) == {4.0}
+
+
+def test_the_figure_is_a_png_that_shows_error_as_a_line(tmp_path: object) -> None:
+    profile = DepthProfile(10.0)
+    true = np.linspace(0.5, 9, 500)
+    profile.add(true, {"a name, näive": true * 1.2, "other": true * 3})
+    worst = WorstPictures()
+    given = sample("\udcff broken [red] name")
+    worst.offer(given, given.metres * 2, Truth.of(given, PROTOCOL), {"abs_rel": 1.0, "d1": 0.0})
+    with Image.open(io.BytesIO(draw_figure("title", profile, worst.draw()))) as image:
+        pixels = np.asarray(image)
+    assert image.format == "PNG"
+    blue = (pixels == (0, 114, 178)).all(axis=2)
+    plot = blue[90:380, 60:]
+    assert plot.any(axis=0).sum() > 800  # from one side to the other
+    rows = np.nonzero(plot)[0]
+    assert np.ptp(rows) < 12  # the error is the same everywhere
+    yellow = (pixels == (255, 255, 0)).all(axis=2)
+    assert yellow.any()  # twice the depth is an error beyond the scale

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glpn_cli.data.sample import Sample, SampleFiles
+from glpn_cli.depth import DepthMap
+from glpn_cli.errors import DepthFileError, InputError
+from glpn_cli.evaluation.sources import FromFiles
+
+FILES = SampleFiles("drive_7", Path("x/raw/7.jpg"), Path("x/7.png"), Path("raw/7.jpg"))
+METRES = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
+
+
+def sample(size: tuple[int, int] = (3, 4), uncropped_size: tuple[int, int] | None = None) -> Sample:
+    return Sample("drive_7", np.zeros((*size, 3), np.uint8), np.ones(size, np.float32), uncropped_size or size)
+
+
+@pytest.mark.parametrize("name", ["raw/7.depth.npy", "raw/7.jpg.depth.npy", "raw/7.npy", "drive_7.npy"])
+def test_a_prediction_is_found_under_each_name_it_may_have(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    target.parent.mkdir(exist_ok=True)
+    np.save(target, METRES)
+    source = FromFiles(tmp_path, units_per_metre=1000)
+    assert source.predict(sample(), FILES).tolist() == METRES.tolist()
+    assert not source.approximate
+
+
+def test_an_exact_file_is_preferred_to_a_picture(tmp_path: Path) -> None:
+    DepthMap(METRES * 9).save(tmp_path / "drive_7.depth.png")
+    DepthMap(METRES).save(tmp_path / "drive_7.depth.npy")
+    assert FromFiles(tmp_path, units_per_metre=1).predict(sample(), FILES).tolist() == METRES.tolist()
+
+
+def test_a_picture_of_ours_is_read_and_said_to_be_approximate(tmp_path: Path) -> None:
+    DepthMap(METRES).save(tmp_path / "drive_7.depth.png")
+    source = FromFiles(tmp_path, units_per_metre=1)
+    assert np.abs(source.predict(sample(), FILES) - METRES).max() < 12 / 255
+    assert source.approximate
+
+
+def test_a_16_bit_png_of_others_counts_in_the_units_of_the_data(tmp_path: Path) -> None:
+    Image.fromarray((METRES * 256).astype(np.uint16)).save(tmp_path / "drive_7.png")
+    assert FromFiles(tmp_path, units_per_metre=256).predict(sample(), FILES).tolist() == METRES.tolist()
+
+
+def test_a_prediction_of_the_whole_kitti_picture_is_cropped_as_its_truth(tmp_path: Path) -> None:
+    whole = np.zeros((375, 1242), np.float32)
+    whole[23:, 13 : 13 + 1216] = 5.0
+    np.save(tmp_path / "drive_7.npy", whole)
+    predicted = FromFiles(tmp_path, units_per_metre=256).predict(sample((352, 1216), (375, 1242)), FILES)
+    assert predicted.shape == (352, 1216)
+    assert (predicted == 5.0).all()
+
+
+def test_what_is_missing_or_of_another_size_is_named(tmp_path: Path) -> None:
+    source = FromFiles(tmp_path, units_per_metre=1)
+    with pytest.raises(DepthFileError, match="drive_7: no prediction"):
+        source.predict(sample(), FILES)
+    np.save(tmp_path / "drive_7.npy", METRES.T)
+    with pytest.raises(DepthFileError, match="is 4x3, and its picture is 3x4"):
+        source.predict(sample(), FILES)
+    with pytest.raises(InputError, match="no such folder"):
+        FromFiles(tmp_path / "gone", units_per_metre=1)
