@@ -150,7 +150,10 @@ class _Trainer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the option has another name since torch 2.13
                 self.wrapped = nn.parallel.DistributedDataParallel(
-                    network, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=False
+                    network,
+                    device_ids=[device.index] if device.type == "cuda" else None,
+                    broadcast_buffers=False,
+                    gradient_as_bucket_view=True,
                 )
 
     def _load(self, state: dict[str, Any]) -> None:
