@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glpn_cli.errors import OutputExistsError, TrainingError, UsageError
+from glpn_cli.errors import TrainingError, UsageError
 from glpn_cli.model.loss import silog_loss
-from glpn_cli.output.writer import make_folder
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.settings import NATIVE_CROP, SHARED_CROP, SIZE_DIVISOR, Precision
 from glpn_cli.training.ema import AveragedWeights
 from glpn_cli.training.loading import Batch, TrainingSamples, batches
-from glpn_cli.training.logs import CsvLog, open_tensorboard
 from glpn_cli.training.loss import training_loss
+from glpn_cli.training.optimizer import build_optimizer
 from glpn_cli.training.parts import Processes, StatisticsOfParts
 from glpn_cli.training.plan import Plan
+from glpn_cli.training.results import STATE_NAME, Results
 from glpn_cli.training.schedule import Schedule
 from glpn_cli.training.sets import paper_size, training_sets, validation_sets
 from glpn_cli.training.start import Start, load_start
@@ -32,7 +32,6 @@ from glpn_cli.training.state import check_same_data, check_same_training, keep_s
 from glpn_cli.training.stopping import Stop, stop_asked_for
 from glpn_cli.training.validation import ALIGNED, validate
 from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
-from glpn_cli.weights.checkpoint import write_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BEST_BY", "Outcome", "train"]
 
-STATE_NAME = "state.pt"
 BEST_BY = f"{ALIGNED}abs_rel"
 """Which metric decides what is best where metres are approximate; where they are true it is the plain one."""
 
-_SECONDS_BETWEEN_ROWS = 10.0
 _SMOOTHING_STEPS = 50
 _FEWEST_STEPS_BETWEEN = 100  # two validations; epochs of a small set are over in no time
 
@@ -125,7 +122,6 @@ class _Trainer:
         self.schedule = Schedule(
             self.plan.steps, settings.learning_rate, settings.learning_rate_end, settings.peak_at, settings.power
         )
-        self.last_row_s = time.monotonic()
         self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
         self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
@@ -142,7 +138,7 @@ class _Trainer:
         if self.processes.count > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network
-        self.optimizer = _optimizer(network, self.settings)
+        self.optimizer = build_optimizer(network, self.settings)
         self.averaged = AveragedWeights(network, self.settings.ema) if self.settings.ema else None
         self.statistics = StatisticsOfParts(network, self.processes)
         self.wrapped = network
@@ -166,7 +162,7 @@ class _Trainer:
     def go(self, stop: Stop) -> Outcome:
         settings, run = self.settings, self.run
         if self.leads:
-            self._prepare_folder()
+            self.results = Results(self.settings, self.run, first_step=self.first_step)
         self.validation = validation_sets(settings) if self.leads else []
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
@@ -265,40 +261,7 @@ class _Trainer:
             self.plan.size(step - 1),
         )
         self.watcher.advance(facts)
-        now_s = time.monotonic()
-        if now_s - self.last_row_s >= _SECONDS_BETWEEN_ROWS or step == self.plan.steps:
-            self.last_row_s = now_s
-            row = {
-                "epoch": facts.epoch,
-                "loss": loss,
-                "learning_rate": facts.learning_rate,
-                "gradient_norm": norm,
-                "samples_per_second": rate,
-            }
-            self.log.add(step, row)
-            self._to_tensorboard(step, row)
-
-    def _prepare_folder(self) -> None:
-        make_folder(self.folder)
-        if (
-            not self.run.overwrite
-            and not self.first_step
-            and any((self.folder / name).exists() for name in ("best", "last"))
-        ):
-            raise OutputExistsError(
-                f"{self.folder}: has weights already", hint="--overwrite replaces them; or another --out"
-            )
-        (self.folder / "settings.json").write_text(settings_as_json(self.settings) + "\n", encoding="utf-8")
-        columns = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
-        self.log = CsvLog(self.folder / "train.csv", columns, first_step=self.first_step)
-        names = ("abs_rel", "d1", "rmse", "silog", "aligned_abs_rel", "aligned_d1", "aligned_rmse")
-        self.measurements = CsvLog(self.folder / "validation.csv", names, first_step=self.first_step)
-        self.tensorboard = open_tensorboard(self.folder / "tensorboard") if self.run.tensorboard else None
-
-    def _to_tensorboard(self, step: int, values: dict[str, float]) -> None:
-        if self.tensorboard is not None:
-            for name, value in values.items():
-                self.tensorboard.add_scalar(name, value, step)
+        self.results.add_step(facts, last=step == self.plan.steps)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Give the weights that are measured and kept."""
@@ -313,8 +276,7 @@ class _Trainer:
                 network.to(self.runtime.device).eval(), self.start.card, self.validation, self.runtime.device
             )
             best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
-            self.measurements.add(step, metrics)
-            self._to_tensorboard(step, {f"validation/{name}": value for name, value in metrics.items()})
+            self.results.add_metrics(step, metrics)
             if best:
                 self.best = metrics
                 self._write_weights("best", step)
@@ -341,15 +303,8 @@ class _Trainer:
         self.processes.wait()
 
     def _write_weights(self, name: str, step: int) -> None:
-        """Write weights that `glpn predict --weights` takes, with what they were made from."""
-        recipe = json.loads(settings_as_json(self.settings))
-        told = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
-        facts = {key: recipe[key] for key in told} | {"step": step, "steps": self.plan.steps}
-        # Folders are the user's business; what was in them is not.
-        facts["data"] = [Path(word).name for word in recipe["data"]]
-        facts["init"] = Path(recipe["init"]).name
-        metadata = self.start.card.to_metadata() | {"training": json.dumps(facts, sort_keys=True)}
-        write_checkpoint(self.folder / name, self.start.network.config, self._tensors(), metadata)
+        network = self.start.network
+        self.results.write_weights(name, network.config, self._tensors(), self.start.card, (step, self.plan.steps))
 
 
 def _check(settings: TrainSettings, processes: Processes) -> None:
@@ -369,19 +324,6 @@ def _check(settings: TrainSettings, processes: Processes) -> None:
 def _seed(*numbers: int) -> int:
     """Give the seed for the chance within the network; the same everywhere and in every version of Python."""
     return int(np.random.SeedSequence([5, *numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    betas = (0.9, settings.beta2)
-    fused = next(network.parameters()).device.type in ("cpu", "cuda")  # one pass over the weights, several times faster
-    if not settings.weight_decay:
-        return torch.optim.Adam(network.parameters(), settings.learning_rate, betas, fused=fused)
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, settings.learning_rate, betas, fused=fused)
 
 
 def _come_apart(step: int) -> TrainingError:
