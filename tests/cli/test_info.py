@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,12 @@ def test_what_cannot_be_read_is_a_failure(glpn: Glpn, files: list[str], tmp_path
     assert b"is a damaged npz file" in glpn("info", "cut.npz").stdout
     (tmp_path / "cut.png").write_bytes((tmp_path / "x.depth16.png").read_bytes()[:-40])
     assert glpn("info", "cut.png").returncode == 4
+
+
+def test_without_the_package_of_a_format_the_exit_code_says_so(
+    glpn: Glpn, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    run = glpn("info", "x.depth.exr")
+    assert run.returncode == 8
+    assert b"pip install" in run.stderr

@@ -194,7 +194,7 @@ NormalizeBy = Annotated[
     Normalize | None,
     typer.Option(
         "--normalize",
-        help="png: max is 255·depth/max(depth); minmax makes the nearest pixel black. Default: max.",
+        help="png: max (the default) is 255·depth/max(depth); minmax makes the nearest pixel black.",
         rich_help_panel=_LOOK,
         show_default=False,
     ),
@@ -203,9 +203,9 @@ RangeText = Annotated[
     str | None,
     typer.Option(
         "--range",
-        metavar="LO:HI|pLO:pHI|auto|model",
-        help="png, color: the depths that are shown, in metres or percentiles; auto is p1:p99, model all that the "
-        "weights can see. Default: color auto, in a batch of the whole run; png by --normalize.",
+        metavar="LO:HI|auto|model",
+        help="png, color: the depths that are shown, in metres or, as p2:p98, in percentiles; auto is p1:p99, model "
+        "all that the weights see. Default: auto for color, in a batch of the whole run.",
         rich_help_panel=_LOOK,
         show_default=False,
     ),
@@ -214,12 +214,15 @@ NearIs = Annotated[
     Near | None,
     typer.Option(
         "--near",
-        help="png, color: what near looks like. Default: dark in png, bright in color.",
+        help="png, color: what near is. Default: dark in png, bright in color.",
         rich_help_panel=_LOOK,
         show_default=False,
     ),
 ]
-ColormapOf = Annotated[Colormap, typer.Option("--colormap", help="color: the colours.", rich_help_panel=_LOOK)]
+ColormapOf = Annotated[
+    Colormap,
+    typer.Option("--colormap", metavar="NAME", help=f"color: {', '.join(Colormap)}.", rich_help_panel=_LOOK),
+]
 WithLegend = Annotated[
     bool, typer.Option("--legend", help="color: a bar with metres below the picture.", rich_help_panel=_LOOK)
 ]
@@ -241,7 +244,7 @@ PngCompression = Annotated[
         min=0,
         max=9,
         metavar="0-9",
-        help="PNGs: higher is smaller and slower; what is in the picture stays the same.",
+        help="PNGs: higher is smaller and slower, and the same picture.",
         rich_help_panel=_LOOK,
     ),
 ]

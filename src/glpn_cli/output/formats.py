@@ -160,7 +160,7 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.npz",
             magic=b"PK\x03\x04",
             module=_ROOM + "npz",
-            holds="float32 metres and all that is known of them",
+            holds="float32 metres and what is known of them",
             reads_back=ReadsBack.METRES,
             published=Published.WRITTEN,
         ),
