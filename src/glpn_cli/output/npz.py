@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -21,19 +20,13 @@ _FACTS, _DEPTH, _UNCERTAINTY = "metadata", "depth", "uncertainty"
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into an npz file: `metadata` (JSON), `depth` (H, W) float32 and, where there is one, `uncertainty`.
-
-    The same depth gives the same bytes, which numpy.savez, with the time of day in it, does not.
-    """
+    """Turn depth into an npz file: `metadata` (JSON), `depth` (H, W) float32 and, where there is one, `uncertainty`."""
     facts = state_facts("npz", depth, settings.scale)
     arrays = {_FACTS: np.array(facts_to_json(facts)), _DEPTH: depth.in_scale(settings.scale)}
     if depth.uncertainty_m is not None:
         arrays[_UNCERTAINTY] = depth.uncertainty_m / np.float32(facts["metres_per_unit"])
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
