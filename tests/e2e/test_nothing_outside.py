@@ -69,7 +69,7 @@ def test_a_link_that_comes_while_the_batch_runs_is_not_followed(
 
     monkeypatch.setattr(Manifest, "announce", announce_late)
     before = snapshot(tmp_path)
-    assert glpn(*BATCH).returncode == 7
+    assert glpn(*BATCH, "--workers", "1").returncode == 7
     assert snapshot(tmp_path) == before
 
 
