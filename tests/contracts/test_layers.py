@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": GROUND | ROOMS,
     "training": GROUND | ROOMS | {"data", "scenes"},
     "benchmark": GROUND | ROOMS | {"inference"},
+    "report": GROUND | ROOMS | {"inference"},
     "export": GROUND | ROOMS | {"inference"},
     "evaluation": GROUND | ROOMS | {"inference", "data"},
-    "cli": GROUND | ROOMS | {"inference", "data", "benchmark", "evaluation", "export", "training", "scenes"},
+    "cli": GROUND | ROOMS | {"inference", "data", "benchmark", "evaluation", "export", "training", "scenes", "report"},
     "__main__": {"cli"},
     # The Python API, each name on first use.
     "": GROUND | ROOMS | {"inference"},

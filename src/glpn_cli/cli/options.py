@@ -56,6 +56,7 @@ __all__ = [
     "Quiet",
     "RangeText",
     "Recursive",
+    "ReportPage",
     "Rounds",
     "ScaleOf",
     "SideBySide",
@@ -318,6 +319,14 @@ JsonFindings = Annotated[
         "--json",
         help="Print one JSON object per picture, or with --verify per output, on standard output.",
         rich_help_panel=_TALK,
+    ),
+]
+ReportPage = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Also make DIR/index.html: photos beside their depth, with metres under the pointer.",
+        rich_help_panel=_RESULT,
     ),
 ]
 DryRun = Annotated[

@@ -25,7 +25,7 @@ from glpn_cli.output.writer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -56,6 +56,7 @@ def run_batch(
     settings: dict[str, Any],
     workers: int,
     batch_size: int,
+    on_depth: Callable[[Record, DepthMap], None] | None = None,
 ) -> Generator[Record]:
     """Predict pictures and write their depth, with reading, computing and writing at the same time.
 
@@ -70,6 +71,8 @@ def run_batch(
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
         batch_size: pictures of one size that the network sees at once, on devices that gain from it.
+        on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
+            appear: who is killed in between sees the picture again.
 
     Yields:
         The record of each picture when it is finished.
@@ -78,7 +81,13 @@ def run_batch(
         OutputError: nothing can be written any more.
     """
     stream = _Stream(
-        predictor, manifest, output_settings=output_settings, settings=settings, workers=workers, batch_size=batch_size
+        predictor,
+        manifest,
+        output_settings=output_settings,
+        settings=settings,
+        workers=workers,
+        batch_size=batch_size,
+        on_depth=on_depth,
     )
     return stream.run(iter(pictures))
 
@@ -98,6 +107,7 @@ class _Stream:
         settings: dict[str, Any],
         workers: int,
         batch_size: int,
+        on_depth: Callable[[Record, DepthMap], None] | None,
     ) -> None:
         self._predictor = predictor
         self._manifest = manifest
@@ -106,6 +116,7 @@ class _Stream:
         self._workers = workers
         self._batch_size = batch_size
         self._stopper = Stopper()
+        self._on_depth = on_depth
         self._readers = ThreadPoolExecutor(workers, "glpn-read")
         self._writers = ThreadPoolExecutor(workers, "glpn-write")
         self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
@@ -213,6 +224,8 @@ class _Stream:
                 sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
                 settings=self._settings,
             )
+            if self._on_depth is not None:
+                self._on_depth(record, depth)
             with item.stopwatch.stage("write"):
                 partials = [partial_path(path) for path in paths]
                 self._manifest.announce(record, partials)

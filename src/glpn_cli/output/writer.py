@@ -65,7 +65,11 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def write_together(
-    files: Sequence[tuple[Path, bytes]], *, overwrite: bool, partials: Sequence[Path] | None = None
+    files: Sequence[tuple[Path, bytes]],
+    *,
+    overwrite: bool,
+    partials: Sequence[Path] | None = None,
+    durably: bool = True,
 ) -> None:
     """Write the files of one picture, each whole, and all or none unless they replace others.
 
@@ -76,6 +80,8 @@ def write_together(
         files: targets and their bytes.
         overwrite: whether files of these names may be replaced.
         partials: the hidden files to use, one for each target, in the same folder; None makes up names.
+        durably: wait until the bytes are on the disk. Without it a power cut may leave a file empty, which is good
+            enough for what can be made again.
 
     Raises:
         OutputExistsError: a file is there and `overwrite` is False.
@@ -88,7 +94,7 @@ def write_together(
         try:
             for (target, data), partial in zip(files, partials, strict=True):
                 _refuse_to_replace(target, overwrite=overwrite)
-                _write_to_disk(partial, data)
+                _write_to_disk(partial, data, durably=durably)
             for (target, _), partial in zip(files, partials, strict=True):
                 if overwrite:
                     os.replace(partial, target)
@@ -170,12 +176,13 @@ def _refuse_to_replace(target: Path, *, overwrite: bool) -> None:
         raise _exists(target)
 
 
-def _write_to_disk(path: Path, data: bytes) -> None:
+def _write_to_disk(path: Path, data: bytes, *, durably: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if durably:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _name_without_replacing(partial: Path, target: Path) -> None:

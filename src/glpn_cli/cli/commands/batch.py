@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.batch_progress import BatchProgress
+from glpn_cli.cli.batch_report import reported
 from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.console import printable
 from glpn_cli.cli.groups import InputOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
@@ -22,6 +23,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     JsonFindings,
     Out,
     Overwrite,
+    ReportPage,
     Verify,
     Workers,
 )
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.mirror import MirroredPicture
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
+    from glpn_cli.report.report import Report
 
 __all__ = ["batch"]
 
@@ -54,6 +57,7 @@ def batch(
     out: Out,
     results: OutputOptions,
     overwrite: Overwrite = False,
+    report: ReportPage = False,
     dry_run: DryRun = False,
     verify: Verify = False,
     network: NetworkOptions,
@@ -71,7 +75,7 @@ def batch(
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         if verify:
-            _check_verify(bool(folders or inputs.from_list), dry_run=dry_run, overwrite=overwrite)
+            _check_verify(bool(folders or inputs.from_list), writes=dry_run or overwrite or report)
             report_verification(console, Path(os.path.abspath(out)), json_lines=json_lines)
             return
         if dry_run and json_lines:
@@ -88,6 +92,7 @@ def batch(
             BatchSettings.of(batch_size=batch_size, workers=workers),
             overwrite=overwrite,
             json_lines=json_lines,
+            report=report,
         )
         if dry_run:
             run.tell()
@@ -95,11 +100,11 @@ def batch(
             run.go(network.settings(rows))
 
 
-def _check_verify(any_pictures: bool, *, dry_run: bool, overwrite: bool) -> None:
+def _check_verify(any_pictures: bool, *, writes: bool) -> None:
     if any_pictures:
         raise UsageError("--verify takes no pictures", hint="glpn batch --verify --out DIR")
-    if dry_run or overwrite:
-        raise UsageError("--verify writes nothing, so it goes with neither --dry-run nor --overwrite")
+    if writes:
+        raise UsageError("--verify writes nothing, so it goes with none of --dry-run, --overwrite and --report")
 
 
 @dataclass
@@ -116,6 +121,7 @@ class _Run:
     batch: BatchSettings
     overwrite: bool
     json_lines: bool
+    report: bool
 
     def tell(self) -> None:
         """Print what would be written, one line for each picture, and touch nothing."""
@@ -136,6 +142,11 @@ class _Run:
         from glpn_cli.inference.manifest import Manifest
 
         self._refuse_nothing()
+        if self.report:
+            from glpn_cli.report.report import refuse_to_replace_page
+
+            refuse_to_replace_page(self.out, overwrite=self.overwrite)
+            settings = replace(settings, keep_rgb=True)
         with Manifest(self.out) as manifest:
             predictor = load_predictor(self.console, settings)
             made_how = self._settings(predictor)
@@ -150,11 +161,15 @@ class _Run:
             manifest.begin()
             pictures = list(self._mirror(manifest.records))
             to_do = [picture for picture in pictures if not picture.done]
-            if not to_do:
-                self.console.say(f"all {len(pictures)} done before, in {self.out}")
-                return
-            made_how |= self._settle_range(predictor, manifest, pictures)
-            failures = self._stream(to_do, predictor, manifest, made_how, done_before=len(pictures) - len(to_do))
+            failures: list[Record] = []
+            if to_do:
+                made_how |= self._settle_range(predictor, manifest, pictures)
+            with self._reported(pictures, predictor, manifest, made_how) as report:
+                if to_do:
+                    done_before = len(pictures) - len(to_do)
+                    failures = self._stream(to_do, predictor, manifest, made_how, report, done_before=done_before)
+                else:
+                    self.console.say(f"all {len(pictures)} done before, in {self.out}")
         self._list(failures)
         conclude(len(pictures), [record.exit_code for record in failures])
 
@@ -214,12 +229,31 @@ class _Run:
         self.output_settings = replace(self.output_settings, range_m=range_m)
         return {_RANGE_M: list(range_m)}
 
+    def _reported(
+        self, pictures: list[MirroredPicture], predictor: Predictor, manifest: Manifest, made_how: dict[str, Any]
+    ) -> AbstractContextManager[Report | None]:
+        """Keep a report while the pictures are done, if one is wanted."""
+        if not self.report:
+            return nullcontext()
+        from glpn_cli.report.run_facts import describe_run
+
+        colors = replace(self.output_settings, range_m=self.output_settings.range_m or _range_of_before(manifest))
+        return reported(
+            self.console,
+            self.out,
+            describe_run(predictor, self.folders or [str(self.out)], made_how, colors),
+            records=manifest.records,
+            sources=[str(picture.source) for picture in pictures],
+            workers=self.batch.workers,
+        )
+
     def _stream(
         self,
         to_do: list[MirroredPicture],
         predictor: Predictor,
         manifest: Manifest,
         made_how: dict[str, Any],
+        report: Report | None,
         *,
         done_before: int,
     ) -> list[Record]:
@@ -230,12 +264,20 @@ class _Run:
         done = 0
         start_s = time.perf_counter()
         records = run_batch(
-            to_do, predictor, manifest, output_settings=self.output_settings, settings=made_how, **asdict(self.batch)
+            to_do,
+            predictor,
+            manifest,
+            output_settings=self.output_settings,
+            settings=made_how,
+            on_depth=report.add if report else None,
+            **asdict(self.batch),
         )
         try:
             with closing(records), BatchProgress(self.console, len(to_do)) as progress:
                 for record in records:
                     progress.advance()
+                    if report:
+                        report.settle(record)
                     if self.json_lines:
                         self.console.data(json.dumps(asdict(record)))
                     if record.is_done:

@@ -1,0 +1,61 @@
+"""The report of a batch while the batch runs: begun before it, kept in step, and brought up to date however it ends."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from glpn_cli.cli.batch_progress import BatchProgress
+from glpn_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from glpn_cli.cli.console import Console
+    from glpn_cli.inference.manifest import Record
+    from glpn_cli.report.report import Report
+    from glpn_cli.report.run_facts import RunFacts
+
+__all__ = ["reported"]
+
+
+@contextmanager
+def reported(
+    console: Console,
+    folder: Path,
+    run: RunFacts,
+    *,
+    records: Mapping[str, Record],
+    sources: Collection[str],
+    workers: int,
+) -> Iterator[Report]:
+    """Keep a report of what happens within the block.
+
+    Args:
+        console: is told what is done.
+        folder: the batch's output folder.
+        run: how depth is made.
+        records: what the manifest knows before, by source.
+        sources: of all pictures of this run.
+        workers: threads that take in pictures which were done before.
+    """
+    from glpn_cli.report.report import Report
+
+    report = Report(folder, run)
+    report.begin(records, total=len(records.keys() | set(sources)))
+    try:
+        missing = report.missing()
+        if missing:
+            console.say(f"{len(missing)} pictures that were done before are taken into the report")
+            caught_up = report.catch_up(missing, workers=workers)
+            with closing(caught_up), BatchProgress(console, len(missing), doing="report") as progress:
+                for _ in caught_up:
+                    progress.advance()
+        yield report
+    except BaseException:
+        with suppress(OutputError):  # what ended the run is what the user has to know
+            report.end(complete=False)
+        raise
+    report.end(complete=True)
+    console.say(f"report: {report.page}")

@@ -1,0 +1,76 @@
+"use strict";
+/* Metres to colours: one table of colours, one range, and a legend that says which colour is how far. */
+
+glpn.color = (() => {
+  const STEPS = 256;
+  const { element, number } = glpn.text;
+  const tables = new Map();
+
+  /* Takes tables of 256 colours, from the nearest to the farthest, as base64 of red, green, blue. */
+  function learn(palettes) {
+    for (const [name, text] of Object.entries(palettes)) {
+      const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+      const table = new Uint8ClampedArray(STEPS * 4);
+      for (let step = 0; step < STEPS; step++) {
+        table.set([bytes[3 * step], bytes[3 * step + 1], bytes[3 * step + 2], 255], 4 * step);
+      }
+      tables.set(name, table);
+    }
+    return [...tables.keys()];
+  }
+
+  /* Draws a grid at its own size; the page stretches it. What is unknown stays transparent. */
+  function paint(canvas, grid, look) {
+    const table = new Uint32Array(tables.get(look.palette).buffer);
+    canvas.width = grid.width;
+    canvas.height = grid.height;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(grid.width, grid.height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const factor = (STEPS - 1) / Math.max(look.high - look.low, 1e-6);
+    for (let at = 0; at < pixels.length; at++) {
+      const metres = grid.metres[at];
+      if (metres !== metres) continue;
+      const step = Math.round((metres - look.low) * factor);
+      pixels[at] = table[step < 0 ? 0 : step >= STEPS ? STEPS - 1 : step];
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  /* Round numbers inside a range, as many as there is room for. */
+  function ticks(low, high, most) {
+    const span = high - low;
+    if (!(span > 0)) return [low];
+    const rough = span / most;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+    const found = [];
+    for (let index = Math.ceil(low / step - 1e-9); index * step <= high + 1e-9 * span; index++) found.push(index * step);
+    return found;
+  }
+
+  /* Fills an element with a bar of colours and its metres; gives the function that points at a depth on it. */
+  function drawLegend(place, look, most) {
+    const bar = element("canvas", "ramp");
+    const line = { width: STEPS, height: 1, metres: new Float32Array(STEPS) };
+    for (let step = 0; step < STEPS; step++) line.metres[step] = look.low + ((look.high - look.low) * step) / (STEPS - 1);
+    paint(bar, line, look);
+    const share = (metres) => Math.min(1, Math.max(0, (metres - look.low) / Math.max(look.high - look.low, 1e-6)));
+    const marks = ticks(look.low, look.high, most).map((metres) => {
+      const mark = element("span", "tick", String(+metres.toFixed(3)));
+      mark.style.left = `${100 * share(metres)}%`;
+      return mark;
+    });
+    const needle = element("span", "needle");
+    needle.hidden = true;
+    place.replaceChildren(bar, ...marks, element("span", "unit", "m"), needle);
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", `Colours from ${number(look.low)} to ${number(look.high)} metres`);
+    return (metres) => {
+      needle.hidden = !Number.isFinite(metres);
+      if (!needle.hidden) needle.style.left = `${100 * share(metres)}%`;
+    };
+  }
+
+  return { learn, paint, ticks, drawLegend };
+})();

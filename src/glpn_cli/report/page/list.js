@@ -1,0 +1,170 @@
+"use strict";
+/* The overview. However many pictures there are, only those in the window are in the document. */
+
+glpn.list = (() => {
+  const { element, name, printable, number, metres, seconds } = glpn.text;
+  const list = document.getElementById("list");
+  const GAP = 16;
+  const CARD_WIDTH = 330;
+  const CAPTION = 62;
+  const SPARE_ROWS = 2;
+  const AT_ONCE = 8;
+
+  const shown = new Map(); /* by place in the list: the card */
+  const waiting = [];
+  let loading = 0;
+  let pictures = [];
+  let lookOf = null;
+  let shape = { columns: 1, width: CARD_WIDTH, height: 1 };
+
+  function measure() {
+    const room = list.clientWidth;
+    const columns = Math.max(1, Math.floor((room + GAP) / (CARD_WIDTH + GAP)));
+    const width = (room - GAP * (columns - 1)) / columns;
+    shape = { columns, width, height: Math.round(width * 3 / 8) + CAPTION };
+    list.style.height = `${Math.max(0, Math.ceil(pictures.length / columns) * (shape.height + GAP) - GAP)}px`;
+  }
+
+  const top = () => list.getBoundingClientRect().top + window.scrollY;
+
+  function draw() {
+    const step = shape.height + GAP;
+    const from = window.scrollY - top();
+    const first = Math.max(0, Math.floor(from / step) - SPARE_ROWS) * shape.columns;
+    const last = Math.min(pictures.length, (Math.ceil((from + window.innerHeight) / step) + SPARE_ROWS) * shape.columns);
+    for (const [place, card] of shown) {
+      if ((place < first || place >= last) && !card.contains(document.activeElement)) {
+        card.remove();
+        shown.delete(place);
+      }
+    }
+    for (let place = first; place < last; place++) {
+      if (!shown.has(place)) {
+        const card = makeCard(pictures[place], place);
+        shown.set(place, card);
+        list.append(card);
+      }
+    }
+    for (const [place, card] of shown) {
+      card.style.width = `${shape.width}px`;
+      card.style.height = `${shape.height}px`;
+      const left = (place % shape.columns) * (shape.width + GAP);
+      card.style.transform = `translate(${left}px, ${Math.floor(place / shape.columns) * step}px)`;
+    }
+    loadNext();
+  }
+
+  function makeCard(picture, place) {
+    const card = element("div", "card");
+    card.setAttribute("role", "listitem");
+    card.setAttribute("aria-setsize", pictures.length);
+    card.setAttribute("aria-posinset", place + 1);
+    const link = element("a", "open");
+    link.href = `#${picture.id}`;
+    link.dataset.place = place;
+    card.append(link);
+    if (picture.status === "failed") {
+      card.classList.add("failed");
+      const reason = element("span", "reason", printable(picture.error ?? "It failed."));
+      link.append(reason);
+    } else {
+      const pair = element("span", "pair");
+      const photo = element("img");
+      photo.alt = `Photo ${printable(picture.name)}`;
+      photo.hidden = true;
+      const depth = element("canvas");
+      depth.setAttribute("role", "img");
+      depth.setAttribute("aria-label", `Its depth, ${summary(picture)}`);
+      pair.append(photo, depth);
+      link.append(pair);
+      waiting.push({ card, picture, pair, photo, depth });
+    }
+    const caption = element("span", "caption");
+    caption.append(name(picture.name), element("span", "numbers muted", summary(picture)));
+    link.append(caption);
+    return card;
+  }
+
+  function summary(picture) {
+    const parts = [];
+    if (picture.status === "failed") parts.push("failed");
+    else if (picture.median === null) parts.push("no depth to show");
+    else parts.push(`median ${metres(picture.median, picture.roughly)}`, `${number(picture.nearest)} to ${metres(picture.farthest)}`);
+    if (picture.status === "outdated") parts.push("to be done again");
+    if (picture.status === "unfinished") parts.push("not all outputs are there");
+    if (picture.seconds && picture.status !== "failed") parts.push(seconds(picture.seconds));
+    return parts.join(" · ");
+  }
+
+  /* Cards that were scrolled past are not loaded at all. */
+  function loadNext() {
+    while (loading < AT_ONCE && waiting.length) {
+      const item = waiting.shift();
+      if (!item.card.isConnected) continue;
+      loading++;
+      glpn.loadThumbnail(item.picture.id).then((data) => fill(item, data), () => item.pair.classList.add("gone"))
+        .finally(() => { loading--; loadNext(); });
+    }
+  }
+
+  function fill(item, data) {
+    if (data.photo) {
+      item.photo.src = data.photo;
+      item.photo.hidden = false;
+    } else item.pair.classList.add("no-photo");
+    if (data.grid) {
+      item.card.repaint = () => glpn.color.paint(item.depth, data.grid, lookOf(item.picture));
+      item.card.repaint();
+    } else item.pair.classList.add("no-depth");
+  }
+
+  function show(chosen, look) {
+    pictures = chosen;
+    lookOf = look;
+    for (const card of shown.values()) card.remove();
+    shown.clear();
+    waiting.length = 0;
+    measure();
+    draw();
+  }
+
+  function repaint(look) {
+    lookOf = look;
+    for (const card of shown.values()) card.repaint?.();
+  }
+
+  function focus(place) {
+    const row = Math.floor(place / shape.columns);
+    const step = shape.height + GAP;
+    const covered = document.getElementById("tools").offsetHeight + GAP;
+    const from = top() + row * step - covered;
+    const to = top() + row * step + shape.height + GAP - window.innerHeight;
+    if (window.scrollY > from) window.scrollTo(0, from);
+    else if (window.scrollY < to) window.scrollTo(0, to);
+    draw();
+    shown.get(place)?.querySelector("a").focus({ preventScroll: true });
+  }
+
+  list.addEventListener("keydown", (event) => {
+    const place = Number(event.target.dataset?.place);
+    const page = shape.columns * Math.max(1, Math.floor(window.innerHeight / (shape.height + GAP)) - 1);
+    const steps = {
+      ArrowLeft: -1, ArrowRight: 1, ArrowUp: -shape.columns, ArrowDown: shape.columns, PageUp: -page, PageDown: page,
+      Home: -Infinity, End: Infinity,
+    };
+    const isPlain = !(event.ctrlKey || event.metaKey || event.altKey);
+    if (!(event.key in steps) || Number.isNaN(place) || !isPlain) return;
+    event.preventDefault();
+    focus(Math.min(pictures.length - 1, Math.max(0, place + steps[event.key])));
+  });
+
+  let asked = false;
+  window.addEventListener("scroll", () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; draw(); });
+  }, { passive: true });
+  new ResizeObserver(() => { measure(); draw(); }).observe(document.body);
+
+  return { show, repaint, focus, summary };
+})();

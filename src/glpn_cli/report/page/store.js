@@ -1,0 +1,76 @@
+"use strict";
+/* What lies in the report's folder. A page that is opened from disk may not fetch, but it may load scripts: each hands
+   its data to a function of `glpn`. */
+
+const glpn = (() => {
+  const FOLDER = "glpn-report/";
+  const ENDINGS = { thumbnail: ".small.js", picture: ".js" };
+  const delivered = new Map();
+
+  /* Keeps the last few of what was loaded, so that memory does not grow with the pictures that were looked at. */
+  function remembering(limit, load) {
+    const kept = new Map();
+    return (id) => {
+      const found = kept.get(id) ?? load(id);
+      kept.delete(id);
+      kept.set(id, found);
+      found.catch(() => kept.delete(id));
+      if (kept.size > limit) kept.delete(kept.keys().next().value);
+      return found;
+    };
+  }
+
+  function loadScript(kind, id) {
+    return new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      const finish = () => {
+        script.remove();
+        const data = delivered.get(kind + id);
+        delivered.delete(kind + id);
+        if (data) resolve(data);
+        else reject(new Error("This picture's data is not in the folder glpn-report."));
+      };
+      script.onload = script.onerror = finish;
+      script.src = FOLDER + id + ENDINGS[kind];
+      document.head.append(script);
+    });
+  }
+
+  async function inflate(text) {
+    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+
+  /* The inverse of encode_grid in grid.py: metres row by row, NaN where depth is unknown. */
+  async function decodeGrid(grid) {
+    const { height, width, low_m: low, step_m: step } = grid;
+    const planes = await inflate(grid.data);
+    const size = height * width;
+    const steps = new Uint16Array(size);
+    const metres = new Float32Array(size);
+    for (let row = 0, at = 0; row < height; row++) {
+      let across = 0;
+      for (let column = 0; column < width; column++, at++) {
+        const folded = (planes[at] << 8) | planes[size + at];
+        across += (folded >> 1) ^ -(folded & 1);
+        steps[at] = across + (row ? steps[at - width] : 0);
+        metres[at] = steps[at] ? low + (steps[at] - 1) * step : NaN;
+      }
+    }
+    return { height, width, metres };
+  }
+
+  async function load(kind, id) {
+    const data = await loadScript(kind, id);
+    return { ...data, grid: data.grid && (await decodeGrid(data.grid)) };
+  }
+
+  return {
+    loadThumbnail: remembering(400, (id) => load("thumbnail", id)),
+    loadPicture: remembering(5, (id) => load("picture", id)),
+    thumbnail: (id, data) => delivered.set("thumbnail" + id, data),
+    picture: (id, data) => delivered.set("picture" + id, data),
+    index: (data) => glpn.begin(data),
+  };
+})();

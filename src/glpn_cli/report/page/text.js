@@ -1,0 +1,47 @@
+"use strict";
+/* Names and numbers as people read them. Nothing of the user's ever becomes markup: all text goes through textContent. */
+
+glpn.text = (() => {
+  const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
+  const BYTE_IN_A_NAME = /[\udc80-\udcff]/;
+
+  /* Shows what would be invisible, or would turn the text around it: direction marks, line ends, broken Unicode. */
+  function printable(text) {
+    return text.replace(HIDDEN, (character) => "\\u" + character.codePointAt(0).toString(16).padStart(4, "0"));
+  }
+
+  /* The address of a file, also of one whose name is no Unicode: Python keeps its bytes as lone surrogates. */
+  function toAddress(path) {
+    return path.split("/").map((part) => [...part].map((character) => {
+      if (BYTE_IN_A_NAME.test(character) && character.length === 1) {
+        return "%" + (character.charCodeAt(0) - 0xdc00).toString(16);
+      }
+      try { return encodeURIComponent(character); } catch { return "%EF%BF%BD"; }
+    }).join("")).join("/");
+  }
+
+  function element(tag, className, text) {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  /* A name with its folder in a quieter tone, which gives way when there is little room. */
+  function name(path) {
+    const cut = path.lastIndexOf("/") + 1;
+    const whole = element("bdi", "name");
+    whole.title = printable(path);
+    if (cut) whole.append(element("span", "folder", printable(path.slice(0, cut))));
+    whole.append(element("span", "file", printable(path.slice(cut))));
+    return whole;
+  }
+
+  const digits = (value) => (value < 10 ? 2 : value < 100 ? 1 : 0);
+  const number = (value) => value.toFixed(digits(Math.abs(value)));
+  const metres = (value, roughly) => (Number.isFinite(value) ? `${roughly ? "≈ " : ""}${number(value)} m` : "unknown");
+  const seconds = (value) => (value < 60 ? `${value.toFixed(value < 10 ? 2 : 1)} s` : `${(value / 60).toFixed(1)} min`);
+  const count = (value) => value.toLocaleString("en");
+
+  return { printable, toAddress, element, name, number, metres, seconds, count };
+})();

@@ -1,0 +1,222 @@
+"use strict";
+/* One picture, large: the photo on the left of a divider, its depth on the right, and metres under the pointer. */
+
+glpn.viewer = (() => {
+  const { element, name, printable, number, metres, seconds, count, toAddress } = glpn.text;
+  const part = (id) => document.getElementById(id);
+  const dialog = part("viewer");
+  const stage = part("stage");
+  const divider = part("divider");
+
+  let pictures = [];
+  let place = -1;
+  let grid = null;
+  let lookOf = null;
+  let probe = null; /* { x, y } in pixels of the upright picture */
+  let point = () => {};
+  let turn = 0;
+
+  const picture = () => pictures[place];
+
+  function show(chosen, look, index) {
+    pictures = chosen;
+    lookOf = look;
+    place = index;
+    if (!dialog.open) {
+      dialog.showModal();
+      stage.focus();
+    }
+    fill();
+  }
+
+  async function fill() {
+    const mine = ++turn;
+    const current = picture();
+    grid = null;
+    setProbe(null);
+    part("viewer-name").replaceChildren(name(current.name));
+    part("viewer-place").textContent = `${count(place + 1)} of ${count(pictures.length)}`;
+    part("previous").disabled = place === 0;
+    part("next").disabled = place === pictures.length - 1;
+    part("viewer-facts").textContent = describe(current);
+    part("viewer-files").replaceChildren();
+    if (current.status === "failed") return tell(current.error ?? "It failed.", current.hint);
+    let data;
+    try {
+      data = await glpn.loadPicture(current.id);
+    } catch (error) {
+      if (mine === turn) tell(error.message);
+      return;
+    }
+    if (mine !== turn) return;
+    part("viewer-files").append(...links(data.outputs));
+    for (const note of data.notes ?? []) part("viewer-facts").append(element("span", "note", printable(note)));
+    if (!data.grid && !data.photo) return tell("Neither the photo nor a readable depth file was left when this report was made.");
+    grid = data.grid;
+    part("message").hidden = true;
+    stage.hidden = false;
+    stage.classList.toggle("alone", !(grid && data.photo));
+    part("photo").hidden = !data.photo;
+    if (data.photo) part("photo").src = data.photo;
+    part("photo").alt = `Photo ${printable(current.name)}`;
+    part("depth").hidden = !grid;
+    part("depth").setAttribute("aria-label", `Depth of ${printable(current.name)}, ${glpn.list.summary(current)}`);
+    repaint(lookOf);
+    fit();
+    for (const neighbour of [place + 1, place - 1]) {
+      if (pictures[neighbour] && pictures[neighbour].status !== "failed") glpn.loadPicture(pictures[neighbour].id).catch(() => {});
+    }
+  }
+
+  function repaint(look) {
+    lookOf = look;
+    if (!dialog.open || !grid) return;
+    glpn.color.paint(part("depth"), grid, look(picture()));
+    point = glpn.color.drawLegend(part("viewer-legend"), look(picture()), 6);
+    setProbe(probe);
+  }
+
+  function tell(message, hint) {
+    stage.hidden = true;
+    part("viewer-legend").replaceChildren();
+    const box = part("message");
+    box.replaceChildren(element("p", "what", printable(message)));
+    if (hint) box.append(element("p", "muted", printable(hint)));
+    box.hidden = false;
+  }
+
+  function describe(current) {
+    const parts = [];
+    if (current.width) parts.push(`${current.width} × ${current.height} pixels`);
+    if (current.median !== null) {
+      parts.push(`median ${metres(current.median, current.roughly)}, ${number(current.nearest)} to ${metres(current.farthest)}`);
+    }
+    if (current.seconds && current.status !== "failed") parts.push(seconds(current.seconds));
+    if (current.approximate) parts.push("depth read back from an 8-bit picture");
+    return parts.join(" · ");
+  }
+
+  function links(outputs) {
+    return Object.entries(outputs).map(([format, path]) => {
+      const link = element("a", "file", format);
+      link.href = toAddress(path);
+      link.title = printable(path);
+      link.target = "_blank";
+      link.rel = "noopener";
+      return link;
+    });
+  }
+
+  /* Makes the picture as large as the window allows; its shape is kept. */
+  function fit() {
+    const current = picture();
+    if (!dialog.open || !current?.width) return;
+    const room = part("room");
+    const zoom = Math.min(room.clientWidth / current.width, room.clientHeight / current.height);
+    stage.style.width = `${Math.floor(current.width * zoom)}px`;
+    stage.style.height = `${Math.floor(current.height * zoom)}px`;
+    divide();
+  }
+
+  function divide() {
+    const share = divider.value / 10;
+    part("depth").style.clipPath = stage.classList.contains("alone") ? "none" : `inset(0 0 0 ${share}%)`;
+    part("line").style.left = `${share}%`;
+  }
+
+  function depthAt(x, y) {
+    const current = picture();
+    const column = Math.min(grid.width - 1, Math.floor(((x + 0.5) * grid.width) / current.width));
+    const row = Math.min(grid.height - 1, Math.floor(((y + 0.5) * grid.height) / current.height));
+    return grid.metres[row * grid.width + column];
+  }
+
+  function setProbe(where, { spoken = false } = {}) {
+    probe = grid && where;
+    part("cross").hidden = part("bubble").hidden = !probe;
+    if (!probe) return point(NaN);
+    const current = picture();
+    const depth = depthAt(probe.x, probe.y);
+    const [left, top] = [(100 * (probe.x + 0.5)) / current.width, (100 * (probe.y + 0.5)) / current.height];
+    for (const id of ["cross", "bubble"]) {
+      part(id).style.left = `${left}%`;
+      part(id).style.top = `${top}%`;
+    }
+    part("bubble").classList.toggle("to-the-left", left > 75);
+    part("bubble").classList.toggle("below", top < 15);
+    const said = metres(depth, current.roughly);
+    part("bubble").replaceChildren(element("strong", "", said), element("span", "", `${probe.x}, ${probe.y}`));
+    point(depth);
+    if (spoken) part("spoken").textContent = `${said} at ${probe.x}, ${probe.y}`;
+  }
+
+  function pixelUnder(event) {
+    const box = stage.getBoundingClientRect();
+    const current = picture();
+    const inside = (value, size) => Math.min(size - 1, Math.max(0, Math.floor(value * size)));
+    return {
+      x: inside((event.clientX - box.left) / box.width, current.width),
+      y: inside((event.clientY - box.top) / box.height, current.height),
+    };
+  }
+
+  function drag(event) {
+    const box = stage.getBoundingClientRect();
+    divider.value = Math.round((1000 * (event.clientX - box.left)) / box.width);
+    divide();
+  }
+
+  function go(step) {
+    const target = place + step;
+    if (target < 0 || target >= pictures.length) return;
+    history.replaceState(null, "", `#${pictures[target].id}`);
+    place = target;
+    fill();
+  }
+
+  function move(key) {
+    const current = picture();
+    const from = probe ?? { x: Math.floor(current.width / 2), y: Math.floor(current.height / 2) };
+    const step = Math.max(1, Math.round(Math.max(current.width, current.height) / 100));
+    const [dx, dy] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[key];
+    setProbe({
+      x: Math.min(current.width - 1, Math.max(0, from.x + (probe ? dx : 0))),
+      y: Math.min(current.height - 1, Math.max(0, from.y + (probe ? dy : 0))),
+    }, { spoken: true });
+  }
+
+  stage.addEventListener("pointermove", (event) => {
+    setProbe(pixelUnder(event));
+    if (stage.hasPointerCapture(event.pointerId)) drag(event);
+  });
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    stage.setPointerCapture(event.pointerId);
+    setProbe(pixelUnder(event));
+    drag(event);
+  });
+  stage.addEventListener("pointerleave", () => setProbe(null));
+  divider.addEventListener("input", divide);
+  /* On the whole document, because nothing has the focus once the stage has gone for a message. */
+  document.addEventListener("keydown", (event) => {
+    if (!dialog.open || !event.key.startsWith("Arrow") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.shiftKey && grid) move(event.key);
+    else if (event.target !== divider && event.key === "ArrowLeft") go(-1);
+    else if (event.target !== divider && event.key === "ArrowRight") go(1);
+    else return;
+    event.preventDefault();
+  });
+  dialog.addEventListener("close", () => {
+    const last = place;
+    turn++;
+    grid = null;
+    history.replaceState(null, "", location.pathname + location.search);
+    glpn.list.focus(last);
+  });
+  part("previous").addEventListener("click", () => go(-1));
+  part("next").addEventListener("click", () => go(1));
+  part("close").addEventListener("click", () => dialog.close());
+  new ResizeObserver(fit).observe(part("room"));
+
+  return { show, repaint, close: () => dialog.close(), isOpen: () => dialog.open };
+})();

@@ -1,0 +1,142 @@
+"""`glpn batch --report` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from glpn_cli.report.entry import entry_name
+from glpn_cli.report.grid import decode_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def folder(make_picture: Callable[..., Path]) -> None:
+    """Three good pictures and a broken one in `in/`."""
+    for name in ("a.png", "sub/b.jpg", "sub/c [1].png"):
+        make_picture(f"in/{name}")
+    make_picture("in/broken.png").write_text("no picture")
+
+
+def index(tmp_path: Path) -> dict[str, Any]:
+    text = (tmp_path / "out" / "glpn-report" / "pictures.js").read_text(encoding="ascii")
+    return json.loads(re.fullmatch(r"glpn\.index\((.*)\);\n", text)[1])  # type: ignore[index, no-any-return]
+
+
+def rows(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    listed = index(tmp_path)
+    return {row[1]: dict(zip(listed["columns"], row, strict=True)) for row in listed["rows"]}
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_report_covers_every_picture_and_its_metres_are_those_of_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("batch", "in", "--out", "out", "--report", "-f", "npy")
+    assert run.returncode == 7
+    assert f"report: {tmp_path / 'out' / 'index.html'}".encode() in run.stderr
+    assert {name: row["status"] for name, row in rows(tmp_path).items()} == {
+        "a.png": "done",
+        "sub/b.jpg": "done",
+        "sub/c [1].png": "done",
+        "broken.png": "failed",
+    }
+    script = tmp_path / "out" / "glpn-report" / f"{entry_name(str(tmp_path / 'in' / 'a.png'))}.js"
+    picture = json.loads(re.fullmatch(r'glpn\.picture\("\w+", (.*)\);\n', script.read_text())[1])  # type: ignore[index]
+    depth = np.load(tmp_path / "out" / "a.depth.npy")
+    np.testing.assert_allclose(decode_grid(picture["grid"]), depth, atol=0.00051)
+    assert ["Weights", "tiny, approximate metres up to 80 m"] in index(tmp_path)["lines"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_outputs_are_the_same_with_and_without_a_report(glpn: Glpn, tmp_path: Path) -> None:
+    glpn("batch", "in", "--out", "out", "--report", "-f", "npy", "-f", "png")
+    glpn("batch", "in", "--out", "plain", "-f", "npy", "-f", "png")
+
+    def files(out: str) -> dict[str, bytes]:
+        return {
+            path.relative_to(tmp_path / out).as_posix(): path.read_bytes()
+            for path in (tmp_path / out).rglob("*.depth.*")
+        }
+
+    assert len(files("out")) == 6
+    assert files("out") == files("plain")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_report_may_be_asked_for_later_and_grows(
+    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    assert glpn("batch", "in", "--out", "out", "-f", "npy").returncode == 7
+    assert not (tmp_path / "out" / "index.html").exists()
+    (tmp_path / "in" / "broken.png").unlink()
+    run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
+    assert run.returncode == 0
+    assert b"3 pictures that were done before are taken into the report" in run.stderr
+    assert b"all 3 done before" in run.stderr
+    assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
+    make_picture("in/new.png")
+    run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
+    assert b"taken into" not in run.stderr
+    assert sorted(rows(tmp_path)) == ["a.png", "new.png", "sub/b.jpg", "sub/c [1].png"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_report_is_no_picture_of_the_next_batch(glpn: Glpn, tmp_path: Path) -> None:
+    glpn("batch", "in", "--out", "in", "--report")
+    run = glpn("batch", "in", "--out", "in", "--report")
+    assert b"0 of 1 done" in run.stderr
+    assert b"3 done before" in run.stderr
+    assert b"0 of 1 done" in glpn("batch", "in", "--out", "in").stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_somebody_elses_page_is_in_the_way_before_anything_is_done(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("<h1>my holidays</h1>")
+    run = glpn("batch", "in", "--out", "out", "--report")
+    assert run.returncode == 6
+    assert b"index.html: is there already, and no report" in run.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
+    assert glpn("batch", "in", "--out", "out", "--report", "--overwrite").returncode == 7
+    assert rows(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_report_that_was_interrupted_is_completed_by_the_same_command(
+    tmp_path: Path, make_picture: Callable[..., Path], end: signal.Signals
+) -> None:
+    original = make_picture("in/0.png")
+    for number in range(1, 40):
+        (tmp_path / "in" / f"{number}.png").write_bytes(original.read_bytes())
+    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "--report", "-w", "tiny"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("out/*.depth.png"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(end)
+    process.communicate(timeout=60)
+    assert (tmp_path / "out" / "index.html").exists()
+    finished = len((tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines())
+    if end == signal.SIGINT:
+        assert len(rows(tmp_path)) == finished
+        assert index(tmp_path)["total"] == 40
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert b"taken into the report" not in run.stderr  # nothing had to be read back
+    assert len(rows(tmp_path)) == index(tmp_path)["total"] == 40
+    assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
+    assert not list((tmp_path / "out").rglob("*.part"))

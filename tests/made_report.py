@@ -1,0 +1,63 @@
+"""Made-up pictures, outcomes and depth for tests of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.inference.manifest import FAILED, Record
+from glpn_cli.report.run_facts import RunFacts
+from glpn_cli.settings import OutputSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = "<img src=x onerror=window.hit=1>"
+"""What a page that trusts names would run."""
+
+
+@dataclass
+class MadeReport:
+    """A folder with a report, and what is in it."""
+
+    folder: Path
+    depths: dict[str, DepthMap]
+
+
+def run_facts(*, metric: bool = True, metres_per_unit: float = 1.0) -> RunFacts:
+    return RunFacts(
+        title=f"shots {HOSTILE}",
+        lines=(("Weights", "mine"), ("Computed on", "cpu in float32")),
+        depth_limit_m=10.0,
+        metric=metric,
+        metres_per_unit=metres_per_unit,
+        colors=OutputSettings(),
+    )
+
+
+def done_record(name: str, seconds: float = 0.25) -> Record:
+    return Record(
+        source=f"/photos/{name}",
+        status="done",
+        outputs={"npy": f"{name}.depth.npy"},
+        seconds=seconds,
+        source_mark="1-1",
+        sha256={"npy": name},
+    )
+
+
+def failed_record(name: str, error: str = "an empty file", hint: str | None = "copy it again") -> Record:
+    return Record(
+        source=f"/photos/{name}", status=FAILED, error=f"/photos/{name}: {error}", hint=hint, exit_code=4, seconds=0.001
+    )
+
+
+def made_depth(seed: int, height: int = 30, width: int = 40, *, far_m: float = 8.0) -> DepthMap:
+    """Make depth in which no two pixels need be alike, and a photo of one colour."""
+    chance = np.random.default_rng(seed)
+    metres = chance.uniform(far_m / 2, far_m, (height, width)).astype(np.float32)
+    rgb = np.full((height, width, 3), (200, 40, 10 * seed % 256), np.uint8)
+    return DepthMap(metres, Provenance(source=f"{seed}.png", depth_limit_m=10.0, notes=(f"note {HOSTILE}",)), rgb=rgb)
