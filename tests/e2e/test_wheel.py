@@ -25,6 +25,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_weights_the_types_and_the_licence_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
+    page = {path.name for path in (ROOT / "src" / "glpn_cli" / "report" / "page").iterdir()}
+    assert {"index.html", "report.css", "main.js"} < page
+    assert {f"glpn_cli/report/page/{name}" for name in page} <= set(names)
     assert "glpn_cli/weights/glpn-tiny.safetensors" in names
     assert "glpn_cli/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

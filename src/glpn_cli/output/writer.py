@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.output.formats import check_settings, format_of_name
@@ -94,7 +94,7 @@ def write_together(
         try:
             for (target, data), partial in zip(files, partials, strict=True):
                 _refuse_to_replace(target, overwrite=overwrite)
-                _write_to_disk(partial, data, durably=durably)
+                (_write_to_disk if durably else _write_new)(partial, data)
             for (target, _), partial in zip(files, partials, strict=True):
                 if overwrite:
                     os.replace(partial, target)
@@ -176,13 +176,21 @@ def _refuse_to_replace(target: Path, *, overwrite: bool) -> None:
         raise _exists(target)
 
 
-def _write_to_disk(path: Path, data: bytes, *, durably: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with os.fdopen(descriptor, "wb") as stream:
+def _write_to_disk(path: Path, data: bytes) -> None:
+    with _new_file(path) as stream:
         stream.write(data)
-        if durably:
-            stream.flush()
-            os.fsync(stream.fileno())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with _new_file(path) as stream:
+        stream.write(data)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    return os.fdopen(descriptor, "wb")
 
 
 def _name_without_replacing(partial: Path, target: Path) -> None:
