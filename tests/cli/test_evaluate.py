@@ -79,8 +79,10 @@ def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: 
         assert image.width == 1200
     assert len((pictures / "out" / "p.jsonl").read_text().splitlines()) == 3
     assert not list((pictures / "out").glob(".*"))
-    again = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
-    assert (again.returncode, again.stdout) == (6, b"")  # before any work
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glpn_cli.evaluation.run.Evaluation.run", None)  # it is refused before any work
+        again = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
+    assert (again.returncode, again.stdout) == (6, b"")
     assert b"--overwrite" in again.stderr
     assert glpn("evaluate", *SET, "--predictions", "mine", *outputs, "--overwrite").returncode == 0
 

@@ -10,6 +10,7 @@ from glpn_cli.data.sample import Sample, SampleFiles
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError, InputError
 from glpn_cli.evaluation.sources import FromFiles
+from glpn_cli.output.formats import FORMATS, DepthFormat, ReadsBack
 
 FILES = SampleFiles("drive_7", Path("x/raw/7.jpg"), Path("x/7.png"), Path("raw/7.jpg"))
 METRES = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
@@ -27,6 +28,15 @@ def test_a_prediction_is_found_under_each_name_it_may_have(tmp_path: Path, name:
     source = FromFiles(tmp_path, units_per_metre=1000)
     assert source.predict(sample(), FILES).tolist() == METRES.tolist()
     assert not source.approximate
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in FORMATS.values() if row.reads_back is not ReadsBack.NEVER], ids=lambda row: row.name
+)
+def test_every_format_that_reads_back_can_be_measured(tmp_path: Path, row: DepthFormat) -> None:
+    DepthMap(METRES).save(tmp_path / f"drive_7{row.ending}")
+    predicted = FromFiles(tmp_path, units_per_metre=1).predict(sample(), FILES)
+    assert np.abs(predicted - METRES).max() < 12 / 255
 
 
 def test_an_exact_file_is_preferred_to_a_picture(tmp_path: Path) -> None:
