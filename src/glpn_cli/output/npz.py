@@ -22,11 +22,11 @@ _FACTS, _DEPTH, _UNCERTAINTY = "metadata", "depth", "uncertainty"
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     """Turn depth into an npz file: `metadata` (JSON), `depth` (H, W) float32 and, where there is one, `uncertainty`."""
     facts = state_facts("npz", depth, settings.scale)
-    arrays = {_FACTS: np.array(facts_to_json(facts)), _DEPTH: depth.in_scale(settings.scale)}
+    arrays: dict[str, Any] = {_FACTS: np.array(facts_to_json(facts)), _DEPTH: depth.in_scale(settings.scale)}
     if depth.uncertainty_m is not None:
         arrays[_UNCERTAINTY] = depth.uncertainty_m / np.float32(facts["metres_per_unit"])
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
