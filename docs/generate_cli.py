@@ -42,6 +42,10 @@ One object per picture and line, in the order of the arguments:
 | `depth_limit_m`, `metres_per_unit` | the largest depth of these weights; metres per unit of the published scale |
 | `scale` | of the numbers in the outputs; `depth_m` is always metres |
 | `device`, `precision` | what really computed |
+| `tta` | `flip`, or null |
+| `saturated_share` | the share of pixels so close to the depth limit that they may be any farther |
+| `camera` | `focal_px` in pixels of the upright picture, and its `source` |
+| `anchor_factor`, `anchors` | of `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
 | `notes` | what had to be done to the picture |
 | `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
@@ -76,6 +80,19 @@ One object per file and line:
 | `error` | of a failed file, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
 """
 
+MEASURE_JSON = """## What `measure --json` prints
+
+One object:
+
+| field | what |
+|---|---|
+| `source`, `kind` | what was named, and whether it was a `picture` or `depth` |
+| `picture_size` | `height` and `width` in pixels of the upright picture |
+| `weights` | `name`, `sha256` and `metric`, as above; after `--anchor` that is `anchored` |
+| `measurements` | in the order `--at`, `--box`: `box` (`x0`, `y0`, `x1`, `y1`; null for the whole picture), `median_m`, `p10_m`, `p90_m` (null where no depth is known), `pixels`, `known` (of how many), `uncertainty_m` (with `--tta flip`) |
+| `anchor_factor`, `anchors` | as above |
+"""  # noqa: E501
+
 WEIGHTS_JSON = """## What `weights list --json` and `weights verify --json` print
 
 One object per weights and line. `list`:
@@ -104,7 +121,7 @@ def page() -> str:
     for group in app.registered_groups:
         inner: Any = group.typer_instance
         parts += _commands(inner, f"glpn {inner.info.name}")
-    parts += [_formats(), JSON, BATCH_JSON, INFO_JSON, WEIGHTS_JSON, _exit_codes()]
+    parts += [_formats(), JSON, BATCH_JSON, INFO_JSON, MEASURE_JSON, WEIGHTS_JSON, _exit_codes()]
     return "\n".join(parts)
 
 

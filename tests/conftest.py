@@ -71,7 +71,7 @@ def depth_map() -> DepthMap:
         tool="glpn-cli 0",
         notes=("a note",),
     )
-    return DepthMap(metres, provenance)
+    return DepthMap(metres, provenance, uncertainty_m=metres / np.float32(10))
 
 
 @pytest.fixture

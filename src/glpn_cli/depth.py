@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.settings import Scale
+from glpn_cli.settings import SATURATED_SHARE, Scale
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -25,7 +25,8 @@ class Provenance:
         source: the picture's file name, without its folder.
         weights: the name of the weights, or the name of their file.
         weights_sha256: of the weights file.
-        metric: whether the weights were trained to give true metres; False where they only approximate them.
+        metric: whether the weights were trained to give true metres; False where they only approximate them;
+            "anchored" where known distances set the scale.
         depth_limit_m: the largest depth that the weights can give.
         metres_per_unit: the factor from the network's published scale to metres.
         network_size: (height, width) that the network saw.
@@ -35,12 +36,15 @@ class Provenance:
         tool: name and version of the program.
         notes: what had to be done to the picture before the network could see it.
         approximate: the depth was read back from a file that rounds, such as an 8-bit picture.
+        tta: what else the network was asked, such as "flip".
+        anchor_factor: what the depth was multiplied by to agree with known distances.
+        anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` before, and `residual_m` after it.
     """
 
     source: str | None = None
     weights: str | None = None
     weights_sha256: str | None = None
-    metric: bool | None = None
+    metric: bool | str | None = None
     depth_limit_m: float | None = None
     metres_per_unit: float | None = None
     network_size: tuple[int, int] | None = None
@@ -50,6 +54,9 @@ class Provenance:
     tool: str | None = None
     notes: tuple[str, ...] = ()
     approximate: bool = False
+    tta: str | None = None
+    anchor_factor: float | None = None
+    anchors: tuple[dict[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the known fields, ready for JSON."""
@@ -62,7 +69,7 @@ class Provenance:
         """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
         known = {item.name for item in fields(cls)}
         kept = {name: value for name, value in values.items() if name in known}
-        for name in ("network_size", "tile_size", "notes"):
+        for name in ("network_size", "tile_size", "notes", "anchors"):
             if isinstance(kept.get(name), list):
                 kept[name] = tuple(kept[name])
         return cls(**kept)
@@ -79,6 +86,11 @@ class Camera:
 
     focal_px: float
     source: str
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether neither the user nor the picture said anything of the camera."""
+        return self.source.startswith("assumed")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields, ready for JSON."""
@@ -118,6 +130,12 @@ class DepthMap:
         unsure = self.uncertainty_m
         if unsure is not None and (unsure.shape != shape or unsure.dtype != np.float32):
             raise ValueError(f"uncertainty_m must be {shape} float32, not {unsure.shape} {unsure.dtype}")
+
+    @property
+    def saturated_share(self) -> float:
+        """The share of the pixels whose depth is so close to the limit of the weights that it may be any farther."""
+        limit_m = self.provenance.depth_limit_m
+        return 0.0 if limit_m is None else float(np.mean(self.metres >= SATURATED_SHARE * limit_m))
 
     def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Give the depth in metres, or in the scale in which the weights were published."""

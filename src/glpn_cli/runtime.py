@@ -15,7 +15,15 @@ from glpn_cli.settings import Precision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Runtime", "available_devices", "choose_runtime", "exact_float32", "memory_errors_named"]
+__all__ = [
+    "DeviceFacts",
+    "Runtime",
+    "available_devices",
+    "choose_runtime",
+    "describe_devices",
+    "exact_float32",
+    "memory_errors_named",
+]
 
 _DEVICE_PATTERN = re.compile(r"(auto|cpu|mps|(cuda|xpu)(:\d+)?)")
 
@@ -84,6 +92,38 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return [*devices, "cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What is known of a device.
+
+    Attributes:
+        name: as `--device` takes it.
+        what: its make, or what else there is to say.
+        memory_bytes: all of its own memory, or None.
+    """
+
+    name: str
+    what: str
+    memory_bytes: int | None = None
+
+
+def describe_devices() -> list[DeviceFacts]:
+    """Describe the devices that torch sees, the fastest kind first."""
+    return [_describe(name) for name in available_devices()]
+
+
+def _describe(name: str) -> DeviceFacts:
+    kind, _, index = name.partition(":")
+    if kind in ("cuda", "xpu"):
+        facts = getattr(torch, kind).get_device_properties(int(index))
+        version = f", CUDA {torch.version.cuda}" if kind == "cuda" and torch.version.cuda else ""
+        return DeviceFacts(name, f"{facts.name}{version}", int(facts.total_memory))
+    if kind == "mps":
+        return DeviceFacts(name, "Apple GPU")
+    float16 = "" if _cpu_computes_float16() else ", no float16"
+    return DeviceFacts(name, f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}{float16}")
 
 
 @contextmanager

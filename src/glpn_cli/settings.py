@@ -5,13 +5,15 @@ Standard library only: the command line reads this before it knows whether any w
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from glpn_cli.errors import UsageError
 
 __all__ = [
+    "ASSUMED_FOV_DEG",
     "AUTO_RANGE",
     "DATA_VARIABLE",
     "FAR_LARGER_FACTOR",
@@ -19,14 +21,17 @@ __all__ = [
     "MAX_LIST_BYTES",
     "MAX_PICTURE_PIXELS",
     "MAX_STREAM_BYTES",
+    "MUCH_SATURATED_SHARE",
     "NATIVE_CROP",
     "RANDOM_WEIGHTS",
+    "SATURATED_SHARE",
     "SHARED_CROP",
     "SIZE_DIVISOR",
     "WEIGHTS_VARIABLE",
     "Align",
     "BatchSettings",
     "BenchSettings",
+    "CameraSettings",
     "ColorPolicy",
     "Colormap",
     "Crop",
@@ -50,6 +55,8 @@ __all__ = [
     "Tiles",
     "TrainRun",
     "TrainSettings",
+    "Tta",
+    "ValidRange",
     "parse_size",
 ]
 
@@ -71,6 +78,16 @@ AUTO_RANGE = "p1:p99"
 
 FAR_LARGER_FACTOR = 4.0
 """A picture of more than this many times the pixels of the model's working size earns a hint."""
+
+SATURATED_SHARE = 0.95
+"""Depth from this share of the weights' depth limit on may as well be any farther: the network cannot say more."""
+
+MUCH_SATURATED_SHARE = 0.2
+"""More than this share of a picture at the depth limit earns a hint at weights that see farther."""
+
+ASSUMED_FOV_DEG = 55.0
+"""What a camera is taken to see along the long side of a picture that says nothing of its lens. Phones and kit lenses
+lie between 50 and 75."""
 
 RANDOM_WEIGHTS = "random"
 """What `glpn bench` calls the published architecture without its weights."""
@@ -158,6 +175,14 @@ class ColorPolicy(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
+
+
+class Tta(StrEnum):
+    """What else the network is asked about a picture, to average the answers."""
+
+    NONE = "none"
+    FLIP = "flip"
+    """The mirrored picture: steadier depth, and by how much the two differ, for twice the time."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -296,6 +321,70 @@ class DepthRange:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """What the user says of the camera; at most one of these.
+
+    Attributes:
+        fov_deg: degrees that it sees horizontally in the upright picture.
+        focal_px: focal length in pixels of the upright picture.
+        focal_mm_35: focal length in 35 mm terms, as cameras state it: by the diagonal.
+    """
+
+    fov_deg: float | None = None
+    focal_px: float | None = None
+    focal_mm_35: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no camera.
+
+        Raises:
+            UsageError: two are given, or one is out of bounds.
+        """
+        said = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
+        given = {name: value for name, value in said.items() if value is not None}
+        options = [f"--{name.replace('_', '-')}" for name in given]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(options)} say the same in two ways", hint="leave one out")
+        for name, value in given.items():
+            if not 0 < value < (180 if name == "fov_deg" else math.inf):
+                raise UsageError(f"{options[0]} {value:g}: there is no such camera")
+
+    def __str__(self) -> str:
+        said = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
+        return ", ".join(f"{name} {value:g}" for name, value in said.items() if value is not None) or "of each picture"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidRange:
+    """From where to where depth is valid, both ends included, metres; None leaves an end open."""
+
+    near_m: float | None = None
+    far_m: float | None = None
+
+    def __str__(self) -> str:
+        return ":".join("" if end is None else f"{end:g}" for end in (self.near_m, self.far_m))
+
+    @classmethod
+    def parse(cls, text: str) -> ValidRange:
+        """Read "NEAR:FAR", of which one may be missing.
+
+        Raises:
+            UsageError: it is something else, or nothing lies between the two.
+        """
+        near, separator, far = text.partition(":")
+        try:
+            ends = [float(end) if end.strip() else None for end in (near, far)]
+        except ValueError:
+            ends = [math.nan]
+        known = [end for end in ends if end is not None]
+        if not (separator and known and all(0 <= end < math.inf for end in known)):
+            raise UsageError(f"--valid-range is NEAR:FAR in metres, not {text!r}", hint="for example 0.5:8, or :8")
+        if len(known) == 2 and known[0] >= known[1]:
+            raise UsageError(f"--valid-range {text}: nothing lies between the two")
+        return cls(*ends)
+
+
+@dataclass(frozen=True, slots=True)
 class PredictorSettings:
     """What a predictor is built from.
 
@@ -309,6 +398,8 @@ class PredictorSettings:
         offline: download nothing.
         keep_rgb: leave the picture in the depth map, for formats that show it.
         max_pixels: pictures of more are refused before they are decoded.
+        tta: what else the network is asked about each picture.
+        camera: what the user says of the camera.
     """
 
     weights: str = "auto"
@@ -320,6 +411,8 @@ class PredictorSettings:
     offline: bool = False
     keep_rgb: bool = False
     max_pixels: int = MAX_PICTURE_PIXELS
+    tta: Tta = Tta.NONE
+    camera: CameraSettings = field(default_factory=CameraSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,6 +621,10 @@ class OutputSettings:
         colormap: of coloured pictures.
         legend: coloured pictures get a bar with metres below them.
         side_by_side: coloured pictures get the photo to their left.
+        edge_filter: in space, a point is left out where it lies between two neighbours and differs from both by more
+            than this share, and a triangle where its corners differ by more; 0 keeps all.
+        valid_range: in space, what depth is kept; None is all that is known and not at the depth limit.
+        max_points: in space, larger pictures are thinned to at most about so many; 0 keeps a point for every pixel.
     """
 
     normalize: Normalize = Normalize.MAX
@@ -539,6 +636,9 @@ class OutputSettings:
     colormap: Colormap = Colormap.TURBO
     legend: bool = False
     side_by_side: bool = False
+    edge_filter: float = 0.1
+    valid_range: ValidRange | None = None
+    max_points: int = 1_000_000
 
     def that_differ(self) -> dict[str, str]:
         """Give what decides the contents of outputs and is not as by default, as text by name."""

@@ -9,10 +9,19 @@ import typer
 
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.predict import predict
-from glpn_cli.cli.groups import NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.groups import CameraOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Colormap, DepthRange, InputSize, Near, Normalize, OutputSettings, PredictorSettings
+from glpn_cli.settings import (
+    CameraSettings,
+    Colormap,
+    DepthRange,
+    InputSize,
+    Near,
+    Normalize,
+    OutputSettings,
+    PredictorSettings,
+)
 
 if TYPE_CHECKING:
     from glpn_cli.output.formats import DepthFormat
@@ -43,7 +52,7 @@ def test_a_command_shows_the_fields_of_its_groups_and_gets_the_groups() -> None:
 
 
 def test_predict_and_batch_share_every_option_of_the_groups() -> None:
-    for group in (OutputOptions, NetworkOptions, TalkOptions):
+    for group in (OutputOptions, NetworkOptions, CameraOptions, TalkOptions):
         for command in (predict, batch):
             assert {item.name for item in fields(group)} <= inspect.signature(command).parameters.keys()
 
@@ -51,6 +60,7 @@ def test_predict_and_batch_share_every_option_of_the_groups() -> None:
 def test_nothing_given_is_the_defaults_of_the_settings() -> None:
     assert OutputOptions().settings([FORMATS["npy"]]) == OutputSettings()
     assert NetworkOptions().settings() == PredictorSettings()
+    assert CameraOptions().settings() == CameraSettings()
 
 
 def test_what_is_given_arrives() -> None:

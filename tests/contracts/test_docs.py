@@ -32,7 +32,7 @@ def test_the_page_of_the_command_line_is_up_to_date() -> None:
 
 
 def test_every_option_in_the_documents_exists() -> None:
-    known = set(re.findall(r"`(--[a-z-]+)`", generator().page())) | {
+    known = set(re.findall(r"`(--[a-z0-9-]+)`", generator().page())) | {
         "--version",
         "--help",
         "--install-completion",
@@ -48,7 +48,7 @@ def test_every_option_in_the_documents_exists() -> None:
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue
-        used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+        used = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page.read_text(encoding="utf-8")))
         assert used <= known | elsewhere, page.name
 
 

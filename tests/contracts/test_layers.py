@@ -11,7 +11,7 @@ import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
 GROUND = {"errors", "settings", "depth", "runtime", ""}
-ROOMS = {"image", "model", "weights", "output", "metrics"}
+ROOMS = {"image", "model", "weights", "output", "geometry", "metrics"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image": GROUND,
     "model": GROUND,
     "weights": GROUND | {"model"},
-    "output": GROUND,
+    "output": GROUND | {"geometry"},
+    "geometry": GROUND,
     "metrics": set(),
     "data": GROUND | {"image"},
     "scenes": GROUND | {"image", "data"},
@@ -31,7 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": GROUND | ROOMS | {"inference"},
     "export": GROUND | ROOMS | {"inference"},
     "evaluation": GROUND | ROOMS | {"inference", "data"},
-    "cli": GROUND | ROOMS | {"inference", "data", "benchmark", "evaluation", "export", "training", "scenes", "report"},
+    "cli": GROUND
+    | ROOMS
+    | {"diagnosis", "inference", "data", "benchmark", "evaluation", "export", "training", "scenes", "report"},
+    "diagnosis": GROUND | {"weights"},
     "__main__": {"cli"},
     # The Python API, each name on first use.
     "": GROUND | ROOMS | {"inference"},

@@ -30,6 +30,8 @@ def modules_after(code: str) -> set[str]:
         ["predict", "--help"],
         ["batch", "--help"],
         ["bench", "--help"],
+        ["measure", "--help"],
+        ["doctor", "--help"],
         ["train", "--help"],
         ["scenes", "--help"],
         ["evaluate", "--help"],

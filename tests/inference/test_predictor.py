@@ -15,7 +15,7 @@ from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime
-from glpn_cli.settings import InputSize, Tiles
+from glpn_cli.settings import InputSize, Tiles, Tta
 from glpn_cli.weights.card import WeightsCard
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def test_a_stack_of_pictures_gives_each_its_own_depth() -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
     random = np.random.default_rng(0)
     prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
-    stacked = predictor._run_stacked(prepared)
+    stacked = predictor._run_stacked(prepared, [picture.pixel_values for picture in prepared])
     for one, picture in zip(stacked.split(1), prepared, strict=True):
         torch.testing.assert_close(one, predictor.run([picture])[0], rtol=1e-5, atol=1e-5)
 
@@ -261,3 +261,67 @@ def test_a_batch_of_tiles_is_what_predict_gives() -> None:
 def test_the_hint_about_size_is_not_given_where_tiles_are_used() -> None:
     card = WeightsCard("x", 10.0, working_size=(64, 64))
     assert not a_predictor(card, tiles="auto").predict(np.zeros((160, 160, 3), np.uint8)).provenance.notes
+
+
+def mirrored(photo: Path) -> np.ndarray:
+    with Image.open(photo) as image:
+        return np.asarray(image.convert("RGB"))[:, ::-1]
+
+
+def test_flip_is_the_mean_of_both_and_half_their_difference(photo: Path) -> None:
+    network = a_network(max_depth=10)
+    network.head.head[2].weight.data *= 300
+    card = WeightsCard("x", depth_limit_m=10.0)
+    size = InputSize.parse("384x576")
+    picture = np.ascontiguousarray(mirrored(photo)[8:392, 12:588])
+    plain = Predictor(LoadedWeights(network, card, "0"), choose_runtime("cpu"), input_size=size)
+    both = Predictor(LoadedWeights(network, card, "0"), choose_runtime("cpu"), input_size=size, tta=Tta.FLIP)
+    straight = plain.predict(picture).metres
+    turned = plain.predict(np.ascontiguousarray(picture[:, ::-1])).metres[:, ::-1]
+    assert np.abs(straight - turned).max() > 0.05
+    depth = both.predict(picture)
+    np.testing.assert_allclose(depth.metres, (straight + turned) / 2, atol=1e-4)
+    assert depth.uncertainty_m is not None
+    np.testing.assert_allclose(depth.uncertainty_m, np.abs(straight - turned) / 2, atol=1e-4)
+    assert depth.provenance.tta == "flip"
+    assert plain.predict(picture).uncertainty_m is None
+    assert plain.predict(picture).provenance.tta is None
+
+
+def test_with_flip_a_mirrored_picture_has_mirrored_depth(photo: Path) -> None:
+    steady = glpn_cli.load("tiny", tta="flip")
+    np.testing.assert_allclose(
+        steady.predict(np.ascontiguousarray(mirrored(photo))).metres, steady.predict(photo).metres[:, ::-1], atol=2e-3
+    )
+
+
+def test_several_pictures_at_once_are_flipped_each_for_itself(photo: Path) -> None:
+    steady = glpn_cli.load("tiny", tta="flip")
+    prepared = [steady.prepare(photo), steady.prepare(np.ascontiguousarray(mirrored(photo)))]
+    assert [tuple(answer.shape) for answer in steady.run(prepared)] == [(2, 96, 128)] * 2
+
+
+def test_the_camera_comes_from_what_is_said_else_from_the_picture_else_an_assumption(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # on its side: stored 60 wide and 40 high, upright 40 wide
+    exif.get_ifd(0x8769)[0xA405] = 50
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGB", (60, 40)).save(tmp_path / "b.jpg")
+    tiny = glpn_cli.load("tiny")
+    turned = tiny.predict(tmp_path / "a.jpg")
+    assert turned.metres.shape == (60, 40)
+    assert turned.camera is not None
+    assert turned.camera.focal_px == pytest.approx(60 * 50 / 36)
+    assumed = tiny.predict(tmp_path / "b.jpg").camera
+    assert assumed is not None
+    assert assumed.is_assumed
+    said = glpn_cli.load("tiny", fov_deg=90).predict(tmp_path / "a.jpg").camera
+    assert said is not None
+    assert said.focal_px == pytest.approx(20)
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(UsageError, match="no tta 'rotate'"):
+        glpn_cli.load("tiny", tta="rotate")
+    with pytest.raises(UsageError, match="same in two ways"):
+        glpn_cli.load("tiny", fov_deg=60, focal_px=500)

@@ -150,7 +150,7 @@ def test_what_is_written_reads_back_as_the_table_says(
         return
     eightfold.save(path, settings=settings)
     if row.reads_back is ReadsBack.NEVER:
-        with pytest.raises(DepthFileError, match=f"is a {name} file") as caught:
+        with pytest.raises(DepthFileError, match=f"is an? {name} file") as caught:
             glpn_cli.read(path)
         assert row.unreadable_because in caught.value.message
         return
@@ -183,7 +183,10 @@ def test_hostile_names_and_notes_get_into_every_file(name: str, depth_map: Depth
         assert Provenance.from_dict(facts["provenance"]) == odd
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# A point cloud or a surface without a point is an error, and so is uncertainty that nobody estimated.
+@pytest.mark.parametrize(
+    "name", [name for name, row in FORMATS.items() if not (row.needs_camera or row.needs_uncertainty)]
+)
 def test_a_single_pixel_and_a_map_without_known_depth_get_into_every_file(name: str) -> None:
     codec = FORMATS[name].load_codec()
     for metres in (np.full((1, 1), 3.0), np.zeros((2, 3)), np.full((2, 3), np.nan)):

@@ -12,10 +12,12 @@ import typer
 
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.bench import bench
+from glpn_cli.cli.commands.doctor import doctor
 from glpn_cli.cli.commands.download_weights import download_weights
 from glpn_cli.cli.commands.evaluate import evaluate
 from glpn_cli.cli.commands.export import export
 from glpn_cli.cli.commands.info import info
+from glpn_cli.cli.commands.measure import measure
 from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.commands.scenes import scenes
 from glpn_cli.cli.commands.train import train
@@ -35,12 +37,14 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(batch)
 app.command()(info)
+app.command()(measure)
 app.command()(bench)
 app.command()(train)
 app.command()(scenes)
 app.command()(evaluate)
 app.command()(export)
 app.command()(download_weights)
+app.command()(doctor)
 app.add_typer(weights)
 
 

@@ -44,13 +44,15 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self._debug = debug
+        always = "standard" if os.environ.get("TERM", "").lower() in ("dumb", "unknown") else "auto"
+        systems = {ColorPolicy.NEVER: None, ColorPolicy.ALWAYS: always, ColorPolicy.AUTO: "auto"}
         self._stderr = _Talk(
             stderr=True,
             soft_wrap=True,
             highlight=False,
             force_terminal=True if color is ColorPolicy.ALWAYS else None,
             no_color=None if color is ColorPolicy.AUTO else color is ColorPolicy.NEVER,
-            color_system={ColorPolicy.NEVER: None, ColorPolicy.ALWAYS: "standard", ColorPolicy.AUTO: "auto"}[color],
+            color_system=systems[color],  # type: ignore[arg-type]  # rich names its systems one by one
         )
 
     def say(self, text: str, *, style: str = "") -> None:
@@ -117,6 +119,35 @@ class Console:
     def has_terminal(self) -> bool:
         """Whether talk goes to a terminal that can be drawn on, and is wanted."""
         return self._stderr.is_terminal and not self._quiet
+
+    @property
+    def width(self) -> int:
+        """How many characters fit beside each other on standard error."""
+        return self._stderr.width
+
+    @property
+    def height(self) -> int:
+        """How many lines fit below each other."""
+        return self._stderr.height
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether what is said may be coloured."""
+        return self._stderr.color_system is not None and not self._stderr.no_color
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether half blocks and shades can be written, which ASCII and some older encodings cannot."""
+        try:
+            "▀█▓▒░".encode(self._stderr.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    def draw(self, line: Text) -> None:
+        """Print a line of a picture on standard error, unless quiet."""
+        if not self._quiet:
+            self._stderr.print(line, no_wrap=True, overflow="crop", crop=True)
 
     def bar(self, *columns: ProgressColumn) -> Progress:
         """Give a progress bar below what is said, to be entered; it vanishes when it is left."""

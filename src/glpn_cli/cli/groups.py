@@ -15,13 +15,18 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     ColormapOf,
     Debug,
     Device,
+    EdgeFilter,
     Exclude,
+    FocalMm35,
+    FocalPx,
     Format,
+    FovDeg,
     FromList,
     Hidden,
     Include,
     InputSizeText,
     MaxPixels,
+    MaxPoints,
     NearIs,
     NormalizeBy,
     Offline,
@@ -34,13 +39,16 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     SideBySide,
     Threads,
     TilesText,
+    TtaOf,
+    ValidRangeText,
     Verbose,
     Weights,
     WithLegend,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.output.formats import check_settings
+from glpn_cli.output.formats import FORMATS, check_settings
 from glpn_cli.settings import (
+    CameraSettings,
     ColorPolicy,
     DepthRange,
     InputSize,
@@ -48,28 +56,34 @@ from glpn_cli.settings import (
     PredictorSettings,
     SearchSettings,
     Tiles,
+    Tta,
+    ValidRange,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from glpn_cli.image.listing import PictureList
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["InputOptions", "NetworkOptions", "OutputOptions", "TalkOptions", "with_option_groups"]
+__all__ = ["CameraOptions", "InputOptions", "NetworkOptions", "OutputOptions", "TalkOptions", "with_option_groups"]
 
 _SEARCH = SearchSettings()
 _NETWORK = PredictorSettings()
 _OUTPUT = OutputSettings()
 
+_IN_SPACE = {row.name for row in FORMATS.values() if row.needs_camera}
 _ABOUT = {
     "range": {"png", "color"},
     "near": {"png", "color"},
     "colormap": {"color"},
     "legend": {"color"},
     "side_by_side": {"color"},
+    "edge_filter": _IN_SPACE,
+    "valid_range": _IN_SPACE,
+    "max_points": _IN_SPACE,
 }
-"""Settings that say how a picture looks, and the formats that look like something."""
+"""Settings that only some formats take, and which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +157,9 @@ class OutputOptions:
     legend: WithLegend = _OUTPUT.legend
     side_by_side: SideBySide = _OUTPUT.side_by_side
     png_compression: PngCompression = _OUTPUT.png_compression
+    edge_filter: EdgeFilter = _OUTPUT.edge_filter
+    valid_range: ValidRangeText = None
+    max_points: MaxPoints = _OUTPUT.max_points
 
     def settings(self, rows: Sequence[DepthFormat]) -> OutputSettings:
         """Give what the codecs get.
@@ -165,6 +182,9 @@ class OutputOptions:
             colormap=self.colormap,
             legend=self.legend,
             side_by_side=self.side_by_side,
+            edge_filter=self.edge_filter,
+            valid_range=None if self.valid_range is None else ValidRange.parse(self.valid_range),
+            max_points=self.max_points,
         )
         check_settings(rows, settings)
         written = {row.name for row in rows}
@@ -173,9 +193,26 @@ class OutputOptions:
             if not about & written:
                 raise UsageError(
                     f"--{name.replace('_', '-')} is for {' and '.join(sorted(about))}, and none of it is written",
-                    hint="add --format color",
+                    hint=f"add --format {min(about)}",
                 )
         return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraOptions:
+    """What took the photos."""
+
+    fov_deg: FovDeg = None
+    focal_px: FocalPx = None
+    focal_mm_35: FocalMm35 = None
+
+    def settings(self) -> CameraSettings:
+        """Give what a predictor is told of the camera.
+
+        Raises:
+            UsageError: there is no such camera, or it is said twice.
+        """
+        return CameraSettings(self.fov_deg, self.focal_px, self.focal_mm_35)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,16 +227,21 @@ class NetworkOptions:
     precision: PrecisionOf = _NETWORK.precision
     threads: Threads = None
     max_pixels: MaxPixels = _NETWORK.max_pixels
+    tta: TtaOf = _NETWORK.tta
 
-    def settings(self, rows: Iterable[DepthFormat] = ()) -> PredictorSettings:
+    def settings(self, rows: Sequence[DepthFormat] = (), camera: CameraSettings = _NETWORK.camera) -> PredictorSettings:
         """Give what a predictor is built from.
 
         Args:
             rows: the formats that are going to be written, some of which need the picture too.
+            camera: what the user says of it.
 
         Raises:
-            UsageError: the input size or the tiles are none.
+            UsageError: the input size or the tiles are none, or a format needs a second opinion.
         """
+        unsure = next((row.name for row in rows if row.needs_uncertainty), None)
+        if unsure is not None and self.tta is Tta.NONE:
+            raise UsageError(f"--format {unsure} needs --tta flip", hint="it is by how much the two answers differ")
         return PredictorSettings(
             weights=self.weights,
             device=self.device,
@@ -210,6 +252,8 @@ class NetworkOptions:
             offline=self.offline,
             max_pixels=self.max_pixels,
             keep_rgb=any(row.needs_picture for row in rows),
+            tta=self.tta,
+            camera=camera,
         )
 
 

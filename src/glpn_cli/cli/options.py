@@ -9,15 +9,18 @@ import typer
 
 from glpn_cli import __version__
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Colormap, ColorPolicy, Near, Normalize, Precision, Rival, Scale
+from glpn_cli.settings import Colormap, ColorPolicy, Near, Normalize, Precision, Rival, Scale, Tta
 
 __all__ = [
     "Against",
     "AllowUrl",
+    "AnchorTexts",
     "AnyWeightsNames",
+    "AtTexts",
     "BatchSize",
     "BenchPrecisions",
     "BenchWeights",
+    "BoxTexts",
     "Color",
     "ColormapOf",
     "Data",
@@ -27,10 +30,14 @@ __all__ = [
     "DepthFiles",
     "Device",
     "DryRun",
+    "EdgeFilter",
     "Exclude",
+    "FocalMm35",
+    "FocalPx",
     "Folders",
     "Format",
     "FormatName",
+    "FovDeg",
     "FromList",
     "Hidden",
     "ImportAs",
@@ -40,8 +47,11 @@ __all__ = [
     "JsonFacts",
     "JsonFindings",
     "JsonLines",
+    "JsonObject",
     "JsonRecords",
     "MaxPixels",
+    "MaxPoints",
+    "Measured",
     "MetresPerUnit",
     "NearIs",
     "NormalizeBy",
@@ -53,6 +63,7 @@ __all__ = [
     "PictureSizes",
     "PngCompression",
     "PrecisionOf",
+    "Preview",
     "Quiet",
     "RangeText",
     "Recursive",
@@ -62,7 +73,9 @@ __all__ = [
     "SideBySide",
     "Threads",
     "TilesText",
+    "TtaOf",
     "UnitsPerMetre",
+    "ValidRangeText",
     "Verbose",
     "Verify",
     "Version",
@@ -80,6 +93,7 @@ _SOURCE = "What goes in"
 _RESULT = "What comes out"
 _LOOK = "What pictures of depth look like"
 _WORK = "How it is computed"
+_SPACE = "In space (ply, glb)"
 _TALK = "What is said"
 
 FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]  # names from the table
@@ -249,6 +263,99 @@ PngCompression = Annotated[
         rich_help_panel=_LOOK,
     ),
 ]
+AnchorTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor",
+        metavar="X,Y=METRES",
+        help="A known depth at a pixel (from the top left): all depth is rescaled to it. May be given several times.",
+        rich_help_panel=_WORK,
+        show_default=False,
+    ),
+]
+Preview = Annotated[bool, typer.Option("--preview", help="Draw the depth in the terminal, too.", rich_help_panel=_TALK)]
+Measured = Annotated[
+    str,
+    typer.Argument(
+        metavar="PHOTO|DEPTH", help="A picture, a depth file, or - for a picture from a pipe.", show_default=False
+    ),
+]
+AtTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at",
+        metavar="X,Y",
+        help="A pixel of the upright picture: column from the left, row from the top, from 0. May be given several "
+        "times.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+BoxTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="X0,Y0,X1,Y1",
+        help="A box of pixels, without column X1 and row Y1. May be given several times.",
+        rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+JsonObject = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel=_TALK)
+]
+FovDeg = Annotated[
+    float | None,
+    typer.Option(
+        "--fov-deg",
+        metavar="DEGREES",
+        help="What the camera sees horizontally. Default: what the photo's EXIF says, else 55 along its long side.",
+        rich_help_panel=_SPACE,
+        show_default=False,
+    ),
+]
+FocalPx = Annotated[
+    float | None,
+    typer.Option(
+        "--focal-px", metavar="PIXELS", help="Or its focal length.", rich_help_panel=_SPACE, show_default=False
+    ),
+]
+FocalMm35 = Annotated[
+    float | None,
+    typer.Option(
+        "--focal-mm-35",
+        metavar="MM",
+        help="Or its 35 mm equivalent focal length.",
+        rich_help_panel=_SPACE,
+        show_default=False,
+    ),
+]
+EdgeFilter = Annotated[
+    float,
+    typer.Option(
+        "--edge-filter",
+        min=0,
+        metavar="SHARE",
+        help="Leave out what hangs between near and far: differs from both by more than this share. 0: keep all.",
+        rich_help_panel=_SPACE,
+    ),
+]
+ValidRangeText = Annotated[
+    str | None,
+    typer.Option(
+        "--valid-range",
+        metavar="NEAR:FAR",
+        help="Metres to keep, such as 0.5:8 or :8. Default: all but the last 5 % before the depth limit.",
+        rich_help_panel=_SPACE,
+        show_default=False,
+    ),
+]
+MaxPoints = Annotated[
+    int,
+    typer.Option(
+        "--max-points", min=0, metavar="N", help="Thin larger pictures to about this. 0: all.", rich_help_panel=_SPACE
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace outputs that are there already.", rich_help_panel=_RESULT),
@@ -416,6 +523,14 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks with error
 Color = Annotated[
     ColorPolicy,
     typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=_TALK),
+]
+TtaOf = Annotated[
+    Tta,
+    typer.Option(
+        "--tta",
+        help="flip averages with the mirrored photo: steadier, twice the time, and --format uncertainty.",
+        rich_help_panel=_WORK,
+    ),
 ]
 Offline = Annotated[
     bool,

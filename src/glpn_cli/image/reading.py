@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import MissingPackageError, PictureError
+from glpn_cli.image.focal import read_focal
 from glpn_cli.settings import MAX_PICTURE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    from glpn_cli.image.focal import ExifFocal
 
 __all__ = ["FORMATS", "PICTURE_SUFFIXES", "Picture", "missing_picture", "read_picture"]
 
@@ -78,12 +81,14 @@ class Picture:
         name: what to call it, or None.
         format: Pillow's name of the file's format, or None for an array.
         notes: a short line for each thing that was done to it and that a user may want to know.
+        focal: what it says of the lens that took it, or None.
     """
 
     rgb: NDArray[np.uint8]
     name: str | None = None
     format: str | None = None
     notes: tuple[str, ...] = ()
+    focal: ExifFocal | None = None
 
 
 def read_picture(
@@ -131,8 +136,9 @@ def _read_memory(source: object, name: str | None, max_pixels: int) -> Picture:
         suffix = os.path.splitext(name or "")[1].lower()
         return _read_stream(io.BytesIO(source), name, suffix=suffix, max_pixels=max_pixels)
     if isinstance(source, Image.Image):
+        focal = _focal_before_decoding(source)
         rgb, notes = _decode(source, max_pixels)
-        return Picture(rgb, name, source.format, notes)
+        return Picture(rgb, name, source.format, notes, focal or read_focal(source))
     if not isinstance(source, np.ndarray):
         raise PictureError(f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
@@ -188,10 +194,11 @@ def _missing(path: str) -> PictureError:
 def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> Picture:
     image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
+    focal = _focal_before_decoding(image)
     rgb, notes = _decode(image, max_pixels)
     if image.format != "MPO" and _has_several_frames(image):  # an MPO's second picture is a phone's extra, not a frame
         notes = (*notes, _OF_SEVERAL.get(image.format or "", "animated: only the first frame is used"))
-    return Picture(rgb, name, image.format, notes)
+    return Picture(rgb, name, image.format, notes, focal or read_focal(image))
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
@@ -360,6 +367,11 @@ def _upright_method(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:
         8: Transpose.ROTATE_90,
     }
     return (methods.get(orientation) if isinstance(orientation, int) else None), ()
+
+
+def _focal_before_decoding(image: Image.Image) -> ExifFocal | None:
+    """Read a TIFF's focal length while Pillow holds on to its file; a PNG's may come after the pixels."""
+    return read_focal(image) if image.format == "TIFF" else None
 
 
 def _has_several_frames(image: Image.Image) -> bool:

@@ -57,6 +57,7 @@ def run_batch(
     workers: int,
     batch_size: int,
     on_depth: Callable[[Record, DepthMap], None] | None = None,
+    observe: Callable[[DepthMap], None] | None = None,
 ) -> Generator[Record]:
     """Predict pictures and write their depth, with reading, computing and writing at the same time.
 
@@ -73,6 +74,7 @@ def run_batch(
         batch_size: pictures of one size that the network sees at once, on devices that gain from it.
         on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
             appear: who is killed in between sees the picture again.
+        observe: is shown every depth map, in the caller's thread.
 
     Yields:
         The record of each picture when it is finished.
@@ -88,6 +90,7 @@ def run_batch(
         workers=workers,
         batch_size=batch_size,
         on_depth=on_depth,
+        observe=observe,
     )
     return stream.run(iter(pictures))
 
@@ -108,6 +111,7 @@ class _Stream:
         workers: int,
         batch_size: int,
         on_depth: Callable[[Record, DepthMap], None] | None,
+        observe: Callable[[DepthMap], None] | None,
     ) -> None:
         self._predictor = predictor
         self._manifest = manifest
@@ -117,6 +121,7 @@ class _Stream:
         self._batch_size = batch_size
         self._stopper = Stopper()
         self._on_depth = on_depth
+        self._observe = observe
         self._readers = ThreadPoolExecutor(workers, "glpn-read")
         self._writers = ThreadPoolExecutor(workers, "glpn-write")
         self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
@@ -202,6 +207,8 @@ class _Stream:
             except GLPNError as error:
                 yield self._failed(item, error)
             else:
+                if self._observe is not None:
+                    self._observe(depth)
                 self._writing.append(self._writers.submit(self._write, item, depth))
 
     def _finished(self, *, at_most: int) -> Iterator[Record]:

@@ -10,7 +10,9 @@ import torch
 
 from glpn_cli import __version__
 from glpn_cli.depth import DepthMap, Provenance
-from glpn_cli.errors import DeviceError
+from glpn_cli.errors import DeviceError, UsageError
+from glpn_cli.geometry.camera import choose_camera
+from glpn_cli.image.focal import ExifFocal
 from glpn_cli.image.processor import fitted_size, floored_size, to_metres, to_pixel_values
 from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.engine.engine import Engine
@@ -22,10 +24,12 @@ from glpn_cli.settings import (
     FAR_LARGER_FACTOR,
     MAX_PICTURE_PIXELS,
     SIZE_DIVISOR,
+    CameraSettings,
     InputSize,
     Precision,
     PredictorSettings,
     Tiles,
+    Tta,
 )
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from glpn_cli.depth import Camera
     from glpn_cli.runtime import Runtime
 
 __all__ = ["LoadedWeights", "Predictor", "PreparedPicture", "build_predictor", "load", "load_weights"]
@@ -61,6 +66,7 @@ class PreparedPicture:
         pixel_values: (1, 3, h, w) float32 in [0, 1], on the CPU.
         rgb: (H, W, 3) uint8, the upright picture; None unless the predictor keeps it or it is cut into tiles.
         grid: how it is cut into tiles; None where the picture as a whole is all that the network sees.
+        camera: what took it, as far as is known.
     """
 
     name: str | None
@@ -69,6 +75,7 @@ class PreparedPicture:
     pixel_values: Tensor
     rgb: NDArray[np.uint8] | None = None
     grid: TileGrid | None = None
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +107,8 @@ class Predictor:
         tiles: whether large pictures are also seen in tiles.
         keep_rgb: whether depth maps hold the picture too.
         max_pixels: pictures of more are refused.
+        tta: what else the network is asked about each picture.
+        camera: what the user says of the camera; the rest is up to each picture.
         engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
     """
 
@@ -112,6 +121,8 @@ class Predictor:
         tiles: Tiles = _NO_TILES,
         keep_rgb: bool = False,
         max_pixels: int = MAX_PICTURE_PIXELS,
+        tta: Tta = Tta.NONE,
+        camera: CameraSettings | None = None,
         consume: bool = False,
     ) -> None:
         """Make a network ready for a device.
@@ -123,6 +134,8 @@ class Predictor:
             tiles: whether large pictures are also seen in tiles.
             keep_rgb: leave the picture in the depth map.
             max_pixels: pictures of more are refused before they are decoded.
+            tta: what else the network is asked about each picture.
+            camera: what is known of the camera; None leaves it to each picture.
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
         """
         self.card = weights.card
@@ -133,6 +146,8 @@ class Predictor:
         self.tiles = tiles
         self.keep_rgb = keep_rgb
         self.max_pixels = max_pixels
+        self.tta = tta
+        self.camera = camera or CameraSettings()
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
@@ -181,7 +196,16 @@ class Predictor:
             pixel_values = to_pixel_values(upright.rgb, network_size)
         notes = (*upright.notes, *(() if grid else self._notes_on_size(height, width)))
         rgb = upright.rgb if self.keep_rgb or grid else None
-        return PreparedPicture(upright.name, (height, width), notes, pixel_values, rgb=rgb, grid=grid)
+        focal = upright.focal or ExifFocal()
+        return PreparedPicture(
+            upright.name,
+            (height, width),
+            notes,
+            pixel_values,
+            rgb=rgb,
+            grid=grid,
+            camera=choose_camera(self.camera, (height, width), exif_mm_35=focal.mm_35, exif_focal_px=focal.px),
+        )
 
     def run(self, pictures: Sequence[PreparedPicture]) -> list[Tensor]:
         """Run the network on prepared pictures of one size; the second third of `predict`.
@@ -189,29 +213,39 @@ class Predictor:
         On a CPU they go one by one, which is faster there and gives every picture the same bits in any company.
 
         Returns:
-            For each picture (1, h, w) float32 in the published scale, on the CPU.
+            For each picture (1, h, w) float32 in the published scale, on the CPU; with `tta` (2, h, w), of which the
+            second is what the network said of the mirrored picture, turned back.
         """
-        if self.runtime.device.type == "cpu" or len(pictures) == 1:
-            return [self._run_stacked([picture]) for picture in pictures]
-        return list(torch.split(self._run_stacked(pictures), 1))
+        views = [picture.pixel_values for picture in pictures]
+        answers = self._run_views(pictures, views)
+        if self.tta is Tta.FLIP:
+            mirrored = self._run_views(pictures, [view.flip(-1) for view in views])
+            answers = [torch.cat([answer, other.flip(-1)]) for answer, other in zip(answers, mirrored, strict=True)]
+        return answers
 
     def finish(self, picture: PreparedPicture, predicted: Tensor, *, stopwatch: Stopwatch | None = None) -> DepthMap:
         """Turn what the network said into metres at the picture's size; the last third of `predict`, for any thread."""
         stopwatch = stopwatch or Stopwatch()
         called = picture.name or "the picture"
         self._refuse_overflow(predicted, called)
+        mean = predicted.mean(dim=0, keepdim=True)
         if picture.grid is not None and picture.rgb is not None:
             with stopwatch.stage("tiles"):
-                metres = self._metres_from_tiles(picture.rgb, predicted, picture.grid, called)
-            return DepthMap(metres, self._provenance(picture), rgb=picture.rgb if self.keep_rgb else None)
-        with stopwatch.stage("upsample"), memory_errors_named(called):
-            metres = to_metres(
-                predicted,
-                picture.size,
-                metres_per_unit=self.card.metres_per_unit,
-                limit_m=self.card.depth_limit_m,
-            )
-        return DepthMap(metres, self._provenance(picture), rgb=picture.rgb)
+                metres = self._metres_from_tiles(picture.rgb, mean, picture.grid, called)
+        else:
+            with stopwatch.stage("upsample"), memory_errors_named(called):
+                metres = self._to_metres(mean, picture.size)
+        uncertainty_m = None
+        if self.tta is Tta.FLIP:
+            with stopwatch.stage("upsample"), memory_errors_named(called):
+                uncertainty_m = self._to_metres((predicted[:1] - predicted[1:]).abs() / 2, picture.size)
+        return DepthMap(
+            metres,
+            self._provenance(picture),
+            rgb=picture.rgb if self.keep_rgb else None,
+            camera=picture.camera,
+            uncertainty_m=uncertainty_m,
+        )
 
     def _metres_from_tiles(
         self, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid, called: str
@@ -223,6 +257,8 @@ class Predictor:
             seen = torch.cat([to_pixel_values(part, grid.seen_size) for part in parts])
             with exact_float32():
                 predicted = self.engine(seen).cpu()
+                if self.tta is Tta.FLIP:
+                    predicted = (predicted + self.engine(seen.flip(-1)).cpu().flip(-1)) / 2
             self._refuse_overflow(predicted, called)
             return list(torch.split(predicted, 1))
 
@@ -259,12 +295,21 @@ class Predictor:
     def _model_size(self, height: int, width: int) -> tuple[int, int]:
         return fitted_size(height, width, self.card.working_size)
 
-    def _run_stacked(self, pictures: Sequence[PreparedPicture]) -> Tensor:
+    def _run_views(self, pictures: Sequence[PreparedPicture], views: Sequence[Tensor]) -> list[Tensor]:
+        """Run the network on one view, (1, 3, h, w), of each picture."""
+        if self.runtime.device.type == "cpu" or len(pictures) == 1:
+            return [self._run_stacked([picture], [view]) for picture, view in zip(pictures, views, strict=True)]
+        return list(torch.split(self._run_stacked(pictures, views), 1))
+
+    def _run_stacked(self, pictures: Sequence[PreparedPicture], views: Sequence[Tensor]) -> Tensor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""
-        seen = "x".join(str(side) for side in pictures[0].pixel_values.shape[2:])
+        seen = "x".join(str(side) for side in views[0].shape[2:])
         called = pictures[0].name or "the picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
         with memory_errors_named(f"{called}, seen as {seen}"), exact_float32():
-            return self.engine(torch.cat([picture.pixel_values for picture in pictures])).cpu()
+            return self.engine(torch.cat(list(views))).cpu()
+
+    def _to_metres(self, predicted: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+        return to_metres(predicted, size, metres_per_unit=self.card.metres_per_unit, limit_m=self.card.depth_limit_m)
 
     def _notes_on_size(self, height: int, width: int) -> Iterator[str]:
         if min(height, width) < SIZE_DIVISOR:
@@ -291,6 +336,7 @@ class Predictor:
             precision=str(self.runtime.precision),
             tool=f"glpn-cli {__version__}",
             notes=picture.notes,
+            tta=None if self.tta is Tta.NONE else str(self.tta),
         )
 
 
@@ -305,6 +351,10 @@ def load(
     offline: bool = False,
     keep_rgb: bool = False,
     max_pixels: int = MAX_PICTURE_PIXELS,
+    tta: str = "none",
+    fov_deg: float | None = None,
+    focal_px: float | None = None,
+    focal_mm_35: float | None = None,
 ) -> Predictor:
     """Load a predictor: the short door to depth in metres.
 
@@ -322,6 +372,10 @@ def load(
         offline: download nothing.
         keep_rgb: leave the picture in the depth maps, for formats that show it.
         max_pixels: pictures of more are refused before they are decoded.
+        tta: "flip" averages with the mirrored picture and fills `DepthMap.uncertainty_m`; "none" does not.
+        fov_deg: degrees that the camera sees horizontally. Without this and the next two each picture's EXIF says it.
+        focal_px: or its focal length in pixels of the upright picture.
+        focal_mm_35: or in 35 mm terms.
 
     Raises:
         UsageError: an argument is none of the above.
@@ -331,6 +385,8 @@ def load(
     if precision not in list(Precision):
         # The same words as for the command line, before anything is loaded.
         choose_runtime(device, precision)
+    if tta not in list(Tta):
+        raise UsageError(f"there is no tta {tta!r}", hint=" or ".join(Tta))
     return build_predictor(
         PredictorSettings(
             weights=str(weights),
@@ -342,6 +398,8 @@ def load(
             offline=offline,
             keep_rgb=keep_rgb,
             max_pixels=max_pixels,
+            tta=Tta(tta),
+            camera=CameraSettings(fov_deg, focal_px, focal_mm_35),
         )
     )
 
@@ -362,6 +420,8 @@ def build_predictor(settings: PredictorSettings, *, watcher: Watcher = QUIET) ->
         tiles=settings.tiles,
         keep_rgb=settings.keep_rgb,
         max_pixels=settings.max_pixels,
+        tta=settings.tta,
+        camera=settings.camera,
         consume=True,
     )
 

@@ -81,6 +81,8 @@ class DepthFormat:
         unreadable_because: for a format that never reads back, why: the end of "is a NAME file: ...".
         published: what the published scale means for it.
         needs_picture: whether its files may show the picture too, so that the predictor has to keep it.
+        needs_camera: whether what is in its files depends on the camera that took the picture.
+        needs_uncertainty: whether its files hold by how much answers of the network differ.
         ending_is_proof: whether no picture of anybody else is called like this.
         package: what it needs from PyPI beside what is always installed; glpn-cli has an extra with the format's name.
     """
@@ -94,13 +96,15 @@ class DepthFormat:
     unreadable_because: str = ""
     published: Published = Published.REFUSED
     needs_picture: bool = False
+    needs_camera: bool = False
+    needs_uncertainty: bool = False
     ending_is_proof: bool = True
     package: str = ""
 
     @property
     def suffix(self) -> str:
         """What the names of its files end in, with the dot."""
-        return PurePath(self.ending).suffix
+        return "." + self.ending.rpartition(".")[2]
 
     def load_codec(self) -> Codec:
         """Import the module that encodes and decodes this format."""
@@ -111,6 +115,7 @@ class DepthFormat:
         return PurePath(name).suffix.lower() == self.suffix and _row_of_ending(name) in (None, self)
 
 
+_LEFT_OUT = "it no longer knows which pixels its points were, nor those that were left out"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ROOM = "glpn_cli.output."
 
@@ -191,6 +196,38 @@ FORMATS: dict[str, DepthFormat] = {
             holds="float32 metres",
             reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
+        ),
+        DepthFormat(
+            "uncertainty",
+            ".uncertainty.tiff",
+            magic=b"II*\x00",
+            module=_ROOM + "uncertainty",
+            holds="by how much --tta flip disagrees, float32 metres",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because="it holds how uncertain depth is, and no depth",
+            needs_uncertainty=True,
+        ),
+        DepthFormat(
+            "ply",
+            ".ply",
+            magic=b"ply",
+            module=_ROOM + "ply",
+            holds="coloured points in space, metres",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_LEFT_OUT,
+            needs_picture=True,
+            needs_camera=True,
+        ),
+        DepthFormat(
+            "glb",
+            ".glb",
+            magic=b"glTF",
+            module=_ROOM + "glb",
+            holds="textured surface in space, metres",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_LEFT_OUT,
+            needs_picture=True,
+            needs_camera=True,
         ),
     )
 }

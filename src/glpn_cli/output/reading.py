@@ -51,7 +51,8 @@ def read_depth(path: str | PathLike[str]) -> DepthMap:
         raise DepthFileError(f"{path}: is no depth file", hint="depth files are: " + ", ".join(readable))
     if row.reads_back is ReadsBack.NEVER:
         raise DepthFileError(
-            f"{path}: is a {row.name} file: {row.unreadable_because}", hint="--format npz keeps depth as it is"
+            f"{path}: is {'an' if row.name[0] in 'aeiou' else 'a'} {row.name} file: {row.unreadable_because}",
+            hint="--format npz keeps depth as it is",
         )
     return row.load_codec().decode(data, str(path))
 

@@ -17,7 +17,7 @@ from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_js
 if TYPE_CHECKING:
     from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
+__all__ = ["decode", "describe", "encode", "read_facts"]
 
 _TAG = {info.name: number for number, info in TAGS_V2.items()}
 _DESCRIPTION, _SOFTWARE = _TAG["ImageDescription"], _TAG["Software"]
@@ -27,13 +27,19 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     """Turn depth into an uncompressed 32-bit floating-point TIFF, described for people and, below, for programs."""
     facts = state_facts("tiff", depth, settings.scale)
     description = f"{origin(depth)}: metres = value * {facts['metres_per_unit']:g}"
+    tags = describe(depth, description, facts)
+    buffer = io.BytesIO()
+    Image.fromarray(depth.in_scale(settings.scale)).save(buffer, "TIFF", tiffinfo=tags)
+    return buffer.getvalue()
+
+
+def describe(depth: DepthMap, description: str, facts: dict[str, Any]) -> ImageFileDirectory_v2:
+    """Give the tags that say what a TIFF is, for people and, below, for programs."""
     tags = ImageFileDirectory_v2()
     # TIFF knows ASCII only.
     tags[_DESCRIPTION] = f"{description}\n{facts_to_json(facts)}".encode("ascii", "replace").decode()
     tags[_SOFTWARE] = depth.provenance.tool or "glpn-cli"
-    buffer = io.BytesIO()
-    Image.fromarray(depth.in_scale(settings.scale)).save(buffer, "TIFF", tiffinfo=tags)
-    return buffer.getvalue()
+    return tags
 
 
 def decode(data: bytes, name: str) -> DepthMap:

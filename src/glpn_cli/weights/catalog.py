@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from glpn_cli.weights.card import WeightsCard
 
-__all__ = ["CATALOG", "FALLBACK_NAME", "PREFERRED_NAME", "CatalogEntry"]
+__all__ = ["CATALOG", "FALLBACK_NAME", "PREFERRED_NAME", "CatalogEntry", "find_farther_sighted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,9 @@ FALLBACK_NAME = "tiny"
 
 PREFERRED_NAME = "nyu"
 """The weights that are used instead when they are there: true metres, for the pictures that most people have."""
+
+
+def find_farther_sighted(limit_m: float) -> CatalogEntry | None:
+    """Find the weights that see farther than a limit, in true metres, and of several those with the nearest limit."""
+    entries = [entry for entry in CATALOG.values() if entry.card.metric and entry.card.depth_limit_m > limit_m]
+    return min(entries, key=lambda entry: entry.card.depth_limit_m, default=None)

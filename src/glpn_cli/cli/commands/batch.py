@@ -14,7 +14,14 @@ from glpn_cli.cli.batch_progress import BatchProgress
 from glpn_cli.cli.batch_report import reported
 from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.console import printable
-from glpn_cli.cli.groups import InputOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.groups import (
+    CameraOptions,
+    InputOptions,
+    NetworkOptions,
+    OutputOptions,
+    TalkOptions,
+    with_option_groups,
+)
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     BatchSize,
@@ -28,9 +35,10 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Workers,
 )
 from glpn_cli.cli.outcome import conclude
+from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings, SearchSettings
+from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings, SearchSettings, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,6 +69,7 @@ def batch(
     dry_run: DryRun = False,
     verify: Verify = False,
     network: NetworkOptions,
+    camera: CameraOptions,
     batch_size: BatchSize = None,
     workers: Workers = None,
     json_lines: JsonFindings = False,
@@ -97,7 +106,7 @@ def batch(
         if dry_run:
             run.tell()
         else:
-            run.go(network.settings(rows))
+            run.go(network.settings(rows, camera.settings()))
 
 
 def _check_verify(any_pictures: bool, *, writes: bool) -> None:
@@ -195,7 +204,7 @@ class _Run:
 
     def _settings(self, predictor: Predictor) -> dict[str, Any]:
         """Give everything that decides what is in the outputs, but for what the range of the run comes to."""
-        return {
+        made_how: dict[str, Any] = {
             "format": [row.name for row in self.formats],
             "normalize": str(self.output_settings.normalize),
             "scale": str(self.output_settings.scale),
@@ -204,6 +213,11 @@ class _Run:
             "tiles": str(predictor.tiles),
             "precision": str(predictor.runtime.precision),
         } | self.output_settings.that_differ()
+        if predictor.tta is not Tta.NONE:
+            made_how["tta"] = str(predictor.tta)
+        if any(row.needs_camera for row in self.formats):
+            made_how["camera"] = str(predictor.camera)
+        return made_how
 
     def _settle_range(
         self, predictor: Predictor, manifest: Manifest, pictures: Sequence[MirroredPicture]
@@ -263,6 +277,7 @@ class _Run:
         failures: list[Record] = []
         done = 0
         start_s = time.perf_counter()
+        remarks = Remarks(self.formats)
         records = run_batch(
             to_do,
             predictor,
@@ -270,6 +285,7 @@ class _Run:
             output_settings=self.output_settings,
             settings=made_how,
             on_depth=report.add if report else None,
+            observe=remarks.take,
             **asdict(self.batch),
         )
         try:
@@ -292,6 +308,7 @@ class _Run:
         except OutputError:
             self.console.say(f"stopped: {done} of {len(to_do)} done; the same command goes on", style="yellow")
             raise
+        remarks.say(self.console)
         elapsed_s = time.perf_counter() - start_s
         before = f", {done_before} done before" if done_before else ""
         self.console.say(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
-_METRIC = {True: "true metres", False: "approximate metres", None: "of unknown scale"}
+_METRIC = {True: "true metres", False: "approximate metres", "anchored": "metres by known distances"}
 _LABELS = {"metres_per_unit": "published unit m"}
 _LABEL_WIDTH = 18
 
@@ -102,7 +102,7 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     facts = dict(described.facts or {})
     provenance = facts.pop("provenance", {})
     if described.facts is not None:
-        yield "depth is", _METRIC[provenance.get("metric")]
+        yield "depth is", _METRIC.get(provenance.get("metric"), "of unknown scale")
     facts.pop("format", None)
     provenance.pop("metric", None)
     for name, value in facts.items():

@@ -8,25 +8,38 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.groups import InputOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.anchoring import parse_anchors, say_anchors
+from glpn_cli.cli.groups import (
+    CameraOptions,
+    InputOptions,
+    NetworkOptions,
+    OutputOptions,
+    TalkOptions,
+    with_option_groups,
+)
 from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    AnchorTexts,
     Input,
     JsonLines,
     Output,
     Overwrite,
+    Preview,
     Version,
 )
 from glpn_cli.cli.outcome import conclude
-from glpn_cli.errors import GLPNError, PictureError, ReaderGoneError, UsageError
-from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, PredictorSettings
+from glpn_cli.cli.piping import check_stdin, read_stdin
+from glpn_cli.cli.remarks import Remarks
+from glpn_cli.errors import GLPNError, ReaderGoneError, UsageError
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
+    from glpn_cli.geometry.anchors import Anchor
     from glpn_cli.inference.plan import Job, Plan
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.stopwatch import Stopwatch
+    from glpn_cli.settings import OutputSettings, PredictorSettings
 
 __all__ = ["predict"]
 
@@ -40,6 +53,9 @@ def predict(
     results: OutputOptions,
     overwrite: Overwrite = False,
     network: NetworkOptions,
+    camera: CameraOptions,
+    anchor: AnchorTexts = None,
+    preview: Preview = False,
     json_lines: JsonLines = False,
     talk: TalkOptions,
     version: Version = False,  # noqa: ARG001 - its callback acts
@@ -63,11 +79,19 @@ def predict(
             listed=inputs.read_list(),
         )
         output_settings = results.settings(plan.formats)
-        settings = network.settings(plan.formats)
+        settings = network.settings(plan.formats, camera.settings())
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
             console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
-        _Run(console, plan, output_settings, overwrite=overwrite, json_lines=json_lines).go(settings)
+        _Run(
+            console,
+            plan,
+            output_settings,
+            parse_anchors(anchor, pictures=len(plan.jobs)),
+            overwrite=overwrite,
+            preview=preview,
+            json_lines=json_lines,
+        ).go(settings)
 
 
 def _check_streams(plan: Plan, *, json_lines: bool) -> None:
@@ -75,10 +99,8 @@ def _check_streams(plan: Plan, *, json_lines: bool) -> None:
         raise UsageError("standard output cannot take both depth and --json", hint="write depth with -o FILE")
     if plan.to_stdout and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal", hint="name a file with -o, or pipe it into a program")
-    if plan.from_stdin and sys.stdin is None:
-        raise UsageError("standard input is closed")
-    if plan.from_stdin and sys.stdin.isatty():
-        raise UsageError("standard input is a terminal", hint="pipe a picture in: cat photo.jpg | glpn predict -")
+    if plan.from_stdin:
+        check_stdin("predict")
 
 
 @dataclass
@@ -88,19 +110,22 @@ class _Run:
     console: Console
     plan: Plan
     output_settings: OutputSettings
+    anchors: list[Anchor]
     overwrite: bool
+    preview: bool
     json_lines: bool
 
     def go(self, settings: PredictorSettings) -> None:
         """Do every job, report each, and raise what the whole run came to."""
         failure_codes: list[int] = []  # and not the errors, whose tracebacks hold pictures
         done = 0
+        remarks = Remarks(self.plan.formats)
         start_s = time.perf_counter()
         try:
             predictor = self._load(settings)
             for job in self.plan.jobs:
                 try:
-                    self._do(job, predictor)
+                    self._do(job, predictor, remarks)
                     done += 1
                 except ReaderGoneError:
                     raise
@@ -110,6 +135,7 @@ class _Run:
         except KeyboardInterrupt:
             self.console.say(f"interrupted: {done} of {len(self.plan.jobs)} done", style="yellow")
             raise
+        remarks.say(self.console)
         if len(self.plan.jobs) > 1:
             elapsed_s = time.perf_counter() - start_s
             self.console.say(f"{done} of {len(self.plan.jobs)} done in {elapsed_s:.1f} s")
@@ -123,7 +149,7 @@ class _Run:
         self.plan.make_folder()
         return predictor
 
-    def _do(self, job: Job, predictor: Predictor | None) -> None:
+    def _do(self, job: Job, predictor: Predictor | None, remarks: Remarks) -> None:
         if job.failure or predictor is None:
             raise job.failure or AssertionError("a job without a failure needs a predictor")
         from glpn_cli.inference.plan import STDIN, STDOUT
@@ -134,10 +160,15 @@ class _Run:
         stopwatch = Stopwatch()
         start_s = time.perf_counter()
         if job.source is STDIN:
-            depth = predictor.predict(_read_stdin(), name="stdin", stopwatch=stopwatch)
+            depth = predictor.predict(read_stdin(), name="stdin", stopwatch=stopwatch)
         else:
             picture, name = open_source(job.source, stopwatch=stopwatch)
             depth = predictor.predict(picture, name=name, stopwatch=stopwatch)
+        remarks.take(depth)
+        if self.anchors:
+            from glpn_cli.geometry.anchors import anchor_depth
+
+            depth = anchor_depth(depth, self.anchors)
         with stopwatch.stage("encode"):
             files = [
                 (path, depth_format.load_codec().encode(depth, self.output_settings))
@@ -165,9 +196,16 @@ class _Run:
             f"{names}: {roughly}{depth.metres.min():.2f} to {depth.metres.max():.2f} m "
             f"({facts.weights}, {facts.device}, {facts.precision}, {elapsed_s:.2f} s)"
         )
+        say_anchors(self.console, depth)
+        if self.preview:
+            from glpn_cli.cli.preview import show_preview
+
+            show_preview(self.console, depth, self.output_settings)
         stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
         tiles = "" if facts.tile_size is None else f" and in tiles of {_size(facts.tile_size)}"
         self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}{tiles}; ms: {stages}")
+        if depth.camera is not None and any(row.needs_camera for row, _ in job.outputs):
+            self.console.detail(f"  focal length {depth.camera.focal_px:.1f} px ({depth.camera.source})")
         if self.json_lines:
             self.console.data(json.dumps(self._record(job, depth, stopwatch), allow_nan=False))
 
@@ -194,6 +232,11 @@ class _Run:
             "scale": str(self.output_settings.scale),
             "device": facts.device,
             "precision": facts.precision,
+            "tta": facts.tta,
+            "anchor_factor": facts.anchor_factor,
+            "anchors": list(facts.anchors),
+            "saturated_share": round(depth.saturated_share, 4),
+            "camera": None if depth.camera is None else depth.camera.to_dict(),
             "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in stopwatch.elapsed_s.items()},
             "notes": list(facts.notes),
         }
@@ -203,13 +246,6 @@ class _Run:
         if self.json_lines:
             failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
             self.console.data(json.dumps({"source": str(job.source), "status": "failed", "error": failure}))
-
-
-def _read_stdin() -> bytes:
-    data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
-    if len(data) > MAX_STREAM_BYTES:
-        raise PictureError(f"standard input: more than {MAX_STREAM_BYTES} bytes, which no picture needs")
-    return data
 
 
 def _size(size: tuple[int, ...] | None) -> str:

@@ -1,0 +1,1 @@
+"""Depth in space: cameras, points, surfaces, known distances."""

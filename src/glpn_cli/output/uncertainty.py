@@ -1,0 +1,38 @@
+"""The uncertainty format: by how much the network's answers differ, as float32 metres in a TIFF."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, NoReturn
+
+from PIL import Image
+
+from glpn_cli.errors import UsageError
+from glpn_cli.output.facts import origin, state_facts
+from glpn_cli.output.tiff import describe, read_facts
+
+if TYPE_CHECKING:
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.settings import OutputSettings
+
+__all__ = ["decode", "encode", "read_facts"]
+
+
+def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - metres in any case
+    """Turn the uncertainty of depth into an uncompressed 32-bit floating-point TIFF, metres.
+
+    Raises:
+        UsageError: nobody estimated it.
+    """
+    if depth.uncertainty_m is None:
+        raise UsageError("nobody estimated how uncertain this depth is", hint="predict with --tta flip")
+    facts = state_facts("uncertainty", depth, unit="metre")
+    tags = describe(depth, f"half the difference of two answers, metres; {origin(depth)}", facts)
+    buffer = io.BytesIO()
+    Image.fromarray(depth.uncertainty_m).save(buffer, "TIFF", tiffinfo=tags)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, name: str) -> NoReturn:
+    """Never asked: uncertainty is no depth."""
+    raise NotImplementedError

@@ -1,0 +1,83 @@
+"""`--preview`: depth in the terminal, as far as the terminal can show it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from rich.console import Console as RichConsole
+
+from glpn_cli.cli.preview import draw_preview
+from glpn_cli.depth import DepthMap
+from glpn_cli.settings import Colormap, DepthRange, OutputSettings
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
+SETTINGS = OutputSettings(range=DepthRange.parse("1:5"), colormap=Colormap.GREY)
+
+
+def ramp(height: int = 60, width: int = 80) -> DepthMap:
+    """Near at the left, far at the right."""
+    return DepthMap(np.tile(np.linspace(1, 5, width, dtype=np.float32), (height, 1)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (10, 400), (400, 10), (1, 1)])
+@pytest.mark.parametrize("colours", [True, False])
+def test_it_fits_the_terminal_and_keeps_the_shape(height: int, width: int, colours: bool) -> None:
+    lines = draw_preview(ramp(height, width), SETTINGS, columns=70, rows=20, colours=colours)
+    picture = lines[:-2]
+    assert 1 <= len(picture) <= 20
+    assert {len(line) for line in picture} == {len(picture[0])}
+    assert len(picture[0]) <= 70
+    assert all(len(line) <= 70 for line in lines)
+    if (height, width) == (60, 80):
+        assert len(picture[0]) / (2 * len(picture)) == pytest.approx(80 / 60, rel=0.05)
+
+
+def test_the_scale_goes_from_the_nearest_to_the_farthest_metres() -> None:
+    *_, bar, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colours=False)
+    assert ticks.plain.split() == ["1", "2.33", "3.67", "5", "m"]
+    assert len(ticks) == len(bar)
+    assert bar.plain[0] == "█"
+    assert bar.plain[-1] == " "
+
+
+def test_near_is_dense_and_unknown_is_a_question() -> None:
+    depth = ramp()
+    depth.metres[:30] = 0
+    upper, *_, lower = draw_preview(depth, SETTINGS, columns=40, rows=20, colours=False, blocks=False)[:-2]
+    assert set(upper.plain) == {"?"}
+    assert lower.plain[0] == "@"
+    assert lower.plain[-1] == " "
+
+
+def test_with_colours_each_character_is_two_pixels_in_true_colour() -> None:
+    line = draw_preview(ramp(), SETTINGS, columns=40, rows=40)[0]
+    screen = RichConsole(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
+    screen.print(line)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "38;2;2" in shown  # near, bright
+    assert ";48;2;" in shown
+    assert shown.count("▀") == 40
+
+
+def test_predict_draws_on_standard_error_and_keeps_standard_output_for_data(
+    glpn: Glpn, tmp_path: Path, photo: Path
+) -> None:
+    shutil.copy(photo, tmp_path / "coffee.png")
+    run = glpn("predict", "coffee.png", "-o", "-", "--preview")
+    assert run.returncode == 0
+    assert run.stdout.startswith(b"\x89PNG")
+    assert run.stderr.decode().splitlines()[-1].endswith(" m")
+    assert max(map(len, run.stderr.decode().splitlines()[2:])) <= 120
+    assert b"\x1b" not in run.stderr
+    quiet = glpn("predict", "coffee.png", "-o", "x.png", "--preview", "--quiet")
+    assert quiet.stderr == b""
