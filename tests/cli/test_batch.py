@@ -353,3 +353,26 @@ def test_a_range_in_metres_spans_grey_pictures_too(glpn: Glpn, tmp_path: Path) -
     glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--overwrite")
     ((low, high),) = ranges(tmp_path)
     assert (low, high) != (1.0, 3.0)
+
+
+def test_points_in_space_and_the_mirrored_picture_are_settings_of_a_batch(
+    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    for name in ("in/a.png", "in/b.png"):
+        make_picture(name)
+    run = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", "--tta", "flip")
+    assert run.returncode == 0, run.stderr
+    assert b"2 of 2 pictures say nothing of the lens" in run.stderr
+    assert sorted(path.name for path in tmp_path.glob("out/*.*") if not path.name.startswith(("glpn", "."))) == [
+        "a.ply",
+        "a.uncertainty.tiff",
+        "b.ply",
+        "b.uncertainty.tiff",
+    ]
+    lines = (tmp_path / "out/glpn-batch.jsonl").read_text().splitlines()
+    settings = json.loads(lines[0])["settings"]
+    assert (settings["tta"], settings["camera"]) == ("flip", "of each picture")
+    for other in (("--tta", "flip", "--fov-deg", "60"), ("--tta", "flip", "--edge-filter", "0.2")):
+        again = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", *other)
+        assert again.returncode == 2, other
+        assert b"begun with other settings" in again.stderr
