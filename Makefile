@@ -18,7 +18,7 @@ help:
 	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make picture write the picture of the README again"
 	@echo "make wheel   build the wheel into dist/"
-	@echo "make bench   the measurements of docs/performance.md, half an hour on an idle machine"
+	@echo "make bench   the measurements of docs/performance.md, about an hour on an idle machine"
 	@echo "make tiny    train the bundled model anew; DATA=DIR has the real pairs (docs/training.md)"
 	@echo "make clean   remove the virtual environment and everything built"
 
@@ -75,12 +75,18 @@ picture: $(VENV)/.ready-to-run
 wheel: $(VENV)/.ready-to-develop
 	$(BIN)/python -m build --wheel --no-isolation
 
+# BENCH_FLAGS=--quick tries the scripts in minutes; the page stays as it is, and a copy goes to build/quick/.
+BENCH_FLAGS ?=
+
 bench: $(VENV)/.ready-to-develop
+	@echo "about an hour on an idle machine of two cores; times mean little on one that does other things too"
 	$(PIP_INSTALL) openvino
-	mkdir -p build
-	$(BIN)/python benchmarks/speed.py --out build/speed.json
-	$(BIN)/python benchmarks/memory.py --out build/memory.json
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/memory.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/whole.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/growth.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/gpu.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/report.py $(BENCH_FLAGS)
 
 # The real pairs, the folders below build/, how many scenes, and whatever else `glpn train` is told.
 TINY_OUT ?= build/tiny

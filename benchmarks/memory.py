@@ -2,7 +2,7 @@
 
 Each runs in a process of its own, because memory that a process has had stays counted.
 
-    python benchmarks/memory.py --out build/memory.json
+    python benchmarks/memory.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import results
+
 SIZES = {"1056x1920": (1056, 1920), "2144x3840": (2144, 3840), "2976x4000": (2976, 4000)}
+QUICK = "64x96"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -53,28 +56,30 @@ def main() -> None:
     """Measure every size and precision, or with --one only that, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), metavar="SIZE")
-    parser.add_argument("--out", type=Path, default=Path("build/memory.json"), help="results of other sizes are kept")
     parser.add_argument("--one", nargs=4, metavar=("WEIGHTS", "HEIGHT", "WIDTH", "PRECISION"), help=argparse.SUPPRESS)
+    results.add_options(parser, "memory")
     arguments = parser.parse_args()
     if arguments.one:
         weights, height, width, precision = arguments.one
         print(json.dumps(measure_here(weights, int(height), int(width), precision)))
         return
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    report = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    quick = arguments.quick
+    out = results.place("memory", quick=quick, out=arguments.out)
+    report = results.load(out)
+    architecture = "tiny" if quick else "published"
     with tempfile.TemporaryDirectory() as folder:
-        write = f"import networks; networks.build_pair('initial').ours.save_pretrained({folder!r})"
+        write = f"import networks; networks.build_pair('initial', {architecture!r}).ours.save_pretrained({folder!r})"
         subprocess.run([sys.executable, "-c", write], check=True, cwd=Path(__file__).parent)
-        for name in arguments.sizes:
+        for name in [QUICK] if quick else arguments.sizes:
             for precision in PRECISIONS:
-                one = [folder, *map(str, SIZES[name]), precision]
+                one = [folder, *map(str, SIZES.get(name, (64, 96))), precision]
                 run = subprocess.run(
                     [sys.executable, __file__, "--one", *one], check=True, capture_output=True, text=True
                 )
                 measured = json.loads(run.stdout)
                 report.setdefault(name, {})[precision] = measured
                 print(f"{name} {precision}: {measured['peak_bytes'] / 1e9:.2f} GB", flush=True)
-                arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+                results.save(out, report)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def build_pair(weights: str) -> parity.Pair:
-    """Build the published architecture in both implementations, with "parity" or "initial" weights."""
-    pair = parity._build_pair(parity.PUBLISHED)  # noqa: SLF001 - a fixture cannot be called
+def build_pair(weights: str, architecture: str = "published") -> parity.Pair:
+    """Build an architecture of the parity tests in both implementations, with "parity" or "initial" weights."""
+    pair = parity._build_pair(parity.ARCHITECTURES[architecture])  # noqa: SLF001 - a fixture cannot be called
     if weights == "initial":
         torch.manual_seed(0)
         for module in pair.theirs.modules():
@@ -55,9 +55,9 @@ def build_transformers(pair: parity.Pair) -> Callable[[Tensor], Tensor]:
     return one_by_one(lambda picture: pair.theirs(picture).predicted_depth)
 
 
-def build_engine(pair: parity.Pair, precision: str) -> Callable[[Tensor], Tensor]:
-    """Give the engine on the CPU."""
-    return Engine(pair.ours, choose_runtime("cpu", precision))
+def build_engine(pair: parity.Pair, precision: str, device: str = "cpu") -> Callable[[Tensor], Tensor]:
+    """Give the engine."""
+    return Engine(pair.ours, choose_runtime(device, precision))
 
 
 def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, threads: int) -> Callable[..., Tensor]:

@@ -4,25 +4,20 @@ All run in one process with the same weights, pictures and threads, in turn, for
 turn the second is measured, and what counts is the ratio of the medians. Run it on an idle machine: a second process
 on a core makes two-threaded runs many times slower, and the lines that this prints show the load.
 
-    python benchmarks/speed.py --out build/speed.json
+    python benchmarks/speed.py
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import gc
-import json
-import os
-import platform
 import statistics
 import time
-from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import networks
+import results
 import torch
 
 if TYPE_CHECKING:
@@ -36,6 +31,7 @@ CASES = {
     "352x1216": (1, 352, 1216),
     "1056x1920": (1, 1056, 1920),
 }
+QUICK = "64x96"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -61,16 +57,16 @@ def errors(found: Tensor, wanted: Tensor, max_depth: float) -> dict[str, float]:
 
 def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, *, openvino: bool) -> dict[str, Any]:
     """Measure one size in every implementation."""
-    batch, height, width = CASES[name]
+    batch, height, width = CASES.get(name, (1, 64, 96))
     pictures = networks.draw_pictures(batch, height, width)
     runners = {"transformers float32": networks.build_transformers(pair)}
     for precision in PRECISIONS:
         runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
         if openvino:
             runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
-    load_before = os.getloadavg()[0]
+    load_before = results.load_now()
     seconds = measure(runners, pictures, rounds)
-    load_after = os.getloadavg()[0]
+    load_after = results.load_now()
     base = statistics.median(seconds["transformers float32"])
     wanted = runners["transformers float32"](pictures)
     wanted_initial = networks.build_transformers(initial)(pictures)
@@ -99,31 +95,6 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, 
     return {"runners": rows, "load_before": load_before, "load_after": load_after, "rounds": rounds}
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    """Say what this ran on and with, without names of hosts or people."""
-    cpu = Path("/proc/cpuinfo")
-    text = cpu.read_text(encoding="utf-8") if cpu.exists() else ""
-    model = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    packages = ("torch", "transformers", "openvino")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "extensions": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
 @torch.no_grad()
 def main() -> None:
     """Measure and write."""
@@ -131,19 +102,21 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=Path("build/speed.json"), help="results of other cases are kept")
+    results.add_options(parser, "speed")
     arguments = parser.parse_args()
+    quick = arguments.quick
     torch.set_num_threads(arguments.threads)
-    pair, initial = networks.build_pair("parity"), networks.build_pair("initial")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    report = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cases": {}}
-    for name in arguments.cases:
-        rounds = max(5, arguments.rounds if "1056" not in name else 5)
-        report["machine"] = describe_machine(arguments.threads)
+    architecture = "tiny" if quick else "published"
+    pair, initial = networks.build_pair("parity", architecture), networks.build_pair("initial", architecture)
+    out = results.place("speed", quick=quick, out=arguments.out)
+    report = results.load(out) or {"cases": {}}
+    for name in [QUICK] if quick else arguments.cases:
+        rounds = 2 if quick else max(5, arguments.rounds if "1056" not in name else 5)
+        report["machine"] = results.describe_machine(arguments.threads)
         report["cases"][name] = measure_case(
             pair, initial, name, rounds, arguments.threads, openvino=find_spec("openvino") is not None
         )
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+        results.save(out, report)
         gc.collect()
 
 
