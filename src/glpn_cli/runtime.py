@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeviceFacts",
+    "MemoryMeter",
     "Runtime",
     "available_devices",
     "choose_runtime",
@@ -124,6 +125,34 @@ def _describe(name: str) -> DeviceFacts:
         return DeviceFacts(name, "Apple GPU")
     float16 = "" if _cpu_computes_float16() else ", no float16"
     return DeviceFacts(name, f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}{float16}")
+
+
+class MemoryMeter:
+    """The memory of a GPU that says how much it has."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Take a CUDA device."""
+        self._device = device
+        self._before_bytes = 0
+
+    @classmethod
+    def of(cls, device: torch.device) -> MemoryMeter | None:
+        """Give the meter of a device, or None where torch cannot tell."""
+        return cls(device) if device.type == "cuda" else None
+
+    def reset(self) -> None:
+        """Begin to watch the peak."""
+        self._before_bytes = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peak_bytes(self) -> int:
+        """Tell how much more than at the beginning was in use at most."""
+        return torch.cuda.max_memory_allocated(self._device) - self._before_bytes
+
+    def free_bytes(self) -> int:
+        """Tell what can still be had, what torch keeps for itself included."""
+        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return torch.cuda.mem_get_info(self._device)[0] + kept
 
 
 @contextmanager

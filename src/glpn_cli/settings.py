@@ -456,17 +456,18 @@ class BatchSettings:
     """How much of a batch happens at once.
 
     Attributes:
-        batch_size: pictures of one size that a GPU computes at once. More than a few gain little and need memory.
+        batch_size: pictures of one size that the network sees at once; None is as many as a GPU has memory for, and
+            one on a CPU.
         workers: threads that read pictures, and as many that write depth.
     """
 
-    batch_size: int = 4
+    batch_size: int | None = None
     workers: int = 4
 
     @classmethod
     def of(cls, *, batch_size: int | None, workers: int | None) -> BatchSettings:
         """Fill in what the user left open; no more workers than cores."""
-        return cls(batch_size or cls().batch_size, workers or min(cls().workers, os.cpu_count() or 1))
+        return cls(batch_size, workers or min(cls().workers, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)

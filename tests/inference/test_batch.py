@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import glpn_cli
@@ -39,7 +40,13 @@ def pictures(make_picture: Callable[..., Path]) -> None:
 
 
 def stream(
-    tmp_path: Path, predictor: Any, *, formats: tuple[str, ...] = ("npy",), batch_size: int = 2, workers: int = 2
+    tmp_path: Path,
+    predictor: Any,
+    *,
+    formats: tuple[str, ...] = ("npy",),
+    batch_size: int | None = 2,
+    workers: int = 2,
+    **more: Any,
 ) -> Generator[Record]:
     with Manifest(tmp_path / "out") as manifest:
         manifest.begin()
@@ -54,11 +61,12 @@ def stream(
             settings={"precision": "float32"},
             workers=workers,
             batch_size=batch_size,
+            **more,
         )
 
 
 @pytest.mark.usefixtures("pictures")
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 100])
 def test_every_picture_gets_the_depth_that_predict_gives(tmp_path: Path, tiny: Predictor, batch_size: int) -> None:
     records = list(stream(tmp_path, tiny, batch_size=batch_size))
     assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
@@ -115,10 +123,26 @@ def test_a_group_that_is_too_much_for_the_memory_goes_in_halves(tmp_path: Path, 
             raise DeviceError("not enough memory")
         return tiny.run(group)
 
-    records = list(stream(tmp_path, _Stand(tiny, run=run), batch_size=4))
+    told: list[str] = []
+    records = list(stream(tmp_path, _Stand(tiny, run=run), batch_size=4, tell=told.append))
     assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
     assert tried[0] > 1
     assert tried.count(1) == 7
+    assert told
+    assert all("too much for the memory; going on with" in line for line in told)
+
+
+def test_threads_are_given_back_when_the_run_has_changed_their_number(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(20):
+        make_picture(f"in/{index}.png", 640, 480)  # reading and writing take as long as the network
+    counts: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    assert len(list(stream(tmp_path, tiny, batch_size=1, threads_fixed=False))) == 20
+    assert 1 in counts
+    assert counts[-1] == 2
 
 
 @pytest.mark.usefixtures("pictures")

@@ -397,7 +397,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        help="Pictures of one size that a GPU computes at once; a CPU always takes one. Default: 4 on a GPU.",
+        help="Pictures of one size that a GPU computes at once; a CPU takes one. Default: what its memory holds.",
         rich_help_panel=_WORK,
         show_default=False,
     ),

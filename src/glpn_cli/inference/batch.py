@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
+
 from glpn_cli.errors import DeviceError, GLPNError, OutputError
 from glpn_cli.image.fetching import Stopper
 from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.inference.pace import CoreShare, GroupSize
 from glpn_cli.inference.source import open_source
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.writer import (
@@ -23,6 +26,7 @@ from glpn_cli.output.writer import (
     refuses_files,
     write_together,
 )
+from glpn_cli.runtime import MemoryMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -55,7 +59,9 @@ def run_batch(
     output_settings: OutputSettings,
     settings: dict[str, Any],
     workers: int,
-    batch_size: int,
+    batch_size: int | None = None,
+    threads_fixed: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
     on_depth: Callable[[Record, DepthMap], None] | None = None,
     observe: Callable[[DepthMap], None] | None = None,
 ) -> Generator[Record]:
@@ -71,7 +77,9 @@ def run_batch(
         output_settings: what the numbers in the outputs are.
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
-        batch_size: pictures of one size that the network sees at once, on devices that gain from it.
+        batch_size: pictures of one size that the network sees at once, on devices that gain from it; None finds out.
+        threads_fixed: leave the number of torch's threads as it is, instead of finding out how many suit.
+        tell: is told in one line when something has to go on with less.
         on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
             appear: who is killed in between sees the picture again.
         observe: is shown every depth map, in the caller's thread.
@@ -82,13 +90,18 @@ def run_batch(
     Raises:
         OutputError: nothing can be written any more.
     """
+    runtime = predictor.runtime
+    group_size = GroupSize(batch_size, MemoryMeter.of(runtime.device))
+    cores = 1 if threads_fixed or runtime.device.type != "cpu" else torch.get_num_threads()
     stream = _Stream(
         predictor,
         manifest,
         output_settings=output_settings,
         settings=settings,
         workers=workers,
-        batch_size=batch_size,
+        group_size=group_size,
+        core_share=CoreShare(cores, torch.set_num_threads),
+        tell=tell,
         on_depth=on_depth,
         observe=observe,
     )
@@ -109,7 +122,9 @@ class _Stream:
         output_settings: OutputSettings,
         settings: dict[str, Any],
         workers: int,
-        batch_size: int,
+        group_size: GroupSize,
+        core_share: CoreShare,
+        tell: Callable[[str], None],
         on_depth: Callable[[Record, DepthMap], None] | None,
         observe: Callable[[DepthMap], None] | None,
     ) -> None:
@@ -118,14 +133,16 @@ class _Stream:
         self._output_settings = output_settings
         self._settings = settings
         self._workers = workers
-        self._batch_size = batch_size
+        self._group_size = group_size
+        self._core_share = core_share
+        self._tell = tell
         self._stopper = Stopper()
         self._on_depth = on_depth
         self._observe = observe
         self._readers = ThreadPoolExecutor(workers, "glpn-read")
         self._writers = ThreadPoolExecutor(workers, "glpn-write")
         self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
-        self._writing: deque[Future[Record]] = deque()
+        self._writing: deque[tuple[_Item, Future[Record]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
 
     def run(self, pictures: Iterator[MirroredPicture]) -> Generator[Record]:
@@ -148,6 +165,7 @@ class _Stream:
             yield from self._finished(at_most=0)
         finally:
             # An interrupt ends here too: what is not begun is dropped, what is being written is finished.
+            self._core_share.restore()
             self._stopper.stop()
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
@@ -155,7 +173,7 @@ class _Stream:
     def _read_ahead(self, pictures: Iterator[MirroredPicture]) -> None:
         """Keep a few pictures in memory and no more, however many there are."""
         # Pictures with tiles are large, stay in memory as they are, and gain nothing from company.
-        company = 0 if self._predictor.tiles.is_on else self._batch_size
+        company = 0 if self._predictor.tiles.is_on else self._group_size.largest
         while len(self._reading) < self._workers + company:
             picture = next(pictures, None)
             if picture is None:
@@ -176,9 +194,9 @@ class _Stream:
             return
         size = tuple(prepared.pixel_values.shape)
         self._waiting.setdefault(size, []).append((item, prepared))
-        if len(self._waiting[size]) >= self._batch_size:
+        if len(self._waiting[size]) >= self._group_size.of(size):
             yield from self._compute(self._waiting.pop(size))
-        elif sum(map(len, self._waiting.values())) >= 2 * self._batch_size:
+        elif sum(map(len, self._waiting.values())) >= 2 * self._group_size.largest:
             fullest = max(self._waiting, key=lambda size: len(self._waiting[size]))
             yield from self._compute(self._waiting.pop(fullest))
 
@@ -186,6 +204,7 @@ class _Stream:
         """Run the network on pictures of one size and hand their depth to the writers."""
         start_s = time.perf_counter()
         predictions = None
+        self._group_size.watch()
         try:
             predictions = self._predictor.run([prepared for _, prepared in group])
         except DeviceError as error:
@@ -194,11 +213,13 @@ class _Stream:
                 return
         if predictions is None:
             # What is too much together may go in halves; only here, where the error no longer holds on to memory.
-            self._batch_size = len(group) // 2
-            for half in (group[: self._batch_size], group[self._batch_size :]):
+            fewer = self._group_size.halve(len(group))
+            self._tell(f"{len(group)} pictures at once are too much for the memory; going on with {fewer}")
+            for half in (group[:fewer], group[fewer:]):
                 yield from self._compute(half)
             return
         share_s = (time.perf_counter() - start_s) / len(group)
+        self._learn(group)
         for (item, prepared), predicted in zip(group, predictions, strict=True):
             item.stopwatch.elapsed_s["network"] = share_s
             try:
@@ -209,12 +230,30 @@ class _Stream:
             else:
                 if self._observe is not None:
                     self._observe(depth)
-                self._writing.append(self._writers.submit(self._write, item, depth))
+                self._writing.append((item, self._writers.submit(self._write, item, depth)))
+
+    def _learn(self, group: list[_Prepared]) -> None:
+        """Find out more about the machine from pictures that the network has just seen."""
+        _, prepared = group[0]
+        if prepared.grid is not None:
+            return
+        self._group_size.learn((*prepared.pixel_values.shape,), len(group))
+
+        def time_network() -> float:
+            start_s = time.perf_counter()
+            self._predictor.run([prepared])
+            return time.perf_counter() - start_s
+
+        self._core_share.sound_out(time_network)
 
     def _finished(self, *, at_most: int) -> Iterator[Record]:
         """Give the records of what is written, waiting until at most so many are still being written."""
-        while self._writing and (len(self._writing) > at_most or self._writing[0].done()):
-            yield self._writing.popleft().result()
+        while self._writing and (len(self._writing) > at_most or self._writing[0][1].done()):
+            item, writing = self._writing.popleft()
+            record = writing.result()
+            network_s = sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in ("network", "upsample"))
+            self._core_share.note(network_s, item.stopwatch.total_s - network_s)
+            yield record
 
     def _write(self, item: _Item, depth: DepthMap) -> Record:
         """Encode and write all outputs of a picture and its line in the manifest; runs in a writer's thread."""

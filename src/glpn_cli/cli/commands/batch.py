@@ -176,7 +176,15 @@ class _Run:
             with self._reported(pictures, predictor, manifest, made_how) as report:
                 if to_do:
                     done_before = len(pictures) - len(to_do)
-                    failures = self._stream(to_do, predictor, manifest, made_how, report, done_before=done_before)
+                    failures = self._stream(
+                        to_do,
+                        predictor,
+                        manifest,
+                        made_how,
+                        report,
+                        done_before=done_before,
+                        threads_fixed=settings.threads is not None,
+                    )
                 else:
                     self.console.say(f"all {len(pictures)} done before, in {self.out}")
         self._list(failures)
@@ -270,6 +278,7 @@ class _Run:
         report: Report | None,
         *,
         done_before: int,
+        threads_fixed: bool,
     ) -> list[Record]:
         """Do the pictures and give the records of those that failed."""
         from glpn_cli.inference.batch import run_batch
@@ -287,6 +296,8 @@ class _Run:
             on_depth=report.add if report else None,
             observe=remarks.take,
             **asdict(self.batch),
+            threads_fixed=threads_fixed,
+            tell=self.console.note,
         )
         try:
             with closing(records), BatchProgress(self.console, len(to_do)) as progress:

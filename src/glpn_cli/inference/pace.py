@@ -1,0 +1,120 @@
+"""What a batch finds out about its machine while it runs: pictures at once on a GPU, threads on a CPU."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from glpn_cli.runtime import MemoryMeter
+
+__all__ = ["CoreShare", "GroupSize", "choose_threads"]
+
+_MOST_AT_ONCE = 32  # beyond it a GPU gains nothing, and a failure costs more
+_SPARE = 0.7  # of the memory that is free; the rest is for what other programs may want, and for fragments
+_SOUND_OUT_AFTER = 6  # pictures; the first ones pay for what is set up once
+_AROUND_MATTERS = 0.15  # of the network's time; below it the network may have all cores
+_PASSES = 3
+
+
+class GroupSize:
+    """How many pictures of one size the network sees at once.
+
+    A number that the user gives holds until memory runs out. Otherwise a device that says how much memory it has
+    begins with one picture of each size and then takes as many as fit by what that one took.
+    """
+
+    def __init__(self, asked: int | None, memory: MemoryMeter | None) -> None:
+        """Take what the user asks for (None: automatic), and the device's memory (None: one picture at a time)."""
+        self._limit = asked or (_MOST_AT_ONCE if memory else 1)
+        self._memory = None if asked else memory
+        self._learnt: dict[tuple[int, ...], int] = {}
+
+    @property
+    def largest(self) -> int:
+        """The most that a group of any size has at present."""
+        return min(self._limit, max(self._learnt.values(), default=1)) if self._memory else self._limit
+
+    def of(self, size: tuple[int, ...]) -> int:
+        """Give the number for pictures of a size."""
+        return min(self._limit, self._learnt.get(size, 1)) if self._memory else self._limit
+
+    def watch(self) -> None:
+        """Begin to measure a pass."""
+        if self._memory:
+            self._memory.reset()
+
+    def learn(self, size: tuple[int, ...], pictures: int) -> None:
+        """Take notice of what the pass since `watch` took."""
+        if not self._memory or self._learnt.get(size, 0) >= pictures > 1:
+            return
+        each_bytes = self._memory.peak_bytes() / pictures
+        self._learnt[size] = max(1, int(_SPARE * self._memory.free_bytes() / max(1.0, each_bytes)))
+
+    def halve(self, pictures: int) -> int:
+        """Take fewer from now on, because so many were too much for the memory; gives the new limit."""
+        self._limit = max(1, pictures // 2)
+        return self._limit
+
+
+class CoreShare:
+    """Leaves cores to the threads that read and write, where the network gains less from them.
+
+    A network on all cores waits for every one of them at each operation, and a core that decodes a picture comes
+    late. With a large network that hardly matters; with a small one, fewer threads are faster. What suits is found
+    out with a few passes once some pictures are through. The number of threads does not change the numbers.
+    """
+
+    def __init__(self, cores: int, set_threads: Callable[[int], None]) -> None:
+        """Take the number of threads that the network has, and what changes it."""
+        self._cores = cores
+        self._set_threads = set_threads
+        self._network_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
+        self._around_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
+        self._open = cores > 1
+
+    def note(self, network_s: float, around_s: float) -> None:
+        """Take notice of a picture: seconds of the network, and of reading and writing."""
+        if self._open:
+            self._network_s.append(network_s)
+            self._around_s.append(around_s)
+
+    def sound_out(self, time_network: Callable[[], float]) -> None:
+        """Choose the number of threads, once and when enough is known; `time_network` runs it and gives seconds."""
+        if not self._open or len(self._network_s) < _SOUND_OUT_AFTER:
+            return
+        self._open = False
+        around_s = statistics.median(self._around_s)
+        if around_s < _AROUND_MATTERS * statistics.median(self._network_s):
+            return
+        network_s = {}
+        threads = self._cores
+        while threads:
+            self._set_threads(threads)
+            network_s[threads] = min(time_network() for _ in range(_PASSES))
+            threads //= 2
+        self._set_threads(choose_threads(network_s, around_s))
+
+    def restore(self) -> None:
+        """Give the network all its threads back."""
+        self._set_threads(self._cores)
+
+
+def choose_threads(network_s: Mapping[int, float], around_s: float) -> int:
+    """Choose the number of threads with which a picture is through soonest.
+
+    Args:
+        network_s: seconds of the network by number of threads; the largest number is all cores.
+        around_s: seconds that one core needs for everything else.
+    """
+    cores = max(network_s)
+
+    def picture_s(threads: int) -> float:
+        if threads == cores:  # everything else happens in between
+            return network_s[threads] + around_s / cores
+        return max(network_s[threads], around_s / (cores - threads))
+
+    return min(network_s, key=picture_s)
