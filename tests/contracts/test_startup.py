@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "transformers", "huggingface_hub"}
 
@@ -58,3 +62,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_torch_is_seen_when_it_is_loaded() -> None:
     assert "torch" in modules_after("import glpn_cli; glpn_cli.load")
+
+
+def test_a_prediction_does_not_load_the_compiler_of_torch(photo: Path, tmp_path: Path) -> None:
+    # It takes most of a second, and some harmless-looking calls bring it in.
+    code = f"""
+import sys
+sys.argv = ["glpn", "predict", {str(photo)!r}, "-o", {str(tmp_path / "depth.png")!r}, "--weights", "tiny"]
+from glpn_cli.cli.app import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(*(name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -89,6 +89,8 @@ class PretrainedModel(nn.Module):
 
         Source: the initialisation of the published implementation, which draws from an untruncated normal.
         """
+        if torch.get_default_device().type == "meta":
+            return  # there is nothing to draw, and asking for it would load torch's compiler, most of a second
         for module in (module for part in parts for module in part.modules()):
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.normal_(module.weight, std=self.config.initializer_range)
