@@ -22,8 +22,9 @@ HEAD = """# The command line
 
 This page is written by `make docs` from the program itself.
 
-Results go to standard output, everything that is said goes to standard error. `glpn COMMAND --help` shows the same
-options in the terminal, and `glpn --install-completion` teaches them to bash, zsh, fish or PowerShell.
+Results go to standard output, everything that is said goes to standard error. `glpn COMMAND --help` shows what
+most people need on one screen of the terminal, `--help-all` the same options as this page, and
+`glpn --install-completion` teaches them to bash, zsh, fish or PowerShell.
 """
 
 JSON = """## What `predict --json` prints

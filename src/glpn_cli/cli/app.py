@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from glpn_cli.cli.command_help import BriefCommand
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.bench import bench
 from glpn_cli.cli.commands.doctor import doctor
@@ -34,17 +35,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug shows Python's own traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(predict)
-app.command()(batch)
-app.command()(info)
-app.command()(measure)
-app.command()(bench)
-app.command()(train)
-app.command()(scenes)
-app.command()(evaluate)
-app.command()(export)
-app.command()(download_weights)
-app.command()(doctor)
+app.command(cls=BriefCommand)(predict)
+app.command(cls=BriefCommand)(batch)
+app.command(cls=BriefCommand)(info)
+app.command(cls=BriefCommand)(measure)
+app.command(cls=BriefCommand)(bench)
+app.command(cls=BriefCommand)(train)
+app.command(cls=BriefCommand)(scenes)
+app.command(cls=BriefCommand)(evaluate)
+app.command(cls=BriefCommand)(export)
+app.command(cls=BriefCommand)(download_weights)
+app.command(cls=BriefCommand)(doctor)
 app.add_typer(weights)
 
 

@@ -52,7 +52,7 @@ AlignBy = Annotated[
     Align | None,
     typer.Option(
         "--align",
-        help="Measure also with the scale of each picture aligned to its true depth.",
+        help="Measure also with aligned scales. The scale of each picture is fitted to its true depth.",
         rich_help_panel=_COUNTS,
         show_default=False,
     ),
@@ -62,7 +62,7 @@ Predictions = Annotated[
     typer.Option(
         "--predictions",
         metavar="DIR",
-        help="Measure depth files that are there already, instead of weights.",
+        help="Measure depth files and not weights. They are there already.",
         rich_help_panel=_COMPARED,
         show_default=False,
     ),
@@ -81,7 +81,7 @@ Baselines = Annotated[
     bool,
     typer.Option(
         "--baselines",
-        help="Measure predictions that do not look: each picture's median, and the best vertical ramp.",
+        help="Measure predictions that do not look. They are each picture's median, and the best vertical ramp.",
         rich_help_panel=_COMPARED,
     ),
 ]
@@ -94,13 +94,24 @@ Resamples = Annotated[
         metavar="NUMBER",
         help="Bootstrap draws of the pictures for intervals; 0 for none.",
         rich_help_panel=_SURE,
+        hidden=True,
     ),
 ]
 Confidence = Annotated[
     float,
-    typer.Option("--confidence", metavar="PERCENT", min=1, max=99.99, help="Of the intervals.", rich_help_panel=_SURE),
+    typer.Option(
+        "--confidence",
+        metavar="PERCENT",
+        min=1,
+        max=99.99,
+        help="Of the intervals.",
+        rich_help_panel=_SURE,
+        hidden=True,
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of the draws.", rich_help_panel=_SURE)]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of the draws.", rich_help_panel=_SURE, hidden=True)
+]
 FigureFile = Annotated[
     str | None,
     typer.Option(
@@ -118,6 +129,7 @@ PerPicture = Annotated[
         metavar="FILE.jsonl",
         help="Write one JSON object per picture.",
         rich_help_panel=_RESULT,
+        hidden=True,
         show_default=False,
     ),
 ]

@@ -22,6 +22,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Format,
     FovDeg,
     FromList,
+    HelpAll,
     Hidden,
     Include,
     InputSizeText,
@@ -265,6 +266,7 @@ class TalkOptions:
     verbose: Verbose = False
     debug: Debug = False
     color: Color = ColorPolicy.AUTO
+    help_all: HelpAll = False  # its callback acts
 
     def console(self) -> Console:
         """Give the console that talks like this."""

@@ -78,6 +78,7 @@ Textures = Annotated[
         metavar="DIR",
         help="Pictures of which the surfaces of scenes get pieces; may be given several times.",
         rich_help_panel=_DATA,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -88,6 +89,7 @@ Recipe = Annotated[
         metavar="FILE",
         help="A JSON file of settings, such as the settings.json of a training; options count more.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -108,6 +110,7 @@ Architecture = Annotated[
         metavar="tiny|b0|b1|published|FILE",
         help="With --init none: how the network is built, by name or as a config.json. Default: tiny.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -138,6 +141,7 @@ Accumulate = Annotated[
         min=1,
         help="Compute a step in so many parts, to save memory.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -175,6 +179,7 @@ CutDepth = Annotated[
         max=1,
         help=f"How often a strip of the picture shows its depth. Default: {_TRAIN['cut_depth']}.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -184,6 +189,7 @@ PhotometricOf = Annotated[
         "--photometric",
         help=f"How much colours are changed. Default: {_TRAIN['photometric']}.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -195,6 +201,7 @@ DropPath = Annotated[
         max=1,
         help="How often the last layer is skipped. Default: what the weights say.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -206,22 +213,32 @@ Ema = Annotated[
         max=0.999999,
         help="Average the weights over the steps, with this decay, such as 0.999.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]
 ClipNorm = Annotated[
     float | None,
     typer.Option(
-        "--clip-norm", min=0, help="Shorten gradients to this length.", rich_help_panel=_LEARN, show_default=False
+        "--clip-norm",
+        min=0,
+        help="Shorten gradients to this length.",
+        rich_help_panel=_LEARN,
+        hidden=True,
+        show_default=False,
     ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", min=0, help="All chance follows from it.", rich_help_panel=_LEARN, show_default=False),
+    typer.Option(
+        "--seed", min=0, help="All chance follows from it.", rich_help_panel=_LEARN, hidden=True, show_default=False
+    ),
 ]
 TrainPrecision = Annotated[
     Precision | None,
-    typer.Option("--precision", help="float32, or bfloat16 by autocast.", rich_help_panel=_LEARN, show_default=False),
+    typer.Option(
+        "--precision", help="float32, or bfloat16 by autocast.", rich_help_panel=_LEARN, hidden=True, show_default=False
+    ),
 ]
 TrainOut = Annotated[
     str,
@@ -235,16 +252,20 @@ TrainOut = Annotated[
     ),
 ]
 NameOf = Annotated[
-    str, typer.Option("--name", metavar="NAME", help="What the weights are called.", rich_help_panel=_RESULT)
+    str,
+    typer.Option("--name", metavar="NAME", help="What the weights are called.", rich_help_panel=_RESULT, hidden=True),
 ]
 TrainOverwrite = Annotated[
     bool, typer.Option("--overwrite", help="Begin anew where a training has been.", rich_help_panel=_RESULT)
 ]
 Tensorboard = Annotated[
-    bool, typer.Option("--tensorboard", help="Also write logs for TensorBoard.", rich_help_panel=_RESULT)
+    bool, typer.Option("--tensorboard", help="Also write logs for TensorBoard.", rich_help_panel=_RESULT, hidden=True)
 ]
 SaveEvery = Annotated[
-    int, typer.Option("--save-every", min=1, metavar="STEPS", help="Keep the state so often.", rich_help_panel=_RESULT)
+    int,
+    typer.Option(
+        "--save-every", min=1, metavar="STEPS", help="Keep the state so often.", rich_help_panel=_RESULT, hidden=True
+    ),
 ]
 ValidateEvery = Annotated[
     int,
@@ -254,6 +275,7 @@ ValidateEvery = Annotated[
         metavar="STEPS",
         help="Measure so often. Default: once per epoch, but not within a hundred steps.",
         rich_help_panel=_RESULT,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -269,7 +291,7 @@ MaxMinutes = Annotated[
     ),
 ]
 TrainWorkers = Annotated[
-    int, typer.Option("--workers", min=0, help="Processes that make samples.", rich_help_panel=_WORK)
+    int, typer.Option("--workers", min=0, help="Processes that make samples.", rich_help_panel=_WORK, hidden=True)
 ]
 SceneOut = Annotated[
     str,
@@ -306,6 +328,7 @@ CropShare = Annotated[
         help="Show pieces of the size as they are, or such shares of a picture, resized. Default: native for nyu and "
         f"kitti, else {SHARED_CROP[0]:g}-{SHARED_CROP[1]:g}.",
         rich_help_panel=_LEARN,
+        hidden=True,
         show_default=False,
     ),
 ]

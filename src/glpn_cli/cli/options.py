@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from glpn_cli import __version__
+from glpn_cli.cli.command_help import print_help_of_all
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import Colormap, ColorPolicy, Near, Normalize, Precision, Rival, Scale, Tta
 
@@ -39,6 +40,7 @@ __all__ = [
     "FormatName",
     "FovDeg",
     "FromList",
+    "HelpAll",
     "Hidden",
     "ImportAs",
     "Include",
@@ -109,6 +111,10 @@ Version = Annotated[
     bool,
     typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
 ]
+HelpAll = Annotated[
+    bool,
+    typer.Option("--help-all", help="Show all options, and more of each.", callback=print_help_of_all, is_eager=True),
+]
 Input = Annotated[
     list[str] | None,
     typer.Argument(
@@ -123,7 +129,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE|FOLDER|-",
-        help="Where depth goes instead of beside each picture. A folder ends in a slash or is there already; "
+        help="Where depth goes, if not beside each picture. A folder ends in a slash or is there already; "
         "- is standard output.",
         rich_help_panel=_RESULT,
         show_default=False,
@@ -149,7 +155,7 @@ Recursive = Annotated[
     bool | None,
     typer.Option(
         "--recursive/--no-recursive",
-        help="Look into folders below folders (batch does, predict does not).",
+        help="Look into folders below folders. By default batch does, predict does not.",
         rich_help_panel=_SOURCE,
         show_default=False,
     ),
@@ -159,7 +165,7 @@ Include = Annotated[
     typer.Option(
         "--include",
         metavar="PATTERN",
-        help="Take of folders only what matches, such as '*.jpg' or 'left/**'. Repeatable.",
+        help="Take of folders only what matches. Such as '*.jpg' or 'left/**'; repeatable.",
         rich_help_panel=_SOURCE,
         show_default=False,
     ),
@@ -169,18 +175,20 @@ Exclude = Annotated[
     typer.Option(
         "--exclude",
         metavar="PATTERN",
-        help="Leave out what matches, files or whole folders. Repeatable.",
+        help="Leave out what matches. Files or whole folders; repeatable.",
         rich_help_panel=_SOURCE,
         show_default=False,
     ),
 ]
 Hidden = Annotated[
     bool,
-    typer.Option("--hidden", help="Take hidden files and folders too.", rich_help_panel=_SOURCE),
+    typer.Option("--hidden", help="Take hidden files and folders too.", rich_help_panel=_SOURCE, hidden=True),
 ]
 AllowUrl = Annotated[
     bool,
-    typer.Option("--allow-url", help="Fetch pictures that are named by http(s) addresses.", rich_help_panel=_SOURCE),
+    typer.Option(
+        "--allow-url", help="Fetch pictures that are named by http(s) addresses.", rich_help_panel=_SOURCE, hidden=True
+    ),
 ]
 Out = Annotated[
     str,
@@ -188,7 +196,7 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="DIR",
-        help="Where depth goes, in folders like those of the pictures. It is created.",
+        help="Where depth goes; it is created. In folders like those of the pictures.",
         rich_help_panel=_RESULT,
         show_default=False,
     ),
@@ -199,8 +207,9 @@ Format = Annotated[
         "--format",
         "-f",
         metavar="NAME",
-        help="; ".join(f"{row.name}: {row.holds}" for row in FORMATS.values())
-        + ". May be given several times. Default: png.",
+        help=f"{', '.join(FORMATS)}; several at once. "
+        + "; ".join(f"{row.name}: {row.holds}" for row in FORMATS.values())
+        + ". Default: png.",
         rich_help_panel=_RESULT,
         show_default=False,
     ),
@@ -211,6 +220,7 @@ NormalizeBy = Annotated[
         "--normalize",
         help="png: max (the default) is 255·depth/max(depth); minmax makes the nearest pixel black.",
         rich_help_panel=_LOOK,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -219,7 +229,7 @@ RangeText = Annotated[
     typer.Option(
         "--range",
         metavar="LO:HI|auto|model",
-        help="png, color: the depths that are shown, in metres or, as p2:p98, in percentiles; auto is p1:p99, model "
+        help="png, color: the depths that are shown. In metres or, as p2:p98, in percentiles; auto is p1:p99, model "
         "all that the weights see. Default: auto for color, in a batch of the whole run.",
         rich_help_panel=_LOOK,
         show_default=False,
@@ -231,12 +241,15 @@ NearIs = Annotated[
         "--near",
         help="png, color: what near is. Default: dark in png, bright in color.",
         rich_help_panel=_LOOK,
+        hidden=True,
         show_default=False,
     ),
 ]
 ColormapOf = Annotated[
     Colormap,
-    typer.Option("--colormap", metavar="NAME", help=f"color: {', '.join(Colormap)}.", rich_help_panel=_LOOK),
+    typer.Option(
+        "--colormap", metavar="NAME", help=f"color: which colours. {', '.join(Colormap)}.", rich_help_panel=_LOOK
+    ),
 ]
 WithLegend = Annotated[
     bool, typer.Option("--legend", help="color: a bar with metres below the picture.", rich_help_panel=_LOOK)
@@ -250,6 +263,7 @@ ScaleOf = Annotated[
         "--scale",
         help="Numbers in files: metres, or published as transformers gives them (kitti: metres / 8).",
         rich_help_panel=_RESULT,
+        hidden=True,
     ),
 ]
 PngCompression = Annotated[
@@ -261,6 +275,7 @@ PngCompression = Annotated[
         metavar="0-9",
         help="PNGs: higher is smaller and slower, and the same picture.",
         rich_help_panel=_LOOK,
+        hidden=True,
     ),
 ]
 AnchorTexts = Annotated[
@@ -268,7 +283,7 @@ AnchorTexts = Annotated[
     typer.Option(
         "--anchor",
         metavar="X,Y=METRES",
-        help="A known depth at a pixel (from the top left): all depth is rescaled to it. May be given several times.",
+        help="A known depth: all is rescaled to it. At a pixel from the top left; may be given several times.",
         rich_help_panel=_WORK,
         show_default=False,
     ),
@@ -285,7 +300,7 @@ AtTexts = Annotated[
     typer.Option(
         "--at",
         metavar="X,Y",
-        help="A pixel of the upright picture: column from the left, row from the top, from 0. May be given several "
+        help="A pixel of the upright picture. Column from the left, row from the top, from 0; may be given several "
         "times.",
         rich_help_panel=_RESULT,
         show_default=False,
@@ -311,13 +326,19 @@ FovDeg = Annotated[
         metavar="DEGREES",
         help="What the camera sees horizontally. Default: what the photo's EXIF says, else 55 along its long side.",
         rich_help_panel=_SPACE,
+        hidden=True,
         show_default=False,
     ),
 ]
 FocalPx = Annotated[
     float | None,
     typer.Option(
-        "--focal-px", metavar="PIXELS", help="Or its focal length.", rich_help_panel=_SPACE, show_default=False
+        "--focal-px",
+        metavar="PIXELS",
+        help="Or its focal length.",
+        rich_help_panel=_SPACE,
+        hidden=True,
+        show_default=False,
     ),
 ]
 FocalMm35 = Annotated[
@@ -327,6 +348,7 @@ FocalMm35 = Annotated[
         metavar="MM",
         help="Or its 35 mm equivalent focal length.",
         rich_help_panel=_SPACE,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -338,6 +360,7 @@ EdgeFilter = Annotated[
         metavar="SHARE",
         help="Leave out what hangs between near and far: differs from both by more than this share. 0: keep all.",
         rich_help_panel=_SPACE,
+        hidden=True,
     ),
 ]
 ValidRangeText = Annotated[
@@ -347,13 +370,19 @@ ValidRangeText = Annotated[
         metavar="NEAR:FAR",
         help="Metres to keep, such as 0.5:8 or :8. Default: all but the last 5 % before the depth limit.",
         rich_help_panel=_SPACE,
+        hidden=True,
         show_default=False,
     ),
 ]
 MaxPoints = Annotated[
     int,
     typer.Option(
-        "--max-points", min=0, metavar="N", help="Thin larger pictures to about this. 0: all.", rich_help_panel=_SPACE
+        "--max-points",
+        min=0,
+        metavar="N",
+        help="Thin larger pictures to about this. 0: all.",
+        rich_help_panel=_SPACE,
+        hidden=True,
     ),
 ]
 Overwrite = Annotated[
@@ -366,9 +395,8 @@ Weights = Annotated[
         "--weights",
         "-w",
         metavar="NAME|PATH|OWNER/REPO",
-        help="Named weights, a safetensors or .bin file, a folder as transformers saves it, or a repository of the "
-        "Hugging Face Hub. What is named and not here is downloaded. auto is $GLPN_WEIGHTS, else nyu if it is here, "
-        "else tiny.",
+        help="By name, a file, a folder, or from the Hub. Files are safetensors or .bin, folders as transformers saves "
+        "them. What is named and not here is downloaded. auto is $GLPN_WEIGHTS, else nyu if it is here, else tiny.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -380,6 +408,7 @@ InputSizeText = Annotated[
         help="Size in which the network sees a picture: its own, about the weights' working size, or a fixed one. "
         "Default: model for tiny, else native.",
         rich_help_panel=_WORK,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -388,7 +417,7 @@ TilesText = Annotated[
     typer.Option(
         "--tiles",
         metavar="off|auto|HxW",
-        help="See large pictures in overlapping tiles, too, aligned to the whole: sharper, and slower.",
+        help="See large pictures in tiles, too: sharper. They overlap and are aligned to the whole; that takes longer.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -399,6 +428,7 @@ BatchSize = Annotated[
         min=1,
         help="Pictures of one size that a GPU computes at once; a CPU takes one. Default: what its memory holds.",
         rich_help_panel=_WORK,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -409,6 +439,7 @@ Workers = Annotated[
         min=1,
         help="Threads that read pictures, and as many that write depth. Default: the number of cores, at most 4.",
         rich_help_panel=_WORK,
+        hidden=True,
         show_default=False,
     ),
 ]
@@ -416,7 +447,7 @@ Verify = Annotated[
     bool,
     typer.Option(
         "--verify",
-        help="Compute nothing: hold what is in DIR to the hashes of its manifest. Needs no FOLDER.",
+        help="Only hold what is in DIR to the hashes of its manifest. Needs no FOLDER.",
         rich_help_panel=_RESULT,
     ),
 ]
@@ -424,7 +455,7 @@ JsonFindings = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON object per picture, or with --verify per output, on standard output.",
+        help="Print a JSON object per picture on standard output. With --verify one per output.",
         rich_help_panel=_TALK,
     ),
 ]
@@ -432,7 +463,7 @@ ReportPage = Annotated[
     bool,
     typer.Option(
         "--report",
-        help="Also make DIR/index.html: photos beside their depth, with metres under the pointer.",
+        help="Also make DIR/index.html: photos beside their depth. Metres are under the pointer.",
         rich_help_panel=_RESULT,
     ),
 ]
@@ -446,12 +477,19 @@ Device = Annotated[
 ]
 PrecisionOf = Annotated[
     Precision,
-    typer.Option("--precision", help="What the network computes in. Depth is always float32.", rich_help_panel=_WORK),
+    typer.Option(
+        "--precision", help="What the network computes in. Depth is always float32.", rich_help_panel=_WORK, hidden=True
+    ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="CPU threads of the network.", rich_help_panel=_WORK, show_default="all cores"
+        "--threads",
+        min=1,
+        help="CPU threads of the network.",
+        rich_help_panel=_WORK,
+        hidden=True,
+        show_default="all cores",
     ),
 ]
 MaxPixels = Annotated[
@@ -462,6 +500,7 @@ MaxPixels = Annotated[
         metavar="N",
         help="Refuse larger pictures before they are decoded. A pixel takes up to 40 bytes of memory.",
         rich_help_panel=_WORK,
+        hidden=True,
     ),
 ]
 PictureSizes = Annotated[
@@ -519,16 +558,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say more, such as the time of each stage.", rich_help_panel=_TALK)
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks with errors.", rich_help_panel=_TALK)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks with errors.", rich_help_panel=_TALK, hidden=True)
+]
 Color = Annotated[
     ColorPolicy,
-    typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=_TALK),
+    typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=_TALK, hidden=True),
 ]
 TtaOf = Annotated[
     Tta,
     typer.Option(
         "--tta",
-        help="flip averages with the mirrored photo: steadier, twice the time, and --format uncertainty.",
+        help="flip: average with the mirrored photo. Steadier, in twice the time; --format uncertainty needs it.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -538,6 +579,7 @@ Offline = Annotated[
         "--offline",
         help="Use no network: weights must be on this machine. HF_HUB_OFFLINE says the same.",
         rich_help_panel=_WORK,
+        hidden=True,
     ),
 ]
 JsonRecords = Annotated[
@@ -595,7 +637,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="nyu|kitti|FOLDER",
-        help="The paper's data sets as its authors lay them out, or a folder of NAME.jpg with 16-bit NAME.png.",
+        help="A data set of the paper, or a folder of pairs. Laid out as by its authors; or NAME.jpg with 16-bit "
+        "NAME.png.",
         rich_help_panel=_DATA,
         show_default=False,
     ),
@@ -626,7 +669,7 @@ UnitsPerMetre = Annotated[
         "--units-per-metre",
         metavar="NUMBER",
         min=1e-9,
-        help="What a metre is in the depth files: 1000 for millimetres. nyu has 1000, kitti 256.",
+        help="A metre in the depth files: 1000 for mm. nyu has 1000, kitti 256.",
         rich_help_panel=_DATA,
         show_default=False,
     ),

@@ -77,7 +77,7 @@ def batch(
 ) -> None:
     """Predict the depth of all pictures in folders.
 
-    Interrupted, the same command goes on where it stopped. DIR/glpn-batch.jsonl has a line for each picture.
+    Interrupted, the same command goes on. DIR/glpn-batch.jsonl has a line for each picture.
     """
     console = talk.console()
     with console.errors_reported():

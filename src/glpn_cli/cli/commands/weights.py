@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from glpn_cli.cli.command_help import BriefCommand
 from glpn_cli.cli.console import Console, printable
 from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -40,7 +41,7 @@ _METRIC = {True: "metres", False: "approximate", None: "unknown"}
 _HEAD = ("name", "where", "size", "depth", "limit", "made for", "factor", "domain")
 
 
-@app.command("list")
+@app.command("list", cls=BriefCommand)
 def list_weights(json_records: JsonRecords = False, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
     """List all weights that have a name, here or not."""
     console = Console(color=color, debug=debug)
@@ -60,7 +61,7 @@ def list_weights(json_records: JsonRecords = False, debug: Debug = False, color:
             console.data(f"  {names}: {printable(licence)}")
 
 
-@app.command("path")
+@app.command("path", cls=BriefCommand)
 def print_path(name: WeightsName, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
     """Print where weights are kept; they are not downloaded for it."""
     console = Console(color=color, debug=debug)
@@ -70,7 +71,7 @@ def print_path(name: WeightsName, debug: Debug = False, color: Color = ColorPoli
         console.data(str(locate_weights(name).path))
 
 
-@app.command("verify")
+@app.command("verify", cls=BriefCommand)
 def verify_weights(
     names: AnyWeightsNames = None,
     json_records: JsonRecords = False,
@@ -93,7 +94,7 @@ def verify_weights(
             raise typer.Exit(WeightsError.exit_code)
 
 
-@app.command("remove")
+@app.command("remove", cls=BriefCommand)
 def remove_weights(
     names: WeightsNames, quiet: Quiet = False, debug: Debug = False, color: Color = ColorPolicy.AUTO
 ) -> None:
@@ -110,7 +111,7 @@ def remove_weights(
             console.say(f"{name}: removed")
 
 
-@app.command("import")
+@app.command("import", cls=BriefCommand)
 def import_weights(
     file: WeightsFile,
     name: ImportAs,
