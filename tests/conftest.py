@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from PIL import Image
 from glpn_cli.depth import DepthMap, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
 
 pytest_plugins = ["parity", "soak_figures", "stand_in_hub"]
 
@@ -127,3 +130,20 @@ def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[by
 
 def _environment() -> dict[str, str]:
     return {"NO_COLOR": "1", "COLUMNS": "120"}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser, or a reason to skip."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        give_up = pytest.fail if "GLPN_TESTS_NEED_BROWSER" in os.environ else pytest.skip
+        give_up("no browser here: on Debian, `apt-get install chromium`")
+    quiet = ("background-networking", "component-update", "sync", "default-apps", "extensions", "gpu", "quic")
+    flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in quiet)]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=flags)
+        yield running
+        running.close()

@@ -88,9 +88,15 @@ def test_a_report_may_be_asked_for_later_and_grows(
     assert b"all 3 done before" in run.stderr
     assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
     make_picture("in/new.png")
+    run = glpn("batch", "in", "--out", "out", "-f", "npy")
+    assert b"index.html there does not show this run yet" in run.stderr
+    assert b"--report brings it up to date" in run.stderr
+    run = glpn("batch", "in", "--out", "out", "-f", "npy")
+    assert b"index.html" not in run.stderr, "nothing was done"
+    make_picture("in/newer.png")
     run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
-    assert b"taken into" not in run.stderr
-    assert sorted(rows(tmp_path)) == ["a.png", "new.png", "sub/b.jpg", "sub/c [1].png"]
+    assert b"1 pictures that were done before are taken into the report" in run.stderr
+    assert sorted(rows(tmp_path)) == ["a.png", "new.png", "newer.png", "sub/b.jpg", "sub/c [1].png"]
 
 
 @pytest.mark.usefixtures("folder")

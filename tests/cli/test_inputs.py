@@ -179,5 +179,6 @@ def test_a_batch_fetches_goes_on_and_keeps_addresses_apart(glpn: Glpn, tmp_path:
         f"http://{web}/page.jpg": "failed",
     }
     assert b"pw" not in run.stderr + (tmp_path / "out" / "glpn-batch.jsonl").read_bytes()
+    assert glpn("batch", "--verify", "--out", "out").returncode == 0
     again = glpn("batch", "--from-list", "list", "--allow-url", "--out", "out")
     assert b"1 done before" in again.stderr

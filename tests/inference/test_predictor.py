@@ -295,6 +295,22 @@ def test_with_flip_a_mirrored_picture_has_mirrored_depth(photo: Path) -> None:
     )
 
 
+def test_tiles_are_flipped_too(photo: Path) -> None:
+    with Image.open(photo) as image:
+        picture = np.asarray(image.convert("RGB").resize((640, 480)))  # tiles of 288 stand symmetrically in it
+    turned = np.ascontiguousarray(picture[:, ::-1])
+
+    def apart(tta: str) -> float:
+        predictor = glpn_cli.load("tiny", tiles="288x288", tta=tta)
+        depth, other = predictor.predict(picture), predictor.predict(turned)
+        assert depth.provenance.tile_size == (288, 288)
+        assert (depth.uncertainty_m is None) == (tta == "none")
+        return float(np.abs(depth.metres - other.metres[:, ::-1]).max())
+
+    assert apart("flip") < 0.01
+    assert apart("none") > 0.1
+
+
 def test_several_pictures_at_once_are_flipped_each_for_itself(photo: Path) -> None:
     steady = glpn_cli.load("tiny", tta="flip")
     prepared = [steady.prepare(photo), steady.prepare(np.ascontiguousarray(mirrored(photo)))]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
 import struct
+import zipfile
 from dataclasses import replace
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from glpn_cli.settings import CameraSettings, OutputSettings, ValidRange
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from playwright.sync_api import Browser
 
     from glpn_cli.depth import DepthMap
 
@@ -130,6 +135,46 @@ def test_the_camera_of_the_photo_is_in_the_scene(tmp_path: Path) -> None:
     yfov = camera["perspective"]["yfov"]
     assert math.tan(yfov / 2) * 320 / 240 == pytest.approx(math.tan(math.radians(25)))
     assert document["nodes"][1] == {"name": "camera", "camera": 0}, "at the origin, looking along -Z"
+
+
+def viewer_of(data: bytes) -> str:
+    """Put a glb file into the page of three.js that trimesh carries for notebooks; it needs no network."""
+    parts = resources.files("trimesh") / "resources" / "templates" / "viewer.zip"
+    with zipfile.ZipFile(io.BytesIO(parts.read_bytes())) as archive:
+        page = archive.read("viewer.html.template").decode()
+    assert page.count("$B64GLTF") == 1
+    return page.replace("$B64GLTF", base64.b64encode(data).decode())
+
+
+IN_THE_SCENE = """() => {
+    const meshes = [];
+    scene.traverse(node => { if (node.isMesh) meshes.push(node); });
+    const box = new THREE.Box3().setFromObject(meshes[0]);
+    const image = meshes[0].material.map.image;
+    return {count: meshes.length, low: box.min.toArray(), high: box.max.toArray(), image: [image.width, image.height]};
+}"""
+
+
+def test_a_browser_opens_the_surface_and_finds_its_metres(browser: Browser, tmp_path: Path) -> None:
+    depth = see_cube(CAMERA).depth
+    data = glb.encode(depth, OutputSettings())
+    (tmp_path / "viewer.html").write_text(viewer_of(data), encoding="utf-8")
+    page = browser.new_page()
+    try:
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto((tmp_path / "viewer.html").as_uri())
+        page.wait_for_function("() => { let found = 0; scene.traverse(n => found += !!n.isMesh); return found > 0; }")
+        seen = page.evaluate(IN_THE_SCENE)
+    finally:
+        page.close()
+    assert faults == []
+    assert (seen["count"], seen["image"]) == (1, [320, 240])
+    (tmp_path / "cube.glb").write_bytes(data)
+    bounds = surface_of(tmp_path / "cube.glb").bounds
+    np.testing.assert_allclose([seen["low"], seen["high"]], bounds, atol=1e-5)
+    # What trimesh and three.js agree on is also true: the nearest corner of the traced cube.
+    assert -seen["high"][2] == pytest.approx(depth.metres[depth.metres > 0].min())
 
 
 def test_without_a_picture_the_surface_is_grey(depth_map: DepthMap, tmp_path: Path) -> None:

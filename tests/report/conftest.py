@@ -1,9 +1,7 @@
-"""A report of made-up pictures whose depth is known, and a browser to look at it."""
+"""A report of made-up pictures whose depth is known."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +10,7 @@ from glpn_cli.report.report import Report
 from made_report import MadeReport, done_record, run_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from playwright.sync_api import Browser
+    from collections.abc import Callable
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.manifest import Record
@@ -40,20 +36,3 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeR
         return MadeReport(folder, depths)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A real browser, or a reason to skip."""
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        give_up = pytest.fail if "GLPN_TESTS_NEED_BROWSER" in os.environ else pytest.skip
-        give_up("no browser here: on Debian, `apt-get install chromium`")
-    quiet = ("background-networking", "component-update", "sync", "default-apps", "extensions", "gpu", "quic")
-    flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in quiet)]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=flags)
-        yield running
-        running.close()

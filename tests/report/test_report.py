@@ -13,7 +13,7 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import OutputError, OutputExistsError
-from glpn_cli.inference.manifest import Record, file_mark
+from glpn_cli.inference.manifest import Manifest, Record, file_mark
 from glpn_cli.output.color import colorize
 from glpn_cli.report.entry import entry_name
 from glpn_cli.report.grid import decode_grid
@@ -118,6 +118,28 @@ def test_a_run_that_was_killed_leaves_a_page_and_the_next_completes_it(tmp_path:
     report.end(complete=True)
     assert all(row["median"] for row in rows(tmp_path).values())
     assert len(rows(tmp_path)) == 2
+
+
+def test_a_picture_that_was_finished_while_the_run_was_ending_is_in_the_page(tmp_path: Path) -> None:
+    """An interrupt may come after the writer's line in the manifest and before anybody is told of it."""
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        report = report_on(tmp_path)
+        report.add(done_record("a.png"), made_depth(1))
+        manifest.append(done_record("a.png"))
+    assert rows(tmp_path) == {}
+    report.end(complete=False)
+    assert rows(tmp_path)["a.png"]["median"] is not None
+
+
+def test_pictures_from_addresses_are_listed_by_them_and_never_taken_for_paths(tmp_path: Path) -> None:
+    addresses = ["https://example.org/shots/a.jpg", "https://example.org/shots/b.jpg"]
+    records = [replace(done_record("x"), source=address, source_mark="") for address in addresses]
+    report = report_on(tmp_path, *records)
+    assert len(list(report.catch_up(report.missing(), workers=1))) == 2
+    report.end(complete=True)
+    assert data_of(tmp_path / PARTS_NAME / "pictures.js")["folder"] == ""
+    assert sorted(rows(tmp_path)) == addresses
 
 
 def test_what_another_run_made_of_a_picture_is_not_taken_for_this_ones(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glpn_cli.report.report import Report
     from glpn_cli.report.run_facts import RunFacts
 
-__all__ = ["reported"]
+__all__ = ["reported", "say_stale_page"]
 
 
 @contextmanager
@@ -59,3 +59,13 @@ def reported(
         raise
     report.end(complete=True)
     console.say(f"report: {report.page}")
+
+
+def say_stale_page(console: Console, folder: Path) -> None:
+    """Say, after a run without a report, that the page of a run before knows nothing of it."""
+    from glpn_cli.report.report import PAGE_NAME, is_page_there
+
+    if is_page_there(folder):
+        console.say(
+            f"{PAGE_NAME} there does not show this run yet; the same command with --report brings it up to date"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli.image.address import is_address
 from glpn_cli.report.entry import entry_name
 from glpn_cli.report.palettes import palettes_for
 
@@ -68,6 +69,8 @@ def index_of(
 
 def common_folder(sources: list[str]) -> str:
     """Give the folder that all pictures are in or below, with a slash at its end; empty if there is none."""
+    if any(map(is_address, sources)):
+        return ""
     try:
         root = os.path.commonpath([os.path.dirname(source) for source in sources])
     except ValueError:  # no pictures, or several drives
@@ -76,7 +79,9 @@ def common_folder(sources: list[str]) -> str:
 
 
 def _row(record: Record, entry: Entry | None, root: str) -> list[Any]:
-    name = record.source.removeprefix(root).replace(os.sep, "/")
+    name = record.source.removeprefix(root)
+    if not is_address(name):
+        name = name.replace(os.sep, "/")
     row: list[Any] = [entry_name(record.source), name, record.status, record.seconds]
     if entry is None or record.error is not None:
         row += [None] * 8

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glpn_cli.errors import DepthFileError, PictureError
+from glpn_cli.image.address import is_address
 from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.manifest import file_mark
 from glpn_cli.output.formats import FORMATS, ReadsBack
@@ -47,7 +48,9 @@ def depth_of_outputs(record: Record, folder: Path, *, metres_per_unit: float) ->
 
 
 def photo_of(record: Record) -> NDArray[np.uint8] | None:
-    """Read the picture again, (H, W, 3) uint8; None if it is gone or another has its name."""
+    """Read the picture again, (H, W, 3) uint8; None if it is gone, another has its name, or it came from a network."""
+    if is_address(record.source):
+        return None
     source = Path(record.source)
     if not record.source_mark or file_mark(source) != record.source_mark:
         return None

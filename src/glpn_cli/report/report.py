@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.report.run_facts import RunFacts
 
-__all__ = ["GRID_PX", "PAGE_NAME", "PARTS_NAME", "Report", "refuse_to_replace_page"]
+__all__ = ["GRID_PX", "PAGE_NAME", "PARTS_NAME", "Report", "is_page_there", "refuse_to_replace_page"]
 
 PAGE_NAME = "index.html"
 PARTS_NAME = "glpn-report"
@@ -199,6 +199,14 @@ class Report:
         write_together([(path, data)], overwrite=True, partials=[partial], durably=durably)
 
 
+def is_page_there(folder: Path) -> bool:
+    """Tell whether a batch's folder has a report, from a run before."""
+    try:
+        return _is_ours(folder / PAGE_NAME)
+    except OSError:
+        return False
+
+
 def refuse_to_replace_page(folder: Path, *, overwrite: bool) -> None:
     """See that no page of somebody else's is in the way.
 
@@ -208,8 +216,7 @@ def refuse_to_replace_page(folder: Path, *, overwrite: bool) -> None:
     """
     page = folder / PAGE_NAME
     try:
-        with page.open("rb") as stream:
-            ours = _OURS in stream.read(2048)
+        ours = _is_ours(page)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -218,6 +225,11 @@ def refuse_to_replace_page(folder: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{page}: is there already, and no report", hint="--overwrite replaces it; another --out keeps both"
         )
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open("rb") as stream:
+        return _OURS in stream.read(2048)
 
 
 def _has_content(path: Path) -> bool:

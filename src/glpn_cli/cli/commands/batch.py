@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.batch_progress import BatchProgress
-from glpn_cli.cli.batch_report import reported
+from glpn_cli.cli.batch_report import reported, say_stale_page
 from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.console import printable
 from glpn_cli.cli.groups import (
@@ -187,6 +187,8 @@ class _Run:
                     )
                 else:
                     self.console.say(f"all {len(pictures)} done before, in {self.out}")
+        if to_do and not self.report:
+            say_stale_page(self.console, self.out)
         self._list(failures)
         conclude(len(pictures), [record.exit_code for record in failures])
 
