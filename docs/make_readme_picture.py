@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "coffee.png"

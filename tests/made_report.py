@@ -10,7 +10,7 @@ import numpy as np
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.inference.manifest import FAILED, Record
 from glpn_cli.report.run_facts import RunFacts
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import torch
 from glpn_cli import runtime
 from glpn_cli.errors import DeviceError, UsageError
 from glpn_cli.runtime import available_devices, choose_runtime, exact_float32, memory_errors_named
-from glpn_cli.settings import Precision
+from glpn_cli.settings.prediction import Precision
 
 
 def test_the_cpu_is_always_there_and_last() -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.settings import SATURATED_SHARE, Scale
+from glpn_cli.settings.output import Scale
+from glpn_cli.settings.prediction import SATURATED_SHARE
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["Camera", "DepthMap", "Provenance"]
 

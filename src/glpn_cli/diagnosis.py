@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli import __version__
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings import HOME_VARIABLE, WEIGHTS_VARIABLE
+from glpn_cli.settings.weights import HOME_VARIABLE, WEIGHTS_VARIABLE
 
 if TYPE_CHECKING:
     from glpn_cli.runtime import DeviceFacts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli.errors import DeviceError, UsageError
-from glpn_cli.settings import Precision
+from glpn_cli.settings.prediction import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ import typer
 
 from glpn_cli.cli.console import Console, printable
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import ColorPolicy
+from glpn_cli.settings.talk import ColorPolicy
 
 
 @pytest.mark.parametrize(

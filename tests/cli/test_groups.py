@@ -12,16 +12,8 @@ from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.groups import CameraOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import (
-    CameraSettings,
-    Colormap,
-    DepthRange,
-    InputSize,
-    Near,
-    Normalize,
-    OutputSettings,
-    PredictorSettings,
-)
+from glpn_cli.settings.output import Colormap, DepthRange, Near, Normalize, OutputSettings
+from glpn_cli.settings.prediction import CameraSettings, InputSize, PredictorSettings
 
 if TYPE_CHECKING:
     from glpn_cli.output.formats import DepthFormat

@@ -5,7 +5,7 @@ import pytest
 
 from glpn_cli.data.crops import MIN_DEPTH_M, crop_slices, kb_slices, valid_pixels
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Crop
+from glpn_cli.settings.measuring import Crop
 
 
 @pytest.mark.parametrize(

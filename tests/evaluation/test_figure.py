@@ -10,7 +10,7 @@ from glpn_cli.evaluation.contact_sheet import WorstPictures, _shrunk
 from glpn_cli.evaluation.depth_profile import DepthProfile
 from glpn_cli.evaluation.figure import draw_figure
 from glpn_cli.evaluation.picture import Protocol, Truth
-from glpn_cli.settings import Crop
+from glpn_cli.settings.measuring import Crop
 
 PROTOCOL = Protocol(Crop.NONE, 10.0, None)
 

@@ -11,7 +11,7 @@ from glpn_cli.errors import InputError, UsageError
 from glpn_cli.evaluation.picture import Column
 from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
 from glpn_cli.metrics import measure
-from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings
+from glpn_cli.settings.measuring import Align, Crop, DataSettings, EvaluationSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

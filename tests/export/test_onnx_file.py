@@ -14,7 +14,8 @@ from glpn_cli.export.verification import verify
 from glpn_cli.inference.predictor import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import ExportSettings, Precision
+from glpn_cli.settings.output import ExportSettings
+from glpn_cli.settings.prediction import Precision
 from glpn_cli.weights.card import WeightsCard
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 from glpn_cli.depth import Camera, DepthMap
 from glpn_cli.geometry.points import PointGrid, to_points
 from glpn_cli.geometry.surface import to_triangles
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 
 def grid_of(rows: list[list[float]]) -> PointGrid:

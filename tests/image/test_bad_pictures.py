@@ -14,7 +14,7 @@ from bad_pictures import HEIGHT, WIDTH, bad_pictures, good_pictures
 from fuzz.suffixes import suffix_of
 from glpn_cli.errors import PictureError
 from glpn_cli.image.reading import read_picture
-from glpn_cli.settings import MAX_PICTURE_PIXELS
+from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -18,7 +18,7 @@ import pytest
 from glpn_cli.errors import PictureError
 from glpn_cli.image.address import Address
 from glpn_cli.image.fetching import Stopper, fetch_picture
-from glpn_cli.settings import FetchSettings
+from glpn_cli.settings.inputs import FetchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glpn_cli.image.folder import picture_names, walk_pictures
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 from glpn_cli.errors import MissingPackageError, PictureError
 from glpn_cli.image import reading
 from glpn_cli.image.reading import FORMATS, PICTURE_SUFFIXES, read_picture
-from glpn_cli.settings import MAX_PICTURE_PIXELS
+from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from glpn_cli.inference.manifest import Manifest, Record
 from glpn_cli.inference.mirror import mirror_folders
 from glpn_cli.output import writer
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -8,7 +8,7 @@ import pytest
 from glpn_cli.errors import UsageError
 from glpn_cli.image.listing import PictureList
 from glpn_cli.inference.listed import place_listed
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 SEARCH = SearchSettings(recursive=True)
 

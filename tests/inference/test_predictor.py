@@ -15,7 +15,7 @@ from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime
-from glpn_cli.settings import InputSize, Tiles, Tta
+from glpn_cli.settings.prediction import InputSize, Tiles, Tta
 from glpn_cli.weights.card import WeightsCard
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.output.ranges import measure_range, thin_out
-from glpn_cli.settings import DepthRange
+from glpn_cli.settings.output import DepthRange
 
 
 def depth(*metres: float, shape: tuple[int, int] = (1, -1)) -> DepthMap:

@@ -11,7 +11,7 @@ from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.scenes import kept
 from glpn_cli.scenes.filling import fill, write_preview
 from glpn_cli.scenes.kept import RenderedScenes, SceneRecipe, open_kept_scenes, start_keeping
-from glpn_cli.settings import SceneSettings
+from glpn_cli.settings.training import SceneSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glpn_cli.model.loss import silog_loss
-from glpn_cli.settings import TrainSettings
+from glpn_cli.settings.training import TrainSettings
 from glpn_cli.training.loss import slope_loss, training_loss
 
 SETTINGS = TrainSettings(data=("x",))

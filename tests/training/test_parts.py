@@ -18,7 +18,7 @@ from glpn_cli.training.trainer import train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.settings import TrainRun, TrainSettings
+    from glpn_cli.settings.training import TrainRun, TrainSettings
 
 TOLERANCE = 1e-5
 """Of every weight, after six steps: sums are taken in another order, and Adam divides by their size."""

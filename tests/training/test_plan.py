@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from glpn_cli.errors import InputError
-from glpn_cli.settings import TrainSettings
+from glpn_cli.settings.training import TrainSettings
 from glpn_cli.training.plan import Plan
 from glpn_cli.training.sets import TrainingSet
 

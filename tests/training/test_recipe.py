@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Photometric, TrainSettings
+from glpn_cli.settings.training import Photometric, TrainSettings
 from glpn_cli.training.recipe import build_settings, read_recipe
 from glpn_cli.training.state import settings_as_json
 

@@ -8,7 +8,7 @@ import pytest
 from glpn_cli.errors import UsageError
 from glpn_cli.scenes import kept
 from glpn_cli.scenes.filling import fill
-from glpn_cli.settings import SceneSettings, TrainSettings
+from glpn_cli.settings.training import SceneSettings, TrainSettings
 from glpn_cli.training.sets import paper_size, training_sets, validation_sets
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs"

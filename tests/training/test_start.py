@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glpn_cli.errors import ConfigError, UsageError
-from glpn_cli.settings import TrainSettings
+from glpn_cli.settings.training import TrainSettings
 from glpn_cli.training.start import ARCHITECTURES, load_start
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from glpn_cli.weights.checkpoint import read_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.settings import TrainRun, TrainSettings
+    from glpn_cli.settings.training import TrainRun, TrainSettings
 
     Run = Callable[..., TrainRun]
 
@@ -244,7 +244,7 @@ def test_sizes_and_parts_that_cannot_be_are_refused_before_anything_is_read(sett
 def test_a_short_training_on_real_pictures_lowers_the_error_on_one_that_it_has_not_seen(
     settings: TrainSettings, run: Run, precision: str
 ) -> None:
-    from glpn_cli.settings import Precision
+    from glpn_cli.settings.prediction import Precision
 
     recorder = Recorder()
     longer = replace(

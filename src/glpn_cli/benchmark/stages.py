@@ -13,7 +13,7 @@ from glpn_cli.benchmark.subject import make_photo
 from glpn_cli.benchmark.timing import Timing, take_turns, timing_of
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.settings import Rival
+    from glpn_cli.settings.measuring import Rival
 
 __all__ = ["Comparison", "Measurement", "measure"]
 

@@ -13,7 +13,7 @@ from torch import nn
 from glpn_cli.inference.predictor import LoadedWeights, load_weights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import RANDOM_WEIGHTS
+from glpn_cli.settings.weights import RANDOM_WEIGHTS
 from glpn_cli.weights.card import WeightsCard
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.errors import GLPNError, ReaderGoneError
-from glpn_cli.settings import ColorPolicy
+from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

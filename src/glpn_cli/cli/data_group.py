@@ -11,7 +11,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     UnitsPerMetre,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import DataSettings
+from glpn_cli.settings.measuring import DataSettings
 
 __all__ = ["DataOptions"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from glpn_cli.settings import Align, Crop
+from glpn_cli.settings.measuring import Align, Crop
 
 __all__ = [
     "AgainstWeights",

@@ -48,18 +48,10 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
 )
 from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import FORMATS, check_settings
-from glpn_cli.settings import (
-    CameraSettings,
-    ColorPolicy,
-    DepthRange,
-    InputSize,
-    OutputSettings,
-    PredictorSettings,
-    SearchSettings,
-    Tiles,
-    Tta,
-    ValidRange,
-)
+from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings.output import DepthRange, OutputSettings, ValidRange
+from glpn_cli.settings.prediction import CameraSettings, InputSize, PredictorSettings, Tiles, Tta
+from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from glpn_cli.settings import SHARED_CROP, Photometric, Precision, TrainSettings
+from glpn_cli.settings.prediction import Precision
+from glpn_cli.settings.training import SHARED_CROP, Photometric, TrainSettings
 
 __all__ = [
     "Accumulate",

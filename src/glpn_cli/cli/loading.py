@@ -9,7 +9,7 @@ from glpn_cli.cli.download_progress import DownloadProgress
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.settings import PredictorSettings
+    from glpn_cli.settings.prediction import PredictorSettings
 
 __all__ = ["load_predictor"]
 

@@ -10,7 +10,10 @@ import typer
 from glpn_cli import __version__
 from glpn_cli.cli.command_help import print_help_of_all
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Colormap, ColorPolicy, Near, Normalize, Precision, Rival, Scale, Tta
+from glpn_cli.settings.measuring import Rival
+from glpn_cli.settings.output import Colormap, Near, Normalize, Scale
+from glpn_cli.settings.prediction import Precision, Tta
+from glpn_cli.settings.talk import ColorPolicy
 
 __all__ = [
     "Against",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from glpn_cli.errors import PictureError, UsageError
-from glpn_cli.settings import MAX_STREAM_BYTES
+from glpn_cli.settings.inputs import MAX_STREAM_BYTES
 
 __all__ = ["check_stdin", "read_stdin"]
 

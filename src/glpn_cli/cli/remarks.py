@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_SHARE
+from glpn_cli.settings.prediction import ASSUMED_FOV_DEG, MUCH_SATURATED_SHARE
 from glpn_cli.weights.catalog import find_farther_sighted
 
 if TYPE_CHECKING:

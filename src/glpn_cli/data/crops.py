@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Crop
+from glpn_cli.settings.measuring import Crop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

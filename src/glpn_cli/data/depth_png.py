@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings import MAX_PICTURE_PIXELS
+from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

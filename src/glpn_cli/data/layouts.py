@@ -13,7 +13,8 @@ from glpn_cli.data.lists import find_listed, read_list
 from glpn_cli.data.sample import SampleFiles, Samples
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import walk_pictures
-from glpn_cli.settings import DATA_VARIABLE, Crop, DataSettings, SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings.measuring import DATA_VARIABLE, Crop, DataSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

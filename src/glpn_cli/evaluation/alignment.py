@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.settings import Align
+from glpn_cli.settings.measuring import Align
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glpn_cli.evaluation.alignment import scale_factor
-from glpn_cli.settings import Align
+from glpn_cli.settings.measuring import Align
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

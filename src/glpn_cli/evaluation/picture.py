@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Sample
-    from glpn_cli.settings import Align, Crop
+    from glpn_cli.settings.measuring import Align, Crop
 
     Values = NDArray[np.float64]
 

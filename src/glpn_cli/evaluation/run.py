@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from glpn_cli.data.sample import Samples
     from glpn_cli.evaluation.contact_sheet import WorstPictures
     from glpn_cli.evaluation.sources import Source
-    from glpn_cli.settings import EvaluationSettings
+    from glpn_cli.settings.measuring import EvaluationSettings
 
 __all__ = ["MEDIAN_LABEL", "RAMP_LABEL", "Difference", "Evaluation", "Failure", "Figure", "protocol_for"]
 

@@ -15,7 +15,7 @@ from glpn_cli import __version__
 from glpn_cli.errors import MissingPackageError
 from glpn_cli.export.wrappers import FromPictures, FromPixelValues
 from glpn_cli.runtime import memory_errors_named
-from glpn_cli.settings import SIZE_DIVISOR, Precision
+from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from glpn_cli.inference.predictor import LoadedWeights
-    from glpn_cli.settings import ExportSettings
+    from glpn_cli.settings.output import ExportSettings
 
 __all__ = ["INPUT_NAMES", "Subject", "build_onnx", "build_subject", "example_input"]
 

@@ -12,7 +12,7 @@ import torch
 from glpn_cli.errors import OutputError
 from glpn_cli.export.onnx_file import INPUT_NAMES, example_input
 from glpn_cli.runtime import exact_float32
-from glpn_cli.settings import Precision
+from glpn_cli.settings.prediction import Precision
 
 if TYPE_CHECKING:
     from glpn_cli.export.onnx_file import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from glpn_cli.depth import Camera
-from glpn_cli.settings import ASSUMED_FOV_DEG, CameraSettings
+from glpn_cli.settings.prediction import ASSUMED_FOV_DEG, CameraSettings
 
 __all__ = ["choose_camera", "focal_px_of_fov", "focal_px_of_mm_35", "fov_deg_of"]
 

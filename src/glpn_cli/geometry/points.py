@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glpn_cli.geometry.camera import choose_camera
-from glpn_cli.settings import SATURATED_SHARE, CameraSettings, OutputSettings
+from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings.prediction import SATURATED_SHARE, CameraSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import Camera, DepthMap
-    from glpn_cli.settings import ValidRange
+    from glpn_cli.settings.output import ValidRange
 
 __all__ = ["PointGrid", "find_flying", "find_valid", "to_points"]
 

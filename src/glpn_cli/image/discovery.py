@@ -14,7 +14,7 @@ from glpn_cli.image.address import Address, is_address
 from glpn_cli.image.folder import is_file_or_was, is_picture_name, walk_pictures
 from glpn_cli.image.pattern import to_regex
 from glpn_cli.image.reading import missing_picture
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -26,7 +26,7 @@ from urllib.request import (
 from glpn_cli import __version__
 from glpn_cli.errors import PictureError
 from glpn_cli.image.address import Address, is_address
-from glpn_cli.settings import FetchSettings
+from glpn_cli.settings.inputs import FetchSettings
 
 if TYPE_CHECKING:
     import socket

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from glpn_cli.settings import SearchSettings
+    from glpn_cli.settings.inputs import SearchSettings
 
 __all__ = ["is_file_or_was", "is_picture_name", "picture_names", "walk_pictures"]
 

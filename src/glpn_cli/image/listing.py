@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import InputError
-from glpn_cli.settings import MAX_LIST_BYTES
+from glpn_cli.settings.inputs import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import MissingPackageError, PictureError
 from glpn_cli.image.focal import read_focal
-from glpn_cli.settings import MAX_PICTURE_PIXELS, MAX_STREAM_BYTES
+from glpn_cli.settings.inputs import MAX_STREAM_BYTES
+from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

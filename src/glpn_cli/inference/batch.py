@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.mirror import MirroredPicture
     from glpn_cli.inference.predictor import Predictor, PreparedPicture
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["run_batch"]
 

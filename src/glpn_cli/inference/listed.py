@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.discovery import Source
     from glpn_cli.image.listing import PictureList
-    from glpn_cli.settings import SearchSettings
+    from glpn_cli.settings.inputs import SearchSettings
 
 __all__ = ["PlacedPicture", "place_listed"]
 

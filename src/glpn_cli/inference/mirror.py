@@ -14,7 +14,7 @@ from glpn_cli.inference.listed import PlacedPicture, place_listed
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import is_depth_file, names_in, names_of
 from glpn_cli.output.writer import refuse_outside
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

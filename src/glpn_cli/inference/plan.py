@@ -14,7 +14,7 @@ from glpn_cli.image.folder import picture_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_name
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
 from glpn_cli.output.writer import make_folder
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

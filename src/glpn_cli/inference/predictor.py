@@ -20,7 +20,7 @@ from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
-from glpn_cli.settings import (
+from glpn_cli.settings.prediction import (
     FAR_LARGER_FACTOR,
     MAX_PICTURE_PIXELS,
     SIZE_DIVISOR,

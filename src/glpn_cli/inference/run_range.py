@@ -9,7 +9,7 @@ from glpn_cli.errors import GLPNError
 from glpn_cli.inference.source import open_source
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.ranges import measure_range, thin_out
-from glpn_cli.settings import DepthRange
+from glpn_cli.settings.output import DepthRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["SAMPLE_SIZE", "is_range_needed", "measure_run_range", "spread_sample"]
 

@@ -12,13 +12,13 @@ from glpn_cli.output.facts import origin, state_facts
 from glpn_cli.output.legend import Legend, draw_legend
 from glpn_cli.output.png import read_facts, write_png
 from glpn_cli.output.ranges import is_known, range_of
-from glpn_cli.settings import Near
+from glpn_cli.settings.output import Near
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["colorize", "decode", "encode", "read_facts"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from glpn_cli.settings import Colormap
+    from glpn_cli.settings.output import Colormap
 
 __all__ = ["color_of_unknown", "color_table"]
 

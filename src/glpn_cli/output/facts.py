@@ -9,7 +9,7 @@ import numpy as np
 
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings import Scale
+from glpn_cli.settings.output import Scale
 
 __all__ = [
     "KEYWORD",

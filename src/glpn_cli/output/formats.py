@@ -10,13 +10,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from glpn_cli.errors import MissingPackageError, UsageError
-from glpn_cli.settings import Scale
+from glpn_cli.settings.output import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = [
     "DEFAULT_FORMAT",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.points import PointGrid
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["encode", "read_facts"]
 

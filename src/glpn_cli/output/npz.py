@@ -12,7 +12,7 @@ from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_js
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["decode", "encode", "read_facts"]
 

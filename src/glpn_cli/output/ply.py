@@ -13,7 +13,7 @@ from glpn_cli.output.facts import facts_from_json, facts_to_json, state_facts
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["encode", "read_facts"]
 

@@ -13,7 +13,7 @@ from glpn_cli.output.png import open_png, read_facts, write_png
 from glpn_cli.output.ranges import is_known
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["decode", "encode", "read_facts", "values_per_metre"]
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import DepthRange
+from glpn_cli.settings.output import DepthRange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["is_known", "measure_range", "range_of", "thin_out"]
 

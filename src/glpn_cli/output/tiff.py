@@ -15,7 +15,7 @@ from glpn_cli.errors import DepthFileError
 from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_json, origin, state_facts
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["decode", "describe", "encode", "read_facts"]
 

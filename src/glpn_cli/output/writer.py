@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.output.formats import check_settings, format_of_name
-from glpn_cli.settings import OutputSettings
+from glpn_cli.settings.output import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

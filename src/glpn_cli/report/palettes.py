@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from glpn_cli.output.color import table_from_near
-from glpn_cli.settings import Colormap
+from glpn_cli.settings.output import Colormap
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["palettes_for"]
 

@@ -25,7 +25,7 @@ from glpn_cli.scenes.kept import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from glpn_cli.settings import SceneSettings
+    from glpn_cli.settings.training import SceneSettings
 
 __all__ = ["fill", "write_preview"]
 

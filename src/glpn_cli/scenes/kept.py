@@ -22,7 +22,7 @@ from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.image.folder import walk_pictures
 from glpn_cli.image.reading import read_picture
-from glpn_cli.settings import SearchSettings
+from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from glpn_cli.errors import InputError
-from glpn_cli.settings import NATIVE_CROP, SHARED_CROP, Photometric
+from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP, Photometric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Sample
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
     Picture = NDArray[np.uint8]
     Depth = NDArray[np.float32]

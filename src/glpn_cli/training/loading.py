@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.data.sample import Sample
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
     from glpn_cli.training.plan import Pick, Plan
     from glpn_cli.training.sets import TrainingSet
 

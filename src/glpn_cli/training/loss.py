@@ -11,7 +11,7 @@ from glpn_cli.model.loss import silog_loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["slope_loss", "training_loss"]
 

@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["build_optimizer"]
 

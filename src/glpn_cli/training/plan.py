@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
     from glpn_cli.training.sets import TrainingSet
 
 __all__ = ["Pick", "Plan"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import NATIVE_CROP, Photometric, Precision, TrainSettings
+from glpn_cli.settings.prediction import Precision
+from glpn_cli.settings.training import NATIVE_CROP, Photometric, TrainSettings
 
 __all__ = ["build_settings", "read_recipe"]
 

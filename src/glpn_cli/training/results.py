@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.model.config import GLPNConfig
-    from glpn_cli.settings import TrainRun, TrainSettings
+    from glpn_cli.settings.training import TrainRun, TrainSettings
     from glpn_cli.training.watcher import StepFacts
     from glpn_cli.weights.card import WeightsCard
 

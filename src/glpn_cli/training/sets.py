@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from glpn_cli.data.layouts import Split, find_samples, layout_of
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.scenes.kept import RenderedScenes, SceneRecipe, open_kept_scenes
-from glpn_cli.settings import Crop, DataSettings
+from glpn_cli.settings.measuring import Crop, DataSettings
 
 if TYPE_CHECKING:
     from glpn_cli.data.sample import Sample
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["SCENES", "TrainingSet", "ValidationSet", "paper_size", "training_sets", "validation_sets"]
 

@@ -20,7 +20,7 @@ from glpn_cli.weights.location import obtain_weights
 from glpn_cli.weights.watcher import QUIET, Watcher
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["ARCHITECTURES", "NOTHING", "Start", "load_start"]
 

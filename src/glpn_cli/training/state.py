@@ -19,7 +19,7 @@ from glpn_cli.output.writer import make_folder, partial_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["check_same_data", "check_same_training", "keep_state", "read_state", "settings_as_json"]
 

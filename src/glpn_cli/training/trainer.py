@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from glpn_cli.errors import TrainingError, UsageError
 from glpn_cli.model.loss import silog_loss
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
-from glpn_cli.settings import NATIVE_CROP, SHARED_CROP, SIZE_DIVISOR, Precision
+from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
+from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.ema import AveragedWeights
 from glpn_cli.training.loading import Batch, TrainingSamples, batches
 from glpn_cli.training.loss import training_loss
@@ -36,7 +37,7 @@ from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from glpn_cli.settings import TrainRun, TrainSettings
+    from glpn_cli.settings.training import TrainRun, TrainSettings
 
 __all__ = ["BEST_BY", "Outcome", "train"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import HOME_VARIABLE
+from glpn_cli.settings.weights import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

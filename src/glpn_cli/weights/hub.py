@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from glpn_cli import __version__
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import DownloadSettings
+from glpn_cli.settings.weights import DownloadSettings
 from glpn_cli.weights.patience import PassingFaultError, persist
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import WEIGHTS_VARIABLE
+from glpn_cli.settings.weights import WEIGHTS_VARIABLE
 from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry
 from glpn_cli.weights.home import is_repository, list_stored
 from glpn_cli.weights.watcher import QUIET, Watcher

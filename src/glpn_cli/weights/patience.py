@@ -10,7 +10,7 @@ from glpn_cli.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.settings import DownloadSettings
+    from glpn_cli.settings.weights import DownloadSettings
     from glpn_cli.weights.watcher import Watcher
 
 __all__ = ["PassingFaultError", "persist"]

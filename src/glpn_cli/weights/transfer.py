@@ -17,7 +17,7 @@ from huggingface_hub import get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import HOME_VARIABLE
+from glpn_cli.settings.weights import HOME_VARIABLE
 from glpn_cli.weights.home import disk_errors_named
 from glpn_cli.weights.hub import CLIENT_ERRORS, HubAccess, HubFile, offline_error, to_refusal, told
 from glpn_cli.weights.patience import PassingFaultError, persist

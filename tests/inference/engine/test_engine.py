@@ -20,7 +20,7 @@ from glpn_cli.inference.engine.probe import packed_operations_work
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import Runtime, choose_runtime
-from glpn_cli.settings import Precision
+from glpn_cli.settings.prediction import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

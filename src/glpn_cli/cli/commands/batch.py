@@ -38,7 +38,8 @@ from glpn_cli.cli.outcome import conclude
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings, SearchSettings, Tta
+from glpn_cli.settings.inputs import BatchSettings, SearchSettings
+from glpn_cli.settings.prediction import PredictorSettings, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.report.report import Report
+    from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["batch"]
 

@@ -25,7 +25,9 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     Threads,
     Verbose,
 )
-from glpn_cli.settings import BenchSettings, ColorPolicy, Precision, parse_size
+from glpn_cli.settings.measuring import BenchSettings
+from glpn_cli.settings.prediction import Precision, parse_size
+from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

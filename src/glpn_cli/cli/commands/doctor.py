@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import Color, Debug, JsonObject  # noqa: TC001 - Typer reads the annotations
 from glpn_cli.cli.wording import say_bytes
-from glpn_cli.settings import HOME_VARIABLE, ColorPolicy
+from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings.weights import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

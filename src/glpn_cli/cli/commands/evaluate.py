@@ -30,7 +30,8 @@ from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import Overwrite  # noqa: TC001 - likewise
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.settings import EvaluationSettings, PredictorSettings
+from glpn_cli.settings.measuring import EvaluationSettings
+from glpn_cli.settings.prediction import PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from glpn_cli.evaluation.picture import PictureScores
     from glpn_cli.evaluation.run import Evaluation, Failure
     from glpn_cli.evaluation.sources import Source
-    from glpn_cli.settings import DataSettings
+    from glpn_cli.settings.measuring import DataSettings
 
 __all__ = ["evaluate"]
 

@@ -16,7 +16,8 @@ from glpn_cli.cli.groups import TalkOptions, with_option_groups
 from glpn_cli.cli.options import Offline, Overwrite, PrecisionOf, Weights  # noqa: TC001 - likewise
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.settings import ExportSettings, PredictorSettings
+from glpn_cli.settings.output import ExportSettings
+from glpn_cli.settings.prediction import PredictorSettings
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console

@@ -14,7 +14,7 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
 )
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings import ColorPolicy
+from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.region import Measurement, Region
-    from glpn_cli.settings import PredictorSettings
+    from glpn_cli.settings.prediction import PredictorSettings
 
 __all__ = ["measure"]
 

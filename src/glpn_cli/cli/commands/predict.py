@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from glpn_cli.inference.plan import Job, Plan
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.stopwatch import Stopwatch
-    from glpn_cli.settings import OutputSettings, PredictorSettings
+    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings.prediction import PredictorSettings
 
 __all__ = ["predict"]
 

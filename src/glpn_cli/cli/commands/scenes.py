@@ -16,7 +16,8 @@ from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the ann
     Textures,
     TrainWorkers,
 )
-from glpn_cli.settings import SceneSettings, parse_size
+from glpn_cli.settings.prediction import parse_size
+from glpn_cli.settings.training import SceneSettings
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console

@@ -43,11 +43,12 @@ from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations 
     UnitsPerMetre,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import NATIVE_CROP, TrainRun, parse_size
+from glpn_cli.settings.prediction import parse_size
+from glpn_cli.settings.training import NATIVE_CROP, TrainRun
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
-    from glpn_cli.settings import TrainSettings
+    from glpn_cli.settings.training import TrainSettings
 
 __all__ = ["train"]
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import DepthRange, InputSize
+from glpn_cli.settings.output import DepthRange
+from glpn_cli.settings.prediction import InputSize
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""How weights are trained, and on which made-up scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from glpn_cli.settings.prediction import Precision
+
+__all__ = ["NATIVE_CROP", "SHARED_CROP", "Photometric", "SceneSettings", "TrainRun", "TrainSettings"]
+
+NATIVE_CROP = (0.0, 0.0)
+"""What `TrainSettings.crop` says for pieces at a picture's own resolution."""
+
+
+SHARED_CROP = (0.7, 1.0)
+"""Which share of a picture's sides is shown where nothing else is said."""
+
+
+class Photometric(StrEnum):
+    """How much the colours of training pictures are changed."""
+
+    NONE = "none"
+    PAPER = "paper"
+    """Brightness and contrast, gamma, hue, saturation and value, each of every second picture."""
+    STRONG = "strong"
+    """Farther, and with tints, grey pictures, noise, blur and the traces of JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """What a training does. Two trainings of the same settings and seed do the same, step by step.
+
+    Attributes:
+        data: what is learnt from, each "nyu", "kitti", a folder of pairs or of kept scenes, or "scenes" (rendered
+            when they are needed); "=NUMBER" at the end says how often each of its samples is seen in an epoch.
+        root: see `DataSettings`; also the two below.
+        units_per_metre: what a metre is in depth files of plain folders.
+        validation: what is measured, in the same words. None for the test split of nyu and kitti and the last tenth
+            of each folder, which is then not learnt from.
+        validation_pictures: at most so many, spread evenly.
+        textures: folders of pictures of which scenes get pieces.
+        init: "tiny", "nyu", any weights, or "none".
+        config: with "none": the name of an architecture, or a JSON file.
+        sizes: (height, width) of what the network sees, and the share of the steps for which it does.
+        varied_shapes: whether batches also have other shapes of as many pixels.
+        crop: (low, high) cuts such a share of a picture's sides and resizes, `NATIVE_CROP` cuts the size out of it as
+            it is. None is native for nyu and kitti, where that is the paper's way, and else `SHARED_CROP`.
+        flip: how often pictures are mirrored.
+        cut_depth: how often a strip of the picture is replaced by its depth.
+        cut_depth_coverage: the strip is at most this share of the columns right of where it begins.
+        photometric: changes of colour.
+        batch_size: of a step, over all processes.
+        accumulate: a step's batch is computed in so many parts, each with its own statistics and loss.
+        epochs: how often everything is seen.
+        steps: instead of epochs; 0 for epochs.
+        learning_rate: the highest.
+        learning_rate_end: at the beginning and the end.
+        peak_at: the share of the steps after which the learning rate is highest.
+        power: of the rise and the fall.
+        weight_decay: 0 is Adam, else AdamW, whose decay leaves norms and biases alone.
+        beta2: of Adam.
+        clip_norm: gradients are shortened to this; 0 for never.
+        drop_path: the rate of the last layer; None leaves it to the weights.
+        ema: the decay of the averaged weights, which are the ones that are measured and kept; 0 for none.
+        scale_forgiveness: of the loss.
+        loss_per_picture: whether a batch's loss is the mean of the pictures' own.
+        gradient_weight: how much the slopes of log depth count beside the loss of the paper.
+        depth_limit_m: true depth beyond it counts as this deep, and the network's largest where it is built anew.
+        precision: float32, or bfloat16 by autocast.
+        seed: of everything.
+    """
+
+    data: tuple[str, ...]
+    root: str | None = None
+    units_per_metre: float | None = None
+    validation: tuple[str, ...] | None = None
+    validation_pictures: int = 100
+    textures: tuple[str, ...] = ()
+    init: str = "tiny"
+    config: str | None = None
+    sizes: tuple[tuple[int, int, float], ...] = ()
+    varied_shapes: bool = False
+    crop: tuple[float, float] | None = None
+    flip: float = 0.5
+    cut_depth: float = 0.25
+    cut_depth_coverage: float = 0.75
+    photometric: Photometric = Photometric.PAPER
+    batch_size: int = 12
+    accumulate: int = 1
+    epochs: float = 25
+    steps: int = 0
+    learning_rate: float = 1e-4
+    learning_rate_end: float = 3e-5
+    peak_at: float = 0.5
+    power: float = 0.9
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    clip_norm: float = 0.0
+    drop_path: float | None = None
+    ema: float = 0.0
+    scale_forgiveness: float = 0.5
+    loss_per_picture: bool = False
+    gradient_weight: float = 0.0
+    depth_limit_m: float | None = None
+    precision: Precision = Precision.FLOAT32
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRun:
+    """How a training is carried out; none of it changes what comes out.
+
+    Attributes:
+        out: the folder for weights, state and logs.
+        overwrite: begin anew where a training has been.
+        workers: processes that make samples; 0 makes them in between.
+        save_every: steps between states that a training can go on from.
+        validate_every: steps between validations; 0 for once per epoch, but not more often than every hundred steps.
+        max_minutes: stop after so long, to go on another time; 0 for never.
+        device: as everywhere.
+        threads: likewise.
+        tensorboard: also write logs for TensorBoard.
+        name: what the weights are called.
+    """
+
+    out: str
+    overwrite: bool = False
+    workers: int = 2
+    save_every: int = 500
+    validate_every: int = 0
+    max_minutes: float = 0.0
+    device: str = "auto"
+    threads: int | None = None
+    tensorboard: bool = False
+    name: str = "glpn"
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """What `glpn scenes` renders.
+
+    Attributes:
+        out: the folder that keeps them.
+        count: how many.
+        size: (height, width) in pixels.
+        textures: folders of pictures of which surfaces get pieces.
+        seed: of the first scene.
+        workers: processes that render; 0 renders in this one.
+    """
+
+    out: str
+    count: int = 10_000
+    size: tuple[int, int] = (192, 256)
+    textures: tuple[str, ...] = ()
+    seed: int = 0
+    workers: int = 2
