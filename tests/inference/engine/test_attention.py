@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from glpn_cli.inference.engine.attention import KeysValues
+from glpn_cli import GLPNConfig
+from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
 from glpn_cli.inference.engine.probe import packed_operations_work
 from glpn_cli.inference.engine.target import Target
+from glpn_cli.model import encoder as readable
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 HEADS, CHANNELS = 3, 24
@@ -53,3 +55,27 @@ def test_scores_beyond_what_exp_can_hold_are_no_trouble(packed: bool) -> None:
     keys_values[0, 3] = 100
     seen = KeysValues(keys_values, HEADS, target).seen_by(torch.full((1, 2, CHANNELS), 100.0))
     assert torch.equal(seen, torch.full((1, 2, CHANNELS), 100.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("table_bytes", [1, 700, 2**20])
+def test_a_folded_head_sees_what_the_readable_one_sees(table_bytes: int, dtype: torch.dtype) -> None:
+    if not packed_operations_work(dtype):
+        pytest.skip(f"no packed operations in {dtype} here")
+    generator = torch.Generator().manual_seed(3)
+    channels, size = 32, (24, 16)
+    attention = readable.Attention(GLPNConfig(hidden_sizes=[channels, 64, 160, 256]), 0).eval()
+    with torch.no_grad():
+        for parameter in attention.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 4)
+    tokens, added = torch.randn(2, 2, size[0] * size[1], channels, generator=generator).to(dtype)
+    target = Target(torch.device("cpu"), dtype, packed=True, strip_bytes=1, tile_bytes=1, table_bytes=table_bytes)
+    with torch.inference_mode():
+        wanted = attention(tokens.float(), size, output_attentions=False)[0] + added.float()
+        split = attention.self
+        patches = readable.to_tokens(split.sr(readable.to_map(tokens.float(), size)))
+        weight, bias = fold_head(attention)
+        folded = torch.nn.functional.linear(split.layer_norm(patches), weight, bias).to(dtype)
+        seen = FoldedHead(folded, target.place(attention.output.dense.bias), target).seen_by(tokens, added)
+    assert seen.dtype == dtype
+    assert (seen.float() - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.inference.engine.target import Target
+    from glpn_cli.model import encoder as readable
 
-__all__ = ["KeysValues"]
+__all__ = ["FoldedHead", "KeysValues", "fold_head"]
 
 # What softmax computes at once: it takes the rest of a row one by one, at the price of several vectors.
 _VECTOR_BYTES = 64
@@ -78,3 +79,50 @@ class KeysValues:
                 table = multiply(one_query[start:stop], one_key, hidden)
                 torch.softmax(table, dim=1, out=table)
                 one_seen[start:stop] = multiply(table, one_value)
+
+
+def fold_head(attention: readable.Attention) -> tuple[Tensor, Tensor]:
+    """Fold the queries' projection into the keys' and the output's into the values', for attention with one head.
+
+    A score is (x Wq + q) · (r Wk + k). All that depends on x is a product with x, and the rest is a number of the
+    place that is looked at. So queries are never computed: at the first stage, where there are sixty-four times as many
+    places that look as places that are looked at, that and the output's projection take as long as attention itself.
+
+    Returns:
+        The weight (2C + 1, C) and the bias (2C + 1) of a layer that makes, of each place that is looked at, what x is
+        multiplied with (C), what is summed (C), and what is added to the score (1).
+    """
+    split, dense = attention.self, attention.output.dense
+    query, key, value = ((part.weight.double(), part.bias.double()) for part in (split.query, split.key, split.value))
+    query = tuple(part * split.query.out_features**-0.5 for part in query)
+    mix = dense.weight.double()
+    weight = torch.cat([query[0].T @ key[0], mix @ value[0], (query[1] @ key[0])[None]])
+    bias = torch.cat([query[0].T @ key[1], mix @ value[1], (query[1] @ key[1])[None]])
+    return weight.float(), bias.float()
+
+
+class FoldedHead:
+    """What is looked at by one head, folded; only for targets with packed operations."""
+
+    def __init__(self, folded: Tensor, mix_bias: Tensor, target: Target) -> None:
+        """Take what the layer of `fold_head` makes, (B, M, 2C + 1), and the bias of the output's projection, (C)."""
+        self._mix_bias, self._table_bytes = mix_bias, target.table_bytes
+        channels = folded.shape[2] // 2
+        missing = -folded.shape[1] % (_VECTOR_BYTES // folded.element_size())
+        filled = functional.pad(folded, (0, 0, 0, missing))
+        self._keys = filled[:, :, :channels].contiguous()
+        self._values = filled[:, :, channels:-1].transpose(1, 2).contiguous()
+        self._scores = filled[:, :, -1].contiguous()
+        self._scores[:, folded.shape[1] :] = -torch.inf
+
+    def seen_by(self, tokens: Tensor, added: Tensor) -> Tensor:
+        """Give what each place sees, projected and added to something: (B, N, C) and (B, N, C) to (B, N, C)."""
+        summed = torch.empty_like(added)
+        row_bytes = self._keys.shape[1] * tokens.element_size()
+        strips = list(split_rows(0, tokens.shape[1], row_bytes, self._table_bytes))
+        for number, (keys, values, scores) in enumerate(zip(self._keys, self._values, self._scores, strict=True)):
+            for start, stop in strips:
+                table = multiply(tokens[number, start:stop], keys, scores)
+                torch.softmax(table, dim=1, out=table)
+                summed[number, start:stop] = multiply(table, values, self._mix_bias, added[number, start:stop])
+        return summed

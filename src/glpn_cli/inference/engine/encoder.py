@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from glpn_cli.inference.engine.attention import KeysValues
+from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
 from glpn_cli.inference.engine.operations import (
     Convolution,
     DepthwiseActivation,
@@ -43,20 +43,31 @@ class Attention:
         self._target = target
         self._heads, self._sr_ratio = split.num_heads, split.sr_ratio
         self._channels = split.query.out_features
+        # With one head, queries and the output's projection are folded into what is looked at.
+        self._folded = target.packed and self._heads == 1 and self._sr_ratio > 1
+        if self._folded:
+            self._together = Linear(*fold_head(attention), target)
+            self._mix_bias = target.place(attention.output.dense.bias)
+        else:
+            self._project_apart(attention, target)
+        if split.sr_ratio > 1:
+            # Kernel and stride are the same, so this convolution is a product over patches that do not overlap.
+            assert split.sr.bias is not None  # noqa: S101 - as the network builds it
+            self._reduce = Linear(split.sr.weight.permute(0, 2, 3, 1).flatten(1), split.sr.bias, target)
+            self._reduced_norm = LayerNorm(split.layer_norm, target)
+
+    def _project_apart(self, attention: readable.Attention, target: Target) -> None:
+        split = attention.self
         # Scores are divided by the square root of a head's channels; here the queries are, before the first picture.
         scale = (self._channels // self._heads) ** -0.5
         query = (split.query.weight * scale, split.query.bias * scale)
         parts = [(part.weight, part.bias) for part in (split.key, split.value)]
         if split.sr_ratio == 1:
             parts.insert(0, query)
+        else:
+            self._query = Linear(*query, target)
         weights, biases = zip(*parts, strict=True)
         self._together = Linear(torch.cat(weights), torch.cat(biases), target)
-        if split.sr_ratio > 1:
-            self._query = Linear(*query, target)
-            # Kernel and stride are the same, so this convolution is a product over patches that do not overlap.
-            assert split.sr.bias is not None  # noqa: S101 - as the network builds it
-            self._reduce = Linear(split.sr.weight.permute(0, 2, 3, 1).flatten(1), split.sr.bias, target)
-            self._reduced_norm = LayerNorm(split.layer_norm, target)
         self._mix = Linear(attention.output.dense.weight, attention.output.dense.bias, target)
 
     def __call__(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -67,9 +78,14 @@ class Attention:
         else:
             source = self._together(source)
             keys_values = source[..., self._channels :]
-        looked_at = KeysValues(keys_values, self._heads, self._target)
+        if self._folded:
+            head = FoldedHead(keys_values, self._mix_bias, self._target)
+        else:
+            looked_at = KeysValues(keys_values, self._heads, self._target)
 
         def attend(start: int, stop: int) -> Tensor:
+            if self._folded:
+                return head.seen_by(source[:, start:stop], x[:, start:stop])
             query = (
                 self._query(source[:, start:stop]) if self._sr_ratio > 1 else source[:, start:stop, : self._channels]
             )

@@ -48,13 +48,17 @@ def to_tokens(feature_map: Tensor) -> Tensor:
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply (n, k) with the transpose of (m, k) by oneDNN and add (m); only for targets with packed operations.
+def multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
+    """Multiply (n, k) with the transpose of (m, k) by oneDNN and add (m) and (n, m); only where operations are packed.
 
     The columns must lie in one piece, else this takes a thousand times as long.
     """
-    product: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, columns, bias, "none", [], "")  # noqa: SLF001
-    return product
+    private = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
+    if added is None:
+        product: Tensor = private.default(rows, columns, bias, "none", [], "")
+        return product
+    summed: Tensor = private.binary(rows, added, columns, bias, "add")
+    return summed
 
 
 class LayerNorm:
