@@ -244,7 +244,7 @@ def make_tabletop(scene: Scene) -> None:
     for side in (-1, 1):
         if scene.chance(0.4):
             root.box((side * rng.uniform(1.3, 3.5), 1.4, 0), (0.05, 1.5, 5), paint, yaw=rng.uniform(-0.2, 0.2))
-    for _ in range(rng.randint(0, 4)):
+    for _ in range(rng.randint(0, 7)):
         spot = (rng.uniform(-2.5, 2.5), 0.0, rng.uniform(1.0, max(1.1, back - 0.4)))
         add_furniture(Frame(scene, spot, rng.uniform(0, math.tau)), 0.8)
     _light_room(scene, 4, 4, 2.6)

@@ -235,6 +235,8 @@ def _add_bench(frame: Frame) -> None:
 def _add_traffic(root: Frame, half_road: float) -> None:
     scene = root.scene
     rng = scene.rng
+    if scene.chance(0.22):
+        _queue_up(root, half_road)
     for _ in range(rng.choice((0, 1, 2, 3, 5))):
         lane = rng.choice((-1, 1))
         yaw = math.pi if lane < 0 else 0.0
@@ -242,6 +244,24 @@ def _add_traffic(root: Frame, half_road: float) -> None:
         add_vehicle(root.inner(lane * half_road * rng.uniform(0.3, 0.55), 0, z, yaw + rng.gauss(0, 0.05)))
     for _ in range(rng.choice((0, 0, 1, 2))):
         add_person(root.inner(rng.uniform(-1, 1) * half_road, 0, 4 * 8 ** rng.random(), rng.uniform(0, math.tau)))
+
+
+def _queue_up(root: Frame, half_road: float) -> None:
+    """Fill the lanes with vehicles that wait one behind the other; perhaps under a bridge."""
+    scene = root.scene
+    rng = scene.rng
+    lanes = max(2, int(half_road / 1.7))
+    for lane in range(lanes):
+        x = ((lane + 0.5) / lanes * 2 - 1) * half_road * 0.92
+        yaw = math.pi if x < 0 and scene.chance(0.5) else 0.0
+        z = rng.uniform(6.5, 20)
+        while z < rng.choice((25, 50, 80)):
+            add_vehicle(root.inner(x + rng.uniform(-0.2, 0.2), 0, z, yaw + rng.gauss(0, 0.03)))
+            z += rng.uniform(6.5, 13)
+    if scene.chance(0.25):
+        concrete = scene.material("plaster", 0.25, 0.75, vivid=0.03, repeat_m=(2.0, 6.0))
+        place = (0, rng.uniform(5.2, 6.5), rng.uniform(18, 60))
+        root.box(place, (40, rng.uniform(0.4, 0.8), rng.uniform(2, 6)), concrete)
 
 
 def _close_street(root: Frame, half_road: float) -> None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["SCENE_KINDS", "make_scene", "render", "render_scenes"]
 
 SCENE_KINDS: dict[str, tuple[Callable[[Scene], None], float]] = {
-    "room": (make_room, 0.5),
-    "tabletop": (make_tabletop, 0.12),
-    "street": (make_street, 0.26),
-    "park": (make_park, 0.12),
+    "room": (make_room, 0.46),
+    "tabletop": (make_tabletop, 0.14),
+    "street": (make_street, 0.3),
+    "park": (make_park, 0.1),
 }
 """Who makes them, and how many of a hundred are such."""
 

@@ -60,6 +60,7 @@ class TrainSettings:
         power: of the rise and the fall.
         weight_decay: 0 is Adam, else AdamW, whose decay leaves norms and biases alone.
         beta2: of Adam.
+        muon: move the matrices of linear layers by Muon, and only the rest by Adam.
         clip_norm: gradients are shortened to this; 0 for never.
         drop_path: the rate of the last layer; None leaves it to the weights.
         ema: the decay of the averaged weights, which are the ones that are measured and kept; 0 for none.
@@ -96,6 +97,7 @@ class TrainSettings:
     power: float = 0.9
     weight_decay: float = 0.0
     beta2: float = 0.999
+    muon: bool = False
     clip_norm: float = 0.0
     drop_path: float | None = None
     ema: float = 0.0

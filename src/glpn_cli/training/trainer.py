@@ -211,7 +211,7 @@ class _Trainer:
 
     def _step(self, step: int, parts: list[Batch]) -> tuple[float, float]:
         """Do a step; give its loss and the length of its gradient."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.statistics.begin_step()
         total = torch.zeros((), device=self.runtime.device)
         for number, batch in enumerate(parts):
