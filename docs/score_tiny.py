@@ -1,66 +1,79 @@
-"""Measure the bundled weights and write their scores into docs/evaluation.md.
+"""Measure the bundled weights and write their scores into their card, docs/tiny.md.
 
 The sets are given as NAME:FOLDER:UNITS_PER_METRE, for example
 
-    python docs/score_tiny.py kitchen:data/kitchen:1000 street:data/street:256
+    python docs/score_tiny.py kitchen:data/kitchen:1000 street:data/street:256 --against glpn-tiny-0.safetensors
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("evaluation.md")
+PAGE = Path(__file__).with_name("tiny.md")
 BEGIN, END = "<!-- scores: begin -->\n", "<!-- scores: end -->"
-METRICS = ("d1", "abs_rel", "rmse", "log10", "silog")
+METRICS = ("abs_rel", "d1", "rmse", "log10", "silog")
+ALIGN = "median"
 
 
 def main() -> None:
     """Measure every set, and write the tables."""
-    summaries = {name: evaluate(*rest) for name, *rest in (given.split(":") for given in sys.argv[1:])}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME:FOLDER:UNITS")
+    parser.add_argument("--against", help="weights to compare with, such as the version before")
+    arguments = parser.parse_args()
+    summaries = {
+        name: evaluate(*rest, arguments.against) for name, *rest in (given.split(":") for given in arguments.sets)
+    }
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + BEGIN + "\n" + tables(summaries) + "\n" + END + after, encoding="utf-8")
 
 
-def evaluate(folder: str, units_per_metre: str) -> dict[str, Any]:
+def evaluate(folder: str, units_per_metre: str, against: str | None) -> dict[str, Any]:
     """Give the summary of one set."""
-    options = ["--weights", "tiny", "--align", "median", "--baselines", "--json"]
+    what = ["--data", folder, "--units-per-metre", units_per_metre, "--weights", "tiny"]
+    how = ["--align", ALIGN, "--baselines", "--json", *(["--against", against] if against else [])]
     run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "glpn_cli",
-            "evaluate",
-            "--data",
-            folder,
-            "--units-per-metre",
-            units_per_metre,
-            *options,
-        ],
-        stdout=subprocess.PIPE,
-        check=True,
+        [sys.executable, "-m", "glpn_cli", "evaluate", *what, *how], stdout=subprocess.PIPE, check=True
     )
     summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return summary
 
 
 def tables(summaries: dict[str, dict[str, Any]]) -> str:
-    """Give the aligned figures beside the baselines, and the unaligned ones."""
-    columns = [("`tiny`", "tiny", "median"), ("median", "median", "unaligned"), ("ramp", "ramp", "unaligned")]
+    """Give the aligned figures beside the others', by how much AbsRel differs, and the unaligned figures."""
+    labels = [label for label in next(iter(summaries.values()))["predictions"] if label != "tiny"]
+    columns = ["tiny", *labels]
     rows = [
-        "| scale aligned | pictures | metric | " + " | ".join(heading for heading, _, _ in columns) + " |",
+        "| scale aligned | pictures | metric | " + " | ".join(columns) + " |",
         "|---|---|---|" + "---|" * len(columns),
     ]
     for name, summary in summaries.items():
         for metric in METRICS:
-            cells = [cell(summary["predictions"][label][align][metric]) for _, label, align in columns]
+            found = [summary["predictions"][label] for label in columns]
+            cells = [cell(one.get(ALIGN, one["unaligned"])[metric]) for one in found]
             rows.append(f"| {name} | {summary['pictures']} | `{metric}` | " + " | ".join(cells) + " |")
-    rows += ["", "| as predicted | " + " | ".join(METRICS) + " |", "|---|" + "---|" * len(METRICS)]
+    rows += [
+        "",
+        "| `abs_rel`, scale aligned: tiny minus | " + " | ".join(labels) + " |",
+        "|---|" + "---|" * len(labels),
+    ]
+    for name, summary in summaries.items():
+        differences = {
+            item["theirs"]: item["figures"]["abs_rel"] for item in summary["differences"] if item["align"] == ALIGN
+        }
+        rows.append(f"| {name} | " + " | ".join(verdict(differences[label]) for label in labels) + " |")
+    rows += [
+        "",
+        "| as predicted | " + " | ".join(f"`{name}`" for name in METRICS) + " |",
+        "|---|" + "---|" * len(METRICS),
+    ]
     for name, summary in summaries.items():
         figures = summary["predictions"]["tiny"]["unaligned"]
         rows.append(f"| {name} | " + " | ".join(cell(figures[metric]) for metric in METRICS) + " |")
@@ -70,6 +83,12 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
 def cell(figure: dict[str, float]) -> str:
     """Give a mean and its interval."""
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def verdict(figure: dict[str, float]) -> str:
+    """Give a difference, its interval, and what that says; less is better."""
+    word = "better" if figure["high"] < 0 else "worse" if figure["low"] > 0 else "not told apart"
+    return f"{figure['mean']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f}), {word}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +14,10 @@ from glpn_cli.metrics import METRICS
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-    from pathlib import Path
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
+PAIR = min((Path(__file__).parents[1] / "data" / "pairs").rglob("*.jpg"))
 SET = ("--data", "set", "--units-per-metre", "1000")
 
 
@@ -69,6 +71,25 @@ def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, pictures: Path
     assert difference["figures"]["abs_rel"]["mean"] == pytest.approx(0.1 - theirs, rel=1e-3)
     table = glpn("evaluate", *SET, "--predictions", "mine", "--against", "tiny")
     assert b"better" in table.stdout
+
+
+def test_the_mean_with_the_mirrored_picture_is_what_is_measured_if_asked_for(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for suffix in (".jpg", ".png"):
+        shutil.copy(PAIR.with_suffix(suffix), tmp_path / "one")
+    one = ("--data", "one", "--units-per-metre", "1000", "--json")
+    photo = f"one/{PAIR.stem}.jpg"
+    assert glpn("predict", photo, "-o", "flipped/", "-f", "npy", "--weights", "tiny", "--tta", "flip").returncode == 0
+
+    def abs_rel(*arguments: str) -> float:
+        run = glpn("evaluate", *one, *arguments)
+        assert run.returncode == 0, run.stderr
+        (figures,) = json.loads(run.stdout.splitlines()[-1])["predictions"].values()
+        return float(figures["unaligned"]["abs_rel"]["mean"])
+
+    flipped = abs_rel("--weights", "tiny", "--tta", "flip")
+    assert flipped == pytest.approx(abs_rel("--predictions", "flipped"), rel=1e-6)
+    assert flipped != pytest.approx(abs_rel("--weights", "tiny"), rel=1e-4)
 
 
 def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: Glpn, pictures: Path) -> None:
