@@ -155,6 +155,9 @@ class MemoryMeter:
         return torch.cuda.mem_get_info(self._device)[0] + kept
 
 
+_SIGNS_OF_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Compute float32 as float32 within the block, whatever the process has allowed: no TF32, no bfloat16 inside."""
@@ -185,8 +188,8 @@ def memory_errors_named(what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DeviceError(f"{what}: not enough memory", hint=hint) from error
     except RuntimeError as error:
-        # The CPU allocator has no exception of its own.
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+        # Neither the CPU's allocator nor that of Apple's GPUs nor NVIDIA's library for products has one of its own.
+        if any(sign in str(error) for sign in _SIGNS_OF_NO_MEMORY):
             raise DeviceError(f"{what}: not enough memory", hint=hint) from error
         raise
 

@@ -63,6 +63,18 @@ def test_failures_are_forgotten_so_that_they_are_tried_again(tmp_path: Path) -> 
     assert [(line["source"], line["status"]) for line in lines(tmp_path)] == [("a", "done")]
 
 
+def test_a_picture_that_was_done_and_then_failed_keeps_what_it_wrote(tmp_path: Path) -> None:
+    done = record("a")
+    for status in (DONE, FAILED, FAILED):
+        with Manifest(tmp_path) as manifest:
+            manifest.begin()
+            manifest.append(done if status == DONE else record("a", status=FAILED, outputs={}, sha256={}))
+    unfinished = replace(done, status=UNFINISHED)
+    assert read_records(tmp_path) == {"a": unfinished}
+    with Manifest(tmp_path) as manifest:
+        assert manifest.records == {"a": unfinished}
+
+
 @pytest.mark.parametrize("torn", ['{"source": "b", "sta', "\0\0\0", "[]", '{"source": "b"}'])
 def test_a_torn_or_foreign_line_is_dropped_and_the_next_is_whole(tmp_path: Path, torn: str) -> None:
     with Manifest(tmp_path) as manifest:

@@ -145,6 +145,16 @@ def test_a_file_in_the_way_fails_its_picture_alone() -> None:
     assert found["in/b.jpg"].failure is None
 
 
+def test_a_photo_that_is_called_like_an_output_is_not_replaced_whatever_is_allowed() -> None:
+    touch("in/a.jpg", "in/a.color.png", "in/b.jpg", "elsewhere/b.color.png")
+    planned = mirror("in", out="in", formats=("color",), overwrite=True)
+    assert isinstance(planned["in/a.jpg"].failure, OutputError)
+    assert "one of the pictures" in str(planned["in/a.jpg"].failure)
+    assert planned["in/b.jpg"].failure is None
+    # Where it is no picture of the batch, whoever says --overwrite means it.
+    assert mirror("in", out="elsewhere", formats=("color",), overwrite=True)["in/b.jpg"].failure is None
+
+
 def test_an_outdated_output_is_ours_to_replace() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     again = mirror("in", records=record_of("in/a.jpg", "a.depth.png", OUTDATED))["in/a.jpg"]

@@ -48,6 +48,10 @@ def test_a_gpu_begins_with_one_picture_of_each_size_and_then_takes_what_fits() -
     memory.peak = 2000
     sizes.learn(LARGE, 1)
     assert sizes.of(LARGE) == 1
+    # A recorded pass takes nothing that the meter sees; what the first took holds.
+    memory.peak = 1
+    sizes.learn(LARGE, 1)
+    assert sizes.of(LARGE) == 1
 
 
 def test_there_is_a_most() -> None:

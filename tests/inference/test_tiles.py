@@ -22,6 +22,7 @@ GRIDS = [
     TileGrid((33, 700), (33, 64), (32, 64)),
     TileGrid((65, 65), (64, 64), (64, 64)),
     TileGrid((1000, 32), (32, 32), (32, 32)),
+    TileGrid((170, 225), (96, 128), (96, 128)),  # three tiles overlap in the middle
 ]
 
 

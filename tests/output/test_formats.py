@@ -227,7 +227,7 @@ def test_a_png_with_a_range_spans_it_and_reads_back(depth_map: DepthMap, near: N
 def test_a_truncated_file_is_an_error_not_depth(name: str, depth_map: DepthMap) -> None:
     codec = FORMATS[name].load_codec()
     data = codec.encode(depth_map, MAX)
-    for length in (len(FORMATS[name].magic), len(data) // 2, len(data) - 60):
+    for length in (len(FORMATS[name].magic[0]), len(data) // 2, len(data) - 60):
         with pytest.raises(DepthFileError, match="cut"):
             codec.decode(data[:length], "cut")
 

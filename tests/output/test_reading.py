@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,11 +67,22 @@ def test_foreign_16_bit_values_are_not_guessed(tmp_path: Path) -> None:
     assert "256ths" in str(caught.value.hint)
 
 
+def big_endian_tiff(values: np.ndarray) -> bytes:
+    """Write floating point as ImageJ does; Pillow reads such files but writes none."""
+    height, width = values.shape
+    after_tags = 8 + 2 + 10 * 12 + 4
+    tags = [(256, width), (257, height), (258, 32), (259, 1), (262, 1), (273, after_tags), (277, 1), (278, height)]
+    tags += [(279, values.size * 4), (339, 3)]
+    directory = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"MM\0*" + struct.pack(">IH", 8, len(tags)) + directory + bytes(4) + values.astype(">f4").tobytes()
+
+
 def test_foreign_floating_point_is_taken_as_it_is(tmp_path: Path) -> None:
     metres = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
     Image.fromarray(metres).save(tmp_path / "x.tif")
+    (tmp_path / "big.tif").write_bytes(big_endian_tiff(metres))
     (tmp_path / "big.pfm").write_bytes(b"Pf 4 3\n1.0\n" + metres[::-1].astype(">f4").tobytes())
-    for name in ("x.tif", "big.pfm"):
+    for name in ("x.tif", "big.tif", "big.pfm"):
         described = describe_file(tmp_path / name)
         assert described.depth is not None
         np.testing.assert_array_equal(described.depth.metres, metres)

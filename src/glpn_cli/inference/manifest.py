@@ -62,7 +62,7 @@ class Record:
     Attributes:
         source: absolute path of the picture, or its address as it may be shown.
         status: "done"; "failed"; "outdated": done before, and about to be done again; or "unfinished": some outputs
-            of several appeared before a run was killed.
+            of several appeared before a run was killed, or all did and a later run failed to make them anew.
         outputs: path of each output relative to the manifest's folder, by format.
         error: of a failed picture, what went wrong.
         hint: and what to do about it.
@@ -341,16 +341,22 @@ def _read_records(path: Path) -> list[Record]:
 
 
 def _latest(records: Iterable[Record]) -> dict[str, Record]:
-    """Give the last record of each source, without those whose outputs a later one took over."""
+    """Give the last record of each source, without those whose outputs a later one took over.
+
+    A picture that was done once and then failed still has outputs of this batch, which the next try may replace.
+    """
     latest: dict[str, Record] = {}
     owners: dict[str, str] = {}
-    for record in records:
-        latest.pop(record.source, None)
+    for line in records:
+        before = latest.pop(line.source, None)
+        record = line
+        if line.status == FAILED and before is not None and before.outputs:
+            record = replace(before, status=UNFINISHED)
         latest[record.source] = record
         for output in record.outputs.values():
-            before = owners.get(output, record.source)
-            if before != record.source:
-                latest.pop(before, None)
+            owner = owners.get(output, record.source)
+            if owner != record.source:
+                latest.pop(owner, None)
             owners[output] = record.source
     return latest
 

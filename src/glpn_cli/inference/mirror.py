@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.address import Address, is_address
-from glpn_cli.image.folder import walk_pictures
+from glpn_cli.image.folder import is_picture_name, walk_pictures
 from glpn_cli.inference.listed import PlacedPicture, place_listed
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import is_depth_file, names_in, names_of
@@ -131,6 +131,7 @@ class _Mirror:
         self._search = search
         self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
         self._placed = placed
+        self._folders: list[Path] = []
         self._siblings: dict[Path, SiblingNames] = {}
         # A picture that is named may have a name that a folder's listing would pass over.
         self._named: dict[Path, list[str]] = {}
@@ -145,6 +146,7 @@ class _Mirror:
     def pictures(self, prefixes: Mapping[Path, Path]) -> Iterator[MirroredPicture]:
         """Plan all pictures of all folders and of the list, each picture once."""
         seen: set[Source] = set()
+        self._folders = list(prefixes)
         for folder, prefix in prefixes.items():
             for found in walk_pictures(folder, search=self._search, is_output=is_depth_file, without=self._out):
                 if isinstance(found, tuple):
@@ -201,9 +203,22 @@ class _Mirror:
             refuse_outside(path.parent, self._out)
         except OutputError as error:
             return error
-        if not os.path.lexists(path) or picture.may_replace(row, path):
+        if not os.path.lexists(path):
             return None
+        photo = self._is_picture(path)
+        if replace(picture, overwrite=picture.overwrite and not photo).may_replace(row, path):
+            return None
+        if photo:
+            return OutputError(f"{path}: is one of the pictures and will not be replaced", hint="choose another --out")
         return OutputExistsError(f"{path}: is there already, and not from this batch", hint="--overwrite replaces it")
+
+    def _is_picture(self, path: Path) -> bool:
+        """Tell whether a file that is in the way is one that the batch is made from: those are never replaced."""
+        real = Path(os.path.realpath(path))
+        if real.name in self._named.get(real.parent, ()):
+            return True
+        below = any(map(real.is_relative_to, self._folders))
+        return below and is_picture_name(real.name) and not is_depth_file(real)
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix()

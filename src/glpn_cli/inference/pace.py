@@ -49,7 +49,7 @@ class GroupSize:
 
     def learn(self, size: tuple[int, ...], pictures: int) -> None:
         """Take notice of what the pass since `watch` took."""
-        if not self._memory or self._learnt.get(size, 0) >= pictures > 1:
+        if not self._memory or self._learnt.get(size, 0) >= pictures:
             return
         each_bytes = self._memory.peak_bytes() / pictures
         self._learnt[size] = max(1, int(_SPARE * self._memory.free_bytes() / max(1.0, each_bytes)))
@@ -75,6 +75,7 @@ class CoreShare:
         self._network_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
         self._around_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
         self._open = cores > 1
+        self._changed = False
 
     def note(self, network_s: float, around_s: float) -> None:
         """Take notice of a picture: seconds of the network, and of reading and writing."""
@@ -90,6 +91,7 @@ class CoreShare:
         around_s = statistics.median(self._around_s)
         if around_s < _AROUND_MATTERS * statistics.median(self._network_s):
             return
+        self._changed = True
         network_s = {}
         threads = self._cores
         while threads:
@@ -99,8 +101,9 @@ class CoreShare:
         self._set_threads(choose_threads(network_s, around_s))
 
     def restore(self) -> None:
-        """Give the network all its threads back."""
-        self._set_threads(self._cores)
+        """Give the network all its threads back, if any were taken."""
+        if self._changed:
+            self._set_threads(self._cores)
 
 
 def choose_threads(network_s: Mapping[int, float], around_s: float) -> int:

@@ -132,6 +132,8 @@ def _spans(length: int, tile: int) -> Iterator[tuple[int, int, NDArray[np.float3
     """Yield start, end and weights of the tiles along one side: half a period of a cosine over each overlap."""
     starts = _starts(length, tile)
     tile = min(tile, length)
+    spans = []
+    total = np.zeros(length)
     for index, start in enumerate(starts):
         weights = np.ones(tile)
         if index > 0:
@@ -140,7 +142,11 @@ def _spans(length: int, tile: int) -> Iterator[tuple[int, int, NDArray[np.float3
         if index < len(starts) - 1:
             overlap = start + tile - starts[index + 1]
             weights[tile - overlap :] *= _fade(overlap)[::-1]
-        yield start, start + tile, weights.astype(np.float32)
+        spans.append((start, weights))
+        total[start : start + tile] += weights
+    for start, weights in spans:
+        # Two fades make one; only where three tiles meet, on a side not quite two tiles long, they make a little more.
+        yield start, start + tile, (weights / total[start : start + tile]).astype(np.float32)
 
 
 def _fade(length: int) -> NDArray[np.float64]:

@@ -74,7 +74,7 @@ class DepthFormat:
         name: what `--format` calls it.
         ending: what its default file names end in, after the picture's name. Its last part is the suffix by which a
             file name asks for the format; of several formats with one suffix, the first is meant.
-        magic: how every file of the format begins. Formats that share it say in their facts which they are.
+        magic: how the files of the format begin. Formats that share it say in their facts which they are.
         module: where its codec is; loaded when it is needed.
         holds: what is in the file, for help and documentation.
         reads_back: what reading it gives.
@@ -89,7 +89,7 @@ class DepthFormat:
 
     name: str
     ending: str
-    magic: bytes
+    magic: tuple[bytes, ...]
     module: str
     holds: str
     reads_back: ReadsBack
@@ -117,6 +117,8 @@ class DepthFormat:
 
 _LEFT_OUT = "it no longer knows which pixels its points were, nor those that were left out"
 _PNG = b"\x89PNG\r\n\x1a\n"
+# Little-endian, as we write it, and big-endian, as Java programs do; and both with 64-bit offsets.
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ROOM = "glpn_cli.output."
 
 FORMATS: dict[str, DepthFormat] = {
@@ -125,7 +127,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "png",
             ".depth.png",
-            magic=_PNG,
+            magic=(_PNG,),
             module=_ROOM + "png8",
             holds="8-bit grey, to look at",
             reads_back=ReadsBack.APPROXIMATE,
@@ -134,7 +136,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "color",
             ".color.png",
-            magic=_PNG,
+            magic=(_PNG,),
             module=_ROOM + "color",
             holds="colours, to look at",
             reads_back=ReadsBack.NEVER,
@@ -146,7 +148,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "png16",
             ".depth16.png",
-            magic=_PNG,
+            magic=(_PNG,),
             module=_ROOM + "png16",
             holds="16-bit metres (times 1000 or 256)",
             reads_back=ReadsBack.METRES,
@@ -154,7 +156,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "npy",
             ".depth.npy",
-            magic=b"\x93NUMPY",
+            magic=(b"\x93NUMPY",),
             module=_ROOM + "npy",
             holds="float32 metres",
             reads_back=ReadsBack.VALUES,
@@ -163,7 +165,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "npz",
             ".depth.npz",
-            magic=b"PK\x03\x04",
+            magic=(b"PK\x03\x04",),
             module=_ROOM + "npz",
             holds="float32 metres and what is known of them",
             reads_back=ReadsBack.METRES,
@@ -172,7 +174,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "tiff",
             ".depth.tiff",
-            magic=b"II*\x00",
+            magic=_TIFF,
             module=_ROOM + "tiff",
             holds="float32 metres",
             reads_back=ReadsBack.METRES,
@@ -181,7 +183,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "exr",
             ".depth.exr",
-            magic=b"v/1\x01",
+            magic=(b"v/1\x01",),
             module=_ROOM + "exr",
             holds="float32 metres in channel Z",
             reads_back=ReadsBack.METRES,
@@ -191,7 +193,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "pfm",
             ".depth.pfm",
-            magic=b"Pf",
+            magic=(b"Pf",),
             module=_ROOM + "pfm",
             holds="float32 metres",
             reads_back=ReadsBack.VALUES,
@@ -200,7 +202,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "uncertainty",
             ".uncertainty.tiff",
-            magic=b"II*\x00",
+            magic=_TIFF,
             module=_ROOM + "uncertainty",
             holds="by how much --tta flip disagrees, float32 metres",
             reads_back=ReadsBack.NEVER,
@@ -210,7 +212,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "ply",
             ".ply",
-            magic=b"ply",
+            magic=(b"ply",),
             module=_ROOM + "ply",
             holds="coloured points in space, metres",
             reads_back=ReadsBack.NEVER,
@@ -221,7 +223,7 @@ FORMATS: dict[str, DepthFormat] = {
         DepthFormat(
             "glb",
             ".glb",
-            magic=b"glTF",
+            magic=(b"glTF",),
             module=_ROOM + "glb",
             holds="textured surface in space, metres",
             reads_back=ReadsBack.NEVER,

@@ -90,7 +90,7 @@ def recognise(stream: BinaryIO) -> DepthFormat | None:
     Args:
         stream: at its beginning; is left anywhere.
     """
-    begin = stream.read(max(len(row.magic) for row in FORMATS.values()))
+    begin = stream.read(max(len(magic) for row in FORMATS.values() for magic in row.magic))
     candidates = [row for row in FORMATS.values() if begin.startswith(row.magic)]
     if len(candidates) > 1:
         stream.seek(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.errors import DepthFileError, PictureError
+from glpn_cli.errors import DepthFileError, GLPNError
 from glpn_cli.image.address import is_address
 from glpn_cli.image.reading import read_picture
 from glpn_cli.inference.manifest import file_mark
@@ -56,5 +56,5 @@ def photo_of(record: Record) -> NDArray[np.uint8] | None:
         return None
     try:
         return read_picture(source).rgb
-    except PictureError:
+    except GLPNError:  # a package that it needs may be gone, too
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,31 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_not_tried_again() -> None:
     for _ in range(4):
         assert torch.equal(cache(torch.ones(2)), torch.full((2,), 2.0))
     assert len(tried) == 1
+
+
+def test_what_a_graph_uses_lives_as_long_as_it_does() -> None:
+    tables = {0: torch.ones(1)}
+    watch = weakref.ref(tables[0])
+    cache = GraphCache(forward, Recorder(), used=lambda: list(tables.values()))
+    for _ in range(2):
+        cache(torch.ones(1))
+    tables.clear()
+    assert watch() is not None
+    for length in range(2, 11):
+        cache(torch.ones(length))
+    assert watch() is None
+
+
+def test_graphs_make_room_for_a_picture_that_would_not_fit_beside_them() -> None:
+    def forward_in_little_memory(x: Tensor) -> Tensor:
+        if len(x) == 5 and cache._passes.get((1,)) is not None:
+            raise torch.OutOfMemoryError
+        return 2 * x
+
+    cache = GraphCache(forward_in_little_memory, Recorder())
+    for length in (1, 1, 5):
+        assert torch.equal(cache(torch.ones(length)), torch.full((length,), 2.0))
+    assert not cache._passes
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -19,6 +19,8 @@ from glpn_cli.model.encoder import ACTIVATIONS
 from glpn_cli.model.glpn import check_pixel_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from glpn_cli.model.glpn import GLPNForDepthEstimation
@@ -74,7 +76,9 @@ class Engine:
             self._decoder = Decoder(network.decoder, target, release)
             self._head = Head(network.head.head, target)
             release(network.head)
-        self._forward_or_graph = GraphCache(self._forward) if target.device.type == "cuda" else self._forward
+        self._forward_or_graph: Callable[[Tensor], Tensor] = self._forward
+        if target.device.type == "cuda":
+            self._forward_or_graph = GraphCache(self._forward, used=self._head.tables)
 
     @torch.inference_mode()
     def __call__(self, pixel_values: Tensor) -> Tensor:

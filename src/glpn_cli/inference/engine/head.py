@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Head"]
 
 _TAPS = 3
+_MOST_MIXTURES = 32  # one pass uses about six
 
 
 def doubling(places: int, factor: int) -> Tensor:
@@ -164,6 +165,10 @@ class Head:
             done = ready
         return logits[:, 1:-1, 1:-1]
 
+    def tables(self) -> tuple[Tensor, ...]:
+        """Give the tables that passes of some sizes made, and that are let go of when other sizes come."""
+        return tuple(self._mixtures.values())
+
     def _add_taps(self, result: Tensor, logits: Tensor) -> None:
         """Add rows of the first convolution's result, (B, rows, W · C), into logits (B, rows + 2, W + 2)."""
         batch, rows, _ = result.shape
@@ -178,8 +183,8 @@ class Head:
     def _mixture(self, rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
         key = (rows, factor, above, below)
         if key not in self._mixtures:
-            if len(self._mixtures) > 32:  # sizes of pictures may differ without end
-                self._mixtures.clear()
+            if len(self._mixtures) >= _MOST_MIXTURES:  # sizes of pictures may differ without end
+                del self._mixtures[next(iter(self._mixtures))]
             mixture = row_mixture(rows, factor, above=above, below=below)
             self._mixtures[key] = self._target.place(mixture)
         return self._mixtures[key]
