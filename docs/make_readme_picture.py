@@ -1,30 +1,62 @@
-"""Put a photo beside the depth picture that the tool makes of it, for the README: `make picture`."""
+"""Put photos beside the depth pictures that the tool makes of them, for the README and the card: `make picture`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 import glpn_cli
 from glpn_cli.settings.output import OutputSettings
 
+if TYPE_CHECKING:
+    from glpn_cli.inference.predictor import Predictor
+
 ROOT = Path(__file__).parents[1]
-PHOTO = ROOT / "examples" / "coffee.png"
-PICTURE = ROOT / "docs" / "images" / "photo-and-depth.jpg"
+EXAMPLES = ROOT / "examples"
+PICTURES = ROOT / "docs" / "images"
 WIDTH_PX = 968
+SAMPLE_HEIGHT_PX = 240
+SAMPLES = ("coffee.png", "cat.png", "rocket.jpg", "astronaut.png")
 
 
 def main() -> None:
-    """Do what `--format color --side-by-side --legend` does, and make the file small."""
+    """Write both pictures, as small files."""
+    predictor = glpn_cli.load("tiny", keep_rgb=True)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "photo.color.png"
-        depth = glpn_cli.load("tiny", keep_rgb=True).predict(PHOTO)
-        depth.save(path, settings=OutputSettings(side_by_side=True, legend=True))
-        with Image.open(path) as image:
-            height_px = round(image.height * WIDTH_PX / image.width)
-            image.convert("RGB").resize((WIDTH_PX, height_px), Image.Resampling.LANCZOS).save(PICTURE, quality=88)
+        readme = draw(predictor, EXAMPLES / "coffee.png", Path(folder), legend=True)
+        height_px = round(readme.height * WIDTH_PX / readme.width)
+        save(readme.resize((WIDTH_PX, height_px), Image.Resampling.LANCZOS), "photo-and-depth.jpg")
+        save(rows([draw(predictor, EXAMPLES / name, Path(folder)) for name in SAMPLES]), "tiny-samples.jpg")
+
+
+def draw(predictor: Predictor, photo: Path, folder: Path, *, legend: bool = False) -> Image.Image:
+    """Do what `--format color --side-by-side` does, with `--legend` if wanted."""
+    path = folder / f"{photo.stem}.color.png"
+    settings = OutputSettings(side_by_side=True, legend=legend)
+    predictor.predict(photo).save(path, settings=settings, overwrite=True)
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def rows(pairs: list[Image.Image]) -> Image.Image:
+    """Lay pairs out in rows that are as wide as the picture."""
+    sized = [pair.resize((round(pair.width * SAMPLE_HEIGHT_PX / pair.height), SAMPLE_HEIGHT_PX)) for pair in pairs]
+    sheet = Image.new("RGB", (WIDTH_PX, 2000), "white")
+    x = y = 0
+    for pair in sized:
+        if x and x + pair.width > WIDTH_PX:
+            x, y = 0, y + SAMPLE_HEIGHT_PX + 8
+        sheet.paste(pair, (x, y))
+        x += pair.width + 8
+    return sheet.crop((0, 0, WIDTH_PX, y + SAMPLE_HEIGHT_PX))
+
+
+def save(image: Image.Image, name: str) -> None:
+    """Write a picture of the documentation."""
+    image.save(PICTURES / name, quality=88)
 
 
 if __name__ == "__main__":

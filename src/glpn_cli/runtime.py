@@ -173,16 +173,18 @@ def exact_float32() -> Iterator[None]:
 
 
 @contextmanager
-def memory_errors_named(what: str) -> Iterator[None]:
+def memory_errors_named(
+    what: str, *, hint: str = "use --input-size model or a smaller HxW, --tiles auto, or another --device"
+) -> Iterator[None]:
     """Turn torch's ways of running out of memory within the block into one.
 
     Args:
         what: what was being computed, for the message.
+        hint: what helps.
 
     Raises:
         DeviceError: memory ran out.
     """
-    hint = "use --input-size model or a smaller HxW, --tiles auto, or another --device"
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import typer
+from rich.table import Table
 
 from glpn_cli.cli.console import Console, printable
-from glpn_cli.errors import WeightsError
+from glpn_cli.errors import ReaderGoneError, WeightsError
 from glpn_cli.settings.talk import ColorPolicy
 
 
@@ -55,3 +56,16 @@ def test_an_error_of_ours_becomes_its_exit_code_and_a_bug_passes_through() -> No
     assert ended.value.exit_code == 3
     with pytest.raises(ZeroDivisionError), console.errors_reported():
         raise ZeroDivisionError
+
+
+def test_a_table_shows_words_as_they_are_and_ends_with_its_reader(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("mine[v1]", title="rooms[test]")
+    table.add_row("[red]a")
+    Console(color=ColorPolicy.NEVER).table(table)
+    shown = capfdbinary.readouterr().out.decode()
+    assert all(word in shown for word in ("mine[v1]", "rooms[test]", "[red]a"))
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(ReaderGoneError):
+        Console(color=ColorPolicy.NEVER).table(table)

@@ -19,6 +19,7 @@ from PIL import Image
 
 import glpn_cli
 from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.weights.catalog import CATALOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
 pytestmark = pytest.mark.usefixtures("photos")
+WORKING_SIZE = CATALOG["tiny"].card.working_size
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_json_is_one_object_per_picture_on_stdout(glpn: Glpn, tmp_path: Path) ->
         "max": pytest.approx(float(metres.max())),
     }
     assert done["picture_size"] == {"height": 400, "width": 600}
-    assert done["network_size"] == {"height": 96, "width": 128}
+    assert (*done["network_size"].values(),) == WORKING_SIZE
     assert done["weights"]["name"] == "tiny"
     assert len(done["weights"]["sha256"]) == 64
     assert (done["device"], done["precision"]) == ("cpu", "float32")
@@ -253,7 +255,7 @@ def test_what_was_done_to_a_picture_is_said(glpn: Glpn, tmp_path: Path) -> None:
     assert narrow["picture_size"] == {"height": 90, "width": 7}
 
 
-@pytest.mark.parametrize(("size", "seen"), [("native", (384, 576)), ("model", (96, 128)), ("64x160", (64, 160))])
+@pytest.mark.parametrize(("size", "seen"), [("native", (384, 576)), ("model", WORKING_SIZE), ("64x160", (64, 160))])
 def test_the_input_size_can_be_chosen(glpn: Glpn, size: str, seen: tuple[int, int]) -> None:
     run = glpn("predict", "coffee.png", "--input-size", size, "--json")
     record = json.loads(run.stdout)
@@ -301,7 +303,7 @@ def test_weights_may_be_a_file_a_folder_or_the_environments_choice(glpn: Glpn, t
     ]
     assert [record["weights"]["name"] for record in records] == ["tiny", "mine", "copy.safetensors", "mine"]
     assert [record["weights"]["metric"] for record in records] == [False] * 4
-    assert {record["network_size"]["width"] for record in records} == {128}
+    assert {record["network_size"]["width"] for record in records} == {WORKING_SIZE[1]}
     assert records[0]["weights"]["sha256"] == records[2]["weights"]["sha256"] != records[1]["weights"]["sha256"]
     first = np.load(tmp_path / "0.npy")
     for index in range(1, 4):

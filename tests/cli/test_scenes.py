@@ -42,6 +42,10 @@ def test_another_seed_does_not_go_into_the_same_folder(glpn: Glpn) -> None:
 
 
 def test_textures_that_are_not_there_are_an_error(glpn: Glpn) -> None:
-    run = glpn("scenes", "--out", "scenes", "--count", "4", "--textures", "gone", "--workers", "0")
-    assert run.returncode == 2
-    assert b"no such folder" in run.stderr
+    for workers in ("0", "2"):
+        run = glpn("scenes", "--out", "scenes", "--count", "4", "--textures", "gone", "--workers", workers)
+        assert run.returncode == 2
+        assert b"no such folder" in run.stderr
+        assert b"Traceback" not in run.stderr
+    # and nothing is left that would stand in the way of a command without the slip
+    assert glpn("scenes", "--out", "scenes", "--count", "4", "--size", "32x64", "--workers", "0").returncode == 0

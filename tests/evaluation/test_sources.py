@@ -75,3 +75,12 @@ def test_what_is_missing_or_of_another_size_is_named(tmp_path: Path) -> None:
         source.predict(sample(), FILES)
     with pytest.raises(InputError, match="no such folder"):
         FromFiles(tmp_path / "gone", units_per_metre=1)
+
+
+def test_a_file_without_a_folder_is_nobodys_where_two_are_called_alike(tmp_path: Path) -> None:
+    np.save(tmp_path / "7.npy", METRES)
+    files = SampleFiles("a/7", Path("x/a/7.jpg"), Path("x/a/7.png"), Path("a/7.jpg"))
+    other = SampleFiles("b/7", Path("x/b/7.jpg"), Path("x/b/7.png"), Path("b/7.jpg"))
+    assert FromFiles(tmp_path, units_per_metre=1, samples=[files]).predict(sample(), files) is not None
+    with pytest.raises(DepthFileError, match="no prediction"):
+        FromFiles(tmp_path, units_per_metre=1, samples=[files, other]).predict(sample(), files)

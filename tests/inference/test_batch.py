@@ -133,14 +133,15 @@ def test_a_group_that_is_too_much_for_the_memory_goes_in_halves(tmp_path: Path, 
 
 
 def test_threads_are_given_back_when_the_run_has_changed_their_number(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(20):
-        make_picture(f"in/{index}.png", 640, 480)  # reading and writing take as long as the network
+        make_picture(f"in/{index}.png", 640, 480)  # reading and writing take longer than so small a network
     counts: list[int] = []
+    predictor = glpn_cli.load("tiny", input_size="32x32", device="cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
-    assert len(list(stream(tmp_path, tiny, batch_size=1, threads_fixed=False))) == 20
+    assert len(list(stream(tmp_path, predictor, batch_size=1, threads_fixed=False))) == 20
     assert 1 in counts
     assert counts[-1] == 2
 

@@ -17,9 +17,12 @@ from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime
 from glpn_cli.settings.prediction import InputSize, Tiles, Tta
 from glpn_cli.weights.card import WeightsCard
+from glpn_cli.weights.catalog import CATALOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+WORKING_SIZE = CATALOG["tiny"].card.working_size
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_depth_has_the_size_of_the_picture_and_its_provenance(tiny: Predictor, p
     assert facts.source is not None
     assert Path(facts.source).name == "coffee.png"
     assert (facts.weights, facts.metric, facts.depth_limit_m, facts.metres_per_unit) == ("tiny", False, 80.0, 1.0)
-    assert (facts.network_size, facts.device, facts.precision) == ((96, 128), "cpu", "float32")
+    assert (facts.network_size, facts.device, facts.precision) == (WORKING_SIZE, "cpu", "float32")
     assert facts.tool == f"glpn-cli {glpn_cli.__version__}"
     assert facts.weights_sha256 == tiny.weights_sha256
 
@@ -171,7 +174,7 @@ def test_load_refuses_what_it_cannot_do(arguments: dict[str, Any], error: type[E
 def test_weights_carry_their_scale_through_saving(tmp_path: Path) -> None:
     load_weights("tiny").network.save_pretrained(tmp_path / "mine")
     again = glpn_cli.load(tmp_path / "mine")
-    assert again.card == WeightsCard("mine", 80.0, 1.0, (96, 128), metric=False, shrink=True)
+    assert again.card == WeightsCard("mine", 80.0, 1.0, WORKING_SIZE, metric=False, shrink=True)
 
 
 def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
@@ -314,7 +317,7 @@ def test_tiles_are_flipped_too(photo: Path) -> None:
 def test_several_pictures_at_once_are_flipped_each_for_itself(photo: Path) -> None:
     steady = glpn_cli.load("tiny", tta="flip")
     prepared = [steady.prepare(photo), steady.prepare(np.ascontiguousarray(mirrored(photo)))]
-    assert [tuple(answer.shape) for answer in steady.run(prepared)] == [(2, 96, 128)] * 2
+    assert [tuple(answer.shape) for answer in steady.run(prepared)] == [(2, *WORKING_SIZE)] * 2
 
 
 def test_the_camera_comes_from_what_is_said_else_from_the_picture_else_an_assumption(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,8 @@ def test_what_is_kept_is_what_is_rendered(tmp_path: Path) -> None:
     height, width = sample.metres.shape
     from glpn_cli.scenes.rendering import render_scenes
 
-    rgb, depth = render_scenes([3, 4, 5, 6], SceneRecipe(3, SIZE).atlas(), height, width)
+    recipe = SceneRecipe(3, SIZE)
+    rgb, depth = render_scenes([recipe.scene_seed(number) for number in range(4)], recipe.atlas(), height, width)
     assert np.array_equal(sample.rgb, rgb[1].numpy())
     np.testing.assert_allclose(sample.metres, depth[1].numpy(), rtol=6e-4)
     assert (sample.name, sample.metres.dtype) == ("scene 1", np.float32)
@@ -135,3 +137,23 @@ def test_textures_come_from_pictures_and_not_from_their_depth(tmp_path: Path) ->
     assert picture.shape == (50, 60, 3)
     with pytest.raises(UsageError, match="no such folder"):
         kept.read_texture_pictures([str(tmp_path / "gone")])
+
+
+def test_no_scene_of_a_seed_is_one_of_another() -> None:
+    recipes = [kept.SceneRecipe(seed, (32, 64)) for seed in (0, 1, 2)]
+    seeds = [recipe.scene_seed(number) for recipe in recipes for number in range(1000)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_only_the_kinds_that_are_wanted_are_rendered(tmp_path: Path) -> None:
+    from glpn_cli.scenes.rendering import make_scene
+
+    atlas = SceneRecipe().atlas()
+    assert {make_scene(seed, atlas, {"meal": 1}).kind for seed in range(3)} == {"meal"}
+    assert {make_scene(seed, atlas, {"meal": 1, "jam": 1}).kind for seed in range(12)} == {"meal", "jam"}
+    assert "meal" not in {make_scene(seed, atlas).kind for seed in range(20)}
+    usual, meals = tmp_path / "usual", tmp_path / "meals"
+    for folder, kinds in ((usual, ()), (meals, (("meal", 1.0),))):
+        assert list(fill(replace(settings(folder, 4), kinds=kinds))) == [0, 4]
+    with pytest.raises(UsageError, match="another kinds"):
+        list(fill(replace(settings(meals, 4), kinds=(("jam", 1.0),))))

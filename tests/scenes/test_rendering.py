@@ -19,7 +19,7 @@ def atlas() -> Atlas:
 
 @pytest.mark.parametrize("kind", SCENE_KINDS)
 def test_every_kind_shows_something_near_and_something_far(kind: str, atlas: Atlas) -> None:
-    scene = make_scene(1, atlas, kind)
+    scene = make_scene(1, atlas, {kind: 1})
     assert scene.kind == kind
     rgb, depth = render([scene], 48, 64)
     assert (rgb.dtype, rgb.shape, depth.shape) == (torch.uint8, (1, 48, 64, 3), (1, 48, 64))

@@ -60,3 +60,10 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_recipe(str(tmp_path / "gone.json"))
     assert json.loads("{}") == {}
+
+
+def test_epochs_that_the_user_says_count_more_than_the_steps_of_the_recipe() -> None:
+    recipe = {"data": ["a"], "steps": 26000}
+    assert build_settings(recipe, {"epochs": 2}).steps == 0
+    assert build_settings(recipe, {"epochs": 2, "steps": 7}).steps == 7
+    assert build_settings(recipe, {"epochs": None}).steps == 26000

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,3 +58,23 @@ def test_an_architecture_that_is_none_is_said(tmp_path: Path) -> None:
         load_start(replace(NEW, config=str(tmp_path / "c.json")), "mine")
     with pytest.raises(UsageError, match="goes with --init none"):
         load_start(replace(NEW, init="tiny", config="tiny"), "mine")
+
+
+def test_the_size_of_the_paper_is_what_weights_are_made_for_where_nobody_says_another() -> None:
+    assert load_start(NEW, "mine", paper_size=(352, 704)).card.working_size == (352, 704)
+    said = replace(NEW, sizes=((64, 96, 1.0),))
+    assert load_start(said, "mine", paper_size=(352, 704)).card.working_size == (64, 96)
+
+
+def test_a_lower_limit_of_depth_holds_for_weights_that_see_deeper() -> None:
+    assert load_start(replace(NEW, init="tiny", depth_limit_m=20.0), "mine").card.depth_limit_m == 20
+    assert load_start(replace(NEW, init="tiny", depth_limit_m=200.0), "mine").card.depth_limit_m == 80
+
+
+def test_a_configuration_that_says_how_deep_it_sees_is_believed(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    for fields, limit_m in (({"max_depth": 25}, 25), ({"decoder_hidden_size": 32}, 80)):
+        file.write_text(json.dumps(fields), encoding="utf-8")
+        start = load_start(replace(NEW, config=str(file)), "mine")
+        assert (start.card.depth_limit_m, start.network.config.max_depth) == (limit_m, limit_m)
+    assert load_start(replace(NEW, config=str(file), depth_limit_m=40.0), "mine").card.depth_limit_m == 40

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from dataclasses import replace
@@ -268,3 +269,38 @@ def test_tensorboard_is_named_where_it_is_not_installed(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingPackageError, match="tensorboard"):
         train(settings, run(tensorboard=True))
+
+
+def test_a_training_that_is_killed_after_its_first_measurement_goes_on(settings: TrainSettings, run: Run) -> None:
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            if facts.step == 3:
+                raise SystemExit
+
+    early = {"validate_every": 2, "save_every": 500}
+    with pytest.raises(SystemExit):
+        train(settings, run("killed", **early), watcher=Killer())
+    recorder = Recorder()
+    assert train(settings, run("killed", **early), watcher=recorder).finished
+    assert min(recorder.losses) == 3
+
+
+def test_beginning_anew_forgets_the_state_of_before(settings: TrainSettings, run: Run) -> None:
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            raise SystemExit(facts.step)
+
+    train(replace(settings, steps=2), run())
+    with pytest.raises(SystemExit):
+        train(settings, run(overwrite=True), watcher=Killer())
+    assert not (Path(run().out) / "state.pt").exists()
+
+
+def test_a_training_from_before_a_setting_was_there_goes_on(settings: TrainSettings, run: Run) -> None:
+    train(replace(settings, steps=1), run())
+    file = Path(run().out) / "state.pt"
+    state = torch.load(file, weights_only=True)
+    kept = json.loads(state["settings"])
+    del kept["muon"]
+    torch.save(state | {"settings": json.dumps(kept)}, file)
+    assert train(replace(settings, steps=1), run()).finished

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from glpn_cli.errors import ConfigError, UsageError, WeightsError
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights import intake
+from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint, write_checkpoint
 from glpn_cli.weights.header import is_sealed_intact, read_metadata
 from glpn_cli.weights.importing import import_weights
@@ -124,7 +125,11 @@ def test_what_a_file_says_of_its_scale_counts(tmp_path: Path) -> None:
 
 def test_a_copy_of_the_bundled_weights_stays_approximate() -> None:
     kept = import_weights(locate_weights("tiny").path, "mine", metres_per_unit=2.0)
-    assert (kept.card.metric, kept.card.shrink, kept.card.working_size) == (False, True, (96, 128))
+    assert (kept.card.metric, kept.card.shrink, kept.card.working_size) == (
+        False,
+        True,
+        CATALOG["tiny"].card.working_size,
+    )
     assert read_metadata(kept.path)["license"] == "CC-BY-4.0"
 
 

@@ -90,3 +90,12 @@ def test_parts_are_cleared_but_for_the_one_that_goes_on() -> None:
     clear_downloads("kitti", but=folder / "new.part")
     assert [path.name for path in folder.iterdir()] == ["new.part"]
     clear_downloads("nyu", but=downloads_folder("nyu") / "x.part")
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "../weights", "a/../..", "..\\..", "weights/"])
+def test_a_text_that_is_no_name_removes_nothing(home: Path, text: str) -> None:
+    put_whole("mine", [b"weights"])
+    (downloads_folder("kitti") / "abc.part").parent.mkdir(parents=True)
+    before = sorted(home.rglob("*"))
+    assert not remove_stored(text)
+    assert sorted(home.rglob("*")) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,6 +29,15 @@ class BriefCommand(TyperCommand):
         for option in self.params:
             if option.name in self._rare:
                 option.hidden = False  # type: ignore[attr-defined]  # arguments have no such thing; or shells skip it
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse numbers that are none, which no option means."""
+        rest = super().parse_args(ctx, args)
+        for option in self.params:
+            value = ctx.params.get(option.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no number of anything.", ctx=ctx, param=option)  # type: ignore[arg-type]
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of this command, all of it if that is wanted."""

@@ -89,7 +89,11 @@ class Console:
         Raises:
             ReaderGoneError: nobody reads it.
         """
-        self.raw_data((line + "\n").encode())
+        try:
+            data = line.encode(errors="surrogateescape")  # as a path is whose name is no text
+        except UnicodeEncodeError:
+            data = line.encode(errors="replace")
+        self.raw_data(data + b"\n")
 
     def raw_data(self, data: bytes) -> None:
         """Write bytes to stdout, at once.
@@ -108,12 +112,16 @@ class Console:
             raise ReaderGoneError(f"standard output: cannot be written: {error.strerror or error}") from error
 
     def table(self, table: Table) -> None:
-        """Print a table, which is data, on stdout."""
-        RichConsole(soft_wrap=not sys.stdout.isatty(), highlight=False, width=self._table_width()).print(table)
+        """Print a table, which is data, on stdout.
 
-    @staticmethod
-    def _table_width() -> int | None:
-        return None if sys.stdout.isatty() else _PIPED_TABLE_WIDTH
+        Raises:
+            ReaderGoneError: nobody reads it.
+        """
+        piped = sys.stdout is None or not sys.stdout.isatty()
+        drawn = RichConsole(markup=False, soft_wrap=piped, highlight=False, width=_PIPED_TABLE_WIDTH if piped else None)
+        with drawn.capture() as captured:
+            drawn.print(table)
+        self.raw_data(captured.get().encode(errors="replace"))
 
     @property
     def has_terminal(self) -> bool:

@@ -67,6 +67,7 @@ _OUTPUT = OutputSettings()
 
 _IN_SPACE = {row.name for row in FORMATS.values() if row.needs_camera}
 _ABOUT = {
+    "normalize": {"png"},
     "range": {"png", "color"},
     "near": {"png", "color"},
     "colormap": {"color"},

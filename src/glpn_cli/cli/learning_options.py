@@ -29,6 +29,7 @@ __all__ = [
     "Recipe",
     "SaveEvery",
     "SceneCount",
+    "SceneKinds",
     "SceneOut",
     "SceneSize",
     "Seed",
@@ -41,6 +42,7 @@ __all__ = [
     "TrainPrecision",
     "TrainSizes",
     "TrainWorkers",
+    "Until",
     "ValidateBy",
     "ValidateEvery",
 ]
@@ -280,6 +282,18 @@ ValidateEvery = Annotated[
         show_default=False,
     ),
 ]
+Until = Annotated[
+    int,
+    typer.Option(
+        "--until",
+        min=0,
+        metavar="STEP",
+        help="Stop after this step, to go on another time or from what there is; 0 for never.",
+        rich_help_panel=_WORK,
+        hidden=True,
+        show_default=False,
+    ),
+]
 MaxMinutes = Annotated[
     float,
     typer.Option(
@@ -302,6 +316,18 @@ SceneOut = Annotated[
         metavar="DIR",
         help="Where scenes are kept. The same command goes on where it stopped.",
         rich_help_panel=_RESULT,
+        show_default=False,
+    ),
+]
+SceneKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        help="Render only this kind of scene: room, tabletop, meal, street, jam, park; as KIND=SHARE several in "
+        "shares. Default: all but meal and jam.",
+        rich_help_panel=_RESULT,
+        metavar="KIND",
+        hidden=True,
         show_default=False,
     ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from glpn_cli.errors import PictureError, UsageError
+from glpn_cli.image.bounded import read_bounded
 from glpn_cli.settings.inputs import MAX_STREAM_BYTES
 
 __all__ = ["check_stdin", "read_stdin"]
@@ -26,9 +27,12 @@ def read_stdin() -> bytes:
     """Read all of standard input.
 
     Raises:
-        PictureError: it is longer than any picture.
+        PictureError: it is longer than any picture, or cannot be read.
     """
-    data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
-    if len(data) > MAX_STREAM_BYTES:
+    try:
+        data = read_bounded(sys.stdin.buffer, MAX_STREAM_BYTES)
+    except OSError as error:
+        raise PictureError(f"standard input: cannot be read: {error.strerror or error}") from error
+    if data is None:
         raise PictureError(f"standard input: more than {MAX_STREAM_BYTES} bytes, which no picture needs")
     return data

@@ -20,7 +20,7 @@ def say_duration(seconds: float) -> str:
 def say_bytes(count: float) -> str:
     """Give an amount of data in the unit that fits, of a thousand each."""
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"

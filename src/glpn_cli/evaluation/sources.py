@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.output.reading import is_ours, read_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -59,12 +60,14 @@ class FromFiles:
         approximate: whether something was read that had been rounded to 8 bits.
     """
 
-    def __init__(self, folder: Path, *, units_per_metre: float) -> None:
+    def __init__(self, folder: Path, *, units_per_metre: float, samples: Sequence[SampleFiles] = ()) -> None:
         """Take a folder.
 
         Args:
             folder: may have folders below it.
             units_per_metre: what a metre is in 16-bit PNG files that are not of this program.
+            samples: all that will be asked for. Where several are called alike but for their folders, a file that has
+                the name without a folder is nobody's.
 
         Raises:
             InputError: there is no such folder.
@@ -75,6 +78,8 @@ class FromFiles:
         self.approximate = False
         self._folder = folder
         self._units_per_metre = units_per_metre
+        names = Counter(Path(one.name).name for one in samples)
+        self._ambiguous = {name for name, count in names.items() if count > 1}
 
     def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
         """Read the prediction.
@@ -107,7 +112,10 @@ class FromFiles:
         """Give the paths that are looked at, the exact formats first."""
         exactness = list(ReadsBack)
         rows = sorted(FORMATS.values(), key=lambda row: exactness.index(row.reads_back))
-        places = [files.relative.with_suffix(""), files.relative, Path(files.name), Path(Path(files.name).name)]
+        places = [files.relative.with_suffix(""), files.relative, Path(files.name)]
+        stem = Path(files.name).name
+        if stem not in self._ambiguous:
+            places.append(Path(stem))
         for row in rows:
             if row.reads_back is not ReadsBack.NEVER:
                 for place, ending in ((place, ending) for place in places for ending in (row.ending, row.suffix)):

@@ -34,8 +34,11 @@ def has_too_many_scans(stream: BinaryIO) -> bool:
     """
     scans = 0
     stream.seek(2)
-    while (marker := _next_marker(stream)) not in (None, _END_OF_IMAGE):
-        if marker == _START_OF_SCAN:
+    after_scan = False
+    # A segment follows the one before at once; only behind the pixels of a scan the next has to be looked for.
+    while (marker := _next_marker(stream, _CHUNK_BYTES if after_scan else 2)) not in (None, _END_OF_IMAGE):
+        after_scan = marker == _START_OF_SCAN
+        if after_scan:
             scans += 1
             if scans > MAX_SCANS:
                 return True
@@ -45,10 +48,12 @@ def has_too_many_scans(stream: BinaryIO) -> bool:
     return False
 
 
-def _next_marker(stream: BinaryIO) -> int | None:
-    """Go behind the next marker and give its code; None if there is none."""
+def _next_marker(stream: BinaryIO, first_bytes: int) -> int | None:
+    """Go behind the next marker and give its code; None if there is none. Reads few bytes first, then more."""
     position = stream.tell()
-    while chunk := stream.read(_CHUNK_BYTES):
+    size = first_bytes
+    while chunk := stream.read(size):
+        size = min(_CHUNK_BYTES, 32 * size)
         found = _MARKER.search(chunk)
         if found is not None:
             stream.seek(position + found.end())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import InputError
+from glpn_cli.image.bounded import read_bounded
 from glpn_cli.settings.inputs import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def read_list(source: str | BinaryIO) -> PictureList:
     try:
         if isinstance(source, str):
             with open(source, "rb") as stream:
-                data = stream.read(MAX_LIST_BYTES + 1)
+                data = read_bounded(stream, MAX_LIST_BYTES)
         else:
-            data = source.read(MAX_LIST_BYTES + 1)
+            data = read_bounded(source, MAX_LIST_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"{name}: cannot be read as a list: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > MAX_LIST_BYTES:
+    if data is None:
         raise InputError(f"{name}: endless, or longer than {MAX_LIST_BYTES >> 20} MiB")
     if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
         raise InputError(f"{name}: is a picture, not a list of pictures", hint="name it without --from-list")

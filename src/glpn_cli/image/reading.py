@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import MissingPackageError, PictureError
+from glpn_cli.image.bounded import read_bounded
 from glpn_cli.image.focal import read_focal
 from glpn_cli.settings.inputs import MAX_STREAM_BYTES
 from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
@@ -166,10 +167,10 @@ def _open_file(path: str) -> BinaryIO:
         return stream
     with stream:  # a pipe, or /dev/stdin: Pillow has to seek
         try:
-            data = stream.read(MAX_STREAM_BYTES + 1)
+            data = read_bounded(stream, MAX_STREAM_BYTES)
         except OSError as error:
             raise PictureError(f"cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_STREAM_BYTES:
+    if data is None:
         raise PictureError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
     return io.BytesIO(data)
 

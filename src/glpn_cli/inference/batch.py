@@ -26,7 +26,7 @@ from glpn_cli.output.writer import (
     refuses_files,
     write_together,
 )
-from glpn_cli.runtime import MemoryMeter
+from glpn_cli.runtime import MemoryMeter, memory_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -260,7 +260,8 @@ class _Stream:
         paths = [path for _, path in item.picture.outputs]
         names = [row.name for row, _ in item.picture.outputs]
         try:
-            with item.stopwatch.stage("encode"):
+            encoding = memory_errors_named(f"{item.picture.source}: encoding", hint="fewer --workers")
+            with item.stopwatch.stage("encode"), encoding:
                 files = [row.load_codec().encode(depth, self._output_settings) for row, _ in item.picture.outputs]
             record = Record(
                 source=str(item.picture.source),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import DepthFileError
 from glpn_cli.inference.manifest import MANIFEST_NAME, UNFINISHED, is_partial_name, read_records
-from glpn_cli.output.naming import ends_like_an_output
+from glpn_cli.inference.plan import is_depth_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def verify_outputs(folder: Path) -> Iterator[Finding]:
     for output in _files_below(folder):
         if is_partial_name(os.path.basename(output)):
             yield Finding(output, LEFT_OVER)
-        elif ends_like_an_output(output) and _normal(output) not in listed:
+        elif _normal(output) not in listed and is_depth_file(folder / output):
             yield Finding(output, UNLISTED)
 
 

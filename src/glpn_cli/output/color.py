@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.settings.output import OutputSettings
 
-__all__ = ["colorize", "decode", "encode", "read_facts"]
+__all__ = ["colorize", "encode", "read_facts"]
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
@@ -73,11 +73,6 @@ def table_from_near(settings: OutputSettings) -> NDArray[np.uint8]:
     """Give (256, 3) uint8 colours, from those of near to those of far."""
     table = color_table(settings.colormap)
     return table if settings.near is Near.DARK else table[::-1]
-
-
-def decode(data: bytes, name: str) -> DepthMap:
-    """Never asked: colours are no numbers."""
-    raise NotImplementedError
 
 
 def _legend(depth: DepthMap, settings: OutputSettings, low_m: float, high_m: float) -> Legend:

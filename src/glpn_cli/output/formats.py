@@ -39,7 +39,7 @@ class Codec(Protocol):
     def decode(self, data: bytes, name: str) -> DepthMap:
         """Turn the bytes of a file, called `name` in messages, back into depth, or raise DepthFileError.
 
-        Not asked for formats that never read back.
+        Formats that never read back have no such thing.
         """
 
     def read_facts(self, stream: BinaryIO) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.settings.output import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
+__all__ = ["encode", "read_facts"]
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - metres in any case
@@ -31,8 +31,3 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 
     buffer = io.BytesIO()
     Image.fromarray(depth.uncertainty_m).save(buffer, "TIFF", tiffinfo=tags)
     return buffer.getvalue()
-
-
-def decode(data: bytes, name: str) -> NoReturn:
-    """Never asked: uncertainty is no depth."""
-    raise NotImplementedError

@@ -12,13 +12,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.errors import OutputError
+from glpn_cli.errors import GLPNError, OutputError
 from glpn_cli.scenes.kept import (
     PIECE_SCENES,
     SceneRecipe,
     make_piece,
     open_kept_scenes,
     pieces_to_make,
+    read_texture_pictures,
     start_keeping,
 )
 
@@ -44,10 +45,12 @@ def fill(settings: SceneSettings) -> Iterator[int]:
         How many scenes are there, at the beginning and whenever a piece is done.
 
     Raises:
-        UsageError: the folder has scenes of another recipe.
+        UsageError: the folder has scenes of another recipe, or there is no such folder of textures.
+        InputError: a picture for textures cannot be used.
         OutputError: a piece cannot be written.
     """
-    recipe = SceneRecipe(settings.seed, settings.size, settings.textures)
+    recipe = _recipe(settings)
+    read_texture_pictures(settings.textures)  # what is wrong with them is said here, before anything is written
     start_keeping(settings.out, recipe)
     missing = pieces_to_make(settings.out, settings.count)
     done = -(-settings.count // PIECE_SCENES) - len(missing)
@@ -90,9 +93,13 @@ def write_preview(settings: SceneSettings) -> Path:
     return target
 
 
+def _recipe(settings: SceneSettings) -> SceneRecipe:
+    return SceneRecipe(settings.seed, settings.size, settings.textures, settings.kinds)
+
+
 def _make_here(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[int]:
     if pieces:
-        recipe = SceneRecipe(settings.seed, settings.size, settings.textures)
+        recipe = _recipe(settings)
         atlas = recipe.atlas()
         for piece in pieces:
             make_piece(settings.out, recipe, piece, atlas)
@@ -113,6 +120,7 @@ def _make_elsewhere(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[
                 "size": settings.size,
                 "textures": settings.textures,
                 "seed": settings.seed,
+                "kinds": settings.kinds,
                 "pieces": pieces[number :: settings.workers],
             }
             worker = stack.enter_context(
@@ -146,19 +154,24 @@ def _work(job: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)  # there are as many processes as there should be work at once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this is told, and ends it
-    recipe = SceneRecipe(job["seed"], tuple(job["size"]), tuple(job["textures"]))
-    atlas = recipe.atlas()
-    for piece in job["pieces"]:
-        try:
+    try:
+        kinds = tuple((name, share) for name, share in job["kinds"])
+        recipe = SceneRecipe(job["seed"], tuple(job["size"]), tuple(job["textures"]), kinds)
+        atlas = recipe.atlas()
+        for piece in job["pieces"]:
             make_piece(job["out"], recipe, piece, atlas)
-            answer = json.dumps(piece)
-        except OutputError as error:
-            answer = json.dumps(error.message)
-        try:
-            sys.stdout.write(answer + "\n")
-            sys.stdout.flush()
-        except OSError:  # nobody is there any more
-            return
+            _say(piece)
+    except GLPNError as error:
+        _say(error.message)
+
+
+def _say(answer: int | str) -> None:
+    """Tell whoever started this process."""
+    try:
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    except OSError:  # nobody is there any more
+        sys.exit()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from glpn_cli.scenes.scene import Material
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Frame
 
-__all__ = ["add_clutter", "add_furniture"]
+__all__ = ["add_clutter", "add_counter", "add_dining_table", "add_furniture"]
 
 
 def add_furniture(frame: Frame, width: float) -> None:
@@ -38,6 +38,71 @@ def add_furniture(frame: Frame, width: float) -> None:
         maker(frame)
     else:
         maker(frame, max(0.5, width))
+
+
+def add_counter(frame: Frame, half_width: float, room_height: float) -> None:
+    """Put a row of cupboards with a worktop against the wall behind the frame's origin, perhaps more above it."""
+    scene = frame.scene
+    rng = scene.rng
+    deep, high = rng.uniform(0.25, 0.33), rng.uniform(0.8, 0.95)
+    front = scene.material(rng.choice(("wood", "plain", "plain")), 0.05, 0.97, vivid=rng.choice((0.05, 0.5)))
+    top = scene.material(rng.choice(("plain", "wood", "tiles", "plaster")), 0.03, 0.9, vivid=0.05)
+    handle = scene.material("plain", 0.02, 0.9, vivid=0.05)
+    frame.box((0, 0.05 + high / 2, 0), (half_width, high / 2 - 0.05, deep), front)
+    frame.box((0, 0.05, -0.04), (half_width, 0.05, deep - 0.04), scene.material("plain", 0.03, 0.4, vivid=0.03))
+    frame.box((0, high + 0.015, 0.015), (half_width + 0.02, 0.02, deep + 0.02), top)
+    doors = max(1, round(2 * half_width / rng.uniform(0.4, 0.7)))
+    for door in range(doors):
+        x, half = -half_width + (2 * door + 1) * half_width / doors, half_width / doors - 0.008
+        if scene.chance(0.3):  # drawers
+            for drawer in range(3):
+                y = 0.1 + (high - 0.1) * (drawer + 0.5) / 3
+                frame.box((x, y, deep), (half, (high - 0.1) / 6 - 0.008, 0.012), front)
+                frame.box((x, y + 0.06, deep + 0.03), (0.07, 0.008, 0.008), handle)
+        else:
+            frame.box((x, 0.1 + (high - 0.1) / 2, deep), (half, (high - 0.1) / 2 - 0.008, 0.012), front)
+            frame.box((x + 0.7 * half, high - 0.12, deep + 0.03), (0.008, 0.06, 0.008), handle)
+    add_clutter(frame.inner(0, high + 0.035, 0), half_width, 0.8 * deep, rng.randint(2, 12))
+    style = rng.random()
+    if style < 0.4:  # cupboards above it
+        low = rng.uniform(1.35, 1.5)
+        tall = min(room_height - low - 0.02, rng.uniform(0.5, 0.8)) / 2
+        frame.box((0, low + tall, -deep + 0.16), (half_width * rng.uniform(0.5, 1), tall, 0.16), front)
+    elif style < 0.75:  # shelves
+        for board in range(rng.randint(1, 3)):
+            y = 1.3 + 0.32 * board
+            if y < room_height - 0.2:
+                frame.box((0, y, -deep + 0.11), (half_width * 0.9, 0.012, 0.11), top)
+                add_clutter(frame.inner(0, y + 0.012, -deep + 0.11), half_width * 0.85, 0.08, rng.randint(1, 9))
+
+
+def add_dining_table(frame: Frame, half_width: float, half_depth: float) -> float:
+    """Put a table with chairs and things on it on the frame's origin; gives the height of its top, metres."""
+    scene = frame.scene
+    rng = scene.rng
+    high, thick = rng.uniform(0.68, 0.8), rng.uniform(0.012, 0.03)
+    top = scene.material(rng.choice(("wood", "wood", "plain", "plaster", "fabric")), 0.15, 0.95, vivid=0.12)
+    leg = top if scene.chance(0.6) else scene.material("plain", 0.03, 0.7, vivid=0.05)
+    frame.box((0, high - thick, 0), (half_width, thick, half_depth), top)
+    for x in (-1, 1):
+        for z in (-1, 1):
+            frame.rod((x * (half_width - 0.06), 0, z * (half_depth - 0.06)), 0.03, high - 2 * thick, leg)
+    add_clutter(frame.inner(0, high, 0), half_width, half_depth, rng.randint(0, 10))
+    for side in range(4):
+        reach, along = (half_depth, half_width) if side % 2 == 0 else (half_width, half_depth)
+        seats = max(1, int(along / 0.32)) if scene.chance(0.75) else 0
+        for seat in range(seats):
+            if scene.chance(0.8):
+                beside = ((seat + 0.5) / seats * 2 - 1) * along
+                turn = side * math.pi / 2
+                gap = reach + rng.uniform(0.0, 0.35)
+                spot = (
+                    gap * math.sin(turn) + beside * math.cos(turn),
+                    0.0,
+                    gap * math.cos(turn) - beside * math.sin(turn),
+                )
+                _add_chair(frame.inner(*spot, turn + math.pi + rng.gauss(0, 0.2)))
+    return high
 
 
 def add_clutter(frame: Frame, half_width: float, half_depth: float, count: int) -> None:

@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from glpn_cli.scenes.figures import add_tree
-from glpn_cli.scenes.furniture import add_clutter, add_furniture
+from glpn_cli.scenes.furniture import add_clutter, add_counter, add_dining_table, add_furniture
 from glpn_cli.scenes.scene import Camera, Frame, Light, Material, Sky, SolidKind
 
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_room", "make_tabletop"]
+__all__ = ["make_meal", "make_room", "make_tabletop"]
 
 _THICK_M = 0.12
 
@@ -213,6 +213,35 @@ def _stand_in_room(scene: Scene, width: float, length: float, height: float) -> 
     pitch = rng.gauss(-0.14 if eye > 0.8 else -0.02, 0.2)
     roll = rng.gauss(0, 0.04) if scene.chance(0.75) else rng.gauss(0, 0.3)
     scene.camera = Camera((x, eye, z), yaw, max(-1.3, min(0.9, pitch)), roll, rng.uniform(48, 86))
+
+
+def make_meal(scene: Scene) -> None:
+    """Sit or stand at a table with chairs, in a room with a counter or other furniture along its walls."""
+    rng = scene.rng
+    width, length, height = rng.uniform(2.6, 6.0), rng.uniform(3.0, 7.0), rng.uniform(2.3, 3.0)
+    _add_shell(scene, width, length, height)
+    for number in range(4):
+        across, away = (width, length) if number % 2 == 0 else (length, width)
+        turn = number * math.pi / 2
+        wall = Frame(scene, (math.sin(turn) * away / 2, 0.0, math.cos(turn) * away / 2), turn + math.pi)
+        if scene.chance(0.55 if number == 0 else 0.35):
+            add_counter(wall.inner(rng.uniform(-0.15, 0.15) * across, 0, 0.3), rng.uniform(0.25, 0.5) * across, height)
+    for _ in range(rng.randint(0, 6)):
+        _furnish(scene, width, length)
+    table = Frame(
+        scene, (rng.uniform(-0.15, 0.15) * width, 0.0, rng.uniform(-0.15, 0.1) * length), rng.uniform(-0.5, 0.5)
+    )
+    wide, deep = rng.uniform(0.4, min(1.1, width / 3)), rng.uniform(0.3, 0.55)
+    level = add_dining_table(table, wide, deep)
+    _light_room(scene, width, length, height)
+    # From one of its sides, across it, with its near edge below the camera or just ahead.
+    turn = rng.choice((0.0, 0.0, math.pi, math.pi / 2, -math.pi / 2)) + rng.uniform(-0.6, 0.6)
+    away = (deep if abs(math.sin(turn)) < 0.7 else wide) + rng.uniform(-0.25, 0.9)
+    x = max(-width / 2 + 0.2, min(width / 2 - 0.2, table.origin[0] - away * math.sin(turn)))
+    z = max(-length / 2 + 0.2, min(length / 2 - 0.2, table.origin[2] - away * math.cos(turn)))
+    eye = min(height - 0.3, level + rng.choice((rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.0))))
+    roll = rng.gauss(0, 0.05) if scene.chance(0.7) else rng.gauss(0, 0.25)
+    scene.camera = Camera((x, eye, z), turn + rng.gauss(0, 0.3), rng.uniform(-0.85, 0.05), roll, rng.uniform(45, 78))
 
 
 def make_tabletop(scene: Scene) -> None:

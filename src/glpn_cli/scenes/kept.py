@@ -57,19 +57,28 @@ _SHAPES: tuple[tuple[float, float, int], ...] = (
 """Factors on height and width, and how many of twenty pieces have them: as given, upright, square, wide."""
 
 
+_SCENES_OF_A_SEED = 2**48  # more than anybody renders
+
+
 @dataclass(frozen=True, slots=True)
 class SceneRecipe:
     """What scenes are made of.
 
     Attributes:
-        seed: of the first scene and of the textures.
+        seed: of the textures and of all scenes, none of which any other seed has.
         size: (height, width) in pixels; some pieces are upright, square or wide, with about as many.
         textures: folders of pictures of which pieces become textures.
+        kinds: kinds of scenes and their shares, as of `rendering.SCENE_KINDS`; empty for the usual ones.
     """
 
     seed: int = 0
     size: tuple[int, int] = (192, 256)
     textures: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, float], ...] = ()
+
+    def scene_seed(self, number: int) -> int:
+        """Give the seed of a scene."""
+        return self.seed * _SCENES_OF_A_SEED + number
 
     def atlas(self) -> Atlas:
         """Draw the textures."""
@@ -135,8 +144,9 @@ class RenderedScenes(Sequence[Sample]):
 
         self._atlas = self._atlas or self._recipe.atlas()
         height, width = _shaped(self._recipe.size, index)
-        rgb, depth = render_scenes([self._recipe.seed + index], self._atlas, height, width)
-        return Sample(f"scene {self._recipe.seed + index}", rgb[0].numpy(), depth[0].numpy(), (height, width))
+        seed = self._recipe.scene_seed(index)
+        rgb, depth = render_scenes([seed], self._atlas, height, width, kinds=dict(self._recipe.kinds))
+        return Sample(f"scene {seed}", rgb[0].numpy(), depth[0].numpy(), (height, width))
 
 
 class KeptScenes(Sequence[Sample]):
@@ -180,7 +190,7 @@ class KeptScenes(Sequence[Sample]):
             picture, depth = _files(self._folder, piece)
             try:
                 self._open[piece] = np.load(picture, mmap_mode="r"), np.load(depth, mmap_mode="r")
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise InputError(f"{picture}: cannot be read: {error}", hint="delete it and render again") from error
         return self._open[piece]
 
@@ -239,12 +249,14 @@ def make_piece(folder: str, recipe: SceneRecipe, piece: int, atlas: Atlas) -> No
     from glpn_cli.scenes.rendering import render_scenes
 
     height, width = _shaped(recipe.size, piece)
-    first = recipe.seed + piece * PIECE_SCENES
+    first = recipe.scene_seed(piece * PIECE_SCENES)
     rgb = np.empty((PIECE_SCENES, height, width, 3), np.uint8)
     depth = np.empty((PIECE_SCENES, height, width), np.float16)
     for start in range(0, PIECE_SCENES, _BATCH):
         part = slice(start, start + _BATCH)
-        pictures, metres = render_scenes(range(first + start, first + start + _BATCH), atlas, height, width)
+        pictures, metres = render_scenes(
+            range(first + start, first + start + _BATCH), atlas, height, width, kinds=dict(recipe.kinds)
+        )
         rgb[part], depth[part] = pictures.numpy(), metres.numpy()
     picture_file, depth_file = _files(Path(folder), piece)
     try:

@@ -11,20 +11,30 @@ from glpn_cli.scenes.scene import Camera, Frame, Light, Material, Sky
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_park", "make_street"]
+__all__ = ["make_jam", "make_park", "make_street"]
 
 _FAR_M = 110.0
 
 
-def make_street(scene: Scene) -> None:
-    """Build a street with what stands along it and moves on it, and drive or stand in it."""
+def make_jam(scene: Scene) -> None:
+    """Build a street whose lanes are full, and wait in it."""
+    make_street(scene, queue=1.0)
+
+
+def make_street(scene: Scene, *, queue: float = 0.22) -> None:
+    """Build a street with what stands along it and moves on it, and drive or stand in it.
+
+    Args:
+        scene: empty.
+        queue: how likely its lanes are full.
+    """
     rng = scene.rng
     root = Frame(scene, (0.0, 0.0, 0.0))
     half_road = rng.uniform(2.6, 8.0)
     _add_ground(root, half_road)
     for side in (-1, 1):
         _line_side(root, side, half_road)
-    _add_traffic(root, half_road)
+    _add_traffic(root, half_road, queue)
     if scene.chance(0.35):
         _close_street(root, half_road)
     if scene.chance(0.2):
@@ -232,10 +242,10 @@ def _add_bench(frame: Frame) -> None:
         add_person(frame, seated=True)
 
 
-def _add_traffic(root: Frame, half_road: float) -> None:
+def _add_traffic(root: Frame, half_road: float, queue: float) -> None:
     scene = root.scene
     rng = scene.rng
-    if scene.chance(0.22):
+    if scene.chance(queue):
         _queue_up(root, half_road)
     for _ in range(rng.choice((0, 1, 2, 3, 5))):
         lane = rng.choice((-1, 1))

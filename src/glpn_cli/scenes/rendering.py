@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli.scenes.casting import cast, gather_solids
-from glpn_cli.scenes.indoors import make_room, make_tabletop
-from glpn_cli.scenes.outdoors import make_park, make_street
+from glpn_cli.scenes.indoors import make_meal, make_room, make_tabletop
+from glpn_cli.scenes.outdoors import make_jam, make_park, make_street
 from glpn_cli.scenes.scene import Scene
 from glpn_cli.scenes.shading import shade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -27,8 +27,10 @@ SCENE_KINDS: dict[str, tuple[Callable[[Scene], None], float]] = {
     "tabletop": (make_tabletop, 0.14),
     "street": (make_street, 0.3),
     "park": (make_park, 0.1),
+    "meal": (make_meal, 0.0),
+    "jam": (make_jam, 0.0),
 }
-"""Who makes them, and how many of a hundred are such."""
+"""Who makes them, and which share of all are such where nobody says."""
 
 _SMALLEST_MEDIAN_M = 0.3
 _NEAREST_SHARE = 0.12
@@ -36,7 +38,7 @@ _ATTEMPTS = 12
 _LOOK_SIDE_PX = 32
 
 
-def make_scene(seed: int, atlas: Atlas, kind: str | None = None) -> Scene:
+def make_scene(seed: int, atlas: Atlas, kinds: Mapping[str, float] | None = None) -> Scene:
     """Make a scene up; the same seed gives the same scene.
 
     Views that show next to nothing, as with the camera against a wall, are given up for others of the same seed.
@@ -44,13 +46,14 @@ def make_scene(seed: int, atlas: Atlas, kind: str | None = None) -> Scene:
     Args:
         seed: decides everything.
         atlas: the textures to choose from.
-        kind: one of `SCENE_KINDS`, or None for any.
+        kinds: which of `SCENE_KINDS` in which shares; None is as there.
     """
+    shares = kinds or {name: share for name, (_, share) in SCENE_KINDS.items()}
     scene = Scene(random.Random(seed), atlas)
     for attempt in range(_ATTEMPTS):
         rng = random.Random(f"{seed} {attempt}")
         scene = Scene(rng, atlas)
-        scene.kind = kind or rng.choices(list(SCENE_KINDS), [share for _, share in SCENE_KINDS.values()])[0]
+        scene.kind = rng.choices(list(shares), list(shares.values()))[0]
         SCENE_KINDS[scene.kind][0](scene)
         if _shows_something(scene):
             break
@@ -73,10 +76,16 @@ def render(
 
 
 def render_scenes(
-    seeds: Sequence[int], atlas: Atlas, height: int, width: int, *, device: torch.device | str = "cpu"
+    seeds: Sequence[int],
+    atlas: Atlas,
+    height: int,
+    width: int,
+    *,
+    kinds: Mapping[str, float] | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Make up and render one scene per seed; see `make_scene` and `render`."""
-    return render([make_scene(seed, atlas) for seed in seeds], height, width, device=device)
+    return render([make_scene(seed, atlas, kinds) for seed in seeds], height, width, device=device)
 
 
 def _shows_something(scene: Scene) -> bool:

@@ -120,6 +120,7 @@ class TrainRun:
         save_every: steps between states that a training can go on from.
         validate_every: steps between validations; 0 for once per epoch, but not more often than every hundred steps.
         max_minutes: stop after so long, to go on another time; 0 for never.
+        until: likewise, after this step.
         device: as everywhere.
         threads: likewise.
         tensorboard: also write logs for TensorBoard.
@@ -132,6 +133,7 @@ class TrainRun:
     save_every: int = 500
     validate_every: int = 0
     max_minutes: float = 0.0
+    until: int = 0
     device: str = "auto"
     threads: int | None = None
     tensorboard: bool = False
@@ -147,8 +149,9 @@ class SceneSettings:
         count: how many.
         size: (height, width) in pixels.
         textures: folders of pictures of which surfaces get pieces.
-        seed: of the first scene.
+        seed: no scene of a seed is one of another.
         workers: processes that render; 0 renders in this one.
+        kinds: kinds of scenes and their shares; empty for the usual ones.
     """
 
     out: str
@@ -157,3 +160,4 @@ class SceneSettings:
     textures: tuple[str, ...] = ()
     seed: int = 0
     workers: int = 2
+    kinds: tuple[tuple[str, float], ...] = ()

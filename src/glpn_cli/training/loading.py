@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from glpn_cli.errors import GLPNError, InputError
+from glpn_cli.errors import GLPNError, InputError, TrainingError
 from glpn_cli.training.augmentation import augment
 
 if TYPE_CHECKING:
@@ -108,10 +108,18 @@ def batches(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own, so that ours is left alone
     )
-    for made in loader:
-        if isinstance(made, GLPNError):
-            raise made
-        yield Batch(*made)
+    try:
+        for made in loader:
+            if isinstance(made, GLPNError):
+                raise made
+            yield Batch(*made)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a process that makes samples has died: {error}",
+            hint="fewer --workers need less memory; 0 needs none of them",
+        ) from error
 
 
 class _Picks:
@@ -145,5 +153,7 @@ def _gather(made: Sequence[tuple[Tensor, Tensor, str] | GLPNError]) -> tuple[Ten
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ignore what a terminal or a scheduler sends to all processes of a group: the step is finished first."""
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -26,21 +26,30 @@ class Processes:
         rank: which this one is.
         count: how many there are.
         local_rank: which it is on its machine.
+        on_gpus: whether each has a GPU of its own.
     """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    on_gpus: bool = False
 
     @classmethod
-    def from_environment(cls) -> Processes:
-        """Read what `torchrun` says; without it there is one process."""
-        return cls(
-            *(
-                int(os.environ.get(name, default))
-                for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-            )
+    def from_environment(cls, device: str = "auto") -> Processes:
+        """Read what `torchrun` says; without it there is one process.
+
+        Args:
+            device: what the user asks for. Every process of a machine takes a GPU of its own, unless that is the CPU.
+        """
+        rank, count, local_rank = (
+            int(os.environ.get(name, default))
+            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
         )
+        return cls(rank, count, local_rank, on_gpus=device in ("auto", "cuda") and torch.cuda.is_available())
+
+    def device(self, asked: str) -> str:
+        """Give the device of this process, where the user asks for one."""
+        return f"cuda:{self.local_rank}" if self.count > 1 and self.on_gpus else asked
 
     def __enter__(self) -> Self:
         """Connect to the others.
@@ -49,7 +58,14 @@ class Processes:
             DeviceError: they cannot be reached.
         """
         if self.count > 1:
-            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            if self.on_gpus:
+                if self.local_rank >= torch.cuda.device_count():
+                    raise DeviceError(
+                        f"there is no GPU for process {self.local_rank} of this machine",
+                        hint="start as many processes as there are GPUs, or train with --device cpu",
+                    )
+                torch.cuda.set_device(self.local_rank)
+            backend = "nccl" if self.on_gpus else "gloo"
             try:
                 distributed.init_process_group(backend, rank=self.rank, world_size=self.count)
             except (RuntimeError, ValueError) as error:
@@ -72,6 +88,14 @@ class Processes:
         flag = torch.tensor(float(here), device=device)
         distributed.all_reduce(flag, distributed.ReduceOp.MAX)
         return bool(flag)
+
+    def agree(self, number: int, device: torch.device) -> bool:
+        """Tell whether a number is the same in all processes."""
+        if self.count == 1:
+            return True
+        ends = torch.tensor([number, -number], device=device)
+        distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+        return ends.tolist() == [number, -number]
 
     def mean(self, value: Tensor) -> Tensor:
         """Average a tensor over all processes, in place."""

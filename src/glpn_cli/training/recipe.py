@@ -53,7 +53,10 @@ def build_settings(recipe: dict[str, Any], given: dict[str, Any]) -> TrainSettin
     Raises:
         UsageError: a setting is unknown or of the wrong kind, or there is no data.
     """
-    values = recipe | {name: value for name, value in given.items() if value is not None}
+    said = {name: value for name, value in given.items() if value is not None}
+    values = recipe | said
+    if "epochs" in said and "steps" not in said:
+        values["steps"] = 0  # those of the recipe would count more
     known = {item.name: item for item in fields(TrainSettings)}
     for name, value in values.items():
         if name not in known:

@@ -98,6 +98,11 @@ class Results:
         metadata = card.to_metadata() | {"training": json.dumps(facts, sort_keys=True)}
         write_checkpoint(self._folder / name, config, tensors, metadata)
 
+    def close(self) -> None:
+        """Write out what TensorBoard has not yet."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
     def _to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
             for name, value in values.items():

@@ -52,12 +52,16 @@ class Start:
     card: WeightsCard
 
 
-def load_start(settings: TrainSettings, name: str, *, watcher: Watcher = QUIET) -> Start:
+def load_start(
+    settings: TrainSettings, name: str, *, paper_size: tuple[int, int] | None = None, watcher: Watcher = QUIET
+) -> Start:
     """Load the weights to begin with, or draw a new network; see `TrainSettings`.
 
     Args:
         settings: which.
         name: what the weights that come out are called.
+        paper_size: (height, width) of what the network sees where the settings do not say; None is the size that the
+            weights were made for.
         watcher: is told of a download.
 
     Raises:
@@ -69,8 +73,9 @@ def load_start(settings: TrainSettings, name: str, *, watcher: Watcher = QUIET) 
     only_nyu = {word.partition("=")[0] for word in settings.data} == {"nyu"}
     metric = {word.partition("=")[0] for word in settings.data} <= {"nyu", "kitti"}
     if settings.init == NOTHING:
-        config = _config(settings.config or "tiny")
-        config.max_depth = settings.depth_limit_m or _NEW_DEPTH_LIMIT_M[only_nyu]
+        fields = _fields(settings.config or "tiny")
+        config = GLPNConfig.from_dict(fields)
+        config.max_depth = settings.depth_limit_m or fields.get("max_depth", _NEW_DEPTH_LIMIT_M[only_nyu])
         if settings.drop_path is not None:
             config.drop_path_rate = settings.drop_path
         network = GLPNForDepthEstimation(config)
@@ -88,10 +93,10 @@ def load_start(settings: TrainSettings, name: str, *, watcher: Watcher = QUIET) 
             checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
         )
         card = located.entry.card if located.entry and "depth_limit_m" not in checkpoint.metadata else known
-    sizes = settings.sizes or ((*card.working_size, 1.0),)
+    sizes = settings.sizes or ((*(paper_size or card.working_size), 1.0),)
     card = WeightsCard(
         name,
-        depth_limit_m=card.depth_limit_m,
+        depth_limit_m=min(card.depth_limit_m, settings.depth_limit_m or card.depth_limit_m),
         metres_per_unit=card.metres_per_unit,
         working_size=sizes[-1][:2],
         metric=metric,
@@ -100,9 +105,10 @@ def load_start(settings: TrainSettings, name: str, *, watcher: Watcher = QUIET) 
     return Start(network.train(), card)
 
 
-def _config(text: str) -> GLPNConfig:
+def _fields(text: str) -> dict[str, Any]:
+    """Give the fields of an architecture that differ from those of the default configuration."""
     if text in ARCHITECTURES:
-        return GLPNConfig(**ARCHITECTURES[text])
+        return ARCHITECTURES[text]
     if not text.endswith(".json"):
         raise UsageError(
             f"--config: no architecture is called {text!r}", hint=f"{', '.join(ARCHITECTURES)}, or a JSON file"
@@ -115,7 +121,7 @@ def _config(text: str) -> GLPNConfig:
         raise ConfigError(f"{text}: is no JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"{text}: is not a table of fields")
-    return GLPNConfig.from_dict(fields)
+    return fields
 
 
 def _draw(network: GLPNForDepthEstimation) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,7 +78,10 @@ def check_same_training(kept: str, settings: TrainSettings, folder: Path) -> Non
     Raises:
         UsageError: with the first setting that differs.
     """
-    before, now = json.loads(kept), json.loads(settings_as_json(settings))
+    now = json.loads(settings_as_json(settings))
+    # A setting that there was not yet had the value that it has now if nobody asks for another.
+    defaults = {item.name: item.default for item in fields(settings) if item.default is not MISSING}
+    before = json.loads(json.dumps(defaults)) | json.loads(kept)
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +33,20 @@ from glpn_cli.training.state import check_same_data, check_same_training, keep_s
 from glpn_cli.training.stopping import Stop, stop_asked_for
 from glpn_cli.training.validation import ALIGNED, validate
 from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
+from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from glpn_cli.settings.training import TrainRun, TrainSettings
+    from glpn_cli.weights.watcher import Watcher
 
 __all__ = ["BEST_BY", "Outcome", "train"]
 
 BEST_BY = f"{ALIGNED}abs_rel"
 """Which metric decides what is best where metres are approximate; where they are true it is the plain one."""
 
+_LESS_MEMORY = "a smaller --batch-size or --size, --accumulate, or another --device"
 _SMOOTHING_STEPS = 50
 _FEWEST_STEPS_BETWEEN = 100  # two validations; epochs of a small set are over in no time
 
@@ -76,7 +79,9 @@ class Outcome:
         return self.step >= self.steps
 
 
-def train(settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET) -> Outcome:
+def train(
+    settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET, downloads: Watcher = NOT_WATCHED
+) -> Outcome:
     """Train, or go on where the same training stopped.
 
     In the folder are then `best/` and `last/` (weights for `glpn predict`), `state.pt`, `train.csv`, `validation.csv`
@@ -86,6 +91,7 @@ def train(settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUI
         settings: what is trained on what, and how.
         run: where and for how long.
         watcher: is told how it goes.
+        downloads: is told of weights that have to be fetched first.
 
     Raises:
         UsageError: settings contradict each other, or another training is in the folder.
@@ -94,28 +100,39 @@ def train(settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUI
         OutputError: results cannot be written.
     """
     with ExitStack() as stack:
-        processes = stack.enter_context(Processes.from_environment())
-        stop = stack.enter_context(stop_asked_for(run.max_minutes))
-        trainer = _Trainer(settings, run, processes, watcher if processes.rank == 0 else QUIET)
+        processes = stack.enter_context(Processes.from_environment(run.device))
+        trainer = _Trainer(settings, run, processes, watcher if processes.rank == 0 else QUIET, downloads)
         stack.callback(trainer.watcher.end)
+        stop = stack.enter_context(stop_asked_for(run.max_minutes))
         return trainer.go(stop)
 
 
 class _Trainer:
-    def __init__(self, settings: TrainSettings, run: TrainRun, processes: Processes, watcher: TrainWatcher) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        run: TrainRun,
+        processes: Processes,
+        watcher: TrainWatcher,
+        downloads: Watcher,
+    ) -> None:
         self.watcher = watcher
         self.settings, self.run, self.processes = settings, run, processes
         paper = paper_size(settings.data)
         self.folder = Path(run.out)
-        device = f"cuda:{processes.local_rank}" if processes.count > 1 and torch.cuda.is_available() else run.device
-        self.runtime: Runtime = choose_runtime(device, settings.precision, run.threads)
+        self.runtime: Runtime = choose_runtime(processes.device(run.device), settings.precision, run.threads)
         self.leads = processes.rank == 0
         _check(settings, processes)
         state = None if run.overwrite else read_state(self.folder / STATE_NAME)
+        if not processes.agree(0 if state is None else state["step"], self.runtime.device):
+            raise UsageError(
+                f"{self.folder}: not all processes find the same state of a training here",
+                hint="--out is to be a folder that all machines share",
+            )
         if state is not None:
             check_same_training(state["settings"], settings, self.folder)
-        self.start: Start = load_start(settings, run.name)
-        sizes = settings.sizes or ((*(paper or self.start.card.working_size), 1.0),)
+        self.start: Start = load_start(settings, run.name, paper_size=paper, watcher=downloads)
+        sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
         sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
         shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
@@ -124,11 +141,12 @@ class _Trainer:
             self.plan.steps, settings.learning_rate, settings.learning_rate_end, settings.peak_at, settings.power
         )
         self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
-        self._build_network()
+        with memory_errors_named("the network", hint=_LESS_MEMORY):
+            self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
-            check_same_data(state["amounts"], self.amounts, self.folder)
+            check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
             self._load(state)
 
     def _build_network(self) -> None:
@@ -161,9 +179,15 @@ class _Trainer:
         self.first_step = state["step"]
 
     def go(self, stop: Stop) -> Outcome:
+        if not self.leads:
+            return self._go(stop)
+        with closing(Results(self.settings, self.run, first_step=self.first_step)) as self.results:
+            if not self.first_step:  # of a training before this one, which is not to be gone on with
+                (self.folder / STATE_NAME).unlink(missing_ok=True)
+            return self._go(stop)
+
+    def _go(self, stop: Stop) -> Outcome:
         settings, run = self.settings, self.run
-        if self.leads:
-            self.results = Results(self.settings, self.run, first_step=self.first_step)
         self.validation = validation_sets(settings) if self.leads else []
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
@@ -172,7 +196,8 @@ class _Trainer:
         begun_s, loss_sum = time.monotonic(), None
         interrupted = False
         for step, parts in enumerate(self._steps(), start=self.first_step + 1):
-            loss, norm = self._step(step - 1, parts)
+            with memory_errors_named(f"a step of {settings.batch_size} pictures", hint=_LESS_MEMORY):
+                loss, norm = self._step(step - 1, parts)
             loss_sum = (
                 loss
                 if loss_sum is None
@@ -180,10 +205,12 @@ class _Trainer:
             )
             rate = (step - self.first_step) * settings.batch_size / (time.monotonic() - begun_s)
             self._report(step, loss_sum, norm, rate)
-            over = self.processes.any_of(stop.asked_for, self.runtime.device)
-            if step % validate_every == 0 or step == self.plan.steps:
-                self._validate(step)
-            if step % run.save_every == 0 or step == self.plan.steps or over:
+            over = self.processes.any_of(stop.asked_for, self.runtime.device) or step == run.until
+            measured = step % validate_every == 0 or step == self.plan.steps
+            if measured:
+                with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
+                    self._validate(step)
+            if measured or step % run.save_every == 0 or over:  # what is measured may be the best, and is kept
                 self._keep(step)
             if over:
                 interrupted = stop.interrupted
@@ -193,7 +220,7 @@ class _Trainer:
 
     def _steps(self) -> Iterator[list[Batch]]:
         """Give the parts of every step that is left."""
-        if self.first_step >= self.plan.steps:
+        if self.first_step >= (self.run.until or self.plan.steps):
             return
         parts = []
         for batch in batches(
@@ -239,14 +266,13 @@ class _Trainer:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         target = batch.metres.to(device, non_blocking=True)
         mixed = self.runtime.precision is not Precision.FLOAT32
-        with memory_errors_named(f"a batch of {len(batch.names)} pictures"):
-            with torch.autocast(device.type, self.runtime.dtype, enabled=mixed):
-                predicted = self.wrapped(pixels).predicted_depth
-            predicted = predicted.float() * card.metres_per_unit
-            loss = training_loss(predicted, target, self.settings)
-            if not bool(loss.isfinite()):
-                raise _no_number(step, predicted.detach(), target, batch.names)
-            (loss / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(device.type, self.runtime.dtype, enabled=mixed):
+            predicted = self.wrapped(pixels).predicted_depth
+        predicted = predicted.float() * card.metres_per_unit
+        loss = training_loss(predicted, target, self.settings)
+        if not bool(loss.isfinite()):
+            raise _no_number(step, predicted.detach(), target, batch.names)
+        (loss / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _report(self, step: int, loss: float, norm: float, rate: float) -> None:
@@ -269,6 +295,7 @@ class _Trainer:
         return self.network.state_dict() if self.averaged is None else self.averaged.tensors
 
     def _validate(self, step: int) -> None:
+        self._check_weights(step)
         if self.leads and self.validation:
             with torch.random.fork_rng(devices=[]):
                 network = type(self.start.network)(self.start.network.config)
@@ -284,9 +311,12 @@ class _Trainer:
             self.watcher.validated(step, metrics, best=best)
         self.processes.wait()
 
-    def _keep(self, step: int) -> None:
+    def _check_weights(self, step: int) -> None:
         if not all(bool(one.isfinite().all()) for one in self.network.parameters()):
             raise _come_apart(step)
+
+    def _keep(self, step: int) -> None:
+        self._check_weights(step)
         if self.leads:
             keep_state(
                 self.folder / STATE_NAME,

@@ -147,9 +147,16 @@ def write_checkpoint(
 
 
 def file_sha256(path: str | PathLike[str]) -> str:
-    """Give the SHA-256 of a file in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Give the SHA-256 of a weights file in hexadecimal.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _sniff(file: Path) -> str:

@@ -84,11 +84,14 @@ def _from_cache(name: str, repository: str, watcher: Watcher) -> KeptWeights | N
     if not intact:
         watcher.note(f"the copy of {repository} in the Hugging Face cache is damaged and not used")
         return None
-    watcher.note(f"{repository}: taken from the Hugging Face cache on this machine")
-    config = _parse_config(text, str(cached.config))
     from glpn_cli.weights.intake import Origin, keep, take_in
 
-    checkpoint = take_in(cached.weights, config=config)
+    try:
+        checkpoint = take_in(cached.weights, config=_parse_config(text, str(cached.config)))
+    except WeightsError as error:  # cut, where the cache cannot tell
+        watcher.note(f"the copy of {repository} in the Hugging Face cache is not used: {error.message}")
+        return None
+    watcher.note(f"{repository}: taken from the Hugging Face cache on this machine")
     return keep(name, checkpoint, Origin.of(cached.weights, source=repository, revision=cached.revision))
 
 

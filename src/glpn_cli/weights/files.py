@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,12 @@ def find_weights_file(path: str | PathLike[str]) -> Path:
         WeightsError: there is none.
     """
     path = Path(path)
-    if path.is_dir():
+    # As `os.path` asks, what may not be looked at is not there.
+    if os.path.isdir(path):
         for name in (SAFETENSORS_NAME, PICKLE_NAME):
-            if (path / name).is_file():
+            if os.path.isfile(path / name):
                 return path / name
         raise WeightsError(f"{path}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(f"{path}: no weights there")
     return path

@@ -21,6 +21,7 @@ __all__ = [
     "disk_errors_named",
     "downloads_folder",
     "home_folder",
+    "is_plain_name",
     "is_repository",
     "list_stored",
     "lock_file",
@@ -31,18 +32,24 @@ _SUFFIX = ".safetensors"
 _OWNER_SEPARATOR = "--"  # the Hub allows it in no name, so it can stand for the slash
 _REPOSITORY_PART = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][\w.-]{0,95}"
 _REPOSITORY = re.compile(f"{_REPOSITORY_PART}/{_REPOSITORY_PART}", re.ASCII)
+_NAME = re.compile(r"(?!.*--)[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def home_folder() -> Path:
     """Give the folder that holds everything that is kept: GLPN_HOME, else the platform's cache folder."""
     wanted = os.environ.get(HOME_VARIABLE, "")
-    return Path(wanted).expanduser().absolute() if wanted else Path(platformdirs.user_cache_dir("glpn", False))
+    return Path(os.path.expanduser(wanted)).absolute() if wanted else Path(platformdirs.user_cache_dir("glpn", False))
 
 
 def is_repository(text: str) -> bool:
     """Tell whether a text has the form OWNER/REPO, as the Hub allows it."""
     return _REPOSITORY.fullmatch(text) is not None
+
+
+def is_plain_name(text: str) -> bool:
+    """Tell whether a text has the form of a name that somebody may give to weights of their own."""
+    return _NAME.fullmatch(text) is not None
 
 
 def stored_file(name: str) -> Path:

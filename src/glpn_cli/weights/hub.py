@@ -87,7 +87,7 @@ class HubAccess:
             WeightsError: it makes no sense.
         """
         endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
-        if endpoint and not endpoint.startswith(("http://", "https://")):
+        if endpoint and not _is_address(endpoint):
             raise WeightsError(f"HF_ENDPOINT is no address: {endpoint!r}", hint="it begins with https://")
         try:
             token = None if _is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN") else get_token()
@@ -209,6 +209,15 @@ def to_refusal(
 def told(error: BaseException) -> str:
     """Give what an error says in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _is_set(variable: str) -> bool:

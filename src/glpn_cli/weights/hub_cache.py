@@ -51,7 +51,7 @@ def _find(repository: str, name: str) -> Path | None:
 def _cache_folder() -> Path:
     """Give the folder of the cache; the client itself read the environment when it was imported."""
     if folder := os.environ.get("HF_HUB_CACHE", ""):
-        return Path(os.path.expandvars(folder)).expanduser()
+        return Path(os.path.expanduser(os.path.expandvars(folder)))
     if home := os.environ.get("HF_HOME", ""):
-        return Path(os.path.expandvars(home)).expanduser() / "hub"
+        return Path(os.path.expanduser(os.path.expandvars(home))) / "hub"
     return Path(constants.HF_HUB_CACHE)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.files import find_weights_file
-from glpn_cli.weights.home import is_repository, stored_file
+from glpn_cli.weights.home import is_plain_name, is_repository, stored_file
 from glpn_cli.weights.intake import KeptWeights, Origin, keep, take_in
 from glpn_cli.weights.location import to_known_name
 from glpn_cli.weights.store import alone_with
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["import_weights"]
 
-_NAME = re.compile(r"(?!.*--)[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _MEANINGS = {"auto", "all"}  # words that stand for other weights
 
 
@@ -51,7 +49,7 @@ def import_weights(
     name = _checked_name(name)
     if metres_per_unit is not None and not 0 < metres_per_unit < math.inf:
         raise UsageError(f"--metres-per-unit must be a positive number, not {metres_per_unit}")
-    file = find_weights_file(Path(path).expanduser())
+    file = find_weights_file(os.path.expanduser(path))
     with alone_with(name, watcher=watcher):
         if stored_file(name).exists() and not overwrite:
             raise WeightsError(f"the weights {name!r} are there already", hint="--overwrite replaces them")
@@ -65,7 +63,7 @@ def _checked_name(name: str) -> str:
         if known in CATALOG and CATALOG[known].bundled_file is not None:
             raise UsageError(f"the weights {known!r} come with the package and stay", hint="choose another name")
         return known
-    if not _NAME.fullmatch(name) or to_known_name("owner/" + name) is None or name.lower() in _MEANINGS:
+    if not is_plain_name(name) or to_known_name("owner/" + name) is None or name.lower() in _MEANINGS:
         raise UsageError(
             f"no weights can be called {name!r}",
             hint="a name has letters, digits, - _ and . in it, is not that of a file, and is neither auto nor all",

@@ -93,7 +93,10 @@ def _row(name: str, path: Path | None) -> InventoryRow:
         status = Status.ABSENT if path is None else Status.BUNDLED
         return InventoryRow(name, status, path, entry.size_bytes, entry.source, None, licence, domain, entry.card)
     path = path or Path()
-    size_bytes = path.stat().st_size
+    try:
+        size_bytes = path.stat().st_size
+    except OSError:  # a link to a disk that is not there
+        return InventoryRow(name, Status.DAMAGED, path, 0, None, None, licence, domain, None)
     try:
         metadata = read_metadata(path)
         card = WeightsCard.from_metadata(metadata, name=name, max_depth=0.0)  # kept files say their limit

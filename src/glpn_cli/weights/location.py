@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import WeightsError
+from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.settings.weights import WEIGHTS_VARIABLE
 from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry
 from glpn_cli.weights.home import is_repository, list_stored
@@ -49,6 +49,7 @@ def locate_weights(weights: str) -> LocatedWeights:
             GLPN_WEIGHTS says, else "nyu" if it is here, else "tiny".
 
     Raises:
+        UsageError: the text is empty.
         WeightsError: they are not here, with what to do about it as a hint.
     """
     located = _look_for(weights)
@@ -69,6 +70,7 @@ def obtain_weights(weights: str, *, offline: bool = False, watcher: Watcher = QU
         watcher: is told of a download.
 
     Raises:
+        UsageError: the text is empty.
         WeightsError: nobody knows such weights, or they cannot be got.
     """
     name = to_known_name(_meant(weights))
@@ -120,12 +122,14 @@ def _meant(weights: str) -> str:
 
 def _look_for(weights: str) -> LocatedWeights | None:
     weights = _meant(weights)
+    if not weights:
+        raise UsageError("the name of the weights is empty", hint="is a variable of the shell not set?")
     if weights == _AUTO:
         name = FALLBACK_NAME if _path_of(PREFERRED_NAME) is None else PREFERRED_NAME
         return LocatedWeights(name, _path_of(name) or Path(), CATALOG[name], chosen=False)
     name = to_known_name(weights) or weights
     entry, kept = CATALOG.get(name), _path_of(name)
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     # A folder may have the form OWNER/REPO, but a bare name is never taken for one that happens to lie about.
     if _exists(path) and ("/" in weights or (kept is None and entry is None)):
         return LocatedWeights(path.resolve().name, path, None)

@@ -11,7 +11,14 @@ from filelock import FileLock, Timeout
 
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.home import disk_errors_named, downloads_folder, lock_file, stored_file
+from glpn_cli.weights.home import (
+    disk_errors_named,
+    downloads_folder,
+    is_plain_name,
+    is_repository,
+    lock_file,
+    stored_file,
+)
 from glpn_cli.weights.watcher import QUIET, Watcher
 
 if TYPE_CHECKING:
@@ -87,6 +94,8 @@ def remove_stored(name: str) -> bool:
     """
     if name in CATALOG and CATALOG[name].bundled_file:
         raise UsageError(f"the weights {name!r} come with the package and stay")
+    if name not in CATALOG and not is_repository(name) and not is_plain_name(name):
+        return False  # and a text such as ".." must never become a part of a path that is removed
     file, folder = stored_file(name), downloads_folder(name)
     if not (file.exists() or folder.exists()):
         return False

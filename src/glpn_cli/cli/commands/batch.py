@@ -105,10 +105,11 @@ def batch(
             json_lines=json_lines,
             report=report,
         )
+        settings = network.settings(rows, camera.settings())
         if dry_run:
             run.tell()
         else:
-            run.go(network.settings(rows, camera.settings()))
+            run.go(settings)
 
 
 def _check_verify(any_pictures: bool, *, writes: bool) -> None:
@@ -141,9 +142,9 @@ class _Run:
         self._refuse_nothing()
         pictures = list(self._mirror({} if self.overwrite else read_records(self.out)))
         for picture in pictures:
-            for _, path in picture.outputs:
-                state = "done before" if picture.done else picture.failure.message if picture.failure else "to be done"
-                self.console.data(printable(f"{picture.source} -> {path}: {state}"))
+            state = "done before" if picture.done else picture.failure.message if picture.failure else "to be done"
+            becomes = f" -> {', '.join(str(path) for _, path in picture.outputs)}" if picture.outputs else ""
+            self.console.data(printable(f"{picture.source}{becomes}: {state}"))
         to_do = sum(not (picture.done or picture.failure) for picture in pictures)
         done = sum(picture.done for picture in pictures)
         self.console.say(f"{to_do} to be done, {done} done before, {len(pictures) - to_do - done} cannot be done")
@@ -217,7 +218,7 @@ class _Run:
     def _settings(self, predictor: Predictor) -> dict[str, Any]:
         """Give everything that decides what is in the outputs, but for what the range of the run comes to."""
         made_how: dict[str, Any] = {
-            "format": [row.name for row in self.formats],
+            "format": sorted(row.name for row in self.formats),  # their order means nothing
             "normalize": str(self.output_settings.normalize),
             "scale": str(self.output_settings.scale),
             "weights_sha256": predictor.weights_sha256,

@@ -30,6 +30,7 @@ from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.options import Overwrite  # noqa: TC001 - likewise
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
+from glpn_cli.output.writer import make_folder
 from glpn_cli.settings.measuring import EvaluationSettings
 from glpn_cli.settings.prediction import PredictorSettings
 
@@ -115,6 +116,7 @@ class _Outputs:
         Raises:
             UsageError: a name is empty or of another kind, or belongs to the data.
             OutputExistsError: one is there already.
+            OutputError: a folder cannot be made.
         """
         given = [name for name in (self.figure, self.per_picture) if name is not None]
         if "" in given:
@@ -127,6 +129,9 @@ class _Outputs:
         for name in given:
             if os.path.realpath(name) in kept:
                 raise UsageError(f"{name} is one of the pictures that are measured, or its depth")
+            if os.path.isdir(name):
+                raise UsageError(f"{name}: is a folder")
+            make_folder(Path(name).parent)
             if os.path.lexists(name) and not self.overwrite:
                 raise OutputExistsError(f"{name}: is there already", hint="--overwrite replaces it")
         return self
@@ -198,7 +203,9 @@ class _Run:
 
         taken = set()
         if predictions is not None:
-            source = FromFiles(Path(predictions), units_per_metre=self.samples.units_per_metre)
+            source = FromFiles(
+                Path(predictions), units_per_metre=self.samples.units_per_metre, samples=self.samples.files
+            )
             taken.add(source.label)
             yield source
         named = ([] if predictions is not None else [network.weights]) + ([] if against is None else [against])
@@ -216,14 +223,13 @@ class _Run:
         from glpn_cli.evaluation.summary import summarise
 
         title = self._title(evaluation)
-        written = self.outputs.write(evaluation, title)
         if self.json_lines:
             self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
         else:
             for table in evaluation_tables(evaluation, title):
                 self.console.table(table)
         self._remark(evaluation)
-        for name in written:
+        for name in self.outputs.write(evaluation, title):  # last: what was measured is not lost to a full disk
             self.console.say(name)
 
     def _title(self, evaluation: Evaluation) -> str:

@@ -55,7 +55,7 @@ def info(
             else:
                 console.data(printable(file))
                 for label, value in _lines(described):
-                    console.data(f"  {label:<{_LABEL_WIDTH}}{printable(value)}")
+                    console.data(f"  {printable(label):<{_LABEL_WIDTH}}{printable(value)}")
         conclude(len(files), failure_codes)
 
 
@@ -102,7 +102,8 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     facts = dict(described.facts or {})
     provenance = facts.pop("provenance", {})
     if described.facts is not None:
-        yield "depth is", _METRIC.get(provenance.get("metric"), "of unknown scale")
+        metric = provenance.get("metric")
+        yield "depth is", _METRIC.get(metric if isinstance(metric, bool | str) else "", "of unknown scale")
     facts.pop("format", None)
     provenance.pop("metric", None)
     for name, value in facts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tup
     path = Path(source)
     if not path.exists():
         raise missing_picture(source)
+    if not os.path.isfile(path):  # a pipe can be read once, so it has to be a picture; or a folder, which is said there
+        return _predict(console, source, settings), "picture"
     try:
         depth = read_depth(path)
     except DepthFileError:

@@ -157,6 +157,7 @@ class _Run:
         from glpn_cli.inference.source import open_source
         from glpn_cli.inference.stopwatch import Stopwatch
         from glpn_cli.output.writer import write_together, write_whole
+        from glpn_cli.runtime import memory_errors_named
 
         stopwatch = Stopwatch()
         start_s = time.perf_counter()
@@ -170,7 +171,7 @@ class _Run:
             from glpn_cli.geometry.anchors import anchor_depth
 
             depth = anchor_depth(depth, self.anchors)
-        with stopwatch.stage("encode"):
+        with stopwatch.stage("encode"), memory_errors_named(f"{job.source}: encoding", hint="fewer formats at once"):
             files = [
                 (path, depth_format.load_codec().encode(depth, self.output_settings))
                 for depth_format, path in job.outputs

@@ -10,12 +10,14 @@ from glpn_cli.cli.groups import TalkOptions, with_option_groups
 from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Preview,
     SceneCount,
+    SceneKinds,
     SceneOut,
     SceneSize,
     Seed,
     Textures,
     TrainWorkers,
 )
+from glpn_cli.errors import UsageError
 from glpn_cli.settings.prediction import parse_size
 from glpn_cli.settings.training import SceneSettings
 
@@ -35,6 +37,7 @@ def scenes(
     size: SceneSize = f"{_DEFAULTS.size[0]}x{_DEFAULTS.size[1]}",
     preview: Preview = False,
     textures: Textures = None,
+    kinds: SceneKinds = None,
     seed: Seed = None,
     workers: TrainWorkers = _DEFAULTS.workers,
     talk: TalkOptions,
@@ -45,8 +48,26 @@ def scenes(
     """
     console = talk.console()
     with console.errors_reported():
-        settings = SceneSettings(out, count, parse_size(size), tuple(textures or ()), seed or 0, workers)
+        if not out:
+            raise UsageError("--out is empty", hint="is a variable of the shell not set?")
+        shares = tuple(map(_parse_kind, kinds or ()))
+        settings = SceneSettings(out, count, parse_size(size), tuple(textures or ()), seed or 0, workers, shares)
         _render(console, settings, preview=preview)
+
+
+def _parse_kind(text: str) -> tuple[str, float]:
+    from glpn_cli.scenes.rendering import SCENE_KINDS
+
+    name, _, share = text.partition("=")
+    try:
+        parts = float(share or 1)
+    except ValueError:
+        parts = -1.0
+    if name not in SCENE_KINDS or not 0 < parts < 1e6:
+        raise UsageError(
+            f"--kind {text}: is no kind of scene", hint=f"{', '.join(SCENE_KINDS)}; or with a share: room=2"
+        )
+    return name, parts
 
 
 def _render(console: Console, settings: SceneSettings, *, preview: bool) -> None:

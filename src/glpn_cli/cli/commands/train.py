@@ -33,6 +33,7 @@ from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the ann
     TrainPrecision,
     TrainSizes,
     TrainWorkers,
+    Until,
     ValidateBy,
     ValidateEvery,
 )
@@ -111,6 +112,7 @@ class RunOptions:
     tensorboard: Tensorboard = False
     workers: TrainWorkers = _RUN.workers
     max_minutes: MaxMinutes = 0.0
+    until: Until = 0
     device: Device = _RUN.device
     threads: Threads = None
 
@@ -128,10 +130,12 @@ def train(*, run: RunOptions, learning: LearningOptions, talk: TalkOptions) -> N
     console = talk.console()
     with console.errors_reported():
         settings = learning.settings()
+        from glpn_cli.cli.download_progress import DownloadProgress
         from glpn_cli.cli.train_progress import TrainProgress
         from glpn_cli.training.trainer import train as start_training
 
-        outcome = start_training(settings, run.settings(), watcher=TrainProgress(console))
+        watcher, downloads = TrainProgress(console), DownloadProgress(console)
+        outcome = start_training(settings, run.settings(), watcher=watcher, downloads=downloads)
         _conclude(console, outcome)
 
 

@@ -142,14 +142,17 @@ def _verify(located: LocatedWeights, console: Console, *, json_records: bool) ->
     from glpn_cli.weights.inventory import verify
 
     error: GLPNError | None = None
+    file, sha256 = located.path, None
     try:
+        file = find_weights_file(located.path)
+        if json_records:
+            sha256 = file_sha256(file)
         status = "intact" if verify(located) else "readable"
     except WeightsError as raised:
         status, error = "damaged", raised
     if json_records:
         failure = None if error is None else {"message": error.message, "hint": error.hint}
-        file = find_weights_file(located.path)
-        record = {"name": located.name, "path": str(file), "status": status, "sha256": file_sha256(file)}
+        record = {"name": located.name, "path": str(file), "status": status, "sha256": sha256}
         console.data(json.dumps(record | ({"error": failure} if failure else {})))
     if error is not None:
         console.error(error)
