@@ -31,8 +31,14 @@ _VARIABLES = (
     WEIGHTS_VARIABLE,
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "HF_HOME",
     "HF_HUB_CACHE",
+    "HF_TOKEN",
+    "GLPN_DATA",
+    "HTTP_PROXY",
     "HTTPS_PROXY",
+    "NO_PROXY",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
     "NO_COLOR",
@@ -215,4 +221,5 @@ def _first_line(error: BaseException) -> str:
 
 def _without_paths(text: str) -> str:
     """Leave out what may be a path, which often begins with somebody's home."""
-    return re.sub(r"(?:[A-Za-z]:)?[\\/~][^\s:'\",]*[\\/][^\s:'\",]*", "...", text)
+    # Names of people and folders have spaces in them; rather too much goes than too little.
+    return re.sub(r"(?:[A-Za-z]:)?[\\/~][^:'\",\n]*[\\/][^:'\",\n]*", "...", text)

@@ -61,3 +61,4 @@ def test_a_broken_torch_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatc
 
 def test_paths_are_left_out_of_what_others_say() -> None:
     assert "jane" not in diagnosis._without_paths("/home/jane/x.so: cannot open C:\\Users\\jane\\torch.dll")
+    assert "Smith" not in diagnosis._without_paths("cannot load C:\\Users\\John Smith\\x.dll, /home/john Smith/y: gone")

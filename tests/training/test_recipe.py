@@ -67,3 +67,31 @@ def test_epochs_that_the_user_says_count_more_than_the_steps_of_the_recipe() -> 
     assert build_settings(recipe, {"epochs": 2}).steps == 0
     assert build_settings(recipe, {"epochs": 2, "steps": 7}).steps == 7
     assert build_settings(recipe, {"epochs": None}).steps == 26000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"accumulate": 0},
+        {"seed": -1},
+        {"beta2": 1.0},
+        {"weight_decay": -1.0},
+        {"epochs": float("inf")},
+        {"learning_rate": float("nan")},
+        {"epochs": 0},
+        {"data": [1]},
+        {"data": [""]},
+        {"textures": [""]},
+    ],
+    ids=str,
+)
+def test_a_setting_out_of_its_range_is_refused_wherever_it_comes_from(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="makes no sense"):
+        build_settings({"data": ["a"]} | wrong, {})
+    with pytest.raises(UsageError, match="makes no sense"):
+        build_settings({"data": ["a"]}, wrong)
+
+
+def test_no_textures_are_no_textures() -> None:
+    assert build_settings({"data": ["a"], "textures": None}, {}).textures == ()

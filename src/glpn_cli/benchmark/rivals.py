@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -26,9 +27,22 @@ if TYPE_CHECKING:
     Forward = Callable[[Tensor], Tensor]
     """(B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 in the published scale, on the CPU."""
 
-__all__ = ["build_rival"]
+__all__ = ["build_rival", "check_installed"]
 
 _OPSET = 18
+
+
+def check_installed(rival: Rival) -> None:
+    """See that another way to run a network is there.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    for package in _PACKAGES[rival].split():
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(
+                f"--against {rival}: {package} is not installed", hint=f"pip install {_PACKAGES[rival]}"
+            )
 
 
 def build_rival(rival: Rival, network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:

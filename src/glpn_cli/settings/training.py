@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +26,32 @@ class Photometric(StrEnum):
     """Brightness and contrast, gamma, hue, saturation and value, each of every second picture."""
     STRONG = "strong"
     """Farther, and with tints, grey pictures, noise, blur and the traces of JPEG."""
+
+
+_MANY = 1e12
+_RANGES = {
+    "validation_pictures": (1, _MANY),
+    "flip": (0, 1),
+    "cut_depth": (0, 1),
+    "cut_depth_coverage": (0, 1),
+    "batch_size": (1, _MANY),
+    "accumulate": (1, _MANY),
+    "epochs": (0, _MANY),
+    "steps": (0, _MANY),
+    "learning_rate": (0, 1e3),
+    "learning_rate_end": (0, 1e3),
+    "peak_at": (0, 1),
+    "power": (1e-3, 1e3),
+    "weight_decay": (0, 1e3),
+    "beta2": (0, 1 - 1e-9),
+    "clip_norm": (0, _MANY),
+    "drop_path": (0, 1 - 1e-9),
+    "ema": (0, 1 - 1e-9),
+    "scale_forgiveness": (0, 1),
+    "gradient_weight": (0, _MANY),
+    "depth_limit_m": (1e-3, _MANY),
+    "seed": (0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +134,21 @@ class TrainSettings:
     depth_limit_m: float | None = None
     precision: Precision = Precision.FLOAT32
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, wherever it comes from.
+
+        Raises:
+            ValueError: a setting is out of its range.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (low <= value <= high and math.isfinite(value)):
+                raise ValueError(f"{name} is from {low:g} to {high:g}, not {value:g}")
+        if not all(isinstance(word, str) and word for word in (*self.data, *self.textures)):
+            raise ValueError("data and textures are texts, and none is empty")
+        if not (self.steps or self.epochs):
+            raise ValueError("there are neither steps nor epochs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,4 +86,6 @@ def _typed(name: str, value: Any) -> Any:
         if (low, high) != NATIVE_CROP and not 0 < low <= high <= 1:
             raise ValueError("crop is two shares, the lower one first")
         return float(low), float(high)
+    if name == "textures" and value is None:
+        return ()
     return tuple(value) if name in _LISTS and value is not None else value

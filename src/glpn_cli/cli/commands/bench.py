@@ -66,6 +66,7 @@ def bench(
             for size in sizes or _DEFAULTS.sizes
             for precision in precisions or [Precision.FLOAT32]
         ]
+        from glpn_cli.benchmark.rivals import check_installed
         from glpn_cli.benchmark.stages import measure
         from glpn_cli.benchmark.subject import load_subject
         from glpn_cli.inference.predictor import Predictor
@@ -74,6 +75,9 @@ def bench(
         runtimes = {precision: choose_runtime(device, precision, threads) for _, precision in cases}
         subject = load_subject(weights, offline=offline, watcher=DownloadProgress(console))
         measured: list[Measurement] = []
+        wanted = list(dict.fromkeys(against or []))
+        for rival in wanted:  # known now, and not after the first of many cases
+            check_installed(rival)
         for (height_px, width_px), precision in cases:
             console.say(f"measuring {height_px}x{width_px}, {precision}")
             predictor = Predictor(subject, runtimes[precision])
@@ -83,7 +87,7 @@ def bench(
                 height_px=height_px,
                 width_px=width_px,
                 rounds=rounds,
-                rivals=list(dict.fromkeys(against or [])),
+                rivals=wanted,
             )
             if json_lines:
                 console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))

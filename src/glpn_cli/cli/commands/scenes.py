@@ -75,10 +75,11 @@ def _render(console: Console, settings: SceneSettings, *, preview: bool) -> None
 
     bar = console.bar(TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     task = bar.add_task("scenes", total=settings.count)
+    done = 0
     with bar:
         for done in fill(settings):
             bar.update(task, completed=min(done, settings.count))
             console.detail(f"{done} scenes")
-    console.say(f"{settings.out}: {settings.count} scenes")
+    console.say(f"{settings.out}: {done} scenes")
     if preview:
         console.say(f"{write_preview(settings)}: some of them")
