@@ -9,7 +9,13 @@ import typer
 
 from glpn_cli.cli.commands.batch import batch
 from glpn_cli.cli.commands.predict import predict
-from glpn_cli.cli.groups import CameraOptions, NetworkOptions, OutputOptions, TalkOptions, with_option_groups
+from glpn_cli.cli.groups import with_option_groups
+from glpn_cli.cli.options.network import (
+    CameraOptions,
+    NetworkOptions,
+)
+from glpn_cli.cli.options.results import OutputOptions
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings.output import Colormap, DepthRange, Near, Normalize, OutputSettings

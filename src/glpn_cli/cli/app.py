@@ -23,7 +23,7 @@ from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.commands.scenes import scenes
 from glpn_cli.cli.commands.train import train
 from glpn_cli.cli.commands.weights import app as weights
-from glpn_cli.cli.options import Version  # noqa: TC001 - Typer reads the annotation when the program runs
+from glpn_cli.cli.options.talk import Version  # noqa: TC001 - Typer reads the annotations when the program runs
 
 __all__ = ["app", "main"]
 

@@ -10,19 +10,23 @@ from rich.table import Table
 
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Against,
     BenchPrecisions,
     BenchWeights,
+    PictureSizes,
+    Rounds,
+)
+from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Device,
+    Offline,
+    Threads,
+)
+from glpn_cli.cli.options.records import JsonLines  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Color,
     Debug,
-    Device,
-    JsonLines,
-    Offline,
-    PictureSizes,
     Quiet,
-    Rounds,
-    Threads,
     Verbose,
 )
 from glpn_cli.settings.measuring import BenchSettings

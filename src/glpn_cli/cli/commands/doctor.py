@@ -7,7 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.console import Console
-from glpn_cli.cli.options import Color, Debug, JsonObject  # noqa: TC001 - Typer reads the annotations
+from glpn_cli.cli.options.records import JsonObject  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Color,
+    Debug,
+)
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.settings.talk import ColorPolicy
 from glpn_cli.settings.weights import HOME_VARIABLE

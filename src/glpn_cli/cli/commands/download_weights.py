@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import Offline  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Color,
     Debug,
-    Offline,
-    OverwriteWeights,
     Quiet,
     Verbose,
+)
+from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    OverwriteWeights,
     WeightsToDownload,
 )
 from glpn_cli.cli.outcome import conclude

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.batch_progress import BatchProgress
-from glpn_cli.cli.data_group import DataOptions  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.evaluation_options import (  # noqa: TC001 - likewise
+from glpn_cli.cli.groups import with_option_groups
+from glpn_cli.cli.loading import load_predictor
+from glpn_cli.cli.options.data import DataOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.evaluation import (  # noqa: TC001 - likewise
     AgainstWeights,
     AlignBy,
     Baselines,
@@ -25,9 +27,11 @@ from glpn_cli.cli.evaluation_options import (  # noqa: TC001 - likewise
     Resamples,
     Seed,
 )
-from glpn_cli.cli.groups import NetworkOptions, TalkOptions, with_option_groups
-from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options import Overwrite  # noqa: TC001 - likewise
+from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    NetworkOptions,
+)
+from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.output.writer import make_folder

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.export_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.groups import with_option_groups
+from glpn_cli.cli.options.export import (  # noqa: TC001 - Typer reads the annotations when the program runs
     ExportSize,
     OnnxFile,
     WithPreprocessing,
 )
-from glpn_cli.cli.groups import TalkOptions, with_option_groups
-from glpn_cli.cli.options import Offline, Overwrite, PrecisionOf, Weights  # noqa: TC001 - likewise
+from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Offline,
+    PrecisionOf,
+    Weights,
+)
+from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.settings.output import ExportSettings

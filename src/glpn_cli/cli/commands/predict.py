@@ -9,22 +9,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.anchoring import parse_anchors, say_anchors
-from glpn_cli.cli.groups import (
-    CameraOptions,
-    InputOptions,
-    NetworkOptions,
-    OutputOptions,
-    TalkOptions,
-    with_option_groups,
-)
+from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    AnchorTexts,
+from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    CameraOptions,
+    NetworkOptions,
+)
+from glpn_cli.cli.options.pictures import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Input,
-    JsonLines,
-    Output,
-    Overwrite,
+    InputOptions,
+)
+from glpn_cli.cli.options.points import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    AnchorTexts,
     Preview,
+)
+from glpn_cli.cli.options.records import JsonLines  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.results import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Output,
+    OutputOptions,
+    Overwrite,
+)
+from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    TalkOptions,
     Version,
 )
 from glpn_cli.cli.outcome import conclude

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from glpn_cli.cli.groups import TalkOptions, with_option_groups
-from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.groups import with_option_groups
+from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Preview,
     SceneCount,
     SceneKinds,
@@ -17,6 +17,7 @@ from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the ann
     Textures,
     TrainWorkers,
 )
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.prediction import parse_size
 from glpn_cli.settings.training import SceneSettings

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.groups import TalkOptions, with_option_groups
-from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.groups import with_option_groups
+from glpn_cli.cli.options.data import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    DataRoot,
+    UnitsPerMetre,
+)
+from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Accumulate,
     Architecture,
     ClipNorm,
@@ -37,12 +41,11 @@ from glpn_cli.cli.learning_options import (  # noqa: TC001 - Typer reads the ann
     ValidateBy,
     ValidateEvery,
 )
-from glpn_cli.cli.options import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    DataRoot,
+from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Device,
     Threads,
-    UnitsPerMetre,
 )
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.prediction import parse_size
 from glpn_cli.settings.training import NATIVE_CROP, TrainRun

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from glpn_cli.cli.options.panels import RESULT
+
 __all__ = ["ExportSize", "OnnxFile", "WithPreprocessing"]
 
-_RESULT = "What comes out"
 
 OnnxFile = Annotated[
     str,
-    typer.Option("--onnx", metavar="OUT.onnx", help="The file to write.", rich_help_panel=_RESULT, show_default=False),
+    typer.Option("--onnx", metavar="OUT.onnx", help="The file to write.", rich_help_panel=RESULT, show_default=False),
 ]
 ExportSize = Annotated[
     str | None,
@@ -21,7 +22,7 @@ ExportSize = Annotated[
         metavar="HxW|dynamic",
         help="Of the input: one picture of a fixed size, or any batch of any multiples of 32. Default: the size that "
         "the weights were made for.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
@@ -30,6 +31,6 @@ WithPreprocessing = Annotated[
     typer.Option(
         "--with-preprocessing",
         help="8-bit RGB (batch, height, width, 3) in and metres out, instead of [0, 1] and the published scale.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
     ),
 ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from glpn_cli.cli.options.panels import RESULT
 from glpn_cli.settings.measuring import Align, Crop
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
 _COUNTS = "What counts"
 _COMPARED = "What it is compared with"
 _SURE = "How sure it is"
-_RESULT = "What comes out"
 
 CropTo = Annotated[
     Crop | None,
@@ -118,7 +118,7 @@ FigureFile = Annotated[
         "--figure",
         metavar="FILE.png",
         help="Draw error over depth, and the worst pictures.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
@@ -128,7 +128,7 @@ PerPicture = Annotated[
         "--per-picture",
         metavar="FILE.jsonl",
         help="Write one JSON object per picture.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         hidden=True,
         show_default=False,
     ),
@@ -138,6 +138,6 @@ JsonOfPictures = Annotated[
     typer.Option(
         "--json",
         help="Print one JSON object per picture and one for all, instead of the table.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
     ),
 ]

@@ -1,4 +1,4 @@
-"""The options of `glpn train` and `glpn scenes`, each written once; those of other commands are in `options`."""
+"""What is learnt, from what and how: the options of `glpn train` and `glpn scenes`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glpn_cli.cli.options.panels import DATA, RESULT, WORK
 from glpn_cli.settings.prediction import Precision
 from glpn_cli.settings.training import SHARED_CROP, Photometric, TrainSettings
 
@@ -47,9 +48,6 @@ __all__ = [
     "ValidateEvery",
 ]
 
-_DATA = "Pictures with known depth"
-_RESULT = "What comes out"
-_WORK = "How it is computed"
 _LEARN = "How it is learnt"
 
 _TRAIN = {item.name: item.default for item in fields(TrainSettings)}
@@ -60,7 +58,7 @@ LearnFrom = Annotated[
         "--data",
         metavar="nyu|kitti|scenes|FOLDER[=TIMES]",
         help="What to learn from; may be given several times. scenes are rendered. =2 sees each sample twice an epoch.",
-        rich_help_panel=_DATA,
+        rich_help_panel=DATA,
         show_default=False,
     ),
 ]
@@ -70,7 +68,7 @@ ValidateBy = Annotated[
         "--validation",
         metavar="nyu|kitti|scenes|FOLDER",
         help="What to measure by. Default: the test split, or the last tenth of each folder, which is not learnt from.",
-        rich_help_panel=_DATA,
+        rich_help_panel=DATA,
         show_default=False,
     ),
 ]
@@ -80,7 +78,7 @@ Textures = Annotated[
         "--textures",
         metavar="DIR",
         help="Pictures of which the surfaces of scenes get pieces; may be given several times.",
-        rich_help_panel=_DATA,
+        rich_help_panel=DATA,
         hidden=True,
         show_default=False,
     ),
@@ -250,24 +248,24 @@ TrainOut = Annotated[
         "-o",
         metavar="DIR",
         help="Where weights, logs and the state go. The same command goes on where it stopped.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
 NameOf = Annotated[
     str,
-    typer.Option("--name", metavar="NAME", help="What the weights are called.", rich_help_panel=_RESULT, hidden=True),
+    typer.Option("--name", metavar="NAME", help="What the weights are called.", rich_help_panel=RESULT, hidden=True),
 ]
 TrainOverwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Begin anew where a training has been.", rich_help_panel=_RESULT)
+    bool, typer.Option("--overwrite", help="Begin anew where a training has been.", rich_help_panel=RESULT)
 ]
 Tensorboard = Annotated[
-    bool, typer.Option("--tensorboard", help="Also write logs for TensorBoard.", rich_help_panel=_RESULT, hidden=True)
+    bool, typer.Option("--tensorboard", help="Also write logs for TensorBoard.", rich_help_panel=RESULT, hidden=True)
 ]
 SaveEvery = Annotated[
     int,
     typer.Option(
-        "--save-every", min=1, metavar="STEPS", help="Keep the state so often.", rich_help_panel=_RESULT, hidden=True
+        "--save-every", min=1, metavar="STEPS", help="Keep the state so often.", rich_help_panel=RESULT, hidden=True
     ),
 ]
 ValidateEvery = Annotated[
@@ -277,7 +275,7 @@ ValidateEvery = Annotated[
         min=0,
         metavar="STEPS",
         help="Measure so often. Default: once per epoch, but not within a hundred steps.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         hidden=True,
         show_default=False,
     ),
@@ -289,7 +287,7 @@ Until = Annotated[
         min=0,
         metavar="STEP",
         help="Stop after this step, to go on another time or from what there is; 0 for never.",
-        rich_help_panel=_WORK,
+        rich_help_panel=WORK,
         hidden=True,
         show_default=False,
     ),
@@ -301,12 +299,12 @@ MaxMinutes = Annotated[
         min=0,
         metavar="MINUTES",
         help="Stop after so long, to go on another time.",
-        rich_help_panel=_WORK,
+        rich_help_panel=WORK,
         show_default=False,
     ),
 ]
 TrainWorkers = Annotated[
-    int, typer.Option("--workers", min=0, help="Processes that make samples.", rich_help_panel=_WORK, hidden=True)
+    int, typer.Option("--workers", min=0, help="Processes that make samples.", rich_help_panel=WORK, hidden=True)
 ]
 SceneOut = Annotated[
     str,
@@ -315,7 +313,7 @@ SceneOut = Annotated[
         "-o",
         metavar="DIR",
         help="Where scenes are kept. The same command goes on where it stopped.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
@@ -325,14 +323,14 @@ SceneKinds = Annotated[
         "--kind",
         help="Render only this kind of scene: room, tabletop, meal, street, jam, park; as KIND=SHARE several in "
         "shares. Default: all but meal and jam.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         metavar="KIND",
         hidden=True,
         show_default=False,
     ),
 ]
 SceneCount = Annotated[
-    int, typer.Option("--count", min=1, help="How many, rounded up to a multiple of 64.", rich_help_panel=_RESULT)
+    int, typer.Option("--count", min=1, help="How many, rounded up to a multiple of 64.", rich_help_panel=RESULT)
 ]
 SceneSize = Annotated[
     str,
@@ -340,12 +338,12 @@ SceneSize = Annotated[
         "--size",
         metavar="HxW",
         help="Pixels; some scenes are upright, square or wide, with about as many.",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
     ),
 ]
 Preview = Annotated[
     bool,
-    typer.Option("--preview", help="Also write preview.png: a few scenes over their depth.", rich_help_panel=_RESULT),
+    typer.Option("--preview", help="Also write preview.png: a few scenes over their depth.", rich_help_panel=RESULT),
 ]
 CropShare = Annotated[
     str | None,

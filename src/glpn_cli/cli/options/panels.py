@@ -1,0 +1,11 @@
+"""The headings of help."""
+
+__all__ = ["DATA", "LOOK", "RESULT", "SOURCE", "SPACE", "TALK", "WORK"]
+
+DATA = "Pictures with known depth"
+SOURCE = "What goes in"
+RESULT = "What comes out"
+LOOK = "What pictures of depth look like"
+WORK = "How it is computed"
+SPACE = "In space (ply, glb)"
+TALK = "What is said"

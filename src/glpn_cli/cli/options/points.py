@@ -1,0 +1,59 @@
+"""Pixels and files that are looked at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from glpn_cli.cli.options.panels import RESULT, TALK, WORK
+
+__all__ = ["AnchorTexts", "AtTexts", "BoxTexts", "DepthFiles", "Measured", "Preview"]
+
+AnchorTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor",
+        metavar="X,Y=METRES",
+        help="A known depth: all is rescaled to it. At a pixel from the top left; may be given several times.",
+        rich_help_panel=WORK,
+        show_default=False,
+    ),
+]
+
+Measured = Annotated[
+    str,
+    typer.Argument(
+        metavar="PHOTO|DEPTH", help="A picture, a depth file, or - for a picture from a pipe.", show_default=False
+    ),
+]
+
+AtTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at",
+        metavar="X,Y",
+        help="A pixel of the upright picture. Column from the left, row from the top, from 0; may be given several "
+        "times.",
+        rich_help_panel=RESULT,
+        show_default=False,
+    ),
+]
+
+BoxTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="X0,Y0,X1,Y1",
+        help="A box of pixels, without column X1 and row Y1. May be given several times.",
+        rich_help_panel=RESULT,
+        show_default=False,
+    ),
+]
+
+Preview = Annotated[bool, typer.Option("--preview", help="Draw the depth in the terminal, too.", rich_help_panel=TALK)]
+
+DepthFiles = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="Depth files, or any others.", show_default=False),
+]
