@@ -159,6 +159,7 @@ class DepthMap:
             UsageError: no format has this suffix, or the settings make no sense for it.
             OutputExistsError: the file is there and `overwrite` is False.
             OutputError: the file cannot be written.
+            MissingPackageError: the format needs a package that is not installed.
         """
         from glpn_cli.output.writer import save_depth  # a door upward: depth is the ground, output a room
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from glpn_cli import errors
+from glpn_cli.depth import Provenance
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings.output import Colormap
 
@@ -29,6 +31,14 @@ def generator() -> Any:
 
 def test_the_page_of_the_command_line_is_up_to_date() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator().page(), "run `make docs`"
+
+
+def test_what_files_say_of_their_origin_is_documented() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith("| `provenance` |"))
+    said = set(re.findall(r"`(\w+)`", row)) - {"provenance"}
+    # "approximate" is found out on reading back, and never written.
+    assert said == {item.name for item in dataclasses.fields(Provenance)} - {"approximate"}
 
 
 def test_every_option_in_the_documents_exists() -> None:

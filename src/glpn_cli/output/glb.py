@@ -57,7 +57,9 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     if not len(triangles):
         raise OutputError(
             f"{depth.provenance.source or 'the picture'}: no surface is left for a glb file",
-            hint="all depth is unknown, out of --valid-range or at the depth limit of the weights",
+            hint="a surface takes two rows and columns; more --max-points"
+            if min(grid.xyz.shape[:2]) < 2
+            else "all depth is unknown, out of --valid-range or at the depth limit of the weights",
         )
     used, indices = np.unique(triangles, return_inverse=True)
     builder = _Builder(depth, grid)
