@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PICTURES = ROOT / "docs" / "images"
 WIDTH_PX = 968
-SAMPLE_HEIGHT_PX = 240
+SAMPLE_HEIGHT_PX = 158
 SAMPLES = ("coffee.png", "cat.png", "rocket.jpg", "astronaut.png")
 
 

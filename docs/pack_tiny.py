@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path)
     parser.add_argument("packed", type=Path)
-    parser.add_argument("--working-size", help="where another one than that of the training's end is better")
+    parser.add_argument(
+        "--working-size", default="160x224", help="where another one than that of the training's end is better"
+    )
     arguments = parser.parse_args()
     checkpoint = read_checkpoint(arguments.trained)
     # Statistics of batch norms are sums over many pictures and may be large; they are few and stay as they are.

@@ -51,7 +51,7 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
     labels = [label for label in next(iter(summaries.values()))["predictions"] if label != "tiny"]
     columns = ["tiny", *labels]
     rows = [
-        "| scale aligned | pictures | metric | " + " | ".join(columns) + " |",
+        "| scale aligned | pictures | metric | " + " | ".join(map(heading, columns)) + " |",
         "|---|---|---|" + "---|" * len(columns),
     ]
     for name, summary in summaries.items():
@@ -61,7 +61,7 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
             rows.append(f"| {name} | {summary['pictures']} | `{metric}` | " + " | ".join(cells) + " |")
     rows += [
         "",
-        "| `abs_rel`, scale aligned: tiny minus | " + " | ".join(labels) + " |",
+        "| `abs_rel`, scale aligned: tiny minus | " + " | ".join(map(heading, labels)) + " |",
         "|---|" + "---|" * len(labels),
     ]
     for name, summary in summaries.items():
@@ -78,6 +78,11 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
         figures = summary["predictions"]["tiny"]["unaligned"]
         rows.append(f"| {name} | " + " | ".join(cell(figures[metric]) for metric in METRICS) + " |")
     return "\n".join(rows) + "\n"
+
+
+def heading(label: str) -> str:
+    """Give what a prediction is called in the page."""
+    return label.removesuffix(".safetensors")
 
 
 def cell(figure: dict[str, float]) -> str:

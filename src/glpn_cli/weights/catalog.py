@@ -42,12 +42,12 @@ CATALOG: dict[str, CatalogEntry] = {
     entry.card.name: entry
     for entry in (
         CatalogEntry(
-            WeightsCard("tiny", depth_limit_m=80, working_size=(96, 128), metric=False, shrink=True),
+            WeightsCard("tiny", depth_limit_m=80, working_size=(160, 224), metric=False, shrink=True),
             domain="any picture, roughly",
             licence="CC-BY-4.0",
-            size_bytes=6_859_342,
+            size_bytes=6_859_830,
             bundled_file="glpn-tiny.safetensors",
-            sha256="bff208f05e0c613aa9c3a0b8fc7e61499aed440821dae3c5df386b901670e3bc",
+            sha256="53d90746eced5cdfdcdc7de45550dbd431e7517d878c32a62f7d9397a5a6961d",
         ),
         CatalogEntry(
             WeightsCard("nyu", depth_limit_m=10, working_size=(480, 640), metric=True),
