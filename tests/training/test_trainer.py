@@ -304,3 +304,16 @@ def test_a_training_from_before_a_setting_was_there_goes_on(settings: TrainSetti
     del kept["muon"]
     torch.save(state | {"settings": json.dumps(kept)}, file)
     assert train(replace(settings, steps=1), run()).finished
+
+
+def test_a_training_may_end_at_a_step_before_its_last_and_its_weights_be_begun_with(
+    settings: TrainSettings, run: Run
+) -> None:
+    outcome = train(settings, run(until=3))
+    assert (outcome.step, outcome.finished, outcome.interrupted) == (3, False, False)
+    again = Recorder()
+    assert train(settings, run(until=3), watcher=again).step == 3
+    assert not again.losses
+    second = replace(settings, init=str(Path(run().out) / "last"), config=None, steps=1)
+    assert train(second, run("second")).finished
+    assert train(settings, run()).finished  # and it can still be gone on with

@@ -220,7 +220,7 @@ class _Trainer:
 
     def _steps(self) -> Iterator[list[Batch]]:
         """Give the parts of every step that is left."""
-        if self.first_step >= (self.run.until or self.plan.steps):
+        if self.first_step >= min(self.run.until or self.plan.steps, self.plan.steps):
             return
         parts = []
         for batch in batches(
