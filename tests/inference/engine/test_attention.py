@@ -5,6 +5,7 @@ import torch
 
 from glpn_cli import GLPNConfig
 from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
+from glpn_cli.inference.engine.operations import multiply
 from glpn_cli.inference.engine.probe import packed_operations_work
 from glpn_cli.inference.engine.target import Target
 from glpn_cli.model import encoder as readable
@@ -46,6 +47,30 @@ def test_every_place_sees_what_the_definition_says(keys: int, dtype: torch.dtype
 def test_the_height_of_a_piece_of_the_table_makes_no_difference(table_bytes: int, dtype: torch.dtype) -> None:
     seen, wanted = look(37, 27, dtype=dtype, packed=True, table_bytes=table_bytes)
     assert (seen - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
+
+
+@pytest.mark.parametrize("keys", [16, 27, 64])
+def test_no_product_has_a_second_factor_in_pieces(keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # oneDNN would need a thousand times as long, and that shows in no number: it is seen only by who waits.
+    seen = []
+
+    def note(rows: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append(columns.is_contiguous() or columns.T.is_contiguous())
+        return torch.nn.functional.linear(rows, columns, bias)
+
+    monkeypatch.setattr("glpn_cli.inference.engine.attention.multiply", note)
+    look(10, keys, dtype=torch.float32, packed=True)
+    assert seen
+    assert all(seen)
+
+
+def test_a_second_factor_in_pieces_is_gathered() -> None:
+    if not packed_operations_work(torch.float32):
+        pytest.skip("no packed operations here")
+    rows, columns = torch.randn(4, 6), torch.randn(5, 12)[:, ::2]
+    wanted = rows @ columns.T
+    assert not columns.is_contiguous()
+    assert torch.allclose(multiply(rows, columns), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])

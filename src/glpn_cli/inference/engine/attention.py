@@ -73,7 +73,7 @@ class KeysValues:
         hidden[self._places :] = -torch.inf
         row_bytes = key.shape[1] * key.element_size()
         strips = list(split_rows(0, query.shape[1], row_bytes, self._target.table_bytes))
-        value = value.transpose(1, 2).contiguous()
+        key, value = key.contiguous(), value.transpose(1, 2).contiguous()
         for one_query, one_seen, one_key, one_value in zip(query, seen, key, value, strict=True):
             for start, stop in strips:
                 table = multiply(one_query[start:stop], one_key, hidden)

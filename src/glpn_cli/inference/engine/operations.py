@@ -51,8 +51,10 @@ def to_tokens(feature_map: Tensor) -> Tensor:
 def multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
     """Multiply (n, k) with the transpose of (m, k) by oneDNN and add (m) and (n, m); only where operations are packed.
 
-    The columns must lie in one piece, else this takes a thousand times as long.
+    Columns that lie in several pieces would take a thousand times as long, so they are gathered first.
     """
+    if not (columns.is_contiguous() or columns.T.is_contiguous()):
+        columns = columns.contiguous()
     private = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
     if added is None:
         product: Tensor = private.default(rows, columns, bias, "none", [], "")
