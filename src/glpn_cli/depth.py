@@ -13,9 +13,17 @@ from glpn_cli.settings.prediction import SATURATED_SHARE
 if TYPE_CHECKING:
     from os import PathLike
 
+    from numpy.typing import NDArray
+
     from glpn_cli.settings.output import OutputSettings
 
-__all__ = ["Camera", "DepthMap", "Provenance"]
+__all__ = ["Camera", "DepthMap", "Provenance", "is_known"]
+
+
+def is_known(metres: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell where depth is known: a finite number above 0."""
+    known: NDArray[np.bool_] = np.isfinite(metres) & (metres > 0)
+    return known
 
 
 @dataclass(frozen=True, slots=True)

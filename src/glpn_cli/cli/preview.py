@@ -10,7 +10,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from glpn_cli.depth import DepthMap
+from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.output.color import colorize, table_from_near
 from glpn_cli.output.ranges import range_of
 
@@ -76,7 +76,7 @@ def draw_preview(
 
 def _resize(depth: DepthMap, height: int, width: int) -> DepthMap:
     """Make depth smaller by means over what is known, or larger."""
-    known = np.isfinite(depth.metres) & (depth.metres > 0)
+    known = is_known(depth.metres)
     share = _shrink(known.astype(np.float32), height, width)
     metres = _shrink(np.where(known, depth.metres, np.float32(0)), height, width)
     return DepthMap(np.where(share >= 0.5, metres / np.maximum(share, 1e-6), 0).astype(np.float32), depth.provenance)

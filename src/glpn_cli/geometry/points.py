@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glpn_cli.depth import is_known
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.settings.output import OutputSettings
 from glpn_cli.settings.prediction import SATURATED_SHARE, CameraSettings
@@ -81,7 +82,7 @@ def find_valid(depth: DepthMap, valid_range: ValidRange | None = None) -> NDArra
     """
     near_m, far_m = (valid_range.near_m, valid_range.far_m) if valid_range else (None, None)
     limit_m = depth.provenance.depth_limit_m
-    valid = np.isfinite(depth.metres) & (depth.metres > 0)
+    valid = is_known(depth.metres)
     if near_m is not None:
         valid &= depth.metres >= near_m
     if far_m is not None:
@@ -105,7 +106,7 @@ def find_flying(metres: NDArray[np.float32], *, jump: float, reach: tuple[int, i
     Returns:
         (H, W) bool.
     """
-    known = np.isfinite(metres) & (metres > 0)
+    known = is_known(metres)
     nearest = np.where(known, metres, np.float32(np.inf))
     farthest = np.where(known, metres, np.float32(0))
     low, high = nearest.copy(), farthest.copy()

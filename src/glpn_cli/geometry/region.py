@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from glpn_cli.depth import is_known
 from glpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def measure(depth: DepthMap, region: Region) -> Measurement:
     refuse_outside((x0, y0, x1, y1), depth, what=region.label)
     here = np.s_[y0:y1, x0:x1]
     metres = depth.metres[here]
-    is_known = np.isfinite(metres) & (metres > 0)
-    known = metres[is_known]
+    where_known = is_known(metres)
+    known = metres[where_known]
     if not known.size:
         return Measurement(None, None, None, metres.size, 0)
     p10, median, p90 = (float(value) for value in np.percentile(known, [10, 50, 90]))
     unsure = depth.uncertainty_m
-    uncertainty_m = None if unsure is None else float(np.median(unsure[here][is_known]))
+    uncertainty_m = None if unsure is None else float(np.median(unsure[here][where_known]))
     return Measurement(median, p10, p90, metres.size, known.size, uncertainty_m)
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glpn_cli.depth import is_known
 from glpn_cli.errors import UsageError
 from glpn_cli.output.colormaps import color_of_unknown, color_table
 from glpn_cli.output.facts import origin, state_facts
 from glpn_cli.output.legend import Legend, draw_legend
 from glpn_cli.output.png import read_facts, write_png
-from glpn_cli.output.ranges import is_known, range_of
+from glpn_cli.output.ranges import range_of
 from glpn_cli.settings.output import Near
 
 if TYPE_CHECKING:

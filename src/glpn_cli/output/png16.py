@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.depth import DepthMap
+from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
 from glpn_cli.output.png import open_png, read_facts, write_png
-from glpn_cli.output.ranges import is_known
 
 if TYPE_CHECKING:
     from glpn_cli.settings.output import OutputSettings

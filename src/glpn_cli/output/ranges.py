@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.depth import DepthMap
+from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.output import DepthRange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from glpn_cli.settings.output import OutputSettings
 
-__all__ = ["is_known", "measure_range", "range_of", "thin_out"]
+__all__ = ["measure_range", "range_of", "thin_out"]
 
 _SAMPLE_PIXELS = 65_536
 _LEAST_SPAN = 1e-3
@@ -64,12 +62,6 @@ def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float,
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(known, (asked.low, asked.high)))
     return (low, high) if high - low >= _LEAST_SPAN * high else (low, low * (1 + _LEAST_SPAN))
-
-
-def is_known(metres: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell where depth is known: a finite number above 0."""
-    known: NDArray[np.bool_] = np.isfinite(metres) & (metres > 0)
-    return known
 
 
 def thin_out(depth: DepthMap) -> DepthMap:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.output.ranges import is_known
+from glpn_cli.depth import is_known
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap

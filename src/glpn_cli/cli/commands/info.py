@@ -77,7 +77,7 @@ def _depth(described: Description) -> dict[str, float | None] | None:
     """Give the nearest, middle and farthest depth and the share that is unknown."""
     import numpy as np
 
-    from glpn_cli.output.ranges import is_known
+    from glpn_cli.depth import is_known
 
     if described.depth is None:
         return None
