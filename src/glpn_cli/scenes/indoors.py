@@ -12,7 +12,7 @@ from glpn_cli.scenes.scene import Camera, Frame, Light, Material, Sky, SolidKind
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_meal", "make_room", "make_tabletop"]
+__all__ = ["add_shell", "furnish", "light_room", "make_meal", "make_room", "make_tabletop"]
 
 _THICK_M = 0.12
 
@@ -27,15 +27,16 @@ def make_room(scene: Scene) -> None:
         width, length, height = rng.uniform(6, 16), rng.uniform(8, 22), rng.uniform(2.8, 6.0)
     else:
         width, length, height = rng.uniform(2.3, 6.5), rng.uniform(2.6, 8.0), rng.uniform(2.2, 3.4)
-    _add_shell(scene, width, length, height)
+    add_shell(scene, width, length, height)
     count = rng.randint(0, 4) if width < 2.7 else rng.randint(5, 18)
     for _ in range(count):
-        _furnish(scene, width, length)
-    _light_room(scene, width, length, height)
+        furnish(scene, width, length)
+    light_room(scene, width, length, height)
     _stand_in_room(scene, width, length, height)
 
 
-def _add_shell(scene: Scene, width: float, length: float, height: float) -> None:
+def add_shell(scene: Scene, width: float, length: float, height: float) -> None:
+    """Build floor, ceiling and walls of a room around the origin, with what hangs on them; metres."""
     rng = scene.rng
     root = Frame(scene, (0.0, 0.0, 0.0))
     vivid = rng.choice((0.03, 0.05, 0.15))  # most rooms are white, grey or beige
@@ -165,7 +166,8 @@ def _add_ceiling_lamps(root: Frame, width: float, length: float, height: float) 
             root.ball((x, height - drop, z), (0.16, 0.12, 0.16), glow)
 
 
-def _furnish(scene: Scene, width: float, length: float) -> None:
+def furnish(scene: Scene, width: float, length: float) -> None:
+    """Put a piece of furniture into a room of that size, mostly with its back to a wall."""
     rng = scene.rng
     if scene.chance(0.7):  # with its back to a wall
         number = rng.randrange(4)
@@ -179,7 +181,8 @@ def _furnish(scene: Scene, width: float, length: float) -> None:
         add_furniture(Frame(scene, spot, rng.uniform(0, math.tau)), min(1.1, width / 4))
 
 
-def _light_room(scene: Scene, width: float, length: float, height: float) -> None:
+def light_room(scene: Scene, width: float, length: float, height: float) -> None:
+    """Light a room, and choose how a camera would expose it."""
     rng = scene.rng
     warm = rng.uniform(0.7, 1.0)
     shade = rng.choice((rng.uniform(0.12, 0.45), rng.uniform(0.3, 0.8)))
@@ -219,7 +222,7 @@ def make_meal(scene: Scene) -> None:
     """Sit or stand at a table with chairs, in a room with a counter or other furniture along its walls."""
     rng = scene.rng
     width, length, height = rng.uniform(2.6, 6.0), rng.uniform(3.0, 7.0), rng.uniform(2.3, 3.0)
-    _add_shell(scene, width, length, height)
+    add_shell(scene, width, length, height)
     for number in range(4):
         across, away = (width, length) if number % 2 == 0 else (length, width)
         turn = number * math.pi / 2
@@ -227,13 +230,13 @@ def make_meal(scene: Scene) -> None:
         if scene.chance(0.55 if number == 0 else 0.35):
             add_counter(wall.inner(rng.uniform(-0.15, 0.15) * across, 0, 0.3), rng.uniform(0.25, 0.5) * across, height)
     for _ in range(rng.randint(0, 6)):
-        _furnish(scene, width, length)
+        furnish(scene, width, length)
     table = Frame(
         scene, (rng.uniform(-0.15, 0.15) * width, 0.0, rng.uniform(-0.15, 0.1) * length), rng.uniform(-0.5, 0.5)
     )
     wide, deep = rng.uniform(0.4, min(1.1, width / 3)), rng.uniform(0.3, 0.55)
     level = add_dining_table(table, wide, deep)
-    _light_room(scene, width, length, height)
+    light_room(scene, width, length, height)
     # From one of its sides, across it, with its near edge below the camera or just ahead.
     turn = rng.choice((0.0, 0.0, math.pi, math.pi / 2, -math.pi / 2)) + rng.uniform(-0.6, 0.6)
     away = (deep if abs(math.sin(turn)) < 0.7 else wide) + rng.uniform(-0.25, 0.9)
@@ -276,7 +279,7 @@ def make_tabletop(scene: Scene) -> None:
     for _ in range(rng.randint(0, 7)):
         spot = (rng.uniform(-2.5, 2.5), 0.0, rng.uniform(1.0, max(1.1, back - 0.4)))
         add_furniture(Frame(scene, spot, rng.uniform(0, math.tau)), 0.8)
-    _light_room(scene, 4, 4, 2.6)
+    light_room(scene, 4, 4, 2.6)
     far, pitch, yaw = rng.uniform(0.35, 1.5), rng.uniform(-1.3, -0.1), rng.uniform(-0.6, 0.6)
     place = (
         -far * math.cos(pitch) * math.sin(yaw),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from glpn_cli.scenes.figures import add_bush, add_lamp_post, add_person, add_tree, add_vehicle
+from glpn_cli.scenes.figures import add_bush, add_lamp_post, add_person, add_tree
 from glpn_cli.scenes.scene import Camera, Frame, Light, Material, Sky
+from glpn_cli.scenes.vehicles import add_bus, add_car, add_lorry, add_vehicle
 
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_jam", "make_park", "make_street"]
+__all__ = ["light_outdoors", "make_evening", "make_jam", "make_park", "make_square", "make_street", "make_traffic"]
 
 _FAR_M = 110.0
 
@@ -39,7 +40,7 @@ def make_street(scene: Scene, *, queue: float = 0.22) -> None:
         _close_street(root, half_road)
     if scene.chance(0.2):
         _hang_wires(root, half_road)
-    _light_outdoors(scene)
+    light_outdoors(scene)
     x = (
         rng.uniform(-0.6, 0.6) * half_road
         if scene.chance(0.75)
@@ -48,6 +49,140 @@ def make_street(scene: Scene, *, queue: float = 0.22) -> None:
     yaw = rng.gauss(0, 0.1) if scene.chance(0.75) else rng.uniform(-1.2, 1.2)
     eye = rng.choice((rng.uniform(1.2, 1.9), 1.65, rng.uniform(0.8, 3.0)))
     scene.camera = Camera((x, eye, 0.0), yaw, rng.gauss(-0.03, 0.06), rng.gauss(0, 0.025), rng.uniform(50, 92))
+
+
+def make_traffic(scene: Scene, *, lit: bool = False) -> None:
+    """Drive among cars, lorries and buses, beside and before the camera, on a wide street.
+
+    Args:
+        scene: empty.
+        lit: whether lights are on.
+    """
+    rng = scene.rng
+    root = Frame(scene, (0.0, 0.0, 0.0))
+    lanes = rng.randint(2, 6)
+    lane_m = rng.uniform(2.9, 3.6)
+    half_road = lanes * lane_m / 2
+    _add_ground(root, half_road)
+    for side in (-1, 1):
+        _line_side(root, side, half_road)
+    own = rng.randrange(lanes)
+    full = rng.choice((0.15, 0.5, 0.85))
+    heavy = rng.choice((0.1, 0.3, 0.6))
+    oncoming = rng.randrange(lanes + 1)
+    for lane in range(lanes):
+        x = (lane + 0.5) * lane_m - half_road
+        z = rng.uniform(4.5, 14) if lane == own else rng.uniform(-5, 8)
+        while z < 75:
+            yaw = (math.pi if lane < oncoming and lane != own else 0.0) + rng.gauss(0, 0.02)
+            room = 5.5
+            if scene.chance(full):
+                spot = root.inner(x + rng.gauss(0, 0.15), 0, z, yaw)
+                if scene.chance(heavy):
+                    rng.choice((add_lorry, add_lorry, add_bus))(spot.inner(0, 0, 3.5 if yaw < 1 else -3.5), lit=lit)
+                    room = 14.0
+                else:
+                    add_car(spot.inner(0, 0, 2.0 if yaw < 1 else -2.0), lit=lit)
+            z += room + rng.uniform(0.5, 6)
+    if scene.chance(0.3):
+        concrete = scene.material("plaster", 0.25, 0.75, vivid=0.03, repeat_m=(2.0, 6.0))
+        place = (0, rng.uniform(5.2, 7.5), rng.uniform(18, 70))
+        root.box(place, (45, rng.uniform(0.4, 0.8), rng.uniform(2, 6)), concrete)
+    if scene.chance(0.3):
+        _close_street(root, half_road)
+    light_outdoors(scene)
+    x = (own + 0.5) * lane_m - half_road + rng.gauss(0, 0.3)
+    yaw = rng.gauss(0, 0.06) if scene.chance(0.8) else rng.uniform(-0.7, 0.7)
+    eye = rng.choice((1.65, rng.uniform(1.2, 1.8), rng.uniform(1.1, 2.6)))
+    scene.camera = Camera((x, eye, 0.0), yaw, rng.gauss(-0.03, 0.05), rng.gauss(0, 0.02), rng.uniform(55, 95))
+
+
+def make_evening(scene: Scene) -> None:
+    """Be outdoors at dusk or at night, under lamps."""
+    rng = scene.rng
+    style = rng.random()
+    if style < 0.4:
+        make_traffic(scene, lit=True)
+    elif style < 0.6:
+        make_street(scene)
+    else:
+        (make_park if scene.chance(0.5) else make_square)(scene)
+    _light_evening(scene)
+
+
+def make_square(scene: Scene) -> None:
+    """Stand before buildings with columns, steps and walls, on a square or in a court."""
+    rng = scene.rng
+    root = Frame(scene, (0.0, 0.0, 0.0))
+    floor = scene.material(
+        rng.choice(("tiles", "ground", "bricks", "foliage")), 0.2, 0.8, vivid=0.06, repeat_m=(0.8, 4)
+    )
+    root.box((0, -0.5, 0), (160, 0.5, 160), floor)
+    far = rng.uniform(7, 40)
+    for turn in (0.0, *rng.sample((-1.0, 1.0, -0.6, 0.6), rng.randint(0, 3))):
+        away = far * rng.uniform(0.8, 1.3)
+        facing = root.inner(away * math.sin(turn * 1.3), 0, away * math.cos(turn * 1.3), math.pi + turn * 1.3)
+        _add_building(facing, rng.uniform(5, 22), rng.uniform(4, 18))
+    if scene.chance(0.4):
+        _add_hills(root)
+    for _ in range(rng.randint(0, 7)):
+        add_tree(_somewhere(root, 4, 40))
+    for _ in range(rng.randint(0, 4)):
+        add_bush(_somewhere(root, 2, 25), rng.uniform(0.4, 1.5))
+    for _ in range(rng.randint(0, 7)):
+        add_person(_somewhere(root, 1.8, 30))
+    for _ in range(rng.randint(0, 4)):
+        add_lamp_post(_somewhere(root, 3, 25))
+    for _ in range(rng.randint(0, 3)):
+        add_car(_somewhere(root, 4, 25))
+    for _ in range(rng.randint(0, 3)):
+        _add_bench(_somewhere(root, 2, 14))
+    if scene.chance(0.5):
+        _add_fence(_somewhere(root, 3, 20), rng.uniform(4, 20))
+    light_outdoors(scene)
+    eye = rng.choice((rng.uniform(0.4, 1.2), rng.uniform(1.3, 1.8), rng.uniform(1.4, 1.8), rng.uniform(2, 6)))
+    scene.camera = Camera(
+        (0.0, eye, 0.0), rng.gauss(0, 0.2), rng.gauss(0.02, 0.12), rng.gauss(0, 0.04), rng.uniform(45, 88)
+    )
+
+
+def _add_hills(root: Frame) -> None:
+    """Put hills far behind everything."""
+    scene = root.scene
+    rng = scene.rng
+    for _ in range(rng.randint(1, 4)):
+        green = scene.material(rng.choice(("foliage", "ground")), 0.2, 0.7, vivid=0.1, repeat_m=(6.0, 20.0))
+        size = rng.uniform(40, 160)
+        place = (rng.uniform(-250, 250), -size * 0.1, rng.uniform(200, 500))
+        root.ball(place, (size * 1.8, size * rng.uniform(0.4, 0.9), size), green)
+
+
+def _add_building(front: Frame, half_width: float, height: float) -> None:
+    """Build a large house whose front has windows in relief, and perhaps columns, steps, a way through."""
+    scene = front.scene
+    rng = scene.rng
+    wall = scene.material(rng.choice(("plaster", "bricks", "plain", "tiles")), 0.25, 0.95, vivid=0.08, repeat_m=(1, 4))
+    trim = scene.material("plaster", 0.3, 0.97, vivid=0.05)
+    deep = rng.uniform(5, 10)
+    front.box((0, height / 2, -deep), (half_width, height / 2, deep), wall)
+    front.box((0, height, -deep), (half_width + 0.4, 0.2, deep + 0.4), trim)
+    glass = Material(scene.colour(0.04, 0.35, vivid=0.06), glow=rng.choice((0.0, 0.0, 0.3)))
+    storey_m, column_m = rng.uniform(2.9, 4.2), rng.uniform(2.0, 4.0)
+    for storey in range(min(5, int(height / storey_m))):
+        for column in range(min(12, int(half_width * 2 / column_m))):
+            x, y = (column + 0.5) * column_m - half_width, storey * storey_m + storey_m * 0.55
+            front.box((x, y, 0), (column_m * 0.28, storey_m * 0.32, 0.1), trim)
+            front.box((x, y, 0.02), (column_m * 0.23, storey_m * 0.28, 0.1), glass)
+    if scene.chance(0.4):  # columns before it, under a roof
+        out, tall = rng.uniform(1.2, 3.0), rng.uniform(2.6, min(7.0, height))
+        for number in range(min(14, int(half_width / 1.3))):
+            front.rod((-half_width + 0.5 + 2.6 * number, 0, out), rng.uniform(0.15, 0.4), tall, trim)
+        front.box((0, tall + 0.2, out / 2), (half_width, 0.2, out / 2 + 0.4), trim)
+    if scene.chance(0.4):
+        reach = rng.uniform(1.5, half_width)
+        for number in range(rng.randint(2, 6)):
+            front.box((0, 0.08 + 0.16 * number, 1.6 - 0.3 * number), (reach, 0.08, 0.5), trim)
+    front.box((rng.uniform(-0.6, 0.6) * half_width, 1.2, 0), (0.7, 1.2, 0.1), scene.material("wood", 0.05, 0.6))
 
 
 def make_park(scene: Scene) -> None:
@@ -75,7 +210,7 @@ def make_park(scene: Scene) -> None:
         _add_bench(_somewhere(root, 1.5, 12))
     for _ in range(rng.randint(0, 2)):
         add_vehicle(_somewhere(root, 5, 30))
-    _light_outdoors(scene)
+    light_outdoors(scene)
     scene.camera = Camera(
         (
             0.0,
@@ -295,7 +430,8 @@ def _hang_wires(root: Frame, half_road: float) -> None:
         root.bar((x, y, -5), (x + rng.uniform(-2, 2), y, 60), 0.02, black)
 
 
-def _light_outdoors(scene: Scene) -> None:
+def light_outdoors(scene: Scene) -> None:
+    """Light a scene by day, under the sun or clouds."""
     rng = scene.rng
     overcast = rng.random()
     height, turn = rng.uniform(0.15, 1.3), rng.uniform(0, math.tau)
@@ -316,3 +452,27 @@ def _light_outdoors(scene: Scene) -> None:
     )
     scene.exposure, scene.gamma = rng.uniform(0.22, 0.45), rng.uniform(1.6, 2.3)
     scene.saturation = rng.uniform(0.5, 1.05)
+
+
+def _light_evening(scene: Scene) -> None:
+    """Take the day away: a dark sky that may glow at the horizon, and lamps."""
+    rng = scene.rng
+    dusk = rng.choice((0.0, rng.uniform(0.0, 0.4), rng.uniform(0.2, 1.0)))
+    shade = 0.03 + 0.2 * dusk
+    scene.ambient = (shade * rng.uniform(0.7, 1.2), shade, shade * rng.uniform(1.0, 1.5))
+    warm = rng.uniform(0.4, 1.0)
+    scene.lights = []
+    for _ in range(rng.randint(1, 4)):
+        bright = rng.uniform(0.5, 2.5)
+        place = (rng.uniform(-9, 9), rng.uniform(2.5, 8), 3 * 12 ** rng.random())
+        scene.lights.append(Light(place, (bright, bright * (0.55 + 0.4 * warm), bright * warm), rng.uniform(4, 18)))
+    low = rng.uniform(0.02, 0.1) + 0.6 * dusk * rng.uniform(0.4, 1.0)
+    red = rng.uniform(0.6, 1.5)
+    high = rng.uniform(0.005, 0.05) + 0.15 * dusk
+    scene.sky = Sky(
+        (high * 0.5, high * 0.7, high * 1.5),
+        (low * red, low * 0.8, low * rng.uniform(0.5, 1.2)),
+        clouds=rng.choice((0.0, 0.25 * dusk)),
+        texture=scene.atlas.pick(rng, "clouds"),
+    )
+    scene.exposure = rng.uniform(0.06, 0.3)

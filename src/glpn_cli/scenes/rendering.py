@@ -9,7 +9,8 @@ import torch
 
 from glpn_cli.scenes.casting import cast, gather_solids
 from glpn_cli.scenes.indoors import make_meal, make_room, make_tabletop
-from glpn_cli.scenes.outdoors import make_jam, make_park, make_street
+from glpn_cli.scenes.outdoors import make_evening, make_jam, make_park, make_square, make_street, make_traffic
+from glpn_cli.scenes.portraits import make_portrait
 from glpn_cli.scenes.scene import Scene
 from glpn_cli.scenes.shading import shade
 
@@ -29,6 +30,10 @@ SCENE_KINDS: dict[str, tuple[Callable[[Scene], None], float]] = {
     "park": (make_park, 0.1),
     "meal": (make_meal, 0.0),
     "jam": (make_jam, 0.0),
+    "traffic": (make_traffic, 0.0),
+    "square": (make_square, 0.0),
+    "evening": (make_evening, 0.0),
+    "portrait": (make_portrait, 0.0),
 }
 """Who makes them, and which share of all are such where nobody says."""
 

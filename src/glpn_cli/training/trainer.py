@@ -156,6 +156,8 @@ class _Trainer:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.processes.count > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        # Close to the lens bfloat16 would round depth to 3 %; the engine computes this layer in float32 too.
+        _keep_in_float32(self.start.network.head.head[-1])
         self.network = network
         self.optimizer = build_optimizer(network, self.settings)
         self.averaged = AveragedWeights(network, self.settings.ema) if self.settings.ema else None
@@ -350,6 +352,18 @@ def _check(settings: TrainSettings, processes: Processes) -> None:
     for height, width, _ in settings.sizes:
         if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
             raise UsageError(f"--size {height}x{width}: both sides must be multiples of {SIZE_DIVISOR}")
+
+
+def _keep_in_float32(layer: nn.Module) -> None:
+    """Leave a layer out of autocast."""
+    forward = layer.forward
+
+    def without_autocast(values: Tensor) -> Tensor:
+        with torch.autocast(values.device.type, enabled=False):
+            computed: Tensor = forward(values.float())
+        return computed
+
+    layer.forward = without_autocast
 
 
 def _seed(*numbers: int) -> int:
