@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
 from glpn_cli.inference.engine.operations import (
@@ -46,7 +47,8 @@ class Attention:
         # With one head, queries and the output's projection are folded into what is looked at.
         self._folded = target.packed and self._heads == 1 and self._sr_ratio > 1
         if self._folded:
-            self._together = Linear(*fold_head(attention), target)
+            # In float32, as in half precision it would be rounded twice; there are few places that are looked at.
+            self._fold = fold_head(attention)
             self._mix_bias = target.place(attention.output.dense.bias)
         else:
             self._project_apart(attention, target)
@@ -74,14 +76,16 @@ class Attention:
         """(B, N, C) to (B, N, C), where `size` is (H, W). `x` may be overwritten."""
         source = self._norm(x)
         if self._sr_ratio > 1:
-            keys_values = self._together(self._reduced_norm(self._reduce(self._patches(source, size))))
+            reduced = self._reduced_norm(self._reduce(self._patches(source, size)))
+            if self._folded:
+                head = FoldedHead(
+                    functional.linear(reduced.float(), *self._fold), self._mix_bias, self._target, x.dtype
+                )
+            else:
+                looked_at = KeysValues(self._together(reduced), self._heads, self._target)
         else:
             source = self._together(source)
-            keys_values = source[..., self._channels :]
-        if self._folded:
-            head = FoldedHead(keys_values, self._mix_bias, self._target)
-        else:
-            looked_at = KeysValues(keys_values, self._heads, self._target)
+            looked_at = KeysValues(source[..., self._channels :], self._heads, self._target)
 
         def attend(start: int, stop: int) -> Tensor:
             if self._folded:
