@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from glpn_cli.scenes import kept
 
@@ -49,3 +50,11 @@ def test_textures_that_are_not_there_are_an_error(glpn: Glpn) -> None:
         assert b"Traceback" not in run.stderr
     # and nothing is left that would stand in the way of a command without the slip
     assert glpn("scenes", "--out", "scenes", "--count", "4", "--size", "32x64", "--workers", "0").returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_said_before_anything_is_made(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("scenes", "--out", "scenes", "--count", "4", "--device", "cuda")
+    assert run.returncode == 5
+    assert b"Traceback" not in run.stderr
+    assert not (tmp_path / "scenes").exists()

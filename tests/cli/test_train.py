@@ -60,6 +60,7 @@ def test_a_recipe_is_read_and_options_count_more(glpn: Glpn, tmp_path: Path) -> 
         ((*DATA, "--size", "32x64=much"), 2, b"its share is a number"),
         ((*DATA, "--crop", "small"), 2, b"two shares"),
         ((*DATA, "--init", "gone.safetensors"), 3, b"gone.safetensors"),
+        ((*DATA, "--init", "nyu", "--offline"), 3, b"offline"),
         ((*DATA, "--batch-size", "50"), 4, b"a batch has 50"),
     ],
 )

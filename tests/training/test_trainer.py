@@ -15,6 +15,7 @@ from PIL import Image
 
 import glpn_cli
 from glpn_cli.errors import InputError, OutputError, OutputExistsError, TrainingError, UsageError
+from glpn_cli.metrics import METRICS
 from glpn_cli.training import state as state_module
 from glpn_cli.training.trainer import train
 from glpn_cli.training.watcher import StepFacts, TrainWatcher
@@ -96,6 +97,8 @@ def test_a_killed_training_goes_on_from_its_last_state(settings: TrainSettings, 
     assert same(contents(run("whole"))["network"], contents(run("killed"))["network"])
     rows = table(Path(run("killed").out) / "validation.csv")
     assert [row["step"] for row in rows] == ["6"]
+    assert list(rows[0]) == ["step", *METRICS, *(f"aligned_{name}" for name in METRICS)]
+    assert all(rows[0].values())
 
 
 def test_the_seed_and_the_drop_path_matter(settings: TrainSettings, run: Run) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import GLPNError, OutputError
+from glpn_cli.runtime import choose_runtime
 from glpn_cli.scenes.kept import (
     PIECE_SCENES,
     SceneRecipe,
@@ -25,6 +26,8 @@ from glpn_cli.scenes.kept import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import torch
 
     from glpn_cli.settings.training import SceneSettings
 
@@ -48,15 +51,20 @@ def fill(settings: SceneSettings) -> Iterator[int]:
         UsageError: the folder has scenes of another recipe, or there is no such folder of textures.
         InputError: a picture for textures cannot be used.
         OutputError: a piece cannot be written.
+        DeviceError: the device is not here.
     """
+    device = choose_runtime(settings.device).device
     recipe = _recipe(settings)
     read_texture_pictures(settings.textures)  # what is wrong with them is said here, before anything is written
     start_keeping(settings.out, recipe)
     missing = pieces_to_make(settings.out, settings.count)
     done = -(-settings.count // PIECE_SCENES) - len(missing)
     yield done * PIECE_SCENES
-    making = _make_elsewhere if settings.workers and missing else _make_here
-    for number, _ in enumerate(making(settings, missing), start=1):
+    if settings.workers and missing and device.type == "cpu":
+        making = _make_elsewhere(settings, missing)
+    else:
+        making = _make_here(settings, missing, device)
+    for number, _ in enumerate(making, start=1):
         yield (done + number) * PIECE_SCENES
 
 
@@ -97,12 +105,12 @@ def _recipe(settings: SceneSettings) -> SceneRecipe:
     return SceneRecipe(settings.seed, settings.size, settings.textures, settings.kinds)
 
 
-def _make_here(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[int]:
+def _make_here(settings: SceneSettings, pieces: Sequence[int], device: torch.device) -> Iterator[int]:
     if pieces:
         recipe = _recipe(settings)
         atlas = recipe.atlas()
         for piece in pieces:
-            make_piece(settings.out, recipe, piece, atlas)
+            make_piece(settings.out, recipe, piece, atlas, device=device)
             yield piece
 
 

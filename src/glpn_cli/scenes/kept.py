@@ -25,6 +25,7 @@ from glpn_cli.image.reading import read_picture
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from glpn_cli.scenes.textures import Atlas
@@ -240,24 +241,34 @@ def pieces_to_make(folder: str, count: int) -> list[int]:
     return [piece for piece in range(-(-count // PIECE_SCENES)) if piece not in there]
 
 
-def make_piece(folder: str, recipe: SceneRecipe, piece: int, atlas: Atlas) -> None:
+def make_piece(
+    folder: str, recipe: SceneRecipe, piece: int, atlas: Atlas, *, device: torch.device | str = "cpu"
+) -> None:
     """Render a piece and keep it.
 
     Raises:
         OutputError: it cannot be written.
     """
+    import torch
+
     from glpn_cli.scenes.rendering import render_scenes
 
     height, width = _shaped(recipe.size, piece)
     first = recipe.scene_seed(piece * PIECE_SCENES)
     rgb = np.empty((PIECE_SCENES, height, width, 3), np.uint8)
     depth = np.empty((PIECE_SCENES, height, width), np.float16)
-    for start in range(0, PIECE_SCENES, _BATCH):
-        part = slice(start, start + _BATCH)
+    batch = _BATCH if torch.device(device).type == "cpu" else PIECE_SCENES
+    for start in range(0, PIECE_SCENES, batch):
+        part = slice(start, start + batch)
         pictures, metres = render_scenes(
-            range(first + start, first + start + _BATCH), atlas, height, width, kinds=dict(recipe.kinds)
+            range(first + start, first + start + batch),
+            atlas,
+            height,
+            width,
+            kinds=dict(recipe.kinds),
+            device=device,
         )
-        rgb[part], depth[part] = pictures.numpy(), metres.numpy()
+        rgb[part], depth[part] = pictures.cpu().numpy(), metres.cpu().numpy()
     picture_file, depth_file = _files(Path(folder), piece)
     try:
         # The picture's name is given last; a piece is there when it is.

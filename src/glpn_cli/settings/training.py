@@ -167,6 +167,7 @@ class TrainRun:
         threads: likewise.
         tensorboard: also write logs for TensorBoard.
         name: what the weights are called.
+        offline: weights to begin with must be on this machine.
     """
 
     out: str
@@ -180,6 +181,7 @@ class TrainRun:
     threads: int | None = None
     tensorboard: bool = False
     name: str = "glpn"
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class SceneSettings:
         seed: no scene of a seed is one of another.
         workers: processes that render; 0 renders in this one.
         kinds: kinds of scenes and their shares; empty for the usual ones.
+        device: what renders; a GPU does it in this process, whatever `workers` says.
     """
 
     out: str
@@ -203,3 +206,4 @@ class SceneSettings:
     seed: int = 0
     workers: int = 2
     kinds: tuple[tuple[str, float], ...] = ()
+    device: str = "cpu"

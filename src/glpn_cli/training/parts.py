@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 
-from glpn_cli.errors import DeviceError
+from glpn_cli.errors import DeviceError, TrainingError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,9 +77,17 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the others."""
+        """Leave the others.
+
+        Raises:
+            TrainingError: another process has left before; why is for that one to say.
+        """
         if distributed.is_initialized():
             distributed.destroy_process_group()
+        if self.count > 1 and isinstance(error, RuntimeError) and _is_of_a_lost_connection(error):
+            raise TrainingError(
+                f"process {self.rank} of {self.count} stopped, because another one did", hint="that one says why"
+            ) from error
 
     def any_of(self, here: bool, device: torch.device) -> bool:
         """Tell whether something is so in any process."""
@@ -108,6 +116,13 @@ class Processes:
         """Wait until all are here."""
         if self.count > 1:
             distributed.barrier()
+
+
+def _is_of_a_lost_connection(error: RuntimeError) -> bool:
+    """Tell what gloo and NCCL say when a process is gone from the errors that are bugs."""
+    return isinstance(error, distributed.DistError) or any(
+        words in str(error) for words in ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+    )
 
 
 class StatisticsOfParts:

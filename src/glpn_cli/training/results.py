@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import OutputError, OutputExistsError
+from glpn_cli.metrics import METRICS
 from glpn_cli.output.writer import make_folder
 from glpn_cli.training.logs import CsvLog, open_tensorboard
 from glpn_cli.training.state import settings_as_json
+from glpn_cli.training.validation import ALIGNED
 from glpn_cli.weights.checkpoint import write_checkpoint
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ STATE_NAME = "state.pt"
 """The file that a training goes on from."""
 
 _STEP_COLUMNS = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
-_METRIC_COLUMNS = ("abs_rel", "d1", "rmse", "silog", "aligned_abs_rel", "aligned_d1", "aligned_rmse")
+_METRIC_COLUMNS = (*METRICS, *(ALIGNED + name for name in METRICS))
 _TOLD = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
 _SECONDS_BETWEEN_ROWS = 10.0
 

@@ -53,7 +53,12 @@ class Start:
 
 
 def load_start(
-    settings: TrainSettings, name: str, *, paper_size: tuple[int, int] | None = None, watcher: Watcher = QUIET
+    settings: TrainSettings,
+    name: str,
+    *,
+    paper_size: tuple[int, int] | None = None,
+    offline: bool = False,
+    watcher: Watcher = QUIET,
 ) -> Start:
     """Load the weights to begin with, or draw a new network; see `TrainSettings`.
 
@@ -62,6 +67,7 @@ def load_start(
         name: what the weights that come out are called.
         paper_size: (height, width) of what the network sees where the settings do not say; None is the size that the
             weights were made for.
+        offline: see `TrainRun`.
         watcher: is told of a download.
 
     Raises:
@@ -84,7 +90,7 @@ def load_start(
     else:
         if settings.config is not None:
             raise UsageError("--config goes with --init none", hint="weights have their architecture")
-        located = obtain_weights(settings.init, watcher=watcher)
+        located = obtain_weights(settings.init, offline=offline, watcher=watcher)
         checkpoint = read_checkpoint(located.path)
         if settings.drop_path is not None:
             checkpoint.config.drop_path_rate = settings.drop_path

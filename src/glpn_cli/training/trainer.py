@@ -131,7 +131,7 @@ class _Trainer:
             )
         if state is not None:
             check_same_training(state["settings"], settings, self.folder)
-        self.start: Start = load_start(settings, run.name, paper_size=paper, watcher=downloads)
+        self.start: Start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
         sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)

@@ -17,6 +17,7 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
     Textures,
     TrainWorkers,
 )
+from glpn_cli.cli.options.network import Device  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.prediction import parse_size
@@ -41,18 +42,21 @@ def scenes(
     kinds: SceneKinds = None,
     seed: Seed = None,
     workers: TrainWorkers = _DEFAULTS.workers,
+    device: Device = _DEFAULTS.device,
     talk: TalkOptions,
 ) -> None:
     """Render made-up scenes with exactly known depth, for glpn train --data DIR.
 
-    Rooms, tables, streets and parks. The same seed gives the same scenes.
+    Rooms, tables, streets, parks, people. The same seed gives the same scenes.
     """
     console = talk.console()
     with console.errors_reported():
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         shares = tuple(map(_parse_kind, kinds or ()))
-        settings = SceneSettings(out, count, parse_size(size), tuple(textures or ()), seed or 0, workers, shares)
+        settings = SceneSettings(
+            out, count, parse_size(size), tuple(textures or ()), seed or 0, workers, shares, device
+        )
         _render(console, settings, preview=preview)
 
 

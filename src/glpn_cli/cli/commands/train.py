@@ -43,6 +43,7 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
 )
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Device,
+    Offline,
     Threads,
 )
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -118,6 +119,7 @@ class RunOptions:
     until: Until = 0
     device: Device = _RUN.device
     threads: Threads = None
+    offline: Offline = _RUN.offline
 
     def settings(self) -> TrainRun:
         """Give what the training is carried out by."""

@@ -321,8 +321,8 @@ SceneKinds = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
-        help="Render only this kind of scene: room, tabletop, meal, street, jam, park; as KIND=SHARE several in "
-        "shares. Default: all but meal and jam.",
+        help="Render only this kind of scene: room, tabletop, meal, street, jam, traffic, evening, square, park, "
+        "portrait; as KIND=SHARE several in shares. Default: room, tabletop, street and park.",
         rich_help_panel=RESULT,
         metavar="KIND",
         hidden=True,
