@@ -53,7 +53,7 @@ def adorn(axes: Axes, label: str, title: str, places: list[float], *, is_time: b
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
     axes.set_xlabel(label, color=INK)
     axes.set_title(title, color=INK, loc="left", fontsize=9)
     axes.tick_params(which="both", colors=INK)

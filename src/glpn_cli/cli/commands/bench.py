@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from glpn_cli.cli.console import Console
 from glpn_cli.cli.download_progress import DownloadProgress
+from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Against,
     BenchPrecisions,
@@ -23,15 +23,9 @@ from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the anno
     Threads,
 )
 from glpn_cli.cli.options.records import JsonLines  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Color,
-    Debug,
-    Quiet,
-    Verbose,
-)
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.settings.measuring import BenchSettings
 from glpn_cli.settings.prediction import Precision, parse_size
-from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +38,9 @@ _DEFAULTS = BenchSettings()
 _MIB = 2**20
 
 
+@with_option_groups
 def bench(
+    *,
     sizes: PictureSizes = None,
     precisions: BenchPrecisions = None,
     against: Against = None,
@@ -54,16 +50,13 @@ def bench(
     device: Device = _DEFAULTS.device,
     threads: Threads = None,
     json_lines: JsonLines = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    debug: Debug = False,
-    color: Color = ColorPolicy.AUTO,
+    talk: TalkOptions,
 ) -> None:
     """Measure how fast depth is on this machine.
 
     Milliseconds are medians of several rounds on a made-up photo; rivals take turns with us.
     """
-    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    console = talk.console()
     with console.errors_reported():
         cases = [
             (parse_size(size), precision)

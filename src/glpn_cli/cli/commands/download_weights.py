@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli.console import Console
 from glpn_cli.cli.download_progress import DownloadProgress
+from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.network import Offline  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Color,
-    Debug,
-    Quiet,
-    Verbose,
-)
+from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the annotations when the program runs
     OverwriteWeights,
     WeightsToDownload,
@@ -20,31 +15,31 @@ from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the anno
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings.talk import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from glpn_cli.cli.console import Console
 
 __all__ = ["download_weights"]
 
 _ALL = "all"
 
 
+@with_option_groups
 def download_weights(
+    *,
     names: WeightsToDownload,
     overwrite: OverwriteWeights = False,
     offline: Offline = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    debug: Debug = False,
-    color: Color = ColorPolicy.AUTO,
+    talk: TalkOptions,
 ) -> None:
     """Download weights, check them, and keep them for --weights.
 
     A download that was cut goes on where it was. Weights that are here and intact are left as they are. What other
     programs have of them in the Hugging Face cache is used instead of the network.
     """
-    console = Console(color=color, quiet=quiet, verbose=verbose, debug=debug)
+    console = talk.console()
     with console.errors_reported():
         failures: list[GLPNError] = []
         wanted = _known_names(names)
