@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from glpn_cli.scenes import kept
+from glpn_cli.scenes.rendering import SCENE_KINDS
 
 if TYPE_CHECKING:
     import subprocess
@@ -58,3 +59,8 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_made(glpn: Glpn, 
     assert run.returncode == 5
     assert b"Traceback" not in run.stderr
     assert not (tmp_path / "scenes").exists()
+
+
+def test_help_names_every_kind_of_scene(glpn: Glpn) -> None:
+    said = glpn("scenes", "--help-all", COLUMNS="300").stdout.decode()
+    assert [kind for kind in SCENE_KINDS if f"{kind}," not in said and f"{kind};" not in said] == []

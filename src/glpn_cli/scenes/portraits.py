@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from glpn_cli.scenes.daylight import light_outdoors
 from glpn_cli.scenes.figures import add_animal, add_bush, add_bust, add_tree
 from glpn_cli.scenes.indoors import add_shell, furnish, light_room
-from glpn_cli.scenes.outdoors import light_outdoors
 from glpn_cli.scenes.scene import Camera, Frame
 
 if TYPE_CHECKING:

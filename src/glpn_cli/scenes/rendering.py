@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli.scenes.casting import cast, gather_solids
+from glpn_cli.scenes.evenings import make_evening
 from glpn_cli.scenes.indoors import make_meal, make_room, make_tabletop
-from glpn_cli.scenes.outdoors import make_evening, make_jam, make_park, make_square, make_street, make_traffic
+from glpn_cli.scenes.parks import make_park, make_square
 from glpn_cli.scenes.portraits import make_portrait
 from glpn_cli.scenes.scene import Scene
 from glpn_cli.scenes.shading import shade
+from glpn_cli.scenes.streets import make_jam, make_street, make_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

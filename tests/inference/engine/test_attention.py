@@ -101,6 +101,6 @@ def test_a_folded_head_sees_what_the_readable_one_sees(table_bytes: int, dtype: 
         patches = readable.to_tokens(split.sr(readable.to_map(tokens.float(), size)))
         weight, bias = fold_head(attention)
         folded = torch.nn.functional.linear(split.layer_norm(patches), weight, bias)
-        seen = FoldedHead(folded, target.place(attention.output.dense.bias), target, dtype).seen_by(tokens, added)
+        seen = FoldedHead(folded, target.place(attention.output.dense.bias), target).seen_by(tokens, added)
     assert seen.dtype == dtype
     assert (seen.float() - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()

@@ -104,18 +104,17 @@ def fold_head(attention: readable.Attention) -> tuple[Tensor, Tensor]:
 class FoldedHead:
     """What is looked at by one head, folded; only for targets with packed operations."""
 
-    def __init__(self, folded: Tensor, mix_bias: Tensor, target: Target, dtype: torch.dtype) -> None:
+    def __init__(self, folded: Tensor, mix_bias: Tensor, target: Target) -> None:
         """Take what is looked at and how to look.
 
         Args:
             folded: (B, M, 2C + 1) float32, what the layer of `fold_head` makes; rounded here, and nowhere before.
             mix_bias: (C), of the output's projection.
-            target: where this is computed.
-            dtype: of the places that look.
+            target: where this is computed, and in which numbers.
         """
         self._mix_bias, self._table_bytes = mix_bias, target.table_bytes
         channels = folded.shape[2] // 2
-        folded = folded.to(dtype)
+        folded = folded.to(target.dtype)
         missing = -folded.shape[1] % (_VECTOR_BYTES // folded.element_size())
         filled = functional.pad(folded, (0, 0, 0, missing))
         self._keys = filled[:, :, :channels].contiguous()

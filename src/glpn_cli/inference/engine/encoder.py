@@ -78,9 +78,8 @@ class Attention:
         if self._sr_ratio > 1:
             reduced = self._reduced_norm(self._reduce(self._patches(source, size)))
             if self._folded:
-                head = FoldedHead(
-                    functional.linear(reduced.float(), *self._fold), self._mix_bias, self._target, x.dtype
-                )
+                folded = functional.linear(reduced.float(), *self._fold)
+                head = FoldedHead(folded, self._mix_bias, self._target)
             else:
                 looked_at = KeysValues(self._together(reduced), self._heads, self._target)
         else:
