@@ -61,6 +61,13 @@ def test_predictions_that_are_there_already_are_measured(glpn: Glpn, pictures: P
     assert sum(row["pixel_share"] for row in summary["by_depth"]) == pytest.approx(1)
 
 
+def test_options_of_the_network_are_not_silently_ignored_with_predictions(glpn: Glpn, pictures: Path) -> None:
+    assert b"do nothing" not in glpn("evaluate", *SET, "--predictions", "mine").stderr
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--tta", "flip")
+    assert run.returncode == 0, run.stderr
+    assert b"options of the network do nothing" in run.stderr
+
+
 def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, pictures: Path) -> None:
     run = glpn("evaluate", *SET, "--predictions", "mine", "--against", "tiny", "--json")
     assert run.returncode == 0, run.stderr

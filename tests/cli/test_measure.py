@@ -40,6 +40,17 @@ def test_a_depth_file_is_read_and_not_predicted(glpn: Glpn, tmp_path: Path, dept
     assert box["uncertainty_m"] == pytest.approx(float(np.median(part)) / 10)
 
 
+def test_options_of_the_network_are_not_silently_ignored_with_a_depth_file(
+    glpn: Glpn, tmp_path: Path, depth_map: DepthMap
+) -> None:
+    depth_map.save(tmp_path / "a.npz")
+    assert b"do nothing" not in glpn("measure", "a.npz").stderr
+    for options in (("--weights", "nyu"), ("--tta", "flip"), ("--input-size", "64x64")):
+        run = glpn("measure", "a.npz", *options)
+        assert run.returncode == 0, run.stderr
+        assert b"a.npz: this is depth already, so the options of the network do nothing" in run.stderr
+
+
 def test_without_a_place_the_whole_picture_is_measured_in_a_table(
     glpn: Glpn, tmp_path: Path, depth_map: DepthMap
 ) -> None:

@@ -166,18 +166,25 @@ def _shift_hsv(rgb: Picture, hue: float, saturation: float, value: float) -> Pic
 
 
 def _change_strongly(rgb: Picture, rng: np.random.Generator) -> Picture:
+    """Leave shapes and little else, so that depth is not learnt from colours and lights that only some places have."""
     if rng.random() < 0.85:
-        gamma, contrast, brightness = np.exp(rng.normal(0, 0.35)), rng.uniform(0.6, 1.35), rng.uniform(-0.15, 0.15)
-        tint = np.exp(rng.normal(0, 0.1, 3)) if rng.random() < 0.7 else np.ones(3)
+        gamma, contrast, brightness = np.exp(rng.normal(0, 0.35)), np.exp(rng.normal(0, 0.35)), rng.uniform(-0.2, 0.2)
+        tint = np.exp(rng.normal(0, 0.12, 3)) if rng.random() < 0.7 else np.ones(3)
         curve = (_VALUES**gamma - 0.5) * contrast + 0.5 + brightness
         curves = (curve[:, None] * tint).clip(0, 1) * 255
         rgb = np.stack([curves[:, i].astype(np.uint8)[rgb[..., i]] for i in range(3)], -1)
-    if rng.random() < 0.5:
-        saturation = 0.0 if rng.random() < 0.2 else rng.uniform(0.2, 1.5)
-        rgb = _mix_channels(rgb, rng.uniform(-0.25, 0.25), saturation)
-    if rng.random() < 0.25:
+    if rng.random() < 0.6:
+        turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.3 else rng.uniform(-0.3, 0.3)
+        rgb = _mix_channels(rgb, turn, 0.0 if rng.random() < 0.35 else rng.uniform(0.2, 1.6))
+    if rng.random() < 0.3:
+        rgb = _light_unevenly(rgb, rng)
+    if rng.random() < 0.4:
         image = Image.fromarray(np.ascontiguousarray(rgb))
-        rgb = np.asarray(image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 1.3))))
+        soft, sharp = (
+            ImageFilter.BoxBlur(rng.uniform(0.3, 1.3)),
+            ImageFilter.UnsharpMask(1, int(rng.integers(40, 200)), 0),
+        )
+        rgb = np.asarray(image.filter(soft if rng.random() < 0.55 else sharp))
     if rng.random() < 0.35:
         noise = rng.standard_normal(rgb.shape, np.float32) * np.float32(255 * rng.uniform(0.005, 0.05))
         rgb = (rgb + noise).clip(0, 255).astype(np.uint8)
@@ -186,6 +193,14 @@ def _change_strongly(rgb: Picture, rng: np.random.Generator) -> Picture:
         Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "JPEG", quality=int(rng.integers(25, 90)))
         rgb = np.asarray(Image.open(stream))
     return rgb
+
+
+def _light_unevenly(rgb: Picture, rng: np.random.Generator) -> Picture:
+    """Make some places brighter and others darker, smoothly: what is far is not always pale, nor what is near dark."""
+    height, width = rgb.shape[:2]
+    coarse = rng.normal(0, 0.3, (int(rng.integers(2, 5)), int(rng.integers(2, 6)))).astype(np.float32)
+    gain = np.exp(np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)))
+    return (rgb * gain[:, :, None]).clip(0, 255).astype(np.uint8)
 
 
 def _mix_channels(rgb: Picture, turn: float, saturation: float) -> Picture:

@@ -84,6 +84,8 @@ def evaluate(
         settings = network.settings()
         if predictions is not None and settings.weights != PredictorSettings().weights:
             raise UsageError("--predictions and --weights are two predictions", hint="compare them with --against")
+        if predictions is not None and against is None and settings != PredictorSettings():
+            console.note("--predictions are depth already, so the options of the network do nothing")
         from glpn_cli.data.layouts import Split, find_samples
 
         data_settings = data.settings()

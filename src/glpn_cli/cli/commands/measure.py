@@ -27,6 +27,7 @@ from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads t
 from glpn_cli.cli.piping import check_stdin, read_stdin
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import DepthFileError
+from glpn_cli.settings.prediction import PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.region import Measurement, Region
-    from glpn_cli.settings.prediction import PredictorSettings
 
 __all__ = ["measure"]
 
@@ -95,6 +95,8 @@ def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tup
         if is_depth_file(path):
             raise
         return _predict(console, source, settings), "picture"
+    if settings != PredictorSettings():
+        console.note("this is depth already, so the options of the network do nothing", about=source)
     if depth.provenance.approximate:
         console.note("read from a file that rounds, so the last digits are guesses", about=source)
     if depth.provenance.metric is False:
