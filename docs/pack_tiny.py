@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint, write_checkpoint
+from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
+from glpn_cli.weights.digest import file_sha256
 
 VERSION, LICENCE = "1", "CC-BY-4.0"
 

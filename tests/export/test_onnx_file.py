@@ -35,7 +35,7 @@ def subject(**settings: object) -> Subject:
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.08)
     card = WeightsCard("mine", depth_limit_m=80.0, metres_per_unit=8.0, working_size=(70, 96), metric=True)
-    return build_subject(LoadedWeights(network, card, "ab" * 32), ExportSettings(**settings))  # type: ignore[arg-type]
+    return build_subject(LoadedWeights(network, card, lambda: "ab" * 32), ExportSettings(**settings))  # type: ignore[arg-type]
 
 
 def run(data: bytes, given: torch.Tensor) -> np.ndarray:

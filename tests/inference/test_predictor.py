@@ -43,7 +43,7 @@ def a_predictor(
     network: GLPNForDepthEstimation | None = None,
     tiles: str = "off",
 ) -> Predictor:
-    weights = LoadedWeights(network or a_network(), card, sha256="0" * 64)
+    weights = LoadedWeights(network or a_network(), card, sha256=lambda: "0" * 64)
     size = None if input_size is None else InputSize.parse(input_size)
     return Predictor(weights, choose_runtime("cpu"), input_size=size, tiles=Tiles.parse(tiles))
 
@@ -277,8 +277,8 @@ def test_flip_is_the_mean_of_both_and_half_their_difference(photo: Path) -> None
     card = WeightsCard("x", depth_limit_m=10.0)
     size = InputSize.parse("384x576")
     picture = np.ascontiguousarray(mirrored(photo)[8:392, 12:588])
-    plain = Predictor(LoadedWeights(network, card, "0"), choose_runtime("cpu"), input_size=size)
-    both = Predictor(LoadedWeights(network, card, "0"), choose_runtime("cpu"), input_size=size, tta=Tta.FLIP)
+    plain = Predictor(LoadedWeights(network, card, lambda: "0"), choose_runtime("cpu"), input_size=size)
+    both = Predictor(LoadedWeights(network, card, lambda: "0"), choose_runtime("cpu"), input_size=size, tta=Tta.FLIP)
     straight = plain.predict(picture).metres
     turned = plain.predict(np.ascontiguousarray(picture[:, ::-1])).metres[:, ::-1]
     assert np.abs(straight - turned).max() > 0.05

@@ -17,7 +17,8 @@ from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint, write_checkpoint
+from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
+from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.location import locate_weights
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import pytest
 
 from glpn_cli.errors import WeightsError
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.checkpoint import file_sha256, write_checkpoint
+from glpn_cli.weights.checkpoint import write_checkpoint
+from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.download import download
 from glpn_cli.weights.importing import import_weights
 from glpn_cli.weights.inventory import Status, take_inventory, verify

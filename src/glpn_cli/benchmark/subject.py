@@ -34,7 +34,7 @@ def load_subject(weights: str, *, offline: bool, watcher: Watcher) -> LoadedWeig
     if weights != RANDOM_WEIGHTS:
         return load_weights(weights, offline=offline, watcher=watcher)
     network = published_network()
-    return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256="")
+    return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
 
 
 def published_network() -> GLPNForDepthEstimation:

@@ -134,7 +134,7 @@ def _facts(subject: Subject) -> dict[str, str]:
     return {
         "tool": f"glpn-cli {__version__}",
         "weights": card.name,
-        "weights_sha256": subject.weights.sha256,
+        "weights_sha256": subject.weights.sha256(),
         "metric": {True: "metric", False: "approximate", None: "unknown"}[card.metric],
         "precision": str(settings.precision),
         "input": "(batch, height, width, 3) uint8 RGB" if inside else "(batch, 3, height, width) float32 RGB",

@@ -32,7 +32,9 @@ from glpn_cli.settings.prediction import (
     Tta,
 )
 from glpn_cli.weights.card import WeightsCard
-from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
+from glpn_cli.weights.checkpoint import read_checkpoint
+from glpn_cli.weights.digest import digest_of
+from glpn_cli.weights.files import find_weights_file
 from glpn_cli.weights.location import obtain_weights
 from glpn_cli.weights.watcher import QUIET, Watcher
 
@@ -85,13 +87,13 @@ class LoadedWeights:
     Attributes:
         network: float32, on the CPU, in evaluation mode; the weights may be mapped from their file.
         card: the facts that turn its output into metres.
-        sha256: of the weights file.
+        sha256: gives that of the weights file, which may still be computed.
         chosen: False when nobody asked for these weights and they are only the best of what is there.
     """
 
     network: GLPNForDepthEstimation
     card: WeightsCard
-    sha256: str
+    sha256: Callable[[], str]
     chosen: bool = True
 
 
@@ -100,7 +102,6 @@ class Predictor:
 
     Attributes:
         card: the facts that turn the network's output into metres.
-        weights_sha256: of the weights file.
         weights_chosen: False when nobody asked for these weights and they are only the best of what is there.
         runtime: device and precision.
         input_size: what size the network sees a picture in.
@@ -139,7 +140,7 @@ class Predictor:
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
         """
         self.card = weights.card
-        self.weights_sha256 = weights.sha256
+        self._weights_sha256 = weights.sha256
         self.weights_chosen = weights.chosen
         self.runtime = runtime
         self.input_size = input_size or InputSize("model" if weights.card.shrink else "native")
@@ -150,6 +151,11 @@ class Predictor:
         self.camera = camera or CameraSettings()
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of the weights file, in hexadecimal."""
+        return self._weights_sha256()
 
     def predict(
         self,
@@ -438,6 +444,7 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
         WeightsError: the weights are absent or broken.
     """
     located = obtain_weights(weights, offline=offline, watcher=watcher)
+    sha256 = digest_of(find_weights_file(located.path))
     checkpoint = read_checkpoint(located.path)
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
@@ -446,4 +453,4 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
             checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
         )
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
-    return LoadedWeights(network, card, file_sha256(checkpoint.path), located.chosen)
+    return LoadedWeights(network, card, sha256, located.chosen)

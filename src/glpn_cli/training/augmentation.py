@@ -200,7 +200,8 @@ def _light_unevenly(rgb: Picture, rng: np.random.Generator) -> Picture:
     height, width = rgb.shape[:2]
     coarse = rng.normal(0, 0.3, (int(rng.integers(2, 5)), int(rng.integers(2, 6)))).astype(np.float32)
     gain = np.exp(np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)))
-    return (rgb * gain[:, :, None]).clip(0, 255).astype(np.uint8)
+    lit: Picture = (rgb * gain[:, :, None]).clip(0, 255).astype(np.uint8)
+    return lit
 
 
 def _mix_channels(rgb: Picture, turn: float, saturation: float) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
-    "file_sha256",
     "read_checkpoint",
     "read_config",
     "read_tensors",
@@ -144,19 +142,6 @@ def write_checkpoint(
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{target}: cannot be written: {error}") from error
     return target
-
-
-def file_sha256(path: str | PathLike[str]) -> str:
-    """Give the SHA-256 of a weights file in hexadecimal.
-
-    Raises:
-        WeightsError: it cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _sniff(file: Path) -> str:

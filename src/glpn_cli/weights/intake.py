@@ -13,8 +13,9 @@ from glpn_cli.errors import WeightsError
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.checkpoint import Checkpoint, file_sha256, read_config, read_tensors
+from glpn_cli.weights.checkpoint import Checkpoint, read_config, read_tensors
 from glpn_cli.weights.convert import PUBLISHED_CONFIG, is_authors, to_published_keys
+from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.files import CONFIG_NAME
 from glpn_cli.weights.header import seal
 from glpn_cli.weights.store import put_whole

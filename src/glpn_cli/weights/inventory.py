@@ -71,7 +71,8 @@ def verify(weights: LocatedWeights) -> bool:
         WeightsError: they are damaged.
     """
     from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.weights.checkpoint import file_sha256, read_checkpoint
+    from glpn_cli.weights.checkpoint import read_checkpoint
+    from glpn_cli.weights.digest import file_sha256
     from glpn_cli.weights.files import find_weights_file
 
     file = find_weights_file(weights.path)

@@ -139,7 +139,7 @@ def import_weights(
 
 
 def _verify(located: LocatedWeights, console: Console, *, json_records: bool) -> bool:
-    from glpn_cli.weights.checkpoint import file_sha256
+    from glpn_cli.weights.digest import file_sha256
     from glpn_cli.weights.files import find_weights_file
     from glpn_cli.weights.inventory import verify
 
