@@ -18,7 +18,9 @@ from glpn_cli.inference.manifest import Manifest, Record
 from glpn_cli.inference.mirror import mirror_folders
 from glpn_cli.output import writer
 from glpn_cli.output.formats import FORMATS
+from glpn_cli.runtime import Runtime
 from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings.prediction import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -86,6 +88,10 @@ def test_a_record_tells_what_happened(tmp_path: Path, tiny: Predictor) -> None:
     assert "broken.jpg" in str(failed.error)
 
 
+GPU = Runtime(torch.device("mps"), Precision.FLOAT32)
+"""Not a CPU, as far as the batch is concerned; the pictures of a stand-in are computed on one all the same."""
+
+
 class _Stand:
     """A predictor that is one of ours but for what a test changes."""
 
@@ -107,28 +113,42 @@ def test_pictures_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> No
         sizes.append(len(group))
         return tiny.run(group)
 
-    assert len(list(stream(tmp_path, _Stand(tiny, run=run), batch_size=3))) == 8
+    assert len(list(stream(tmp_path, _Stand(tiny, run=run, runtime=GPU), batch_size=3))) == 8
     assert all(len(shapes) == 1 for shapes in groups)
     assert max(sizes) == 3
     assert sum(sizes) == 7
 
 
 @pytest.mark.usefixtures("pictures")
-def test_a_group_that_is_too_much_for_the_memory_goes_in_halves(tmp_path: Path, tiny: Predictor) -> None:
+def test_a_cpu_takes_one_picture_whatever_number_is_asked_for(tmp_path: Path, tiny: Predictor) -> None:
+    sizes: list[int] = []
+
+    def run(group: list[Any]) -> Any:
+        sizes.append(len(group))
+        return tiny.run(group)
+
+    assert len(list(stream(tmp_path, _Stand(tiny, run=run), batch_size=3))) == 8
+    assert set(sizes) == {1}
+
+
+def test_a_group_that_is_too_much_for_the_memory_is_halved_until_it_fits(
+    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+) -> None:
+    for index in range(40):
+        make_picture(f"in/{index:02}.png", 40, 40)
     tried: list[int] = []
 
     def run(group: list[Any]) -> Any:
         tried.append(len(group))
-        if len(group) > 1:
+        if len(group) > 4:
             raise DeviceError("not enough memory")
         return tiny.run(group)
 
     told: list[str] = []
-    records = list(stream(tmp_path, _Stand(tiny, run=run), batch_size=4, tell=told.append))
-    assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
-    assert tried[0] > 1
-    assert tried.count(1) == 7
-    assert told
+    records = list(stream(tmp_path, _Stand(tiny, run=run, runtime=GPU), batch_size=32, tell=told.append))
+    assert [record.status for record in records] == ["done"] * 40
+    assert tried == [32, 16, 8] + [4] * 10
+    assert [line.rpartition(" ")[2] for line in told] == ["16", "8", "4"]
     assert all("too much for the memory; going on with" in line for line in told)
 
 
@@ -153,7 +173,8 @@ def test_a_single_picture_that_is_too_much_fails_alone(tmp_path: Path, tiny: Pre
             raise DeviceError("not enough memory")
         return tiny.run(group)
 
-    failed = [record for record in stream(tmp_path, _Stand(tiny, run=run), batch_size=2) if not record.is_done]
+    stand = _Stand(tiny, run=run, runtime=GPU)
+    failed = [record for record in stream(tmp_path, stand, batch_size=2) if not record.is_done]
     assert sorted(Path(record.source).name for record in failed) == ["3.png", "broken.jpg"]
 
 

@@ -66,10 +66,18 @@ def test_what_was_too_much_is_halved_for_good(asked: int | None) -> None:
     memory = Memory(peak=10)
     sizes = GroupSize(asked, memory)  # type: ignore[arg-type]
     sizes.learn(SMALL, 1)
-    assert sizes.halve(9) == 4
+    assert sizes.halve(SMALL, 9) == 4
     sizes.learn(SMALL, 1)
     assert sizes.of(SMALL) == 4
-    assert sizes.halve(1) == 1
+    assert sizes.halve(SMALL, 1) == 1
+
+
+def test_what_was_too_much_of_large_pictures_says_nothing_of_small_ones() -> None:
+    sizes = GroupSize(8, None)
+    sizes.halve(LARGE, 8)
+    assert (sizes.of(SMALL), sizes.of(LARGE)) == (8, 4)
+    sizes.halve(SMALL, 2)
+    assert (sizes.of(SMALL), sizes.of(LARGE)) == (1, 1)
 
 
 @dataclass

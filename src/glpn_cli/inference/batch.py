@@ -77,7 +77,7 @@ def run_batch(
         output_settings: what the numbers in the outputs are.
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
-        batch_size: pictures of one size that the network sees at once, on devices that gain from it; None finds out.
+        batch_size: pictures of one size that the network sees at once; None finds out. A CPU takes one.
         threads_fixed: leave the number of torch's threads as it is, instead of finding out how many suit.
         tell: is told in one line when something has to go on with less.
         on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
@@ -91,8 +91,9 @@ def run_batch(
         OutputError: nothing can be written any more.
     """
     runtime = predictor.runtime
-    group_size = GroupSize(batch_size, MemoryMeter.of(runtime.device))
-    cores = 1 if threads_fixed or runtime.device.type != "cpu" else torch.get_num_threads()
+    on_cpu = runtime.device.type == "cpu"
+    group_size = GroupSize(1 if on_cpu else batch_size, MemoryMeter.of(runtime.device))
+    cores = torch.get_num_threads() if on_cpu and not threads_fixed else 1
     stream = _Stream(
         predictor,
         manifest,
@@ -201,23 +202,32 @@ class _Stream:
             yield from self._compute(self._waiting.pop(fullest))
 
     def _compute(self, group: list[_Prepared]) -> Iterator[Record]:
-        """Run the network on pictures of one size and hand their depth to the writers."""
+        """Run the network on pictures of one size, of as many at once as it has memory for."""
+        size = tuple(group[0][1].pixel_values.shape)
+        while group:
+            at_once = min(len(group), self._group_size.of(size))
+            records = self._compute_together(group[:at_once])
+            if records is None:
+                fewer = self._group_size.halve(size, at_once)
+                self._tell(f"{at_once} pictures at once are too much for the memory; going on with {fewer}")
+            else:
+                group = group[at_once:]
+                yield from records
+
+    def _compute_together(self, group: list[_Prepared]) -> list[Record] | None:
+        """Run the network on pictures of one size at once and hand their depth to the writers.
+
+        Returns:
+            The records of those that failed; None if there are several and they are too much for the memory.
+        """
         start_s = time.perf_counter()
-        predictions = None
+        failed = []
         self._group_size.watch()
         try:
             predictions = self._predictor.run([prepared for _, prepared in group])
         except DeviceError as error:
-            if len(group) == 1:
-                yield self._failed(group[0][0], error)
-                return
-        if predictions is None:
-            # What is too much together may go in halves; only here, where the error no longer holds on to memory.
-            fewer = self._group_size.halve(len(group))
-            self._tell(f"{len(group)} pictures at once are too much for the memory; going on with {fewer}")
-            for half in (group[:fewer], group[fewer:]):
-                yield from self._compute(half)
-            return
+            # Nothing is computed here: the error holds on to memory.
+            return [self._failed(group[0][0], error)] if len(group) == 1 else None
         share_s = (time.perf_counter() - start_s) / len(group)
         self._learn(group)
         for (item, prepared), predicted in zip(group, predictions, strict=True):
@@ -226,11 +236,12 @@ class _Stream:
                 # Here and not in a writer, because torch would set up threads of its own for each of those.
                 depth = self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch)
             except GLPNError as error:
-                yield self._failed(item, error)
+                failed.append(self._failed(item, error))
             else:
                 if self._observe is not None:
                     self._observe(depth)
                 self._writing.append((item, self._writers.submit(self._write, item, depth)))
+        return failed
 
     def _learn(self, group: list[_Prepared]) -> None:
         """Find out more about the machine from pictures that the network has just seen."""
@@ -251,8 +262,12 @@ class _Stream:
         while self._writing and (len(self._writing) > at_most or self._writing[0][1].done()):
             item, writing = self._writing.popleft()
             record = writing.result()
-            network_s = sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in ("network", "upsample"))
-            self._core_share.note(network_s, item.stopwatch.total_s - network_s)
+            # Neither waiting for a server nor the network's own work on tiles takes a core from it.
+            network_s, around_s = (
+                sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in stages)
+                for stages in (("network", "upsample"), ("decode", "preprocess", "encode", "write"))
+            )
+            self._core_share.note(network_s, around_s)
             yield record
 
     def _write(self, item: _Item, depth: DepthMap) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ class GroupSize:
     def __init__(self, asked: int | None, memory: MemoryMeter | None) -> None:
         """Take what the user asks for (None: automatic), and the device's memory (None: one picture at a time)."""
         self._limit = asked or (_MOST_AT_ONCE if memory else 1)
+        self._limits: dict[tuple[int, ...], int] = {}
         self._memory = None if asked else memory
         self._learnt: dict[tuple[int, ...], int] = {}
 
@@ -40,7 +42,10 @@ class GroupSize:
 
     def of(self, size: tuple[int, ...]) -> int:
         """Give the number for pictures of a size."""
-        return min(self._limit, self._learnt.get(size, 1)) if self._memory else self._limit
+        # Where so many of a size were too much, so they are of every larger one.
+        limits = (fewer for known, fewer in self._limits.items() if math.prod(known) <= math.prod(size))
+        limit = min(limits, default=self._limit)
+        return min(limit, self._learnt.get(size, 1)) if self._memory else limit
 
     def watch(self) -> None:
         """Begin to measure a pass."""
@@ -54,10 +59,10 @@ class GroupSize:
         each_bytes = self._memory.peak_bytes() / pictures
         self._learnt[size] = max(1, int(_SPARE * self._memory.free_bytes() / max(1.0, each_bytes)))
 
-    def halve(self, pictures: int) -> int:
-        """Take fewer from now on, because so many were too much for the memory; gives the new limit."""
-        self._limit = max(1, pictures // 2)
-        return self._limit
+    def halve(self, size: tuple[int, ...], pictures: int) -> int:
+        """Take fewer of a size from now on, because so many were too much for the memory; gives how many."""
+        self._limits[size] = max(1, pictures // 2)
+        return self._limits[size]
 
 
 class CoreShare:
