@@ -121,7 +121,7 @@ def build(pair: parity.Pair, kind: str, precision: str, card: Card, compile_mode
 def was_recorded(engine: Any) -> bool:
     """Say whether the engine replays a graph; where it cannot record one, it runs as it is and says nothing."""
     passes = engine._forward_or_graph._passes.values()  # noqa: SLF001 - only measurements ask
-    return all(replay not in (None, engine._forward) for replay in passes)  # noqa: SLF001
+    return bool(passes) and all(found is not None and found[0] != engine._forward for found in passes)  # noqa: SLF001
 
 
 def compare(found: Tensor, wanted: Tensor, max_depth: float) -> dict[str, float]:

@@ -70,16 +70,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write = f"import networks; networks.build_pair('initial', {architecture!r}).ours.save_pretrained({folder!r})"
         subprocess.run([sys.executable, "-c", write], check=True, cwd=Path(__file__).parent)
+        machine = results.describe_machine(results.torch_threads())
         for name in [QUICK] if quick else arguments.sizes:
+            case = {"machine": machine, "load_before": results.load_now(), "rounds": 1, "precisions": {}}
             for precision in PRECISIONS:
                 one = [folder, *map(str, SIZES.get(name, (64, 96))), precision]
                 run = subprocess.run(
                     [sys.executable, __file__, "--one", *one], check=True, capture_output=True, text=True
                 )
                 measured = json.loads(run.stdout)
-                report.setdefault(name, {})[precision] = measured
+                case["precisions"][precision] = measured
                 print(f"{name} {precision}: {measured['peak_bytes'] / 1e9:.2f} GB", flush=True)
-                results.save(out, report)
+            report.setdefault("cases", {})[name] = case | {"load_after": results.load_now()}
+            results.save(out, report)
 
 
 if __name__ == "__main__":

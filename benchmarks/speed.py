@@ -112,10 +112,10 @@ def main() -> None:
     report = results.load(out) or {"cases": {}}
     for name in [QUICK] if quick else arguments.cases:
         rounds = 2 if quick else max(5, arguments.rounds if "1056" not in name else 5)
-        report["machine"] = results.describe_machine(arguments.threads)
-        report["cases"][name] = measure_case(
+        measured = measure_case(
             pair, initial, name, rounds, arguments.threads, openvino=find_spec("openvino") is not None
         )
+        report["cases"][name] = {"machine": results.describe_machine(arguments.threads), **measured}
         results.save(out, report)
         gc.collect()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
-def circumstances(cases: dict[str, Any], machine: dict[str, Any] | None = None) -> str:
+def circumstances(cases: dict[str, Any]) -> str:
     """Say on what and with what cases were measured; machines that differ, or days, have a paragraph each."""
     machines: list[tuple[dict[str, Any], list[str]]] = []
     for case, measured in cases.items():
-        here = machine or measured["machine"]
+        here = measured["machine"]
         load = f"{case}: {measured['load_before']:.1f} and {measured['load_after']:.1f}, {measured['rounds']} "
         load += "round" if measured["rounds"] == 1 else "rounds"
         same = next((loads for other, loads in machines if other == here), None)
@@ -67,7 +67,7 @@ def speed_tables(report: dict[str, Any]) -> str:
                 )
     return "\n\n".join(
         [
-            circumstances(report["cases"], report["machine"]),
+            circumstances(report["cases"]),
             table(["size", "", "median, ms", "fastest to slowest", "ratio", "ratio of the fastest"], rows),
             "Errors against transformers float32, with two kinds of random weights:",
             table(
@@ -81,10 +81,16 @@ def memory_table(report: dict[str, Any]) -> str:
     """Give the peaks."""
     rows = [
         [size, precision, f"{row['peak_bytes'] / 1e9:.2f} GB", f"{row['after_building_bytes'] / 1e9:.2f} GB"]
-        for size, precisions in report.items()
-        for precision, row in precisions.items()
+        for size, measured in report["cases"].items()
+        for precision, row in measured["precisions"].items()
     ]
-    return table(["size", "precision", "peak of the process", "of that before the picture"], rows)
+    return "\n\n".join(
+        [
+            "A process that loads the published architecture from a file and predicts one picture.",
+            circumstances(report["cases"]),
+            table(["size", "precision", "peak of the process", "of that before the picture"], rows),
+        ]
+    )
 
 
 def whole_tables(report: dict[str, Any]) -> str:

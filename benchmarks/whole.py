@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=5, help="of one picture; default: %(default)s")
-    parser.add_argument("--rounds-of-100", type=int, default=3, help="of 100 pictures; default: %(default)s")
+    parser.add_argument("--rounds-of-100", type=int, default=5, help="of 100 pictures; default: %(default)s")
     results.add_options(parser, "whole")
     arguments = parser.parse_args()
     quick = arguments.quick

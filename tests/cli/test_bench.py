@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,6 +53,47 @@ def test_a_rival_that_is_not_installed_is_named_with_its_package(glpn: Glpn, mon
     assert b"pip install openvino" in run.stderr
 
 
-@pytest.mark.parametrize(("size", "code"), [("big", 2), ("0x0", 2), ("64", 2)])
+@pytest.mark.parametrize(("size", "code"), [("big", 2), ("0x0", 2), ("64", 2), ("8x70000", 2), ("60000x60000", 2)])
 def test_a_size_that_is_none_is_a_usage_error(glpn: Glpn, size: str, code: int) -> None:
     assert glpn("bench", *SMALL, "--size", size).returncode == code
+
+
+def test_a_rival_says_what_it_ran_on_and_in_which_numbers(glpn: Glpn) -> None:
+    run = glpn(
+        "bench", *SMALL, "--size", "32x64", "--precision", "bfloat16", "--against", "transformers", "--device", "auto"
+    )
+    assert run.returncode == 0, run.stderr
+    table = run.stdout.decode()
+    assert "bfloat16, cpu" in table
+    assert "transformers: float32, cpu" in table
+
+
+def test_a_rival_without_enough_memory_leaves_the_rest(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glpn_cli.benchmark import stages
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(stages, "build_rival", fail)
+    run = glpn("bench", *SMALL, "--size", "32x64", "--against", "transformers")
+    assert run.returncode == 0, run.stderr
+    assert b"transformers did not run: not enough memory" in run.stderr
+    assert b"32x64" in run.stdout
+
+
+def test_what_was_measured_before_an_error_is_shown(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glpn_cli.benchmark import stages
+    from glpn_cli.errors import DeviceError
+
+    measure = stages.measure
+
+    def fail_later(*arguments: Any, height_px: int, **more: Any) -> Any:
+        if height_px == 64:
+            raise DeviceError("not enough memory")
+        return measure(*arguments, height_px=height_px, **more)
+
+    monkeypatch.setattr(stages, "measure", fail_later)
+    run = glpn("bench", *SMALL, "--size", "32x64", "--size", "64x64")
+    assert run.returncode == 5
+    assert b"32x64" in run.stdout
+    assert b"not enough memory" in run.stderr

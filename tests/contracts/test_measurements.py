@@ -61,14 +61,14 @@ def grown(seconds: float) -> dict[str, float]:
 
 RESULTS: dict[str, dict[str, Any]] = {
     "speed": {
-        "machine": MACHINE,
         "cases": {
             "480x640": NOTES
             | {
+                "machine": MACHINE,
                 "runners": {
                     "transformers float32": TIMES | {"ratio": 1.0, "ratio_of_fastest": 1.0, "error": ERROR},
                     "glpn float32": TIMES | {"ratio": 2.75, "ratio_of_fastest": 2.5, "error": ERROR},
-                }
+                },
             }
         },
     },

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,24 @@ if TYPE_CHECKING:
     Forward = Callable[[Tensor], Tensor]
     """(B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 in the published scale, on the CPU."""
 
-__all__ = ["build_rival", "check_installed"]
+__all__ = ["RivalNetwork", "build_rival", "check_installed"]
 
 _OPSET = 18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RivalNetwork:
+    """Another way to run a network, ready to run.
+
+    Attributes:
+        forward: runs it.
+        device: on what it runs, which need not be what we run on.
+        precision: in which numbers it computes, likewise.
+    """
+
+    forward: Forward
+    device: str
+    precision: Precision
 
 
 def check_installed(rival: Rival) -> None:
@@ -45,15 +61,15 @@ def check_installed(rival: Rival) -> None:
             )
 
 
-def build_rival(rival: Rival, network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+def build_rival(rival: Rival, network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
     """Build another way to run a network.
 
     Args:
         rival: which.
         network: float32, on the CPU, in evaluation mode.
         pixel_values: an input of the size that it will be run on.
-        runtime: device and precision to run on. What a rival does not offer it runs in float32; transformers always
-            does, because that is what people run today.
+        runtime: device and precision to run on. transformers computes in float32 all the same, because that is what
+            people run today, ONNX Runtime too, and both it and OpenVINO run on the CPU.
 
     Raises:
         MissingPackageError: it is not installed.
@@ -78,7 +94,7 @@ _PACKAGES = {
 }
 
 
-def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
     del pixel_values
     from transformers import GLPNConfig, GLPNForDepthEstimation
 
@@ -92,10 +108,10 @@ def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, r
             predicted: Tensor = theirs(pixel_values.to(runtime.device)).predicted_depth
             return predicted.float().cpu()
 
-    return forward
+    return RivalNetwork(forward, str(runtime.device), Precision.FLOAT32)
 
 
-def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
     import openvino
 
     with warnings.catch_warnings(), torch.no_grad():
@@ -106,10 +122,12 @@ def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runti
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
     hints["INFERENCE_NUM_THREADS"] = str(torch.get_num_threads())
     compiled = openvino.Core().compile_model(model, "CPU", hints)
-    return lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float()
+    return RivalNetwork(
+        lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float(), "cpu", runtime.precision
+    )
 
 
-def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> Forward:
+def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
     del runtime
     import onnx  # noqa: F401 - the exporter needs it, and says so less clearly
     import onnxruntime
@@ -130,7 +148,11 @@ def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, ru
         program.save(file)
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda pixel_values: torch.from_numpy(session.run(None, {name: pixel_values.numpy()})[0]).float()
+    return RivalNetwork(
+        lambda pixel_values: torch.from_numpy(session.run(None, {name: pixel_values.numpy()})[0]).float(),
+        "cpu",
+        Precision.FLOAT32,
+    )
 
 
 class _Bare(torch.nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,8 +11,10 @@ from glpn_cli.benchmark.memory import watch_peak
 from glpn_cli.benchmark.rivals import build_rival
 from glpn_cli.benchmark.subject import make_photo
 from glpn_cli.benchmark.timing import Timing, take_turns, timing_of
+from glpn_cli.errors import DeviceError
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
+from glpn_cli.runtime import memory_errors_named
 from glpn_cli.settings.output import OutputSettings
 
 if TYPE_CHECKING:
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.predictor import Predictor, PreparedPicture
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.settings.measuring import Rival
 
 __all__ = ["Comparison", "Measurement", "measure"]
+
+_WARM_UPS = 2  # on a GPU the first pass of a size runs as it is, and the second is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Comparison:
 
     Attributes:
         rival: which.
+        device: on what it ran, which need not be ours.
+        precision: in what it computed, likewise.
         timing: its network alone.
         ratio: how many times as long as ours it takes, by medians.
         max_error: the largest difference of depth between the two, as a share of the rival's range of depth.
@@ -40,6 +46,8 @@ class Comparison:
     """
 
     rival: str
+    device: str
+    precision: str
     timing: Timing
     ratio: float
     max_error: float
@@ -88,6 +96,7 @@ def measure(
     width_px: int,
     rounds: int,
     rivals: Sequence[Rival] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
     """Measure one case.
 
@@ -96,16 +105,17 @@ def measure(
         network: the same network, float32 on the CPU, for the rivals to be built from.
         height_px: of a made-up photo.
         width_px: likewise.
-        rounds: how often everything is timed, after a round to warm up.
+        rounds: how often everything is timed, after two rounds to warm up.
         rivals: whom to compare with; they and we take turns.
+        tell: is told in one line of a rival that needs more memory than there is.
 
     Raises:
         MissingPackageError: a rival is not installed.
-        DeviceError: not enough memory.
+        DeviceError: not enough memory for us.
     """
     photo = make_photo(height_px, width_px)
     read_peak = watch_peak(predictor.runtime.device)
-    watches = [_predict_once(predictor, photo) for _ in range(rounds + 1)][1:]
+    watches = [_predict_once(predictor, photo) for _ in range(_WARM_UPS + rounds)][_WARM_UPS:]
     peak_bytes = read_peak()
     prepared = predictor.prepare(photo)
     stages = {name: timing_of([watch.elapsed_s[name] for watch in watches]) for name in watches[0].elapsed_s}
@@ -120,7 +130,7 @@ def measure(
         stages=stages,
         whole=timing_of([watch.total_s for watch in watches]),
         peak_bytes=peak_bytes,
-        comparisons=[_compare(rival, predictor, network, prepared, rounds=rounds) for rival in rivals],
+        comparisons=_compare_all(rivals, predictor, network, prepared, rounds=rounds, tell=tell),
     )
 
 
@@ -132,17 +142,41 @@ def _predict_once(predictor: Predictor, photo: bytes) -> Stopwatch:
     return stopwatch
 
 
+def _compare_all(
+    rivals: Sequence[Rival],
+    predictor: Predictor,
+    network: GLPNForDepthEstimation,
+    prepared: PreparedPicture,
+    *,
+    rounds: int,
+    tell: Callable[[str], None],
+) -> list[Comparison]:
+    """Compare with one after the other. That there is too little memory for one is a result too."""
+    comparisons = []
+    for rival in rivals:
+        try:
+            with memory_errors_named(f"{rival} did not run"):
+                comparisons.append(_compare(rival, predictor, network, prepared, rounds=rounds))
+        except DeviceError as error:
+            tell(error.message)
+    return comparisons
+
+
 def _compare(
-    rival: Rival, predictor: Predictor, network: GLPNForDepthEstimation, prepared: Any, *, rounds: int
+    rival: Rival, predictor: Predictor, network: GLPNForDepthEstimation, prepared: PreparedPicture, *, rounds: int
 ) -> Comparison:
     pixel_values: Tensor = prepared.pixel_values
-    forward = build_rival(rival, network, pixel_values, predictor.runtime)
+    theirs = build_rival(rival, network, pixel_values, predictor.runtime)
     ours: Callable[[], Tensor] = lambda: predictor.run([prepared])[0]  # noqa: E731 - beside its rival
-    timings = take_turns({"ours": ours, "theirs": lambda: forward(pixel_values)}, rounds=rounds)
-    mine, expected = ours(), forward(pixel_values)
+    timings = take_turns(
+        {"ours": ours, "theirs": lambda: theirs.forward(pixel_values)}, rounds=rounds, warm_ups=_WARM_UPS
+    )
+    mine, expected = ours(), theirs.forward(pixel_values)
     difference = (mine - expected).abs()
     return Comparison(
         rival=str(rival),
+        device=theirs.device,
+        precision=str(theirs.precision),
         timing=timings["theirs"],
         ratio=timings["theirs"].median_s / timings["ours"].median_s,
         max_error=float(difference.max() / (expected.max() - expected.min())),

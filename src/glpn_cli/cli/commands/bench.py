@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,21 @@ from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Against,
+    BenchDevices,
     BenchPrecisions,
     BenchWeights,
+    JsonCases,
     PictureSizes,
     Rounds,
 )
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Device,
     Offline,
     Threads,
 )
-from glpn_cli.cli.options.records import JsonLines  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.errors import UsageError
 from glpn_cli.settings.measuring import BenchSettings
-from glpn_cli.settings.prediction import Precision, parse_size
+from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS, Precision, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,7 @@ __all__ = ["bench"]
 
 _DEFAULTS = BenchSettings()
 _MIB = 2**20
+_LONGEST_JPEG_PX = 65_500
 
 
 @with_option_groups
@@ -47,9 +50,9 @@ def bench(
     rounds: Rounds = _DEFAULTS.rounds,
     weights: BenchWeights = _DEFAULTS.weights,
     offline: Offline = False,
-    device: Device = _DEFAULTS.device,
+    devices: BenchDevices = None,
     threads: Threads = None,
-    json_lines: JsonLines = False,
+    json_lines: JsonCases = False,
     talk: TalkOptions,
 ) -> None:
     """Measure how fast depth is on this machine.
@@ -59,7 +62,8 @@ def bench(
     console = talk.console()
     with console.errors_reported():
         cases = [
-            (parse_size(size), precision)
+            (_parse_size(size), precision, device)
+            for device in dict.fromkeys(devices or [_DEFAULTS.device])
             for size in sizes or _DEFAULTS.sizes
             for precision in precisions or [Precision.FLOAT32]
         ]
@@ -69,29 +73,40 @@ def bench(
         from glpn_cli.inference.predictor import Predictor
         from glpn_cli.runtime import choose_runtime
 
-        runtimes = {precision: choose_runtime(device, precision, threads) for _, precision in cases}
+        runtimes = {case[1:]: choose_runtime(case[2], case[1], threads) for case in cases}
         subject = load_subject(weights, offline=offline, watcher=DownloadProgress(console))
         measured: list[Measurement] = []
         wanted = list(dict.fromkeys(against or []))
         for rival in wanted:  # known now, and not after the first of many cases
             check_installed(rival)
-        for (height_px, width_px), precision in cases:
-            console.say(f"measuring {height_px}x{width_px}, {precision}")
-            predictor = Predictor(subject, runtimes[precision])
-            result = measure(
-                predictor,
-                subject.network,
-                height_px=height_px,
-                width_px=width_px,
-                rounds=rounds,
-                rivals=wanted,
-            )
-            if json_lines:
-                console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))
-            measured.append(result)
-        if not json_lines:
-            for table in _tables(measured):
-                console.table(table)
+        try:
+            for (height_px, width_px), precision, device in cases:
+                runtime = runtimes[precision, device]
+                console.say(f"measuring {height_px}x{width_px}, {precision}, {runtime.device}")
+                result = measure(
+                    Predictor(subject, runtime),
+                    subject.network,
+                    height_px=height_px,
+                    width_px=width_px,
+                    rounds=rounds,
+                    rivals=wanted,
+                    tell=console.note,
+                )
+                if json_lines:
+                    console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))
+                measured.append(result)
+        finally:  # what was measured before an error or an interrupt is worth the same
+            if measured and not json_lines:
+                for table in _tables(measured):
+                    console.table(table)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Read the size of a photo, which is a JPEG and one that predict takes."""
+    size = parse_size(text)
+    if max(size) > _LONGEST_JPEG_PX or math.prod(size) > MAX_PICTURE_PIXELS:
+        raise UsageError(f"--size {text} is larger than a photo can be")
+    return size
 
 
 def _tables(measured: list[Measurement]) -> Iterator[Table]:
@@ -125,14 +140,14 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
     if not any(case.comparisons for case in measured):
         return
     rivals = Table(title="the network alone, in turns", title_justify="left")
-    for heading in ("size", "precision", "against", "its ms", "ratio", "largest error", "mean relative error"):
+    for heading in ("size", "ours", "against", "its ms", "ratio", "largest error", "mean relative error"):
         rivals.add_column(heading, justify="right")
     for case in measured:
         for comparison in case.comparisons:
             rivals.add_row(
                 f"{case.height_px}x{case.width_px}",
-                case.precision,
-                comparison.rival,
+                f"{case.precision}, {case.device}",
+                f"{comparison.rival}: {comparison.precision}, {comparison.device}",
                 f"{1000 * comparison.timing.median_s:.1f}",
                 f"{comparison.ratio:.2f}",
                 f"{comparison.max_error:.1e}",

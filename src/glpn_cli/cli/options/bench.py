@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from glpn_cli.cli.options.panels import WORK
+from glpn_cli.cli.options.panels import TALK, WORK
 from glpn_cli.settings.measuring import Rival
 from glpn_cli.settings.prediction import Precision
 
-__all__ = ["Against", "BenchPrecisions", "BenchWeights", "PictureSizes", "Rounds"]
+__all__ = ["Against", "BenchDevices", "BenchPrecisions", "BenchWeights", "JsonCases", "PictureSizes", "Rounds"]
 
 PictureSizes = Annotated[
     list[str] | None,
@@ -30,6 +30,26 @@ BenchPrecisions = Annotated[
         help="What the network computes in; may be given several times. Default: float32.",
         rich_help_panel=WORK,
         show_default=False,
+    ),
+]
+
+BenchDevices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N|mps|xpu",
+        help="What computes; may be given several times. Default: auto.",
+        rich_help_panel=WORK,
+        show_default=False,
+    ),
+]
+
+JsonCases = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object per size, precision and device on standard output.",
+        rich_help_panel=TALK,
     ),
 ]
 
