@@ -5,7 +5,7 @@ import torch
 
 from glpn_cli import runtime
 from glpn_cli.errors import DeviceError, UsageError
-from glpn_cli.runtime import available_devices, choose_runtime, exact_float32, memory_errors_named
+from glpn_cli.runtime import Runtime, available_devices, choose_runtime, exact_float32, memory_errors_named
 from glpn_cli.settings.prediction import Precision
 
 
@@ -71,6 +71,18 @@ def test_float32_is_exact_within_the_block_and_the_users_choice_comes_back() -> 
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_tf32_is_for_those_who_ask_for_it_on_a_gpu() -> None:
+    with pytest.raises(DeviceError, match="only NVIDIA GPUs compute in tf32"):
+        choose_runtime("cpu", "tf32")
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    with Runtime(torch.device("cuda"), Precision.TF32).products():
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+    with Runtime(torch.device("cuda"), Precision.FLOAT32).products():
+        assert not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

@@ -14,6 +14,7 @@ from glpn_cli.settings.prediction import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "DeviceFacts",
@@ -48,7 +49,12 @@ class Runtime:
             Precision.FLOAT32: torch.float32,
             Precision.BFLOAT16: torch.bfloat16,
             Precision.FLOAT16: torch.float16,
+            Precision.TF32: torch.float32,
         }[self.precision]
+
+    def products(self) -> AbstractContextManager[None]:
+        """Compute products of float32 within a block as the precision says, whatever the process has allowed."""
+        return _float32_products(tf32=self.precision is Precision.TF32)
 
 
 def choose_runtime(
@@ -82,6 +88,8 @@ def choose_runtime(
     runtime = Runtime(torch.device(name), Precision(precision))
     if runtime.device.type == "cpu" and runtime.precision is Precision.FLOAT16 and not _cpu_computes_float16():
         raise DeviceError("this CPU does not compute in float16", hint="use --precision bfloat16 or float32")
+    if runtime.device.type != "cuda" and runtime.precision is Precision.TF32:
+        raise DeviceError("only NVIDIA GPUs compute in tf32", hint="use --precision bfloat16 or float32")
     return runtime
 
 
@@ -158,13 +166,17 @@ class MemoryMeter:
 _SIGNS_OF_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
+def exact_float32() -> AbstractContextManager[None]:
+    """Compute float32 as float32 within a block, whatever the process has allowed: no TF32, no bfloat16 inside."""
+    return _float32_products(tf32=False)
+
+
 @contextmanager
-def exact_float32() -> Iterator[None]:
-    """Compute float32 as float32 within the block, whatever the process has allowed: no TF32, no bfloat16 inside."""
+def _float32_products(*, tf32: bool) -> Iterator[None]:
     matmul_precision = torch.get_float32_matmul_precision()
     cudnn_tf32 = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:

@@ -118,12 +118,13 @@ def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runti
         warnings.simplefilter("ignore")  # the tracer's remarks on checks of the input
         model = openvino.convert_model(_Bare(network), example_input=pixel_values)
     model.reshape(list(pixel_values.shape))
-    kind = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}[runtime.precision]
+    precision = Precision.FLOAT32 if runtime.precision is Precision.TF32 else runtime.precision
+    kind = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}[precision]
     hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
     hints["INFERENCE_NUM_THREADS"] = str(torch.get_num_threads())
     compiled = openvino.Core().compile_model(model, "CPU", hints)
     return RivalNetwork(
-        lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float(), "cpu", runtime.precision
+        lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float(), "cpu", precision
     )
 
 

@@ -19,7 +19,7 @@ from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.runtime import choose_runtime, exact_float32, memory_errors_named
+from glpn_cli.runtime import choose_runtime, memory_errors_named
 from glpn_cli.settings.prediction import (
     FAR_LARGER_FACTOR,
     MAX_PICTURE_PIXELS,
@@ -261,7 +261,7 @@ class Predictor:
 
         def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
             seen = torch.cat([to_pixel_values(part, grid.seen_size) for part in parts])
-            with exact_float32():
+            with self.runtime.products():
                 predicted = self.engine(seen).cpu()
                 if self.tta is Tta.FLIP:
                     predicted = (predicted + self.engine(seen.flip(-1)).cpu().flip(-1)) / 2
@@ -311,7 +311,7 @@ class Predictor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""
         seen = "x".join(str(side) for side in views[0].shape[2:])
         called = pictures[0].name or "the picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
-        with memory_errors_named(f"{called}, seen as {seen}"), exact_float32():
+        with memory_errors_named(f"{called}, seen as {seen}"), self.runtime.products():
             return self.engine(torch.cat(list(views))).cpu()
 
     def _to_metres(self, predicted: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -369,7 +369,7 @@ def load(
             it, OWNER/REPO of the Hugging Face Hub, or "auto": the environment variable GLPN_WEIGHTS, else "nyu" if
             it is on this machine, else "tiny". What is named and not here is downloaded, once.
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
-        precision: what the network computes in: "float32", "bfloat16" or "float16".
+        precision: what the network computes in: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
         input_size: "native" (the picture's size, floored to multiples of 32), "model" (about as many pixels as the
             weights were made for), "HxW", or None: "model" for "tiny", else "native".
         tiles: "auto" also sees pictures that are far larger than the weights were made for in overlapping tiles,

@@ -155,8 +155,10 @@ class ExportSettings:
         """Refuse what no file can hold.
 
         Raises:
-            UsageError: ONNX has no such convolutions, or the size is none.
+            UsageError: no file computes in such numbers, or the size is none.
         """
+        if self.precision is Precision.TF32:
+            raise UsageError("--precision tf32 is up to the program that runs the file", hint="--precision float32")
         if self.precision is Precision.BFLOAT16:
             raise UsageError(
                 "--precision bfloat16: ONNX has no convolutions in it", hint="--precision float16 or float32"

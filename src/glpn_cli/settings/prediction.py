@@ -56,6 +56,8 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    TF32 = "tf32"
+    """float32 whose products NVIDIA GPUs round to TF32, ten bits behind the point."""
 
 
 class Tta(StrEnum):

@@ -347,8 +347,8 @@ def _check(settings: TrainSettings, processes: Processes) -> None:
             f"a batch of {settings.batch_size} cannot be divided into {parts} equal parts",
             hint="--batch-size is for all processes together",
         )
-    if settings.precision is Precision.FLOAT16:
-        raise UsageError("training does not run in float16", hint="--precision bfloat16")
+    if settings.precision not in (Precision.FLOAT32, Precision.BFLOAT16):
+        raise UsageError(f"training does not run in {settings.precision}", hint="--precision bfloat16")
     for height, width, _ in settings.sizes:
         if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
             raise UsageError(f"--size {height}x{width}: both sides must be multiples of {SIZE_DIVISOR}")

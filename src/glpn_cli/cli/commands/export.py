@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.export import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    ExportPrecision,
     ExportSize,
     OnnxFile,
     WithPreprocessing,
 )
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Offline,
-    PrecisionOf,
     Weights,
 )
 from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -44,7 +44,7 @@ def export(
     overwrite: Overwrite = False,
     weights: Weights = _NETWORK.weights,
     offline: Offline = False,
-    precision: PrecisionOf = _DEFAULTS.precision,
+    precision: ExportPrecision = _DEFAULTS.precision,
     talk: TalkOptions,
 ) -> None:
     """Write the network as an ONNX file, which needs neither torch nor glpn.

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from glpn_cli.cli.options.panels import RESULT
+from glpn_cli.settings.prediction import Precision
 
-__all__ = ["ExportSize", "OnnxFile", "WithPreprocessing"]
+__all__ = ["ExportPrecision", "ExportSize", "OnnxFile", "WithPreprocessing"]
 
 
 OnnxFile = Annotated[
@@ -24,6 +25,16 @@ ExportSize = Annotated[
         "the weights were made for.",
         rich_help_panel=RESULT,
         show_default=False,
+    ),
+]
+ExportPrecision = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        metavar="float32|float16",
+        help="What the network in the file computes in.",
+        rich_help_panel=RESULT,
+        hidden=True,
     ),
 ]
 WithPreprocessing = Annotated[

@@ -238,7 +238,12 @@ Seed = Annotated[
 TrainPrecision = Annotated[
     Precision | None,
     typer.Option(
-        "--precision", help="float32, or bfloat16 by autocast.", rich_help_panel=_LEARN, hidden=True, show_default=False
+        "--precision",
+        metavar="float32|bfloat16",
+        help="bfloat16 is by autocast.",
+        rich_help_panel=_LEARN,
+        hidden=True,
+        show_default=False,
     ),
 ]
 TrainOut = Annotated[

@@ -86,7 +86,10 @@ Device = Annotated[
 PrecisionOf = Annotated[
     Precision,
     typer.Option(
-        "--precision", help="What the network computes in. Depth is always float32.", rich_help_panel=WORK, hidden=True
+        "--precision",
+        help="What the network computes in; tf32 on NVIDIA GPUs. Depth is always float32.",
+        rich_help_panel=WORK,
+        hidden=True,
     ),
 ]
 
