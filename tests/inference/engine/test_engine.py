@@ -224,6 +224,42 @@ def test_half_precision_is_near_with_trained_weights(
         assert mean_relative_error(found, trained(pixel_values).predicted_depth) <= HALF
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@pytest.mark.parametrize("strip_bytes", [1, 40_000, 2**40], ids=["rows", "large", "whole"])
+@pytest.mark.parametrize("size", [(32, 224), (192, 64), (96, 320)], ids=str)
+def test_half_precision_is_near_at_every_shape_and_strip_height(
+    size: tuple[int, int], strip_bytes: int, packed: bool, trained: GLPNForDepthEstimation, photo: Path
+) -> None:
+    pixel_values = to_pixel_values(read_picture(photo).rgb, size)
+    runtime = Runtime(torch.device("cpu"), Precision.BFLOAT16)
+    if packed and not packed_operations_work(runtime.dtype):
+        pytest.skip("no packed operations in bfloat16 on this CPU")
+    found = Engine(trained, runtime, packed=packed, strip_bytes=strip_bytes)(pixel_values)
+    with torch.no_grad():
+        assert mean_relative_error(found, trained(pixel_values).predicted_depth) <= HALF
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+@pytest.mark.parametrize(
+    ("precision", "most"), [("float32", 1e-5), ("tf32", 5e-3), ("bfloat16", HALF), ("float16", HALF)]
+)
+def test_a_gpu_gives_what_the_network_gives_as_it_is_and_recorded(
+    precision: str, most: float, trained: GLPNForDepthEstimation, photo: Path
+) -> None:
+    runtime = choose_runtime("cuda", precision)
+    engine = Engine(trained, runtime)
+    for size in [(96, 128), (32, 224), (96, 128)]:
+        pixel_values = to_pixel_values(read_picture(photo).rgb, size).repeat(2, 1, 1, 1)
+        with torch.no_grad():
+            wanted = trained(pixel_values).predicted_depth
+        for _ in range(3):  # as it is, recorded, replayed
+            with runtime.products():
+                found = engine(pixel_values).cpu()
+            assert mean_relative_error(found, wanted) <= most
+    assert isinstance(engine._forward_or_graph, GraphCache)
+    assert all(found is not None and found[0] != engine._forward for found in engine._forward_or_graph._passes.values())
+
+
 def test_bfloat16_is_nearer_than_the_network_in_bfloat16(
     build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
 ) -> None:
