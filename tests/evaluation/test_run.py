@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_baselines_are_measured_on_the_same_pixels(samples: Samples) -> None:
     assert figures[Column("median")]["abs_rel"].mean == pytest.approx(np.mean(constant))
     assert figures[Column("ramp")]["abs_rel"].mean <= figures[Column("median")]["abs_rel"].mean
     assert evaluation.ramp is not None
+
+
+def test_a_picture_that_a_list_has_twice_counts_twice(samples: Samples) -> None:
+    twice = replace(samples, files=(*samples.files, samples.files[0]))
+    evaluation = run(twice, 1.0, baselines=True)
+    assert len(evaluation.pictures) == 5
+    assert all(Column("ramp") in picture.scores for picture in evaluation.pictures)
+
+
+def test_a_picture_of_another_size_than_the_first_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    for index, size in enumerate([(480, 640), (12, 20), (480, 640)]):
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / f"{index}.jpg")
+        Image.fromarray(np.full(size, 2000, np.uint16)).save(tmp_path / f"{index}.png")
+    samples = find_samples(DataSettings(str(tmp_path), units_per_metre=1000), Split.TEST)
+    evaluation = run(samples, 1.0, crop=Crop.NYU)
+    assert [failure.name for failure in evaluation.failures] == ["1"]
+    assert [picture.name for picture in evaluation.pictures] == ["0", "2"]
 
 
 def test_differences_are_of_the_same_pictures_and_the_same_kind(samples: Samples) -> None:

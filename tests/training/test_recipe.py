@@ -76,6 +76,7 @@ def test_epochs_that_the_user_says_count_more_than_the_steps_of_the_recipe() -> 
         {"accumulate": 0},
         {"seed": -1},
         {"beta2": 1.0},
+        {"learning_rate": 1e-5, "learning_rate_end": 1e-4},
         {"weight_decay": -1.0},
         {"epochs": float("inf")},
         {"learning_rate": float("nan")},
@@ -87,11 +88,18 @@ def test_epochs_that_the_user_says_count_more_than_the_steps_of_the_recipe() -> 
     ids=str,
 )
 def test_a_setting_out_of_its_range_is_refused_wherever_it_comes_from(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="makes no sense"):
+    with pytest.raises(UsageError, match="the recipe makes no sense"):
         build_settings({"data": ["a"]} | wrong, {})
-    with pytest.raises(UsageError, match="makes no sense"):
-        build_settings({"data": ["a"]}, wrong)
+    with pytest.raises(UsageError, match="these settings make no sense"):
+        build_settings({}, {"data": ["a"]} | wrong)
 
 
 def test_no_textures_are_no_textures() -> None:
     assert build_settings({"data": ["a"], "textures": None}, {}).textures == ()
+
+
+def test_weights_to_begin_with_that_the_user_names_take_the_architecture_of_the_recipe_away() -> None:
+    recipe = {"data": ["a"], "init": "none", "config": "b0"}
+    assert build_settings(recipe, {}).config == "b0"
+    assert build_settings(recipe, {"init": "tiny"}).config is None
+    assert build_settings(recipe, {"init": "none", "config": "b1"}).config == "b1"

@@ -17,6 +17,7 @@ import glpn_cli
 from glpn_cli.errors import InputError, OutputError, OutputExistsError, TrainingError, UsageError
 from glpn_cli.metrics import METRICS
 from glpn_cli.training import state as state_module
+from glpn_cli.training import trainer
 from glpn_cli.training.trainer import train
 from glpn_cli.training.watcher import StepFacts, TrainWatcher
 from glpn_cli.weights.checkpoint import read_checkpoint
@@ -144,7 +145,7 @@ def test_another_training_is_not_gone_on_with(settings: TrainSettings, run: Run)
         train(replace(short, batch_size=2), run())
     train(replace(short, batch_size=2), run(overwrite=True))
     (Path(run().out) / "state.pt").unlink()
-    with pytest.raises(OutputExistsError, match="has weights already"):
+    with pytest.raises(OutputExistsError, match="last: is there already"):
         train(short, run())
 
 
@@ -320,3 +321,90 @@ def test_a_training_may_end_at_a_step_before_its_last_and_its_weights_be_begun_w
     second = replace(settings, init=str(Path(run().out) / "last"), config=None, steps=1)
     assert train(second, run("second")).finished
     assert train(settings, run()).finished  # and it can still be gone on with
+
+
+def test_files_that_are_not_of_a_training_stay(settings: TrainSettings, run: Run) -> None:
+    folder = Path(run().out)
+    folder.mkdir()
+    (folder / "train.csv").write_text("name,price\n", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match=r"train\.csv: is there already"):
+        train(settings, run())
+    with pytest.raises(OutputExistsError, match=r"train\.csv: is not of a training"):
+        train(settings, run(overwrite=True))
+    assert (folder / "train.csv").read_text(encoding="utf-8") == "name,price\n"
+    assert [file.name for file in folder.iterdir()] == ["train.csv"]
+    torch.save({"model": 1}, folder / "state.pt")
+    with pytest.raises(InputError, match=r"state\.pt: is not the state of a training"):
+        train(settings, run())
+
+
+def test_an_empty_name_of_a_folder_is_refused(settings: TrainSettings, run: Run) -> None:
+    with pytest.raises(UsageError, match="--out is empty"):
+        train(settings, replace(run(), out=""))
+
+
+def test_a_training_that_was_killed_before_its_first_state_may_begin_again(settings: TrainSettings, run: Run) -> None:
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            raise SystemExit(facts.step)
+
+    for overwrite in (True, False):
+        with pytest.raises(SystemExit):
+            train(settings, run(overwrite=overwrite), watcher=Killer())
+    assert train(settings, run()).finished
+
+
+def test_beginning_anew_with_a_mistake_loses_nothing_and_without_one_takes_old_weights_away(
+    settings: TrainSettings, run: Run
+) -> None:
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            raise SystemExit(facts.step)
+
+    train(settings, run())
+    before = sorted(Path(run().out).rglob("*"))
+    with pytest.raises(UsageError):
+        train(replace(settings, validation=("nowhere",)), run(overwrite=True))
+    assert sorted(Path(run().out).rglob("*")) == before
+    with pytest.raises(SystemExit):
+        train(settings, run(overwrite=True), watcher=Killer())
+    assert not list(Path(run().out).rglob("*.safetensors"))
+
+
+def test_what_was_to_be_measured_when_it_stopped_is_measured_first(
+    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(settings, run("whole", validate_every=3))
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "validate", lambda *_: (_ for _ in ()).throw(InputError("a bad picture")))
+        with pytest.raises(InputError, match="a bad picture"):
+            train(settings, run("twice", validate_every=3))
+    assert contents(run("twice"))["step"] == 3
+    assert train(settings, run("twice", validate_every=3)).finished
+    assert same(contents(run("whole")), contents(run("twice")))
+    whole, twice = Path(run("whole").out), Path(run("twice").out)
+    assert (whole / "validation.csv").read_bytes() == (twice / "validation.csv").read_bytes()
+    assert same(read_checkpoint(whole / "best").tensors, read_checkpoint(twice / "best").tensors)
+
+
+def test_data_that_is_deeper_than_the_weights_is_told(
+    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    watcher = TrainWatcher()
+    monkeypatch.setattr(watcher, "note", told.append)
+    pairs = trainer.training_sets(settings)
+    for limit_m, notes in ((10.0, 1), (80.0, 0)):
+        told.clear()
+        monkeypatch.setattr(trainer, "training_sets", lambda _: [replace(pairs[0], name="kitti")])
+        deep = replace(settings, depth_limit_m=limit_m, steps=1)
+        train(deep, run(str(limit_m), overwrite=True), watcher=watcher)
+        assert len(told) == notes
+    assert not told
+
+
+def test_a_rate_below_the_paper_s_rises_and_falls_too(settings: TrainSettings) -> None:
+    low = replace(settings, learning_rate=1e-6)
+    assert low.lowest_rate == pytest.approx(3e-7)
+    with pytest.raises(ValueError, match="learning_rate_end"):
+        replace(low, learning_rate_end=1e-5)

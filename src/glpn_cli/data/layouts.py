@@ -173,7 +173,7 @@ def find_samples(settings: DataSettings, split: Split) -> Samples:
     else:
         raise UsageError(
             f"--data {layout.name}: which pictures belong to the {split} split is said by a list",
-            hint=f"--list FILE, or put it at {root / layout.list_name.format(split)}",
+            hint=f"put it at {root / layout.list_name.format(split)}; evaluate also takes --list FILE",
         )
     files = tuple(_named(layout, folder, pairs))
     if not files:
@@ -238,5 +238,5 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 def _what_is_expected(layout: Layout) -> str:
     if layout is _FOLDER:
-        return "NAME.jpg with NAME.png beside it, or --list FILE with a picture and its depth in each line"
+        return "NAME.jpg with NAME.png beside it; evaluate also takes --list FILE, a picture and its depth in each line"
     return "--root is the folder that holds " + layout.folder

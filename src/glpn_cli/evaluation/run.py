@@ -126,20 +126,22 @@ class Evaluation:
             raise UsageError(f"two predictions are called alike: {', '.join(labels)}")
         self.profile = DepthProfile(self.protocol.cap_m)
         self._ramps = RampSearch()
+        self._by_index: dict[int, PictureScores] = {}
 
     def run(self) -> Generator[PictureScores | Failure]:
         """Measure one picture after the other; what is given is also kept."""
         for index, files in enumerate(self.samples.files):
             try:
                 result = self._measure(index)
-            except UsageError:
-                raise  # it is the same for every picture
             except GLPNError as error:
+                if isinstance(error, UsageError) and index == 0:
+                    raise  # most likely it is the same for every picture
                 failure = Failure(files.name, error.message, error.hint, error.exit_code)
                 self.failures.append(failure)
                 yield failure
             else:
                 self.pictures.append(result)
+                self._by_index[index] = result
                 yield result
 
     def finish(self) -> None:
@@ -154,12 +156,10 @@ class Evaluation:
             return
         ramp = self._ramps.best()
         self.ramp = str(ramp)
-        by_name = {picture.name: picture for picture in self.pictures}
-        for index, files in enumerate(self.samples.files):
-            if files.name in by_name:
-                truth = Truth.of(self.samples[index], self.protocol)
-                predicted = ramp_depth(ramp, truth.metres, truth.heights)
-                by_name[files.name].scores[Column(RAMP_LABEL)] = measure(predicted, truth.metres)
+        for index, picture in self._by_index.items():  # not by name: a list may have a picture twice
+            truth = Truth.of(self.samples[index], self.protocol)
+            predicted = ramp_depth(ramp, truth.metres, truth.heights)
+            picture.scores[Column(RAMP_LABEL)] = measure(predicted, truth.metres)
 
     @property
     def columns(self) -> list[Column]:

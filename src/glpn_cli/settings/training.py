@@ -29,6 +29,7 @@ class Photometric(StrEnum):
 
 
 _MANY = 1e12
+_LOWEST_SHARE = 0.3  # from 3e-5 to 1e-4 and back, in the paper
 _RANGES = {
     "validation_pictures": (1, _MANY),
     "flip": (0, 1),
@@ -82,7 +83,7 @@ class TrainSettings:
         epochs: how often everything is seen.
         steps: instead of epochs; 0 for epochs.
         learning_rate: the highest.
-        learning_rate_end: at the beginning and the end.
+        learning_rate_end: at the beginning and the end; None for the paper's share of the highest.
         peak_at: the share of the steps after which the learning rate is highest.
         power: of the rise and the fall.
         weight_decay: 0 is Adam, else AdamW, whose decay leaves norms and biases alone.
@@ -119,7 +120,7 @@ class TrainSettings:
     epochs: float = 25
     steps: int = 0
     learning_rate: float = 1e-4
-    learning_rate_end: float = 3e-5
+    learning_rate_end: float | None = None
     peak_at: float = 0.5
     power: float = 0.9
     weight_decay: float = 0.0
@@ -144,11 +145,19 @@ class TrainSettings:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not (low <= value <= high and math.isfinite(value)):
-                raise ValueError(f"{name} is from {low:g} to {high:g}, not {value:g}")
+                below = "below " if low < high < 1 else ""
+                raise ValueError(f"{name} is from {low:g} to {below}{high:g}, not {value:g}")
         if not all(isinstance(word, str) and word for word in (*self.data, *self.textures)):
             raise ValueError("data and textures are texts, and none is empty")
         if not (self.steps or self.epochs):
             raise ValueError("there are neither steps nor epochs")
+        if self.lowest_rate > self.learning_rate:
+            raise ValueError(f"learning_rate_end, {self.lowest_rate:g}, is above learning_rate, {self.learning_rate:g}")
+
+    @property
+    def lowest_rate(self) -> float:
+        """The learning rate at the beginning and the end."""
+        return self.learning_rate * _LOWEST_SHARE if self.learning_rate_end is None else self.learning_rate_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,10 @@ class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
             return self._kept[key]
         sample = self._samples[pick.source][pick.item]
         if not (sample.metres > 0).any():
-            raise InputError(f"{sample.name}: has no pixel of known depth", hint="leave it out of the data")
+            raise InputError(
+                f"{sample.name}: has no pixel of known depth",
+                hint="leave it out; or, to go on with a training, put a copy of another pair in its place",
+            )
         size = sample.rgb.nbytes + sample.metres.nbytes
         if self._keeps[pick.source] and self._kept_bytes + size <= _KEPT_BYTES:
             self._kept[key] = sample

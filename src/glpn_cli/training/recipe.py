@@ -57,6 +57,8 @@ def build_settings(recipe: dict[str, Any], given: dict[str, Any]) -> TrainSettin
     values = recipe | said
     if "epochs" in said and "steps" not in said:
         values["steps"] = 0  # those of the recipe would count more
+    if "init" in said and "config" not in said:
+        values.pop("config", None)  # it went with what the recipe begins with
     known = {item.name: item for item in fields(TrainSettings)}
     for name, value in values.items():
         if name not in known:
@@ -71,7 +73,7 @@ def build_settings(recipe: dict[str, Any], given: dict[str, Any]) -> TrainSettin
     try:
         return TrainSettings(**{name: _typed(name, value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
-        raise UsageError(f"the recipe makes no sense: {error}") from error
+        raise UsageError(f"{'the recipe makes' if recipe else 'these settings make'} no sense: {error}") from error
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from glpn_cli.training.logs import CsvLog, open_tensorboard
 from glpn_cli.training.state import settings_as_json
 from glpn_cli.training.validation import ALIGNED
 from glpn_cli.weights.checkpoint import write_checkpoint
+from glpn_cli.weights.files import CONFIG_NAME, SAFETENSORS_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,9 @@ __all__ = ["STATE_NAME", "Results"]
 STATE_NAME = "state.pt"
 """The file that a training goes on from."""
 
+_SETTINGS, _STEPS, _METRICS = "settings.json", "train.csv", "validation.csv"
+_WEIGHTS = ("best", "last")
+
 _STEP_COLUMNS = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
 _METRIC_COLUMNS = (*METRICS, *(ALIGNED + name for name in METRICS))
 _TOLD = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
@@ -43,23 +47,21 @@ class Results:
         """Begin, or go on after some steps.
 
         Raises:
-            OutputExistsError: there are weights that no state belongs to.
+            OutputExistsError: something is there that no state belongs to, or that is not of a training.
             OutputError: the folder cannot be written to.
             MissingPackageError: TensorBoard is wanted and not installed.
         """
         self._folder = Path(run.out)
         self._recipe = settings_as_json(settings)
         make_folder(self._folder)
-        if not (run.overwrite or first_step) and any((self._folder / name).exists() for name in ("best", "last")):
-            raise OutputExistsError(
-                f"{self._folder}: has weights already", hint="--overwrite replaces them; or another --out"
-            )
+        if not first_step:
+            self._make_room(overwrite=run.overwrite)
         try:
-            (self._folder / "settings.json").write_text(self._recipe + "\n", encoding="utf-8")
+            (self._folder / _SETTINGS).write_text(self._recipe + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot be written to: {error.strerror or error}") from error
-        self._steps = CsvLog(self._folder / "train.csv", _STEP_COLUMNS, first_step=first_step)
-        self._metrics = CsvLog(self._folder / "validation.csv", _METRIC_COLUMNS, first_step=first_step)
+        self._steps = CsvLog(self._folder / _STEPS, _STEP_COLUMNS, first_step=first_step)
+        self._metrics = CsvLog(self._folder / _METRICS, _METRIC_COLUMNS, first_step=first_step)
         self._tensorboard = open_tensorboard(self._folder / "tensorboard") if run.tensorboard else None
         self._last_row_s = time.monotonic()
 
@@ -104,6 +106,37 @@ class Results:
         """Write out what TensorBoard has not yet."""
         if self._tensorboard is not None:
             self._tensorboard.close()
+
+    def _make_room(self, *, overwrite: bool) -> None:
+        """Take away what a training before this one left, and nothing that is not of one.
+
+        What this very training wrote before its first state, because it was killed then, it may write again.
+        """
+        present = [name for name in (_SETTINGS, _STEPS, _METRICS, *_WEIGHTS) if (self._folder / name).exists()]
+        if present and not overwrite and (not self._began_here() or set(_WEIGHTS) & set(present)):
+            raise OutputExistsError(
+                f"{self._folder / present[-1]}: is there already", hint="--overwrite begins anew; or another --out"
+            )
+        for name, begins in ((_SETTINGS, "{"), (_STEPS, "step,"), (_METRICS, "step,")):
+            text = self._text_of(name)
+            if text and not text.startswith(begins):
+                raise OutputExistsError(f"{self._folder / name}: is not of a training", hint="another --out")
+        try:
+            (self._folder / STATE_NAME).unlink(missing_ok=True)
+            for folder in (self._folder / name for name in _WEIGHTS if name in present):
+                for name in (CONFIG_NAME, SAFETENSORS_NAME):
+                    (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+
+    def _began_here(self) -> bool:
+        return self._text_of(_SETTINGS) == self._recipe + "\n"
+
+    def _text_of(self, name: str) -> str:
+        try:
+            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def _to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:

@@ -64,6 +64,8 @@ def read_state(file: Path) -> dict[str, Any] | None:
         return None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(f"{file}: is damaged: {error}", hint="--overwrite begins anew") from error
+    if not isinstance(state, dict) or not {"settings", "step", "network"} <= state.keys():
+        raise InputError(f"{file}: is not the state of a training", hint="another --out")
     return state
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.errors import TrainingError, UsageError
 from glpn_cli.model.loss import silog_loss
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
@@ -118,6 +119,8 @@ class _Trainer:
     ) -> None:
         self.watcher = watcher
         self.settings, self.run, self.processes = settings, run, processes
+        if not run.out:
+            raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         paper = paper_size(settings.data)
         self.folder = Path(run.out)
         self.runtime: Runtime = choose_runtime(processes.device(run.device), settings.precision, run.threads)
@@ -133,21 +136,31 @@ class _Trainer:
             check_same_training(state["settings"], settings, self.folder)
         self.start: Start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
-        sets = training_sets(settings)
+        self.sets = sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
         shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
         self.samples = TrainingSamples(sets, shown, limit_m=self.start.card.depth_limit_m)
         self.schedule = Schedule(
-            self.plan.steps, settings.learning_rate, settings.learning_rate_end, settings.peak_at, settings.power
+            self.plan.steps, settings.learning_rate, settings.lowest_rate, settings.peak_at, settings.power
         )
         self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
         with memory_errors_named("the network", hint=_LESS_MEMORY):
             self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
+        self.due = False if state is None else state.get("due", False)
+        self._tell_what_is_cut_off()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
             check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
             self._load(state)
+
+    def _tell_what_is_cut_off(self) -> None:
+        limit_m = self.start.card.depth_limit_m
+        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in self.sets if one.name in LAYOUTS):
+            if cap_m > limit_m:
+                self.watcher.note(
+                    f"{name} is {cap_m:g} m deep and these weights end at {limit_m:g} m: beyond it nothing is learnt"
+                )
 
     def _build_network(self) -> None:
         device = self.runtime.device
@@ -183,16 +196,16 @@ class _Trainer:
     def go(self, stop: Stop) -> Outcome:
         if not self.leads:
             return self._go(stop)
+        self.validation = validation_sets(self.settings)  # before anything of another training is taken away
         with closing(Results(self.settings, self.run, first_step=self.first_step)) as self.results:
-            if not self.first_step:  # of a training before this one, which is not to be gone on with
-                (self.folder / STATE_NAME).unlink(missing_ok=True)
             return self._go(stop)
 
     def _go(self, stop: Stop) -> Outcome:
         settings, run = self.settings, self.run
-        self.validation = validation_sets(settings) if self.leads else []
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
+        if self.due:
+            self._measure(step)
         per_epoch = self.plan.steps_per_epoch
         validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
         begun_s, loss_sum = time.monotonic(), None
@@ -209,11 +222,10 @@ class _Trainer:
             self._report(step, loss_sum, norm, rate)
             over = self.processes.any_of(stop.asked_for, self.runtime.device) or step == run.until
             measured = step % validate_every == 0 or step == self.plan.steps
+            if measured or step % run.save_every == 0 or over:
+                self._keep(step, due=measured)
             if measured:
-                with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
-                    self._validate(step)
-            if measured or step % run.save_every == 0 or over:  # what is measured may be the best, and is kept
-                self._keep(step)
+                self._measure(step)
             if over:
                 interrupted = stop.interrupted
                 break
@@ -296,6 +308,12 @@ class _Trainer:
         """Give the weights that are measured and kept."""
         return self.network.state_dict() if self.averaged is None else self.averaged.tensors
 
+    def _measure(self, step: int) -> None:
+        """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
+        with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
+            self._validate(step)
+        self._keep(step)
+
     def _validate(self, step: int) -> None:
         self._check_weights(step)
         if self.leads and self.validation:
@@ -317,7 +335,8 @@ class _Trainer:
         if not all(bool(one.isfinite().all()) for one in self.network.parameters()):
             raise _come_apart(step)
 
-    def _keep(self, step: int) -> None:
+    def _keep(self, step: int, *, due: bool = False) -> None:
+        """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""
         self._check_weights(step)
         if self.leads:
             keep_state(
@@ -326,6 +345,7 @@ class _Trainer:
                     "settings": settings_as_json(self.settings),
                     "amounts": self.amounts,
                     "step": step,
+                    "due": due,
                     "best": self.best,
                     "network": self.network.state_dict(),
                     "optimizer": self.optimizer.state_dict(),

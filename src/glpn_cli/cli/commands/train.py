@@ -54,6 +54,7 @@ from glpn_cli.settings.training import NATIVE_CROP, TrainRun
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.settings.training import TrainSettings
+    from glpn_cli.training.trainer import Outcome
 
 __all__ = ["train"]
 
@@ -141,12 +142,15 @@ def train(*, run: RunOptions, learning: LearningOptions, talk: TalkOptions) -> N
 
         watcher, downloads = TrainProgress(console), DownloadProgress(console)
         outcome = start_training(settings, run.settings(), watcher=watcher, downloads=downloads)
-        _conclude(console, outcome)
+        _conclude(console, outcome, run.until)
 
 
-def _conclude(console: Console, outcome: Any) -> None:
+def _conclude(console: Console, outcome: Outcome, until: int) -> None:
     if not outcome.finished and outcome.leads:
-        console.say(f"stopped after {outcome.step} of {outcome.steps} steps; the same command goes on", style="yellow")
+        how = "the same command goes on"
+        if outcome.step == until:
+            how += " without --until"
+        console.say(f"stopped after {outcome.step} of {outcome.steps} steps; {how}", style="yellow")
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.finished and outcome.leads:
