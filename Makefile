@@ -96,7 +96,8 @@ TINY_SCENES_OUT ?= build/scenes
 TINY_FLAGS ?=
 # Two processes with a thread each are a third faster than one with two threads. With one GPU it has to be one.
 TINY_PROCESSES ?= 2
-TINY_SCENE_OPTIONS = --size 192x256 --textures $(DATA) --textures examples
+TINY_PAIRS = tum_fr1_rpy tum_fr2_pioneer tum_fr3_cabinet aims_lab
+TINY_SCENE_OPTIONS = --size 192x256 $(foreach name,$(TINY_PAIRS),--textures $(DATA)/$(name)) --textures examples
 TINY_TRAIN = $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node $(TINY_PROCESSES) -m glpn_cli train \
 	--threads 1 --workers 0 --name tiny --units-per-metre 1000 --data $(DATA)/tum_fr1_rpy=7 --data $(DATA)/tum_fr2_pioneer=18 \
 	--data $(DATA)/tum_fr3_cabinet=9 --data $(DATA)/aims_lab=13
@@ -108,8 +109,10 @@ tiny: $(VENV)/.ready-to-run
 	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT)/2 --count $(TINY_MORE_SCENES) $(TINY_SCENE_OPTIONS) --seed 1 \
 		--kind meal=30 --kind room=22 --kind street=17 --kind jam=15 --kind tabletop=8 --kind park=8
 	$(TINY_TRAIN) --recipe recipes/tiny-1.json --out $(TINY_OUT)/1 --data $(TINY_SCENES_OUT)/1 --until 19240 $(TINY_FLAGS)
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/1/last 19240
 	$(TINY_TRAIN) --recipe recipes/tiny-2.json --out $(TINY_OUT)/2 --data $(TINY_SCENES_OUT)/1=0.5 \
 		--data $(TINY_SCENES_OUT)/2=2 --init $(TINY_OUT)/1/last $(TINY_FLAGS)
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/2/last 6000
 	$(BIN)/python docs/pack_tiny.py $(TINY_OUT)/2/best $(TINY_OUT)/glpn-tiny.safetensors
 
 clean:

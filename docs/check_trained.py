@@ -1,0 +1,24 @@
+"""See that a training has come to a step, before another begins with its weights.
+
+    python docs/check_trained.py build/tiny/1/last 19240
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from glpn_cli.weights.checkpoint import read_checkpoint
+
+
+def main() -> None:
+    """Leave with 1 if there are steps left."""
+    folder, until = sys.argv[1], int(sys.argv[2])
+    facts = json.loads(read_checkpoint(folder).metadata["training"])
+    wanted = min(until, facts["steps"])
+    if facts["step"] < wanted:
+        sys.exit(f"{folder}: {facts['step']} of {wanted} steps are done; the same command goes on with them")
+
+
+if __name__ == "__main__":
+    main()
