@@ -1,6 +1,8 @@
 """See that a training has come to a step, before another begins with its weights.
 
     python docs/check_trained.py build/tiny/1/last 19240
+
+`make tiny` asks, because a training that was told to stop after an hour has not failed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class Engine:
                 makes no difference.
             runtime: device and precision.
             consume: let go of the network's tensors one layer after the other, so that building takes hardly more
-                memory than the engine itself. The network is of no use afterwards.
+                memory than the engine itself; the pages of a mapped file are the system's to take back. The network is
+                of no use afterwards.
             packed: use oneDNN's packed operations; None asks whether they are there. For tests.
             strip_bytes: how large a temporary tensor may be; None suits the device. For tests.
         """
