@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from glpn_cli import GLPNConfig
+from glpn_cli.inference.engine import attention as attention_module
 from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
 from glpn_cli.inference.engine.operations import multiply
 from glpn_cli.inference.engine.probe import packed_operations_work
@@ -12,6 +13,13 @@ from glpn_cli.model import encoder as readable
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 HEADS, CHANNELS = 3, 24
+
+
+@pytest.fixture(params=["plain", "own"], autouse=True)
+def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which tensors tables are in, whatever their size and numbers."""
+    monkeypatch.setattr(attention_module, "_has_long_rows", lambda _: request.param == "own")
+    return str(request.param)
 
 
 def look(
@@ -50,15 +58,21 @@ def test_the_height_of_a_piece_of_the_table_makes_no_difference(table_bytes: int
 
 
 @pytest.mark.parametrize("keys", [16, 27, 64])
-def test_no_product_has_a_second_factor_in_pieces(keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_product_has_a_second_factor_in_pieces(keys: int, tables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # oneDNN would need a thousand times as long, and that shows in no number: it is seen only by who waits.
     seen = []
 
-    def note(rows: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def note(rows: torch.Tensor, columns: torch.Tensor, *more: torch.Tensor | None) -> torch.Tensor:
         seen.append(columns.is_contiguous() or columns.T.is_contiguous())
-        return torch.nn.functional.linear(rows, columns, bias)
+        return torch.nn.functional.linear(rows, columns, more[0])
 
-    monkeypatch.setattr("glpn_cli.inference.engine.attention.multiply", note)
+    def note_own(rows: torch.Tensor, columns: torch.Tensor, scores: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        seen.append(columns.is_contiguous() and values.is_contiguous())
+        return torch.zeros(len(rows), len(values))
+
+    monkeypatch.setattr(attention_module, "multiply", note)
+    if tables == "own":
+        monkeypatch.setattr(attention_module, "look_in_own_tensors", note_own)
     look(10, keys, dtype=torch.float32, packed=True)
     assert seen
     assert all(seen)

@@ -4,6 +4,10 @@ torch's fused attention is a product, a softmax and a product in one, and its pr
 take two to four times as long as the same products alone. So the table is written down here after all, for as many
 places at a time as the cache holds.
 
+oneDNN's softmax takes half as long as torch's, and torch asks for it where the table is a tensor of oneDNN's own. To go
+there and back costs a little, which tables with long rows are worth: a tenth of the time of a large picture in half
+precision, and nothing in float32, where products take longer.
+
 Shapes: B pictures, C channels of all heads together, N places that look, M places that are looked at.
 """
 
@@ -18,15 +22,19 @@ from glpn_cli.inference.engine.operations import multiply
 from glpn_cli.inference.engine.strips import split_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from glpn_cli.inference.engine.target import Target
     from glpn_cli.model import encoder as readable
 
-__all__ = ["FoldedHead", "KeysValues", "fold_head"]
+__all__ = ["FoldedHead", "KeysValues", "fold_head", "look_in_own_tensors", "look_in_plain_tensors"]
 
 # What softmax computes at once: it takes the rest of a row one by one, at the price of several vectors.
 _VECTOR_BYTES = 64
+# Places that are looked at from which on a table in half precision is worth a tensor of oneDNN's own.
+_LONG_ROW = 1024
 
 
 class KeysValues:
@@ -52,13 +60,15 @@ class KeysValues:
             return seen.transpose(1, 2).flatten(2)
         seen = torch.empty_like(query)
         seen_by_head = seen.view(batch, places, self._heads, -1).transpose(1, 2)
-        look = self._look_one_by_one if query.dtype == torch.float32 else self._look_together
+        # In float32 torch's own products are of another library than oneDNN.
+        one_by_one = query.dtype == torch.float32 or _has_long_rows(self._key)
+        look = self._look_one_by_one if one_by_one else self._look_together
         for one in zip(by_head, seen_by_head, self._key, self._value, strict=True):
             look(*one)
         return seen
 
     def _look_together(self, query: Tensor, seen: Tensor, key: Tensor, value: Tensor) -> None:
-        """Write what all heads of a picture see, (heads, N, C / heads); in half precision torch asks oneDNN itself."""
+        """Write what all heads of a picture see, (heads, N, C / heads)."""
         key = key.transpose(1, 2)
         row_bytes = self._heads * key.shape[2] * key.element_size()
         for start, stop in split_rows(0, query.shape[1], row_bytes, self._target.table_bytes):
@@ -68,17 +78,55 @@ class KeysValues:
             torch.bmm(table, value, out=seen[:, start:stop])
 
     def _look_one_by_one(self, query: Tensor, seen: Tensor, key: Tensor, value: Tensor) -> None:
-        """Likewise, with oneDNN asked for each head, because in float32 torch asks another library."""
-        hidden = torch.zeros(key.shape[1])
+        """Likewise, with oneDNN asked for each head."""
+        hidden = torch.zeros(key.shape[1], dtype=key.dtype)
         hidden[self._places :] = -torch.inf
-        row_bytes = key.shape[1] * key.element_size()
-        strips = list(split_rows(0, query.shape[1], row_bytes, self._target.table_bytes))
         key, value = key.contiguous(), value.transpose(1, 2).contiguous()
         for one_query, one_seen, one_key, one_value in zip(query, seen, key, value, strict=True):
+            look, strips = _ways(query.shape[1], one_key, self._target)
             for start, stop in strips:
-                table = multiply(one_query[start:stop], one_key, hidden)
-                torch.softmax(table, dim=1, out=table)
-                one_seen[start:stop] = multiply(table, one_value)
+                one_seen[start:stop] = look(one_query[start:stop], one_key, hidden, one_value)
+
+
+def _has_long_rows(keys: Tensor) -> bool:
+    return keys.element_size() == 2 and keys.shape[-2] >= _LONG_ROW
+
+
+def _ways(places: int, keys: Tensor, target: Target) -> tuple[Callable[..., Tensor], list[tuple[int, int]]]:
+    """Choose how one head looks, and how many places at a time."""
+    own = _has_long_rows(keys)
+    # Fewer and larger calls make up for the ways there and back.
+    table_bytes = 2 * target.table_bytes if own else target.table_bytes
+    strips = list(split_rows(0, places, keys.shape[0] * keys.element_size(), table_bytes))
+    return (look_in_own_tensors if own else look_in_plain_tensors), strips
+
+
+def look_in_plain_tensors(
+    rows: Tensor, keys: Tensor, scores: Tensor, values: Tensor, bias: Tensor | None = None, added: Tensor | None = None
+) -> Tensor:
+    """Give what one head sees, softmax(rows keysᵀ + scores) valuesᵀ + bias + added.
+
+    Args:
+        rows: (n, k).
+        keys: (M, k).
+        scores: (M), added to all rows of the table.
+        values: (c, M).
+        bias: (c).
+        added: (n, c).
+    """
+    table = multiply(rows, keys, scores)
+    torch.softmax(table, dim=1, out=table)
+    return multiply(table, values, bias, added)
+
+
+def look_in_own_tensors(
+    rows: Tensor, keys: Tensor, scores: Tensor, values: Tensor, bias: Tensor | None = None, added: Tensor | None = None
+) -> Tensor:
+    """Likewise, with the table in tensors of oneDNN's own; all but rows and `added` has to be contiguous."""
+    linear = torch.ops.aten.mkldnn_linear.default
+    table = torch.softmax(linear(rows.to_mkldnn(), keys, scores), dim=1)
+    seen: Tensor = linear(table, values, bias).to_dense()
+    return seen if added is None else seen.add_(added)
 
 
 def fold_head(attention: readable.Attention) -> tuple[Tensor, Tensor]:
@@ -112,7 +160,7 @@ class FoldedHead:
             mix_bias: (C), of the output's projection.
             target: where this is computed, and in which numbers.
         """
-        self._mix_bias, self._table_bytes = mix_bias, target.table_bytes
+        self._mix_bias, self._target = mix_bias, target
         channels = folded.shape[2] // 2
         folded = folded.to(target.dtype)
         missing = -folded.shape[1] % (_VECTOR_BYTES // folded.element_size())
@@ -125,11 +173,10 @@ class FoldedHead:
     def seen_by(self, tokens: Tensor, added: Tensor) -> Tensor:
         """Give what each place sees, projected and added to something: (B, N, C) and (B, N, C) to (B, N, C)."""
         summed = torch.empty_like(added)
-        row_bytes = self._keys.shape[1] * tokens.element_size()
-        strips = list(split_rows(0, tokens.shape[1], row_bytes, self._table_bytes))
         for number, (keys, values, scores) in enumerate(zip(self._keys, self._values, self._scores, strict=True)):
+            look, strips = _ways(tokens.shape[1], keys, self._target)
             for start, stop in strips:
-                table = multiply(tokens[number, start:stop], keys, scores)
-                torch.softmax(table, dim=1, out=table)
-                summed[number, start:stop] = multiply(table, values, self._mix_bias, added[number, start:stop])
+                summed[number, start:stop] = look(
+                    tokens[number, start:stop], keys, scores, values, self._mix_bias, added[number, start:stop]
+                )
         return summed

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from glpn_cli.inference.engine.attention import look_in_own_tensors
 from glpn_cli.inference.engine.operations import Convolution, DepthwiseActivation, Linear, multiply, to_map
 from glpn_cli.inference.engine.target import Target
 
@@ -53,15 +54,24 @@ def _try_operations(target: Target) -> list[Tensor]:
     # A product of two results, whose second factor comes as rows or as columns.
     rows, columns = _numbers(3, _CHANNELS).to(target.dtype), _numbers(5, _CHANNELS).to(target.dtype)
     product = multiply if target.packed else functional.linear
+    look = look_in_own_tensors if target.packed else _look
+    scores = torch.tensor([0.5, -0.5, 1.0, 0.0, -torch.inf]).to(target.dtype)
+    values, added = _numbers(2, 5).to(target.dtype), _numbers(3, 2).to(target.dtype)
     activations = [nn.GELU(), nn.GELU(approximate="tanh"), nn.ReLU(), nn.SELU()]
     return [
         linear(tokens),
         linear(tokens, tokens),
         product(rows, columns, _numbers(5).to(target.dtype)),
         product(rows, columns.T.contiguous().T),
+        look(rows, columns, scores, values, values[:, 0].contiguous(), added),
         convolution(to_map(tokens, _SIZE)),
         *(DepthwiseActivation(depthwise, bias, activation, target)(tokens, _SIZE) for activation in activations),
     ]
+
+
+def _look(rows: Tensor, keys: Tensor, scores: Tensor, values: Tensor, bias: Tensor, added: Tensor) -> Tensor:
+    """What one head sees, in public operations."""
+    return functional.linear(functional.linear(rows, keys, scores).softmax(dim=1), values, bias) + added
 
 
 def _numbers(*shape: int) -> Tensor:
