@@ -92,6 +92,7 @@ bench: $(VENV)/.ready-to-develop
 TINY_OUT ?= build/tiny
 TINY_SCENES ?= 22000
 TINY_MORE_SCENES ?= 7000
+TINY_LAST_SCENES ?= 8900
 TINY_SCENES_OUT ?= build/scenes
 TINY_FLAGS ?=
 # Two processes with a thread each are a third faster than one with two threads. With one GPU it has to be one.
@@ -99,21 +100,33 @@ TINY_PROCESSES ?= 2
 TINY_PAIRS = tum_fr1_rpy tum_fr2_pioneer tum_fr3_cabinet aims_lab
 TINY_SCENE_OPTIONS = --size 192x256 $(foreach name,$(TINY_PAIRS),--textures $(DATA)/$(name)) --textures examples
 TINY_TRAIN = $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node $(TINY_PROCESSES) -m glpn_cli train \
-	--threads 1 --workers 0 --name tiny --units-per-metre 1000 --data $(DATA)/tum_fr1_rpy=7 --data $(DATA)/tum_fr2_pioneer=18 \
-	--data $(DATA)/tum_fr3_cabinet=9 --data $(DATA)/aims_lab=13
+	--threads 1 --workers 0 --name tiny --units-per-metre 1000
+TINY_REAL = --data $(DATA)/tum_fr1_rpy=7 --data $(DATA)/tum_fr2_pioneer=18 --data $(DATA)/tum_fr3_cabinet=9 \
+	--data $(DATA)/aims_lab=13
+TINY_REAL_AT_LAST = --data $(DATA)/tum_fr1_rpy=9 --data $(DATA)/tum_fr2_pioneer=22 --data $(DATA)/tum_fr3_cabinet=11 \
+	--data $(DATA)/aims_lab=16
 
-# First small pictures, long and from nothing; then larger ones, with more of what the first lesson left unlearnt.
+# First small pictures, long and from nothing; then larger ones, with more of what the lesson before left unlearnt; at last
+# all of it once more.
 tiny: $(VENV)/.ready-to-run
 	@test -n "$(DATA)" || { echo "make tiny DATA=DIR: DIR has tum_fr1_rpy, tum_fr2_pioneer, tum_fr3_cabinet and aims_lab"; exit 2; }
 	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT)/1 --count $(TINY_SCENES) $(TINY_SCENE_OPTIONS)
 	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT)/2 --count $(TINY_MORE_SCENES) $(TINY_SCENE_OPTIONS) --seed 1 \
 		--kind meal=30 --kind room=22 --kind street=17 --kind jam=15 --kind tabletop=8 --kind park=8
-	$(TINY_TRAIN) --recipe recipes/tiny-1.json --out $(TINY_OUT)/1 --data $(TINY_SCENES_OUT)/1 --until 19240 $(TINY_FLAGS)
+	$(BIN)/glpn scenes --out $(TINY_SCENES_OUT)/3 --count $(TINY_LAST_SCENES) $(TINY_SCENE_OPTIONS) --seed 2 \
+		--kind traffic=28 --kind square=16 --kind evening=14 --kind portrait=22 --kind street=6 --kind room=14
+	$(TINY_TRAIN) $(TINY_REAL) --recipe recipes/tiny-1.json --out $(TINY_OUT)/1 --data $(TINY_SCENES_OUT)/1 --until 19240 $(TINY_FLAGS)
 	$(BIN)/python docs/check_trained.py $(TINY_OUT)/1/last 19240
-	$(TINY_TRAIN) --recipe recipes/tiny-2.json --out $(TINY_OUT)/2 --data $(TINY_SCENES_OUT)/1=0.5 \
+	$(TINY_TRAIN) $(TINY_REAL) --recipe recipes/tiny-2.json --out $(TINY_OUT)/2 --data $(TINY_SCENES_OUT)/1=0.5 \
 		--data $(TINY_SCENES_OUT)/2=2 --init $(TINY_OUT)/1/last $(TINY_FLAGS)
 	$(BIN)/python docs/check_trained.py $(TINY_OUT)/2/last 6000
-	$(BIN)/python docs/pack_tiny.py $(TINY_OUT)/2/best $(TINY_OUT)/glpn-tiny.safetensors
+	$(TINY_TRAIN) $(TINY_REAL) --recipe recipes/tiny-3.json --out $(TINY_OUT)/3 --data $(TINY_SCENES_OUT)/1=0.35 \
+		--data $(TINY_SCENES_OUT)/2=1.2 --data $(TINY_SCENES_OUT)/3=2 --init $(TINY_OUT)/2/best $(TINY_FLAGS)
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/3/last 7000
+	$(TINY_TRAIN) $(TINY_REAL_AT_LAST) --recipe recipes/tiny-4.json --out $(TINY_OUT)/4 --data $(TINY_SCENES_OUT)/1=0.6 \
+		--data $(TINY_SCENES_OUT)/2=2 --data $(TINY_SCENES_OUT)/3=1.5 --init $(TINY_OUT)/3/best $(TINY_FLAGS)
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/4/last 13000
+	$(BIN)/python docs/pack_tiny.py $(TINY_OUT)/4/best $(TINY_OUT)/glpn-tiny.safetensors
 
 clean:
 	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache

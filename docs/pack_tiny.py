@@ -18,7 +18,7 @@ import torch
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
 from glpn_cli.weights.digest import file_sha256
 
-VERSION, LICENCE = "1", "CC-BY-4.0"
+VERSION, LICENCE = "2", "CC-BY-4.0"
 
 
 def main() -> None:

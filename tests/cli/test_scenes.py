@@ -33,6 +33,7 @@ def test_scenes_are_kept_and_learnt_from(glpn: Glpn, tmp_path: Path) -> None:
         "--batch-size", "2", "--steps", "2", "--workers", "0", "--validation", "./scenes", "--out", "run",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
+    assert b"--data scenes renders new ones; the folder of that name is ./scenes" in trained.stderr
 
 
 def test_another_seed_does_not_go_into_the_same_folder(glpn: Glpn) -> None:

@@ -54,18 +54,6 @@ def test_kept_scenes_are_measured_by_those_that_are_never_learnt_from(
         assert learnt.mapped
 
 
-def test_scenes_that_are_rendered_are_not_taken_for_those_in_a_folder_of_that_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scenes").mkdir()
-    assert training_sets(TrainSettings(data=("scenes",)))[0].endless
-    list(fill(SceneSettings("scenes", 1, (32, 32), workers=0)))
-    with pytest.raises(UsageError, match="a folder of that name has kept ones"):
-        training_sets(TrainSettings(data=("scenes",)))
-    assert not training_sets(TrainSettings(data=("./scenes",)))[0].endless
-
-
 def test_scenes_without_end_are_measured_by_others_than_are_ever_learnt_from() -> None:
     (learnt,), (measured,) = (make(TrainSettings(data=("scenes=0.5",))) for make in (training_sets, validation_sets))
     assert learnt.endless

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -111,11 +110,6 @@ def validation_sets(settings: TrainSettings) -> list[ValidationSet]:
 def _training_set(word: str, settings: TrainSettings) -> TrainingSet:
     data, weight = _split_weight(word)
     if data == SCENES:
-        if os.path.isdir(SCENES) and open_kept_scenes(SCENES) is not None:
-            raise UsageError(
-                f"--data {SCENES}: renders new ones, and a folder of that name has kept ones",
-                hint=f"--data ./{SCENES} means the folder; to render new ones, give it another name",
-            )
         scenes = RenderedScenes(SceneRecipe(settings.seed, _SCENE_SIZE, settings.textures), _ENDLESS)
         return TrainingSet(data, scenes, round(weight * _SCENES_PER_EPOCH), endless=True)
     samples: Sequence[Sample] | None = open_kept_scenes(data)

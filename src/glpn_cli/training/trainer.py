@@ -18,6 +18,7 @@ from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.errors import TrainingError, UsageError
 from glpn_cli.model.loss import silog_loss
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
+from glpn_cli.scenes.kept import open_kept_scenes
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.ema import AveragedWeights
@@ -28,7 +29,7 @@ from glpn_cli.training.parts import Processes, StatisticsOfParts
 from glpn_cli.training.plan import Plan
 from glpn_cli.training.results import STATE_NAME, Results
 from glpn_cli.training.schedule import Schedule
-from glpn_cli.training.sets import paper_size, training_sets, validation_sets
+from glpn_cli.training.sets import SCENES, paper_size, training_sets, validation_sets
 from glpn_cli.training.start import Start, load_start
 from glpn_cli.training.state import check_same_data, check_same_training, keep_state, read_state, settings_as_json
 from glpn_cli.training.stopping import Stop, stop_asked_for
@@ -148,13 +149,15 @@ class _Trainer:
             self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.due = False if state is None else state.get("due", False)
-        self._tell_what_is_cut_off()
+        self._tell_what_may_surprise()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
             check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
             self._load(state)
 
-    def _tell_what_is_cut_off(self) -> None:
+    def _tell_what_may_surprise(self) -> None:
+        if any(one.endless for one in self.sets) and open_kept_scenes(SCENES) is not None:
+            self.watcher.note(f"--data {SCENES} renders new ones; the folder of that name is ./{SCENES}")
         limit_m = self.start.card.depth_limit_m
         for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in self.sets if one.name in LAYOUTS):
             if cap_m > limit_m:

@@ -45,9 +45,9 @@ CATALOG: dict[str, CatalogEntry] = {
             WeightsCard("tiny", depth_limit_m=80, working_size=(160, 224), metric=False, shrink=True),
             domain="any picture, roughly",
             licence="CC-BY-4.0",
-            size_bytes=6_859_830,
+            size_bytes=6_859_846,
             bundled_file="glpn-tiny.safetensors",
-            sha256="53d90746eced5cdfdcdc7de45550dbd431e7517d878c32a62f7d9397a5a6961d",
+            sha256="2ce8f56b2cb3cd84d8ef4cdd5d9f13b254df25f36d230cbe9972292381ee8527",
         ),
         CatalogEntry(
             WeightsCard("nyu", depth_limit_m=10, working_size=(480, 640), metric=True),
