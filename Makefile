@@ -119,13 +119,13 @@ tiny: $(VENV)/.ready-to-run
 	$(BIN)/python docs/check_trained.py $(TINY_OUT)/1/last 19240
 	$(TINY_TRAIN) $(TINY_REAL) --recipe recipes/tiny-2.json --out $(TINY_OUT)/2 --data $(TINY_SCENES_OUT)/1=0.5 \
 		--data $(TINY_SCENES_OUT)/2=2 --init $(TINY_OUT)/1/last $(TINY_FLAGS)
-	$(BIN)/python docs/check_trained.py $(TINY_OUT)/2/last 6000
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/2/last
 	$(TINY_TRAIN) $(TINY_REAL) --recipe recipes/tiny-3.json --out $(TINY_OUT)/3 --data $(TINY_SCENES_OUT)/1=0.35 \
 		--data $(TINY_SCENES_OUT)/2=1.2 --data $(TINY_SCENES_OUT)/3=2 --init $(TINY_OUT)/2/best $(TINY_FLAGS)
-	$(BIN)/python docs/check_trained.py $(TINY_OUT)/3/last 7000
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/3/last
 	$(TINY_TRAIN) $(TINY_REAL_AT_LAST) --recipe recipes/tiny-4.json --out $(TINY_OUT)/4 --data $(TINY_SCENES_OUT)/1=0.6 \
 		--data $(TINY_SCENES_OUT)/2=2 --data $(TINY_SCENES_OUT)/3=1.5 --init $(TINY_OUT)/3/best $(TINY_FLAGS)
-	$(BIN)/python docs/check_trained.py $(TINY_OUT)/4/last 13000
+	$(BIN)/python docs/check_trained.py $(TINY_OUT)/4/last
 	$(BIN)/python docs/pack_tiny.py $(TINY_OUT)/4/best $(TINY_OUT)/glpn-tiny.safetensors
 
 clean:

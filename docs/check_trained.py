@@ -1,6 +1,6 @@
-"""See that a training has come to a step, before another begins with its weights.
+"""See that a training has come to a step or to its end, before another begins with its weights.
 
-    python docs/check_trained.py build/tiny/1/last 19240
+    python docs/check_trained.py build/tiny/1/last [STEP]
 
 `make tiny` asks, because a training that was told to stop after an hour has not failed.
 """
@@ -15,9 +15,9 @@ from glpn_cli.weights.checkpoint import read_checkpoint
 
 def main() -> None:
     """Leave with 1 if there are steps left."""
-    folder, until = sys.argv[1], int(sys.argv[2])
+    folder, *until = sys.argv[1:]
     facts = json.loads(read_checkpoint(folder).metadata["training"])
-    wanted = min(until, facts["steps"])
+    wanted = min([facts["steps"], *map(int, until)])
     if facts["step"] < wanted:
         sys.exit(f"{folder}: {facts['step']} of {wanted} steps are done; the same command goes on with them")
 

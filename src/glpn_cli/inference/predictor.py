@@ -444,8 +444,9 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
         WeightsError: the weights are absent or broken.
     """
     located = obtain_weights(weights, offline=offline, watcher=watcher)
-    sha256 = digest_of(find_weights_file(located.path))
-    checkpoint = read_checkpoint(located.path)
+    file = find_weights_file(located.path)
+    sha256 = digest_of(file)
+    checkpoint = read_checkpoint(file)
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
 from contextlib import ExitStack, closing, nullcontext
@@ -18,7 +19,6 @@ from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.errors import TrainingError, UsageError
 from glpn_cli.model.loss import silog_loss
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
-from glpn_cli.scenes.kept import open_kept_scenes
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.ema import AveragedWeights
@@ -38,9 +38,10 @@ from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
 from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from glpn_cli.settings.training import TrainRun, TrainSettings
+    from glpn_cli.training.sets import TrainingSet
     from glpn_cli.weights.watcher import Watcher
 
 __all__ = ["BEST_BY", "Outcome", "train"]
@@ -137,7 +138,7 @@ class _Trainer:
             check_same_training(state["settings"], settings, self.folder)
         self.start: Start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
-        self.sets = sets = training_sets(settings)
+        sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
         shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
         self.samples = TrainingSamples(sets, shown, limit_m=self.start.card.depth_limit_m)
@@ -149,17 +150,17 @@ class _Trainer:
             self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.due = False if state is None else state.get("due", False)
-        self._tell_what_may_surprise()
+        self._tell_what_may_surprise(sets)
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
             check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
             self._load(state)
 
-    def _tell_what_may_surprise(self) -> None:
-        if any(one.endless for one in self.sets) and open_kept_scenes(SCENES) is not None:
+    def _tell_what_may_surprise(self, sets: Sequence[TrainingSet]) -> None:
+        if any(one.endless for one in sets) and os.path.isdir(SCENES):
             self.watcher.note(f"--data {SCENES} renders new ones; the folder of that name is ./{SCENES}")
         limit_m = self.start.card.depth_limit_m
-        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in self.sets if one.name in LAYOUTS):
+        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in sets if one.name in LAYOUTS):
             if cap_m > limit_m:
                 self.watcher.note(
                     f"{name} is {cap_m:g} m deep and these weights end at {limit_m:g} m: beyond it nothing is learnt"
@@ -315,10 +316,9 @@ class _Trainer:
         """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
         with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
             self._validate(step)
-        self._keep(step)
+        self._keep_state(step, due=False)
 
     def _validate(self, step: int) -> None:
-        self._check_weights(step)
         if self.leads and self.validation:
             with torch.random.fork_rng(devices=[]):
                 network = type(self.start.network)(self.start.network.config)
@@ -338,9 +338,14 @@ class _Trainer:
         if not all(bool(one.isfinite().all()) for one in self.network.parameters()):
             raise _come_apart(step)
 
-    def _keep(self, step: int, *, due: bool = False) -> None:
-        """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""
+    def _keep(self, step: int, *, due: bool) -> None:
         self._check_weights(step)
+        self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
+        if self.leads:
+            self._write_weights("last", step)
+
+    def _keep_state(self, step: int, *, due: bool) -> None:
+        """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""
         if self.leads:
             keep_state(
                 self.folder / STATE_NAME,
@@ -355,7 +360,6 @@ class _Trainer:
                     "averaged": None if self.averaged is None else self.averaged.tensors,
                 },
             )
-            self._write_weights("last", step)
         self.processes.wait()
 
     def _write_weights(self, name: str, step: int) -> None:

@@ -82,8 +82,8 @@ class KeysValues:
         hidden = torch.zeros(key.shape[1], dtype=key.dtype)
         hidden[self._places :] = -torch.inf
         key, value = key.contiguous(), value.transpose(1, 2).contiguous()
+        look, strips = _ways(query.shape[1], key, self._target)
         for one_query, one_seen, one_key, one_value in zip(query, seen, key, value, strict=True):
-            look, strips = _ways(query.shape[1], one_key, self._target)
             for start, stop in strips:
                 one_seen[start:stop] = look(one_query[start:stop], one_key, hidden, one_value)
 
@@ -93,11 +93,11 @@ def _has_long_rows(keys: Tensor) -> bool:
 
 
 def _ways(places: int, keys: Tensor, target: Target) -> tuple[Callable[..., Tensor], list[tuple[int, int]]]:
-    """Choose how one head looks, and how many places at a time."""
+    """Choose how each head looks at keys (..., M, c), and how many places at a time."""
     own = _has_long_rows(keys)
     # Fewer and larger calls make up for the ways there and back.
     table_bytes = 2 * target.table_bytes if own else target.table_bytes
-    strips = list(split_rows(0, places, keys.shape[0] * keys.element_size(), table_bytes))
+    strips = list(split_rows(0, places, keys.shape[-2] * keys.element_size(), table_bytes))
     return (look_in_own_tensors if own else look_in_plain_tensors), strips
 
 
@@ -173,8 +173,8 @@ class FoldedHead:
     def seen_by(self, tokens: Tensor, added: Tensor) -> Tensor:
         """Give what each place sees, projected and added to something: (B, N, C) and (B, N, C) to (B, N, C)."""
         summed = torch.empty_like(added)
+        look, strips = _ways(tokens.shape[1], self._keys, self._target)
         for number, (keys, values, scores) in enumerate(zip(self._keys, self._values, self._scores, strict=True)):
-            look, strips = _ways(tokens.shape[1], keys, self._target)
             for start, stop in strips:
                 summed[number, start:stop] = look(
                     tokens[number, start:stop], keys, scores, values, self._mix_bias, added[number, start:stop]
