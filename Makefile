@@ -101,10 +101,9 @@ TINY_PAIRS = tum_fr1_rpy tum_fr2_pioneer tum_fr3_cabinet aims_lab
 TINY_SCENE_OPTIONS = --size 192x256 $(foreach name,$(TINY_PAIRS),--textures $(DATA)/$(name)) --textures examples
 TINY_TRAIN = $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node $(TINY_PROCESSES) -m glpn_cli train \
 	--threads 1 --workers 0 --name tiny --units-per-metre 1000
-TINY_REAL = --data $(DATA)/tum_fr1_rpy=7 --data $(DATA)/tum_fr2_pioneer=18 --data $(DATA)/tum_fr3_cabinet=9 \
-	--data $(DATA)/aims_lab=13
-TINY_REAL_AT_LAST = --data $(DATA)/tum_fr1_rpy=9 --data $(DATA)/tum_fr2_pioneer=22 --data $(DATA)/tum_fr3_cabinet=11 \
-	--data $(DATA)/aims_lab=16
+# Each with how often its samples are seen while those of the scenes are seen once.
+TINY_REAL = $(addprefix --data=$(DATA)/,$(join $(TINY_PAIRS:%=%=),7 18 9 13))
+TINY_REAL_AT_LAST = $(addprefix --data=$(DATA)/,$(join $(TINY_PAIRS:%=%=),9 22 11 16))
 
 # First small pictures, long and from nothing; then larger ones, with more of what the lesson before left unlearnt; at last
 # all of it once more.
