@@ -37,6 +37,14 @@ def test_the_table_names_sizes_stages_and_ratios(glpn: Glpn) -> None:
     assert b"measuring" in run.stderr
 
 
+def test_verbose_tells_the_spread_of_each_stage(glpn: Glpn) -> None:
+    run = glpn("bench", *SMALL, "--size", "32x64", "--json", "-v")
+    (case,) = (json.loads(line) for line in run.stdout.splitlines())
+    took = case["stages"]["network"]
+    told = f"network: {1000 * took['fastest_s']:.1f} to {1000 * took['slowest_s']:.1f} ms"
+    assert told.encode() in run.stderr
+
+
 def test_transformers_computes_the_same_on_random_weights_of_the_published_size(glpn: Glpn) -> None:
     run = glpn("bench", "--rounds", "1", "--size", "64x64", "--against", "transformers", "--json", "--device", "cpu")
     assert run.returncode == 0, run.stderr

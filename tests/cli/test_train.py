@@ -34,6 +34,16 @@ def test_the_weights_of_a_training_predict(glpn: Glpn, photo: Path, tmp_path: Pa
     assert b"going on after 2 of 2 steps" in again.stderr
 
 
+def test_verbose_tells_what_is_learnt_from_and_by_what_it_is_measured(glpn: Glpn) -> None:
+    once = ("--data", PAIRS, "--data", "scenes", "--units-per-metre", "1000", *SHORT)
+    run = glpn("train", *once, "--out", "run", "--until", "1", "-v")
+    assert run.returncode == 0, run.stderr
+    for told in (b"pairs: ", b" samples, 0% of what is seen", b"scenes: rendered as they are needed, 100%",
+                 b"measured by ", b"3.4 million parameters, float32 on cpu, processes: 1"):  # fmt: skip
+        assert told in run.stderr
+    assert b"million parameters" not in glpn("train", *once, "--out", "run", "--until", "1").stderr
+
+
 def test_time_that_is_over_is_said_and_the_same_command_goes_on(glpn: Glpn) -> None:
     run = glpn("train", *DATA, *SHORT, "--out", "run", "--max-minutes", "0.00001")
     assert run.returncode == 0, run.stderr

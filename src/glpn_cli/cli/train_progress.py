@@ -68,6 +68,10 @@ class TrainProgress(TrainWatcher):
         """Say it above the bar."""
         self._console.note(text)
 
+    def detail(self, text: str) -> None:
+        """Say it, if verbose."""
+        self._console.detail(f"  {text}")
+
     def end(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

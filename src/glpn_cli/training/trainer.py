@@ -38,10 +38,9 @@ from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
 from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from glpn_cli.settings.training import TrainRun, TrainSettings
-    from glpn_cli.training.sets import TrainingSet
     from glpn_cli.weights.watcher import Watcher
 
 __all__ = ["BEST_BY", "Outcome", "train"]
@@ -138,7 +137,7 @@ class _Trainer:
             check_same_training(state["settings"], settings, self.folder)
         self.start: Start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
-        sets = training_sets(settings)
+        self.sets = sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
         shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
         self.samples = TrainingSamples(sets, shown, limit_m=self.start.card.depth_limit_m)
@@ -150,21 +149,34 @@ class _Trainer:
             self._build_network()
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.due = False if state is None else state.get("due", False)
-        self._tell_what_may_surprise(sets)
+        self._tell_what_may_surprise()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
             check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
             self._load(state)
 
-    def _tell_what_may_surprise(self, sets: Sequence[TrainingSet]) -> None:
-        if any(one.endless for one in sets) and os.path.isdir(SCENES):
+    def _tell_what_may_surprise(self) -> None:
+        if any(one.endless for one in self.sets) and os.path.isdir(SCENES):
             self.watcher.note(f"--data {SCENES} renders new ones; the folder of that name is ./{SCENES}")
         limit_m = self.start.card.depth_limit_m
-        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in sets if one.name in LAYOUTS):
+        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in self.sets if one.name in LAYOUTS):
             if cap_m > limit_m:
                 self.watcher.note(
                     f"{name} is {cap_m:g} m deep and these weights end at {limit_m:g} m: beyond it nothing is learnt"
                 )
+
+    def _tell_details(self) -> None:
+        tell = self.watcher.detail
+        seen = sum(one.count for one in self.sets)
+        for one in self.sets:
+            samples = "rendered as they are needed" if one.endless else f"{len(one.samples)} samples"
+            tell(f"{one.name}: {samples}, {one.count / seen:.0%} of what is seen")
+        tell(f"measured by {sum(len(one.samples) for one in self.validation)} pictures")
+        millions = sum(one.numel() for one in self.network.parameters()) / 1e6
+        tell(
+            f"{millions:.1f} million parameters, {self.settings.precision} on {self.runtime.device}, "
+            f"processes: {self.processes.count}"
+        )
 
     def _build_network(self) -> None:
         device = self.runtime.device
@@ -202,6 +214,7 @@ class _Trainer:
             return self._go(stop)
         self.validation = validation_sets(self.settings)  # before anything of another training is taken away
         with closing(Results(self.settings, self.run, first_step=self.first_step)) as self.results:
+            self._tell_details()
             return self._go(stop)
 
     def _go(self, stop: Stop) -> Outcome:

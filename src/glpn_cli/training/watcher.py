@@ -49,6 +49,9 @@ class TrainWatcher:
     def note(self, text: str) -> None:
         """Something that the user may not expect."""
 
+    def detail(self, text: str) -> None:
+        """Something for those who want to know more."""
+
     def end(self) -> None:
         """The training has stopped, for whatever reason."""
 

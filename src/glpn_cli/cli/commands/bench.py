@@ -92,6 +92,8 @@ def bench(
                     rivals=wanted,
                     tell=console.note,
                 )
+                for stage, took in result.stages.items():
+                    console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")
                 if json_lines:
                     console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))
                 measured.append(result)
