@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -60,8 +61,9 @@ def fill(settings: SceneSettings) -> Iterator[int]:
     missing = pieces_to_make(settings.out, settings.count)
     done = -(-settings.count // PIECE_SCENES) - len(missing)
     yield done * PIECE_SCENES
-    if settings.workers and missing and device.type == "cpu":
-        making = _make_elsewhere(settings, missing)
+    workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
+    if workers and missing and device.type == "cpu":
+        making = _make_elsewhere(settings, missing, workers)
     else:
         making = _make_here(settings, missing, device)
     for number, _ in enumerate(making, start=1):
@@ -114,7 +116,7 @@ def _make_here(settings: SceneSettings, pieces: Sequence[int], device: torch.dev
             yield piece
 
 
-def _make_elsewhere(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[int]:
+def _make_elsewhere(settings: SceneSettings, pieces: Sequence[int], workers: int) -> Iterator[int]:
     """Divide pieces among new processes, which say on their standard output which they have made.
 
     They are programs of their own and no copies of this one: torch's threads do not survive being copied, and what
@@ -122,14 +124,14 @@ def _make_elsewhere(settings: SceneSettings, pieces: Sequence[int]) -> Iterator[
     """
     said: queue.Queue[str] = queue.Queue()
     with contextlib.ExitStack() as stack:
-        for number in range(min(settings.workers, len(pieces))):
+        for number in range(min(workers, len(pieces))):
             job = {
                 "out": settings.out,
                 "size": settings.size,
                 "textures": settings.textures,
                 "seed": settings.seed,
                 "kinds": settings.kinds,
-                "pieces": pieces[number :: settings.workers],
+                "pieces": pieces[number::workers],
             }
             worker = stack.enter_context(
                 subprocess.Popen(  # noqa: S603 - ourselves

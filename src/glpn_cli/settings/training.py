@@ -203,7 +203,7 @@ class SceneSettings:
         size: (height, width) in pixels.
         textures: folders of pictures of which surfaces get pieces.
         seed: no scene of a seed is one of another.
-        workers: processes that render; 0 renders in this one.
+        workers: processes that render; 0 renders in this one, None has one for each core.
         kinds: kinds of scenes and their shares; empty for the usual ones.
         device: what renders; a GPU does it in this process, whatever `workers` says.
     """
@@ -213,6 +213,6 @@ class SceneSettings:
     size: tuple[int, int] = (192, 256)
     textures: tuple[str, ...] = ()
     seed: int = 0
-    workers: int = 2
+    workers: int | None = None
     kinds: tuple[tuple[str, float], ...] = ()
     device: str = "cpu"

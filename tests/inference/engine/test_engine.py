@@ -25,8 +25,12 @@ from glpn_cli.settings.prediction import Precision
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 EXACT = 1e-5  # of the range of depth
-HALF = 5e-3  # mean relative error of trained weights in half precision
+HALF = 5e-3  # mean relative error of trained weights in half precision; of several photos, one alone may have more
+PAIRS = Path(__file__).parents[2] / "data" / "pairs"
 
 # One row or column of patches, squares, very wide, very tall, and sides that are rounded up to multiples of 32.
 SIZES = [(32, 32), (32, 224), (224, 32), (64, 96), (96, 64), (29, 61), (93, 62), (125, 190)]
@@ -70,6 +74,16 @@ def tiny(build_pair: Callable[..., Any]) -> GLPNForDepthEstimation:
 def trained() -> GLPNForDepthEstimation:
     """The only trained weights that are always here."""
     return GLPNForDepthEstimation.from_pretrained(Path(glpn_cli.weights.__file__).with_name("glpn-tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[NDArray[np.uint8]]:
+    """Real photos from four cameras."""
+    return [read_picture(path).rgb for path in sorted(PAIRS.rglob("*.jpg"))]
+
+
+def pictures_of(photos: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
+    return torch.cat([to_pixel_values(photo, size) for photo in photos])
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
@@ -213,9 +227,9 @@ def test_the_engine_follows_any_number_of_stages(
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_near_with_trained_weights(
-    precision: str, packed: bool, trained: GLPNForDepthEstimation, photo: Path
+    precision: str, packed: bool, trained: GLPNForDepthEstimation, photos: list[NDArray[np.uint8]]
 ) -> None:
-    pixel_values = to_pixel_values(read_picture(photo).rgb, (96, 128))
+    pixel_values = pictures_of(photos, (96, 128))
     runtime = Runtime(torch.device("cpu"), Precision(precision))
     if packed and not packed_operations_work(runtime.dtype):
         pytest.skip(f"no packed operations in {precision} on this CPU")
@@ -228,16 +242,20 @@ def test_half_precision_is_near_with_trained_weights(
 @pytest.mark.parametrize("strip_bytes", [1, 40_000, 2**40], ids=["rows", "large", "whole"])
 @pytest.mark.parametrize("size", [(32, 224), (192, 64), (96, 320)], ids=str)
 def test_half_precision_is_near_at_every_shape_and_strip_height(
-    size: tuple[int, int], strip_bytes: int, packed: bool, trained: GLPNForDepthEstimation, photo: Path
+    size: tuple[int, int],
+    strip_bytes: int,
+    packed: bool,
+    trained: GLPNForDepthEstimation,
+    photos: list[NDArray[np.uint8]],
 ) -> None:
-    pixel_values = to_pixel_values(read_picture(photo).rgb, size)
+    pixel_values = pictures_of(photos, size)
     runtime = Runtime(torch.device("cpu"), Precision.BFLOAT16)
     if packed and not packed_operations_work(runtime.dtype):
         pytest.skip("no packed operations in bfloat16 on this CPU")
     found = Engine(trained, runtime, packed=packed, strip_bytes=strip_bytes)(pixel_values)
     with torch.no_grad():
         error = mean_relative_error(found, trained(pixel_values).predicted_depth)
-    assert error <= 2 * HALF  # of a squeezed photo, which no network has learnt
+    assert error <= 2 * HALF  # of squeezed photos, which no network has learnt
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
@@ -245,12 +263,12 @@ def test_half_precision_is_near_at_every_shape_and_strip_height(
     ("precision", "most"), [("float32", 1e-5), ("tf32", 5e-3), ("bfloat16", HALF), ("float16", HALF)]
 )
 def test_a_gpu_gives_what_the_network_gives_as_it_is_and_recorded(
-    precision: str, most: float, trained: GLPNForDepthEstimation, photo: Path
+    precision: str, most: float, trained: GLPNForDepthEstimation, photos: list[NDArray[np.uint8]]
 ) -> None:
     runtime = choose_runtime("cuda", precision)
     engine = Engine(trained, runtime)
-    for size in [(96, 128), (32, 224), (96, 128)]:
-        pixel_values = to_pixel_values(read_picture(photo).rgb, size).repeat(2, 1, 1, 1)
+    for size in [(96, 128), (128, 192), (96, 128)]:
+        pixel_values = pictures_of(photos, size)
         with torch.no_grad():
             wanted = trained(pixel_values).predicted_depth
         for _ in range(3):  # as it is, recorded, replayed

@@ -13,9 +13,9 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
     SceneKinds,
     SceneOut,
     SceneSize,
+    SceneWorkers,
     Seed,
     Textures,
-    TrainWorkers,
 )
 from glpn_cli.cli.options.network import Device  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -41,7 +41,7 @@ def scenes(
     textures: Textures = None,
     kinds: SceneKinds = None,
     seed: Seed = None,
-    workers: TrainWorkers = _DEFAULTS.workers,
+    workers: SceneWorkers = _DEFAULTS.workers,
     device: Device = _DEFAULTS.device,
     talk: TalkOptions,
 ) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "SceneKinds",
     "SceneOut",
     "SceneSize",
+    "SceneWorkers",
     "Seed",
     "Steps",
     "Tensorboard",
@@ -310,6 +311,17 @@ MaxMinutes = Annotated[
 ]
 TrainWorkers = Annotated[
     int, typer.Option("--workers", min=0, help="Processes that make samples.", rich_help_panel=WORK, hidden=True)
+]
+SceneWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes that render. Default: the number of cores.",
+        rich_help_panel=WORK,
+        hidden=True,
+        show_default=False,
+    ),
 ]
 SceneOut = Annotated[
     str,
