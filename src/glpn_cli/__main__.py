@@ -2,6 +2,7 @@
 
 import gc
 
+from glpn_cli.cli.allocation import keep_freed_memory
 from glpn_cli.cli.app import main
 from glpn_cli.cli.leaving import leave_quickly
 
@@ -12,6 +13,7 @@ def run() -> None:
     """Be a process: run the command line, and end with it."""
     # Importing torch makes half a million objects and no garbage; looking through them takes a tenth of a second.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    keep_freed_memory()
     try:
         main()
     except SystemExit as end:
