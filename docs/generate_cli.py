@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from glpn_cli import errors
-from glpn_cli.cli.app import app
+from glpn_cli.cli.app import build_app
 from glpn_cli.output.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ was) or `damaged`, then with `error`: `message` and `hint` (or null).
 
 def page() -> str:
     """Give the whole page."""
+    app = build_app()
     parts = [HEAD, *_commands(app, "glpn")]
     for group in app.registered_groups:
         inner: Any = group.typer_instance

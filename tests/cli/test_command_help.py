@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from glpn_cli.cli.app import app
+from glpn_cli.cli.app import build_app
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +32,7 @@ def commands_of(group: typer.Typer, *before: str) -> list[tuple[str, ...]]:
     return found
 
 
-COMMANDS = commands_of(app)
+COMMANDS = commands_of(build_app())
 
 
 def help_of(glpn: Glpn, *arguments: str) -> str:

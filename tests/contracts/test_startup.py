@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "transformers", "huggingface_hub"}
 
 
-def modules_after(code: str) -> set[str]:
-    """Name the top-level modules that are loaded after running code in a fresh interpreter."""
-    ending = "import sys; sys.stderr.write('\\n' + ' '.join({name.split('.')[0] for name in sys.modules}))"
+def all_modules_after(code: str) -> set[str]:
+    """Name the modules that are loaded after running code in a fresh interpreter."""
+    ending = "import sys; sys.stderr.write('\\n' + ' '.join(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", f"import atexit\natexit.register(lambda: exec({ending!r}))\n{code}"],
         capture_output=True,
@@ -24,6 +24,11 @@ def modules_after(code: str) -> set[str]:
         check=False,
     )
     return set(run.stderr.splitlines()[-1].split())
+
+
+def modules_after(code: str) -> set[str]:
+    """Name the top-level ones of them."""
+    return {name.split(".")[0] for name in all_modules_after(code)}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,12 @@ def test_a_missing_photo_is_reported_before_torch_is_loaded(tmp_path: object) ->
         f"import sys; sys.argv = ['glpn', 'predict', '{tmp_path}/gone.jpg']\nfrom glpn_cli.cli.app import main\nmain()"
     )
     assert "torch" not in modules_after(code)
+
+
+def test_a_command_does_not_load_the_others() -> None:
+    code = "import sys; sys.argv = ['glpn', 'info', '--help']\nfrom glpn_cli.cli.app import main\nmain()"
+    loaded = {name for name in all_modules_after(code) if name.startswith("glpn_cli.cli.commands.")}
+    assert loaded == {"glpn_cli.cli.commands.info"}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -6,51 +6,60 @@ import os
 import signal
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import typer
 
 from glpn_cli.cli.command_help import BriefCommand
-from glpn_cli.cli.commands.batch import batch
-from glpn_cli.cli.commands.bench import bench
-from glpn_cli.cli.commands.doctor import doctor
-from glpn_cli.cli.commands.download_weights import download_weights
-from glpn_cli.cli.commands.evaluate import evaluate
-from glpn_cli.cli.commands.export import export
-from glpn_cli.cli.commands.info import info
-from glpn_cli.cli.commands.measure import measure
-from glpn_cli.cli.commands.predict import predict
-from glpn_cli.cli.commands.scenes import scenes
-from glpn_cli.cli.commands.train import train
-from glpn_cli.cli.commands.weights import app as weights
 from glpn_cli.cli.options.talk import Version  # noqa: TC001 - Typer reads the annotations when the program runs
 
-__all__ = ["app", "main"]
+__all__ = ["build_app", "main"]
 
-app = typer.Typer(
-    name="glpn",
-    help="Depth maps in metres from ordinary photos.",
-    epilog="glpn predict photo.jpg writes photo.depth.png beside the photo.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # a bug shows Python's own traceback
-    context_settings={"help_option_names": ["-h", "--help"]},
+_COMMANDS = (
+    "predict",
+    "batch",
+    "info",
+    "measure",
+    "bench",
+    "train",
+    "scenes",
+    "evaluate",
+    "export",
+    "download-weights",
+    "doctor",
+    "weights",
 )
-app.command(cls=BriefCommand)(predict)
-app.command(cls=BriefCommand)(batch)
-app.command(cls=BriefCommand)(info)
-app.command(cls=BriefCommand)(measure)
-app.command(cls=BriefCommand)(bench)
-app.command(cls=BriefCommand)(train)
-app.command(cls=BriefCommand)(scenes)
-app.command(cls=BriefCommand)(evaluate)
-app.command(cls=BriefCommand)(export)
-app.command(cls=BriefCommand)(download_weights)
-app.command(cls=BriefCommand)(doctor)
-app.add_typer(weights)
+"""In the order of the help; each is a function, or a Typer of its own, in the module of its name."""
 
 
-@app.callback()
-def options_of_glpn(*, version: Version = False) -> None:
+def build_app(only: str | None = None) -> typer.Typer:
+    """Build the program.
+
+    Args:
+        only: the one command that is going to run; importing all the others takes a twentieth of a second. None, or the
+            name of no command, gives all.
+    """
+    app = typer.Typer(
+        name="glpn",
+        help="Depth maps in metres from ordinary photos.",
+        epilog="glpn predict photo.jpg writes photo.depth.png beside the photo.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # a bug shows Python's own traceback
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options_of_glpn)
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        function = name.replace("-", "_")
+        command = getattr(import_module(f"glpn_cli.cli.commands.{function}"), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            app.command(cls=BriefCommand)(command)
+    return app
+
+
+def _options_of_glpn(*, version: Version = False) -> None:
     """Depth maps in metres from ordinary photos."""
 
 
@@ -65,4 +74,4 @@ def main() -> None:
     for name in ("SIGTERM", "SIGBREAK"):  # the second is Ctrl-Break, which only Windows has
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
-    app()
+    build_app(sys.argv[1] if len(sys.argv) > 1 else None)()

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from glpn_cli.weights.inventory import InventoryRow
     from glpn_cli.weights.location import LocatedWeights
 
-__all__ = ["app"]
+__all__ = ["weights"]
 
-app = typer.Typer(name="weights", help="List, find, check, remove and import weights.", no_args_is_help=True)
+weights = typer.Typer(name="weights", help="List, find, check, remove and import weights.", no_args_is_help=True)
 
 _METRIC = {True: "metres", False: "approximate", None: "unknown"}
 _HEAD = ("name", "where", "size", "depth", "limit", "made for", "factor", "domain")
 
 
-@app.command("list", cls=BriefCommand)
+@weights.command("list", cls=BriefCommand)
 def list_weights(json_records: JsonRecords = False, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
     """List all weights that have a name, here or not."""
     console = Console(color=color, debug=debug)
@@ -63,7 +63,7 @@ def list_weights(json_records: JsonRecords = False, debug: Debug = False, color:
             console.data(f"  {names}: {printable(licence)}")
 
 
-@app.command("path", cls=BriefCommand)
+@weights.command("path", cls=BriefCommand)
 def print_path(name: WeightsName, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
     """Print where weights are kept; they are not downloaded for it."""
     console = Console(color=color, debug=debug)
@@ -73,7 +73,7 @@ def print_path(name: WeightsName, debug: Debug = False, color: Color = ColorPoli
         console.data(str(locate_weights(name).path))
 
 
-@app.command("verify", cls=BriefCommand)
+@weights.command("verify", cls=BriefCommand)
 def verify_weights(
     names: AnyWeightsNames = None,
     json_records: JsonRecords = False,
@@ -96,7 +96,7 @@ def verify_weights(
             raise typer.Exit(WeightsError.exit_code)
 
 
-@app.command("remove", cls=BriefCommand)
+@weights.command("remove", cls=BriefCommand)
 def remove_weights(
     names: WeightsNames, quiet: Quiet = False, debug: Debug = False, color: Color = ColorPolicy.AUTO
 ) -> None:
@@ -113,7 +113,7 @@ def remove_weights(
             console.say(f"{name}: removed")
 
 
-@app.command("import", cls=BriefCommand)
+@weights.command("import", cls=BriefCommand)
 def import_weights(
     file: WeightsFile,
     name: ImportAs,
