@@ -206,7 +206,7 @@ def make_pair(folder: Path, name: str, metres: float, *, size: tuple[int, int] =
 def test_a_picture_without_depth_is_named(settings: TrainSettings, run: Run, tmp_path: Path, workers: int) -> None:
     for name, metres in (("good", 2.0), ("empty", 0.0), ("last", 2.0)):
         make_pair(tmp_path / "pairs", name, metres)
-    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=(str(tmp_path / "pairs"),))
+    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data)
     with pytest.raises(InputError, match="empty: has no pixel of known depth"):
         train(data, run(workers=workers))
 
@@ -214,9 +214,25 @@ def test_a_picture_without_depth_is_named(settings: TrainSettings, run: Run, tmp
 def test_a_picture_and_a_depth_of_two_sizes_are_named(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
     make_pair(tmp_path / "pairs", "good", 2.0)
     make_pair(tmp_path / "pairs", "odd", 2.0, size=(40, 24))
-    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=(str(tmp_path / "pairs"),))
+    data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data)
     with pytest.raises(InputError, match=r"odd\.png"):
         train(data, run())
+
+
+@pytest.mark.parametrize(
+    ("metres", "size", "said"), [(2.0, (40, 24), r"odd\.png"), (0.0, (80, 48), "no picture to validate with")]
+)
+def test_a_picture_that_cannot_be_measured_by_is_named_before_a_step(
+    settings: TrainSettings, run: Run, tmp_path: Path, metres: float, size: tuple[int, int], said: str
+) -> None:
+    make_pair(tmp_path / "pairs", "odd", metres, size=size)
+    train(settings, run())
+    before = contents(run())
+    recorder = Recorder()
+    with pytest.raises(InputError, match=said):
+        train(replace(settings, validation=(str(tmp_path / "pairs"),)), run(overwrite=True), watcher=recorder)
+    assert not recorder.losses
+    assert same(contents(run()), before)
 
 
 def test_a_loss_that_is_no_number_names_the_picture(

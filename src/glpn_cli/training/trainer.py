@@ -33,7 +33,7 @@ from glpn_cli.training.sets import SCENES, paper_size, training_sets, validation
 from glpn_cli.training.start import Start, load_start
 from glpn_cli.training.state import check_same_data, check_same_training, keep_state, read_state, settings_as_json
 from glpn_cli.training.stopping import Stop, stop_asked_for
-from glpn_cli.training.validation import ALIGNED, validate
+from glpn_cli.training.validation import ALIGNED, check_samples, validate
 from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
 from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
@@ -213,6 +213,7 @@ class _Trainer:
         if not self.leads:
             return self._go(stop)
         self.validation = validation_sets(self.settings)  # before anything of another training is taken away
+        check_samples(self.validation, self.start.card)
         with closing(Results(self.settings, self.run, first_step=self.first_step)) as self.results:
             self._tell_details()
             return self._go(stop)

@@ -22,10 +22,28 @@ if TYPE_CHECKING:
     from glpn_cli.training.sets import ValidationSet
     from glpn_cli.weights.card import WeightsCard
 
-__all__ = ["ALIGNED", "validate"]
+__all__ = ["ALIGNED", "check_samples", "validate"]
 
 ALIGNED = "aligned_"
 """What metrics begin with that were measured after the median of a prediction was set to that of the truth."""
+
+_NOTHING_COUNTS = "no picture to validate with has a pixel of known depth"
+_NAME_OTHERS = "name others with --validation"
+
+
+def check_samples(sets: Sequence[ValidationSet], card: WeightsCard) -> None:
+    """Read everything once: a broken picture is to end a training before it begins and not hours later.
+
+    Args:
+        sets: what will be measured.
+        card: of the weights that will be.
+
+    Raises:
+        InputError: a picture or its depth cannot be used, or no picture has a pixel that counts.
+    """
+    found = [bool(_counts(sample.metres, one, card).any()) for one in sets for sample in one.samples]
+    if found and not any(found):
+        raise InputError(_NOTHING_COUNTS, hint=_NAME_OTHERS)
 
 
 def validate(
@@ -48,14 +66,21 @@ def validate(
     rows = []
     for one in sets:
         for sample in one.samples:
-            cap_m = min(one.cap_m or card.depth_limit_m, card.depth_limit_m)
-            valid = valid_pixels(sample.metres, cap_m=cap_m, crop=one.crop)
+            valid = _counts(sample.metres, one, card)
             if valid.any():
                 predicted = _predict(network, card, sample, device)
-                rows.append(_measured(predicted[valid], sample.metres[valid], cap_m))
+                rows.append(_measured(predicted[valid], sample.metres[valid], _cap_m(one, card)))
     if not rows:
-        raise InputError("no picture to validate with has a pixel of known depth", hint="name others with --validation")
+        raise InputError(_NOTHING_COUNTS, hint=_NAME_OTHERS)
     return mean_of_pictures(rows)
+
+
+def _cap_m(one: ValidationSet, card: WeightsCard) -> float:
+    return min(one.cap_m or card.depth_limit_m, card.depth_limit_m)
+
+
+def _counts(metres: NDArray[np.float32], one: ValidationSet, card: WeightsCard) -> NDArray[np.bool_]:
+    return valid_pixels(metres, cap_m=_cap_m(one, card), crop=one.crop)
 
 
 def _predict(
