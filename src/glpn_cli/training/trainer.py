@@ -5,27 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from glpn_cli.data.layouts import LAYOUTS
-from glpn_cli.errors import TrainingError, UsageError
-from glpn_cli.model.loss import silog_loss
+from glpn_cli.errors import UsageError
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
-from glpn_cli.training.ema import AveragedWeights
+from glpn_cli.training.learner import Learner
 from glpn_cli.training.loading import Batch, TrainingSamples, batches
-from glpn_cli.training.loss import training_loss
-from glpn_cli.training.optimizer import build_optimizer
-from glpn_cli.training.parts import Processes, StatisticsOfParts
+from glpn_cli.training.parts import Processes
 from glpn_cli.training.plan import Plan
 from glpn_cli.training.results import STATE_NAME, Results
 from glpn_cli.training.schedule import Schedule
@@ -146,14 +140,15 @@ class _Trainer:
         )
         self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
         with memory_errors_named("the network", hint=_LESS_MEMORY):
-            self._build_network()
+            self.learner = Learner(self.start, settings, self.runtime, processes)
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.due = False if state is None else state.get("due", False)
         self._tell_what_may_surprise()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
             check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
-            self._load(state)
+            self.learner.load(state)
+            self.first_step = state["step"]
 
     def _tell_what_may_surprise(self) -> None:
         if any(one.endless for one in self.sets) and os.path.isdir(SCENES):
@@ -172,42 +167,11 @@ class _Trainer:
             samples = "rendered as they are needed" if one.endless else f"{len(one.samples)} samples"
             tell(f"{one.name}: {samples}, {one.count / seen:.0%} of what is seen")
         tell(f"measured by {sum(len(one.samples) for one in self.validation)} pictures")
-        millions = sum(one.numel() for one in self.network.parameters()) / 1e6
+        millions = self.learner.parameters / 1e6
         tell(
             f"{millions:.1f} million parameters, {self.settings.precision} on {self.runtime.device}, "
             f"processes: {self.processes.count}"
         )
-
-    def _build_network(self) -> None:
-        device = self.runtime.device
-        network: nn.Module = self.start.network.to(device)
-        if device.type in ("cpu", "cuda"):
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.processes.count > 1 and device.type == "cuda":
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        # Close to the lens bfloat16 would round depth to 3 %; the engine computes this layer in float32 too.
-        _keep_in_float32(self.start.network.head.head[-1])
-        self.network = network
-        self.optimizer = build_optimizer(network, self.settings)
-        self.averaged = AveragedWeights(network, self.settings.ema) if self.settings.ema else None
-        self.statistics = StatisticsOfParts(network, self.processes)
-        self.wrapped = network
-        if self.processes.count > 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # the option has another name since torch 2.13
-                self.wrapped = nn.parallel.DistributedDataParallel(
-                    network,
-                    device_ids=[device.index] if device.type == "cuda" else None,
-                    broadcast_buffers=False,
-                    gradient_as_bucket_view=True,
-                )
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.averaged is not None:
-            self.averaged.load(state["averaged"])
-        self.first_step = state["step"]
 
     def go(self, stop: Stop) -> Outcome:
         if not self.leads:
@@ -230,7 +194,7 @@ class _Trainer:
         interrupted = False
         for step, parts in enumerate(self._steps(), start=self.first_step + 1):
             with memory_errors_named(f"a step of {settings.batch_size} pictures", hint=_LESS_MEMORY):
-                loss, norm = self._step(step - 1, parts)
+                loss, norm = self.learner.step(step - 1, self.schedule(step - 1), parts)
             loss_sum = (
                 loss
                 if loss_sum is None
@@ -268,45 +232,6 @@ class _Trainer:
                 yield parts
                 parts = []
 
-    def _step(self, step: int, parts: list[Batch]) -> tuple[float, float]:
-        """Do a step; give its loss and the length of its gradient."""
-        self.optimizer.zero_grad()
-        self.statistics.begin_step()
-        total = torch.zeros((), device=self.runtime.device)
-        for number, batch in enumerate(parts):
-            last = number == len(parts) - 1
-            self.statistics.begin_part()
-            # What is dropped depends on the step and the part, and not on who computes it.
-            torch.manual_seed(_seed(self.settings.seed, step, self.processes.rank * len(parts) + number))
-            with nullcontext() if last or self.processes.count == 1 else self.wrapped.no_sync():  # type: ignore[operator]
-                total += self._part(step, batch) / len(parts)
-            self.statistics.end_part()
-        self.statistics.end_step(len(parts))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule(step)
-        norm = torch.zeros(())
-        if self.settings.clip_norm:
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        self.optimizer.step()
-        if self.averaged is not None:
-            self.averaged.update(self.network, step)
-        return float(self.processes.mean(total)), float(norm)
-
-    def _part(self, step: int, batch: Batch) -> Tensor:
-        device, card = self.runtime.device, self.start.card
-        pixels = batch.rgb.to(device, non_blocking=True).to(torch.float32).div_(255)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        target = batch.metres.to(device, non_blocking=True)
-        mixed = self.runtime.precision is not Precision.FLOAT32
-        with torch.autocast(device.type, self.runtime.dtype, enabled=mixed):
-            predicted = self.wrapped(pixels).predicted_depth
-        predicted = predicted.float() * card.metres_per_unit
-        loss = training_loss(predicted, target, self.settings)
-        if not bool(loss.isfinite()):
-            raise _no_number(step, predicted.detach(), target, batch.names)
-        (loss / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
     def _report(self, step: int, loss: float, norm: float, rate: float) -> None:
         if not self.leads:
             return
@@ -322,10 +247,6 @@ class _Trainer:
         self.watcher.advance(facts)
         self.results.add_step(facts, last=step == self.plan.steps)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """Give the weights that are measured and kept."""
-        return self.network.state_dict() if self.averaged is None else self.averaged.tensors
-
     def _measure(self, step: int) -> None:
         """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
         with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
@@ -336,7 +257,7 @@ class _Trainer:
         if self.leads and self.validation:
             with torch.random.fork_rng(devices=[]):
                 network = type(self.start.network)(self.start.network.config)
-            network.load_state_dict(self._tensors())
+            network.load_state_dict(self.learner.tensors)
             metrics = validate(
                 network.to(self.runtime.device).eval(), self.start.card, self.validation, self.runtime.device
             )
@@ -348,12 +269,8 @@ class _Trainer:
             self.watcher.validated(step, metrics, best=best)
         self.processes.wait()
 
-    def _check_weights(self, step: int) -> None:
-        if not all(bool(one.isfinite().all()) for one in self.network.parameters()):
-            raise _come_apart(step)
-
     def _keep(self, step: int, *, due: bool) -> None:
-        self._check_weights(step)
+        self.learner.check_weights(step)
         self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
         if self.leads:
             self._write_weights("last", step)
@@ -369,16 +286,14 @@ class _Trainer:
                     "step": step,
                     "due": due,
                     "best": self.best,
-                    "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "averaged": None if self.averaged is None else self.averaged.tensors,
+                    **self.learner.state(),
                 },
             )
         self.processes.wait()
 
     def _write_weights(self, name: str, step: int) -> None:
         network = self.start.network
-        self.results.write_weights(name, network.config, self._tensors(), self.start.card, (step, self.plan.steps))
+        self.results.write_weights(name, network.config, self.learner.tensors, self.start.card, (step, self.plan.steps))
 
 
 def _check(settings: TrainSettings, processes: Processes) -> None:
@@ -393,43 +308,3 @@ def _check(settings: TrainSettings, processes: Processes) -> None:
     for height, width, _ in settings.sizes:
         if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
             raise UsageError(f"--size {height}x{width}: both sides must be multiples of {SIZE_DIVISOR}")
-
-
-def _keep_in_float32(layer: nn.Module) -> None:
-    """Leave a layer out of autocast."""
-    forward = layer.forward
-
-    def without_autocast(values: Tensor) -> Tensor:
-        with torch.autocast(values.device.type, enabled=False):
-            computed: Tensor = forward(values.float())
-        return computed
-
-    layer.forward = without_autocast
-
-
-def _seed(*numbers: int) -> int:
-    """Give the seed for the chance within the network; the same everywhere and in every version of Python."""
-    return int(np.random.SeedSequence([5, *numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _come_apart(step: int) -> TrainingError:
-    return TrainingError(
-        f"step {step}: the network has come apart: its weights are no numbers any more",
-        hint="the last state that was kept is older; a lower --learning-rate, or --clip-norm 1, with --overwrite",
-    )
-
-
-def _no_number(step: int, predicted: Tensor, target: Tensor, names: list[str]) -> TrainingError:
-    """Give the error for a loss that is no number, with the pictures that it comes from, if it comes from them."""
-    if not bool(predicted.isfinite().any()):
-        return _come_apart(step)
-    guilty = [
-        name
-        for name, one, truth in zip(names, predicted, target, strict=True)
-        if not bool(silog_loss(one[None], truth[None]).isfinite())
-    ]
-    called = ", ".join(guilty or names)
-    return TrainingError(
-        f"step {step + 1}: the loss is no number; it comes from {called}",
-        hint="look at that picture and its depth; if they are right, a lower --learning-rate or --clip-norm 1",
-    )
