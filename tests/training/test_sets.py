@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,3 +79,12 @@ def test_the_papers_pieces_are_for_one_of_its_data_sets_alone() -> None:
     assert paper_size(["kitti=1"]) == (352, 704)
     assert paper_size(["nyu", "kitti"]) is None
     assert paper_size(["scenes"]) is None
+
+
+def test_a_folder_may_be_called_as_if_it_had_a_weight(tmp_path: Path) -> None:
+    shutil.copytree(PAIRS, tmp_path / "x=2")
+    (plain,) = training_sets(replace(REAL, data=(str(PAIRS),)))
+    (called,) = training_sets(replace(REAL, data=(str(tmp_path / "x=2"),)))
+    (twice,) = training_sets(replace(REAL, data=(f"{tmp_path / 'x=2'}=2",)))
+    assert plain.count == called.count
+    assert twice.count == 2 * called.count

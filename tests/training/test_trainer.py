@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,19 @@ import torch
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.errors import InputError, OutputError, OutputExistsError, TrainingError, UsageError
+from glpn_cli.errors import (
+    InputError,
+    MissingPackageError,
+    OutputError,
+    OutputExistsError,
+    TrainingError,
+    UsageError,
+    WeightsError,
+)
 from glpn_cli.metrics import METRICS
 from glpn_cli.training import state as state_module
 from glpn_cli.training import trainer
+from glpn_cli.training.start import load_start
 from glpn_cli.training.trainer import train
 from glpn_cli.training.watcher import StepFacts, TrainWatcher
 from glpn_cli.weights.checkpoint import read_checkpoint
@@ -168,20 +178,21 @@ def test_a_network_that_has_come_apart_is_said_and_not_kept(settings: TrainSetti
     assert not (Path(run().out) / "state.pt").exists()
 
 
-def test_a_full_disk_is_said_and_the_state_before_stays(
-    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of this kind")
+def test_a_full_disk_is_said_and_the_state_before_stays(settings: TrainSettings, run: Run) -> None:
+    import resource
+
     short = replace(settings, steps=2)
     train(short, run(), watcher=Recorder(stop_after=1))
     before = (Path(run().out) / "state.pt").read_bytes()
 
-    def full(state: object, stream: Any) -> None:
-        stream.write(b"half of it")
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
-
-    monkeypatch.setattr(state_module.torch, "save", full)
-    with pytest.raises(OutputError, match=r"state\.pt: cannot be written") as raised:
-        train(short, run())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))  # the system says no in the midst of it
+    try:
+        with pytest.raises(OutputError, match=r"state\.pt: cannot be written: File too large$") as raised:
+            train(short, run())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert raised.value.hint is not None
     assert "goes on" in raised.value.hint
     assert (Path(run().out) / "state.pt").read_bytes() == before
@@ -279,13 +290,91 @@ def test_a_short_training_on_real_pictures_lowers_the_error_on_one_that_it_has_n
     assert recorder.losses[90] < 0.85 * recorder.losses[2]
 
 
+def test_what_was_there_stays_until_a_step_of_the_new_training_is_done(
+    settings: TrainSettings, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(settings, run())
+    there = {path: path.read_bytes() for path in Path(run().out).rglob("*") if path.is_file()}
+    for name in ("good", "broken"):
+        make_pair(tmp_path / "pairs", name, 2.0)
+    (tmp_path / "pairs" / "broken.jpg").write_bytes((tmp_path / "pairs" / "good.jpg").read_bytes()[:300])
+    bad = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data, seed=1)
+    for begin in ("none", str(Path(run().out) / "best")):
+        weights = {"init": begin} if begin == "none" else {"init": begin, "config": None}
+        with pytest.raises((InputError, UsageError)):
+            train(replace(bad, **weights), run(overwrite=True))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingPackageError):
+        train(replace(settings, seed=1), run(overwrite=True, tensorboard=True))
+    assert {path: path.read_bytes() for path in Path(run().out).rglob("*") if path.is_file()} == there
+
+
+def test_a_training_goes_on_without_the_weights_that_it_began_with(
+    settings: TrainSettings, run: Run, tmp_path: Path
+) -> None:
+    train(replace(settings, steps=1), run("first"))
+    os.rename(Path(run("first").out) / "last", tmp_path / "begin")
+    later = replace(settings, init=str(tmp_path / "begin"), config=None)
+    train(later, run("whole"))
+    train(later, run("stopped"), watcher=Recorder(stop_after=2))
+    (tmp_path / "begin" / "model.safetensors").unlink()
+    assert train(later, run("stopped")).finished
+    assert same(contents(run("whole")), contents(run("stopped")))
+    with pytest.raises(WeightsError):
+        train(later, run("anew"))
+
+
+def test_weights_that_it_would_take_away_are_no_beginning(settings: TrainSettings, run: Run) -> None:
+    train(settings, run())
+    with pytest.raises(UsageError, match="lies in --out"):
+        train(replace(settings, init=str(Path(run().out) / "last"), config=None), run(overwrite=True))
+    assert (Path(run().out) / "last" / "model.safetensors").exists()
+
+
+def test_weights_that_it_began_with_are_measured_too_and_stay_the_best_where_none_are_better(
+    settings: TrainSettings, run: Run
+) -> None:
+    worse = replace(settings, init="tiny", config=None, steps=2, learning_rate=0.1, ema=0.0, clip_norm=0.0)
+    outcome = train(worse, run(validate_every=1))
+    assert outcome.best_step == 0
+    rows = table(Path(run().out) / "validation.csv")
+    assert [row["step"] for row in rows] == ["0", "1", "2"]
+    assert outcome.best is not None
+    assert float(rows[0]["aligned_abs_rel"]) == pytest.approx(outcome.best["aligned_abs_rel"], rel=1e-5)
+    with torch.no_grad():
+        kept = read_checkpoint(Path(run().out) / "best")
+        began = load_start(worse, "glpn").network.state_dict()
+    assert same(dict(kept.tensors), dict(began))
+    assert json.loads(kept.metadata["training"])["step"] == 0
+
+
+def test_a_measurement_that_is_done_again_has_one_row(settings: TrainSettings, run: Run) -> None:
+    train(settings, run(validate_every=3, until=3))
+    state = contents(run())
+    state_module.keep_state(Path(run().out) / "state.pt", state | {"due": True})  # killed after the row was written
+    train(settings, run(validate_every=3))
+    assert [row["step"] for row in table(Path(run().out) / "validation.csv")] == ["3", "6"]
+
+
+def test_two_processes_do_not_train_in_one_folder(settings: TrainSettings, run: Run) -> None:
+    class Second(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            assert facts.step == 1
+            with pytest.raises(OutputError, match="another process trains here"):
+                train(replace(settings, steps=1), run(overwrite=True))
+
+    assert train(settings, run(until=1), watcher=Second()).step == 1
+
+
+def test_a_folder_cannot_be_a_file(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="run: is no folder"):
+        train(settings, run())
+
+
 def test_tensorboard_is_named_where_it_is_not_installed(
     settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
-    from glpn_cli.errors import MissingPackageError
-
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingPackageError, match="tensorboard"):
         train(settings, run(tensorboard=True))

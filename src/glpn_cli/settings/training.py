@@ -149,6 +149,11 @@ class TrainSettings:
                 raise ValueError(f"{name} is from {low:g} to {below}{high:g}, not {value:g}")
         if not all(isinstance(word, str) and word for word in (*self.data, *self.textures)):
             raise ValueError("data and textures are texts, and none is empty")
+        if self.units_per_metre is not None and not 0 < self.units_per_metre < math.inf:
+            raise ValueError(f"units_per_metre is a positive number, not {self.units_per_metre:g}")
+        for height, width, share in self.sizes:
+            if height < 1 or width < 1 or not 0 < share < math.inf:
+                raise ValueError(f"a size is two sides and a share, all above 0, not {height}x{width}={share:g}")
         if not (self.steps or self.epochs):
             raise ValueError("there are neither steps nor epochs")
         if self.lowest_rate > self.learning_rate:

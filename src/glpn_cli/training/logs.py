@@ -7,35 +7,35 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import MissingPackageError, OutputError
+from glpn_cli.output.writer import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["CsvLog", "open_tensorboard"]
+__all__ = ["CsvLog", "find_tensorboard", "open_tensorboard"]
 
 
 class CsvLog:
     """A table with a row per event, whose first column is the step; rows reach the disk at once."""
 
-    def __init__(self, file: Path, columns: tuple[str, ...], *, first_step: int) -> None:
+    def __init__(self, file: Path, columns: tuple[str, ...], *, keep_to: int) -> None:
         """Go on with a table, without the rows of steps that are done again.
 
         Args:
             file: where it is or will be.
             columns: of the table, after the step.
-            first_step: of this run.
+            keep_to: the last step whose row stays; below 0 none does.
 
         Raises:
             OutputError: it cannot be written.
         """
         self._file = file
         self._columns = ("step", *columns)
-        kept = [row for row in self._rows() if int(row["step"]) <= first_step] if first_step else []
-        try:
-            file.write_text(self._text([dict.fromkeys(self._columns), *kept], header=True), encoding="utf-8")
-        except OSError as error:
-            raise self._unwritable(error) from error
+        kept = [row for row in self._rows() if int(row["step"]) <= keep_to]
+        write_whole(
+            file, self._text(kept, header=True).encode(), overwrite=True
+        )  # no disk is too full for what was there
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a row.
@@ -62,7 +62,6 @@ class CsvLog:
         writer = csv.DictWriter(stream, self._columns, extrasaction="ignore", lineterminator="\n")
         if header:
             writer.writeheader()
-            rows = rows[1:]
         writer.writerows(rows)
         return stream.getvalue()
 
@@ -70,8 +69,8 @@ class CsvLog:
         return OutputError(f"{self._file}: cannot be written: {error.strerror or error}")
 
 
-def open_tensorboard(folder: Path) -> Any:
-    """Open a log for TensorBoard.
+def find_tensorboard() -> Callable[..., Any]:
+    """Give what writes a log for TensorBoard.
 
     Raises:
         MissingPackageError: it is not installed.
@@ -80,7 +79,28 @@ def open_tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingPackageError("--tensorboard needs TensorBoard", hint="pip install tensorboard") from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter
+
+
+def open_tensorboard(folder: Path, *, keep_to: int) -> Any:
+    """Open a log for TensorBoard, which shows nothing of later steps that was written before.
+
+    Args:
+        folder: with its files.
+        keep_to: as for a table.
+
+    Raises:
+        MissingPackageError: it is not installed.
+        OutputError: what was there cannot be removed.
+    """
+    writer = find_tensorboard()
+    if keep_to < 0:
+        try:
+            for file in folder.glob("events.out.tfevents.*"):
+                file.unlink()
+        except OSError as error:
+            raise OutputError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+    return writer(str(folder), purge_step=keep_to + 1)
 
 
 def _short(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.metrics import METRICS
-from glpn_cli.output.writer import make_folder
-from glpn_cli.training.logs import CsvLog, open_tensorboard
+from glpn_cli.output.writer import make_folder, write_whole
+from glpn_cli.training.logs import CsvLog, find_tensorboard, open_tensorboard
 from glpn_cli.training.state import settings_as_json
 from glpn_cli.training.validation import ALIGNED
 from glpn_cli.weights.checkpoint import write_checkpoint
@@ -43,27 +43,45 @@ _SECONDS_BETWEEN_ROWS = 10.0
 class Results:
     """What a training leaves behind; only one of its processes has it."""
 
-    def __init__(self, settings: TrainSettings, run: TrainRun, *, first_step: int) -> None:
-        """Begin, or go on after some steps.
+    def __init__(self, settings: TrainSettings, run: TrainRun, *, first_step: int, due: bool = False) -> None:
+        """See that results can be kept; nothing that is there is touched yet.
+
+        Args:
+            settings: what is trained, for the recipe.
+            run: where to.
+            first_step: how many steps were done before.
+            due: whether the last of them is going to be measured again.
 
         Raises:
             OutputExistsError: something is there that no state belongs to, or that is not of a training.
-            OutputError: the folder cannot be written to.
+            OutputError: the folder cannot be made.
             MissingPackageError: TensorBoard is wanted and not installed.
         """
         self._folder = Path(run.out)
         self._recipe = settings_as_json(settings)
+        self._keep_to = (first_step, first_step - due) if first_step else (-1, -1)
         make_folder(self._folder)
         if not first_step:
-            self._make_room(overwrite=run.overwrite)
-        try:
-            (self._folder / _SETTINGS).write_text(self._recipe + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be written to: {error.strerror or error}") from error
-        self._steps = CsvLog(self._folder / _STEPS, _STEP_COLUMNS, first_step=first_step)
-        self._metrics = CsvLog(self._folder / _METRICS, _METRIC_COLUMNS, first_step=first_step)
-        self._tensorboard = open_tensorboard(self._folder / "tensorboard") if run.tensorboard else None
+            self._check_room(overwrite=run.overwrite)
+        if run.tensorboard:
+            find_tensorboard()
+        self._wants_tensorboard, self._tensorboard = run.tensorboard, None
         self._last_row_s = time.monotonic()
+
+    def begin(self) -> None:
+        """Open the logs; for a new training in place of what one before it left.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        steps, metrics = self._keep_to
+        if steps < 0:
+            self._make_room()
+        write_whole(self._folder / _SETTINGS, (self._recipe + "\n").encode(), overwrite=True)
+        self._steps = CsvLog(self._folder / _STEPS, _STEP_COLUMNS, keep_to=steps)
+        self._metrics = CsvLog(self._folder / _METRICS, _METRIC_COLUMNS, keep_to=metrics)
+        if self._wants_tensorboard:
+            self._tensorboard = open_tensorboard(self._folder / "tensorboard", keep_to=metrics)
 
     def add_step(self, facts: StepFacts, *, last: bool) -> None:
         """Write down a step, if it is the last or the row before is some seconds old."""
@@ -107,8 +125,8 @@ class Results:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _make_room(self, *, overwrite: bool) -> None:
-        """Take away what a training before this one left, and nothing that is not of one.
+    def _check_room(self, *, overwrite: bool) -> None:
+        """Refuse to take away what is not to be overwritten, or is not of a training.
 
         What this very training wrote before its first state, because it was killed then, it may write again.
         """
@@ -121,9 +139,12 @@ class Results:
             text = self._text_of(name)
             if text and not text.startswith(begins):
                 raise OutputExistsError(f"{self._folder / name}: is not of a training", hint="another --out")
+
+    def _make_room(self) -> None:
+        """Take away what a training before this one left."""
         try:
             (self._folder / STATE_NAME).unlink(missing_ok=True)
-            for folder in (self._folder / name for name in _WEIGHTS if name in present):
+            for folder in (self._folder / name for name in _WEIGHTS):
                 for name in (CONFIG_NAME, SAFETENSORS_NAME):
                     (folder / name).unlink(missing_ok=True)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -160,7 +161,7 @@ def _held_out(count: int) -> int:
 
 def _split_weight(word: str) -> tuple[str, float]:
     name, separator, number = word.rpartition("=")
-    if not separator:
+    if not separator or os.path.isdir(word):  # a folder may be called so
         return word, 1.0
     try:
         weight = float(number)

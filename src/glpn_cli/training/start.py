@@ -22,7 +22,7 @@ from glpn_cli.weights.watcher import QUIET, Watcher
 if TYPE_CHECKING:
     from glpn_cli.settings.training import TrainSettings
 
-__all__ = ["ARCHITECTURES", "NOTHING", "Start", "load_start"]
+__all__ = ["ARCHITECTURES", "NOTHING", "Start", "load_start", "restore_start"]
 
 NOTHING = "none"
 """What `--init` calls a new network."""
@@ -108,6 +108,22 @@ def load_start(
         metric=metric,
         shrink=not metric,
     )
+    return Start(network.train(), card)
+
+
+def restore_start(config: dict[str, Any], facts: dict[str, str], name: str) -> Start:
+    """Give the network and the facts of a training that goes on; what it began with may be gone by now.
+
+    Args:
+        config: its architecture, as `GLPNConfig.to_dict` gives it.
+        facts: its card, as `WeightsCard.to_metadata` gives it.
+        name: as for `load_start`.
+
+    Returns:
+        A network whose weights are still to be loaded.
+    """
+    network = GLPNForDepthEstimation(GLPNConfig.from_dict(config))
+    card = WeightsCard.from_metadata(facts, name=name, max_depth=float(network.config.max_depth))
     return Start(network.train(), card)
 
 

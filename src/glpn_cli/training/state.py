@@ -42,14 +42,23 @@ def keep_state(file: Path, state: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, file)
-    except (OSError, RuntimeError) as error:  # torch turns what the file says into its own
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+    except (OSError, RuntimeError) as error:
         raise OutputError(
-            f"{file}: cannot be written: {reason}",
+            f"{file}: cannot be written: {_reason(error)}",
             hint="make room; the same command goes on from the last state that was kept",
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    """Say what the file said: torch raises something of its own in place of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).partition("\n")[0]
 
 
 def read_state(file: Path) -> dict[str, Any] | None:
@@ -62,8 +71,12 @@ def read_state(file: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{file}: is damaged: {error}", hint="--overwrite begins anew") from error
+    except NotADirectoryError as error:
+        raise OutputError(f"{file.parent}: is no folder", hint="another --out") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{file}: is damaged, or no state of a training", hint="--overwrite begins anew") from error
     if not isinstance(state, dict) or not {"settings", "step", "network"} <= state.keys():
         raise InputError(f"{file}: is not the state of a training", hint="another --out")
     return state

@@ -14,17 +14,19 @@ import torch
 
 from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.errors import UsageError
+from glpn_cli.output.writer import make_folder
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.learner import Learner
 from glpn_cli.training.loading import Batch, TrainingSamples, batches
+from glpn_cli.training.lock import locked
 from glpn_cli.training.parts import Processes
 from glpn_cli.training.plan import Plan
 from glpn_cli.training.results import STATE_NAME, Results
 from glpn_cli.training.schedule import Schedule
 from glpn_cli.training.sets import SCENES, paper_size, training_sets, validation_sets
-from glpn_cli.training.start import Start, load_start
+from glpn_cli.training.start import NOTHING, Start, load_start, restore_start
 from glpn_cli.training.state import check_same_data, check_same_training, keep_state, read_state, settings_as_json
 from glpn_cli.training.stopping import Stop, stop_asked_for
 from glpn_cli.training.validation import ALIGNED, check_samples, validate
@@ -33,6 +35,8 @@ from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from torch import Tensor
 
     from glpn_cli.settings.training import TrainRun, TrainSettings
     from glpn_cli.weights.watcher import Watcher
@@ -57,6 +61,7 @@ class Outcome:
         steps: how many there are.
         interrupted: whether somebody stopped it.
         best: the metrics of the best weights, if any were measured.
+        best_step: after how many steps they were, if that is known.
         device: what computed.
         leads: whether this process is the one that talks and writes.
     """
@@ -66,6 +71,7 @@ class Outcome:
     steps: int
     interrupted: bool
     best: dict[str, float] | None
+    best_step: int | None = None
     device: str = "cpu"
     leads: bool = True
 
@@ -103,6 +109,12 @@ def train(
         return trainer.go(stop)
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    metrics: dict[str, float]
+    tensors: dict[str, Tensor]
+
+
 class _Trainer:
     def __init__(
         self,
@@ -129,7 +141,12 @@ class _Trainer:
             )
         if state is not None:
             check_same_training(state["settings"], settings, self.folder)
-        self.start: Start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
+        self.start: Start
+        if state is not None and "config" in state:
+            self.start = restore_start(state["config"], state["card"], run.name)
+        else:
+            _check_init(settings, run)
+            self.start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
         self.sets = sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
@@ -142,6 +159,7 @@ class _Trainer:
         with memory_errors_named("the network", hint=_LESS_MEMORY):
             self.learner = Learner(self.start, settings, self.runtime, processes)
         self.first_step, self.best = 0, None if state is None else state["best"]
+        self.best_step = None if state is None else state.get("best_step")
         self.due = False if state is None else state.get("due", False)
         self._tell_what_may_surprise()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
@@ -178,7 +196,9 @@ class _Trainer:
             return self._go(stop)
         self.validation = validation_sets(self.settings)  # before anything of another training is taken away
         check_samples(self.validation, self.start.card)
-        with closing(Results(self.settings, self.run, first_step=self.first_step)) as self.results:
+        make_folder(self.folder)
+        results = Results(self.settings, self.run, first_step=self.first_step, due=self.due)
+        with locked(self.folder), closing(results) as self.results:
             self._tell_details()
             return self._go(stop)
 
@@ -186,8 +206,13 @@ class _Trainer:
         settings, run = self.settings, self.run
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
-        if self.due:
-            self._measure(step)
+        beginning = None
+        if step:
+            self._begin_results()
+            if self.due:
+                self._measure(step)
+        elif settings.init != NOTHING:
+            beginning = self._measured()
         per_epoch = self.plan.steps_per_epoch
         validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
         begun_s, loss_sum = time.monotonic(), None
@@ -195,6 +220,9 @@ class _Trainer:
         for step, parts in enumerate(self._steps(), start=self.first_step + 1):
             with memory_errors_named(f"a step of {settings.batch_size} pictures", hint=_LESS_MEMORY):
                 loss, norm = self.learner.step(step - 1, self.schedule(step - 1), parts)
+            if step == 1:  # what another training left here stays until it is sure that this one learns
+                self._begin_results()
+                self._note(0, beginning)
             loss_sum = (
                 loss
                 if loss_sum is None
@@ -212,7 +240,16 @@ class _Trainer:
                 interrupted = stop.interrupted
                 break
         folder = self.folder / ("best" if self.best else "last")
-        return Outcome(folder, step, self.plan.steps, interrupted, self.best, str(self.runtime.device), self.leads)
+        return Outcome(
+            folder,
+            step,
+            self.plan.steps,
+            interrupted,
+            self.best,
+            self.best_step,
+            str(self.runtime.device),
+            self.leads,
+        )
 
     def _steps(self) -> Iterator[list[Batch]]:
         """Give the parts of every step that is left."""
@@ -249,31 +286,43 @@ class _Trainer:
 
     def _measure(self, step: int) -> None:
         """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
-        with memory_errors_named("measuring the network", hint=_LESS_MEMORY):
-            self._validate(step)
+        self._note(step, self._measured())
         self._keep_state(step, due=False)
 
-    def _validate(self, step: int) -> None:
+    def _measured(self) -> _Measured | None:
+        """Measure the weights of now; None where nothing is measured, or by another process."""
+        measured = None
         if self.leads and self.validation:
-            with torch.random.fork_rng(devices=[]):
+            tensors = {key: value.clone() for key, value in self.learner.tensors.items()}
+            with memory_errors_named("measuring the network", hint=_LESS_MEMORY), torch.random.fork_rng(devices=[]):
                 network = type(self.start.network)(self.start.network.config)
-            network.load_state_dict(self.learner.tensors)
-            metrics = validate(
-                network.to(self.runtime.device).eval(), self.start.card, self.validation, self.runtime.device
-            )
-            best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
-            self.results.add_metrics(step, metrics)
-            if best:
-                self.best = metrics
-                self._write_weights("best", step)
-            self.watcher.validated(step, metrics, best=best)
+                network.load_state_dict(tensors)
+                network.to(self.runtime.device).eval()
+                measured = _Measured(validate(network, self.start.card, self.validation, self.runtime.device), tensors)
         self.processes.wait()
+        return measured
+
+    def _note(self, step: int, measured: _Measured | None) -> None:
+        """Write down a measurement, and keep the weights if they are the best so far."""
+        if measured is None:
+            return
+        metrics = measured.metrics
+        best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
+        self.results.add_metrics(step, metrics)
+        if best:
+            self.best, self.best_step = metrics, step
+            self._write_weights("best", step, measured.tensors)
+        self.watcher.validated(step, metrics, best=best)
+
+    def _begin_results(self) -> None:
+        if self.leads:
+            self.results.begin()
 
     def _keep(self, step: int, *, due: bool) -> None:
         self.learner.check_weights(step)
         self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
         if self.leads:
-            self._write_weights("last", step)
+            self._write_weights("last", step, self.learner.tensors)
 
     def _keep_state(self, step: int, *, due: bool) -> None:
         """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""
@@ -286,14 +335,25 @@ class _Trainer:
                     "step": step,
                     "due": due,
                     "best": self.best,
+                    "best_step": self.best_step,
+                    "config": self.start.network.config.to_dict(),
+                    "card": self.start.card.to_metadata(),
                     **self.learner.state(),
                 },
             )
         self.processes.wait()
 
-    def _write_weights(self, name: str, step: int) -> None:
+    def _write_weights(self, name: str, step: int, tensors: dict[str, Tensor]) -> None:
         network = self.start.network
-        self.results.write_weights(name, network.config, self.learner.tensors, self.start.card, (step, self.plan.steps))
+        self.results.write_weights(name, network.config, tensors, self.start.card, (step, self.plan.steps))
+
+
+def _check_init(settings: TrainSettings, run: TrainRun) -> None:
+    """Refuse to take away the weights that a training begins with: killed early, it could not begin again."""
+    if settings.init != NOTHING and os.path.exists(settings.init):
+        init, folder = Path(settings.init).resolve(), Path(run.out).resolve()
+        if init.is_relative_to(folder):
+            raise UsageError(f"--init {settings.init} lies in --out, which this training fills", hint="another --out")
 
 
 def _check(settings: TrainSettings, processes: Processes) -> None:

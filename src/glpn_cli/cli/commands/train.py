@@ -155,9 +155,18 @@ def _conclude(console: Console, outcome: Outcome, until: int) -> None:
         raise KeyboardInterrupt
     if outcome.finished and outcome.leads:
         console.say(
-            f"{outcome.folder}: weights after {outcome.steps} steps on {outcome.device}; "
+            f"{outcome.folder}: weights {_which(outcome)}, on {outcome.device}; "
             f"glpn predict --weights {outcome.folder}"
         )
+
+
+def _which(outcome: Outcome) -> str:
+    """Say which weights are kept."""
+    if outcome.best_step == 0:
+        return f"that it began with, as none of {outcome.steps} steps led to better ones"
+    if outcome.best_step in (None, outcome.steps):
+        return f"after {outcome.steps} steps"
+    return f"after {outcome.best_step} of {outcome.steps} steps, which were the best"
 
 
 def _parse_crop(text: str) -> tuple[float, float]:
