@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,6 @@ from PIL import Image
 from glpn_cli.metrics import METRICS
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -124,8 +126,37 @@ def test_some_that_cannot_be_measured_are_told_and_the_others_counted(glpn: Glpn
     assert b"1 [x]: no prediction in mine" in run.stderr
     for path in (pictures / "mine").iterdir():
         path.unlink()
-    nothing = glpn("evaluate", *SET, "--predictions", "mine")
+    nothing = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl", "--figure", "f.png")
     assert (nothing.returncode, nothing.stdout) == (4, b"")
+    assert len((pictures / "p.jsonl").read_text().splitlines()) == 3
+    assert not (pictures / "f.png").exists()
+    last = glpn("evaluate", *SET, "--predictions", "mine", "--json").stdout.splitlines()[-1]
+    assert (json.loads(last)["status"], json.loads(last)["failed"]) == ("summary", 3)
+
+
+def test_the_baselines_are_in_the_figures_by_depth_too(glpn: Glpn, pictures: Path) -> None:
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--baselines", "--json")
+    for row in json.loads(run.stdout.splitlines()[-1])["by_depth"]:
+        assert list(row["abs_rel"]) == ["mine", "median", "ramp"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+def test_a_table_that_nobody_takes_costs_no_file(pictures: Path) -> None:
+    command = [sys.executable, "-m", "glpn_cli", "evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl"]
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run(command, cwd=pictures, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 6, run.stderr
+    assert b"Traceback" not in run.stderr
+    assert len((pictures / "p.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_an_output_leads_to_is_written_and_not_replaced(glpn: Glpn, pictures: Path) -> None:
+    (pictures / "real.jsonl").write_text("old")
+    (pictures / "link.jsonl").symlink_to("real.jsonl")
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "link.jsonl", "--overwrite")
+    assert run.returncode == 0, run.stderr
+    assert (pictures / "link.jsonl").is_symlink()
+    assert len((pictures / "real.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -134,6 +165,9 @@ def test_some_that_cannot_be_measured_are_told_and_the_others_counted(glpn: Glpn
         (("--data", "set"), 2, "count in"),
         (("--data", "gone", "--units-per-metre", "1"), 2, "no folder"),
         (("--data", ""), 2, "empty"),
+        ((*SET, "--data", "set"), 2, "more than once"),
+        ((*SET, "--predictions", ""), 2, "--predictions is empty"),
+        ((*SET, "--cap", "1e308"), 2, "--cap"),
         ((*SET, "--predictions", "mine", "--weights", "tiny"), 2, "two predictions"),
         ((*SET, "--predictions", "gone"), 4, "no such folder"),
         ((*SET, "--figure", "f.jpg"), 2, "a figure is a PNG"),
@@ -169,3 +203,16 @@ def test_kitti_with_a_list_is_measured_by_its_own_protocol(glpn: Glpn, tmp_path:
     line, summary = (json.loads(line) for line in run.stdout.splitlines())
     assert (line["pixels"], summary["crop"], summary["cap_m"]) == (1, "garg", 80.0)
     assert line["predictions"]["mine"]["unaligned"]["abs_rel"] == pytest.approx(0.1)
+
+
+def test_what_was_measured_before_an_interruption_is_kept(
+    glpn: Glpn, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glpn_cli.cli.batch_progress import BatchProgress
+
+    monkeypatch.setattr(BatchProgress, "advance", lambda _: signal.raise_signal(signal.SIGINT))
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl", "--figure", "f.png")
+    assert run.returncode == 130
+    assert b"interrupted: 1 of 3 done" in run.stderr
+    assert [json.loads(line)["name"] for line in (pictures / "p.jsonl").read_text().splitlines()] == ["0 [x]"]
+    assert not (pictures / "f.png").exists()

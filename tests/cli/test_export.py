@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,3 +98,20 @@ def test_a_file_that_could_not_be_checked_is_written_with_a_note(
     assert run.returncode == 0, run.stderr
     assert b"not checked against torch" in run.stderr
     assert (tmp_path / "new" / "a.onnx").read_bytes() == b"a model"
+
+
+def test_an_interruption_that_the_exporter_takes_for_a_fault_is_still_one(
+    glpn: Glpn, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exporter(_: object) -> bytes:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("this is a bug, create an issue") from error
+        return b""
+
+    monkeypatch.setattr("glpn_cli.export.onnx_file.build_onnx", exporter)
+    before = signal.getsignal(signal.SIGINT)
+    run = glpn("export", "--onnx", "x.onnx", "--weights", weights)
+    assert run.returncode == 130, run.stderr
+    assert signal.getsignal(signal.SIGINT) is before

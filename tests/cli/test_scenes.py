@@ -44,6 +44,14 @@ def test_another_seed_does_not_go_into_the_same_folder(glpn: Glpn) -> None:
     assert b"another seed" in run.stderr
 
 
+@pytest.mark.parametrize("size", ["1x1", "64x20000"])
+def test_a_size_that_no_scene_is_made_for_is_said(glpn: Glpn, tmp_path: Path, size: str) -> None:
+    run = glpn("scenes", "--out", "scenes", "--count", "4", "--size", size)
+    assert run.returncode == 2
+    assert b"from 16 to 2048 pixels" in run.stderr
+    assert not (tmp_path / "scenes").exists()
+
+
 def test_textures_that_are_not_there_are_an_error(glpn: Glpn) -> None:
     for workers in ("0", "2"):
         run = glpn("scenes", "--out", "scenes", "--count", "4", "--textures", "gone", "--workers", workers)

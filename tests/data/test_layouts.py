@@ -109,6 +109,20 @@ def test_a_plain_folder_is_paired_by_name_in_all_its_folders(tmp_path: Path) -> 
     assert [float(sample.metres[0, 0]) for sample in samples] == [4.0, 4.0]
 
 
+def test_the_depth_of_a_camera_that_shouts_is_found(tmp_path: Path) -> None:
+    write_pair(tmp_path / "UP.JPG", tmp_path / "UP.PNG")
+    samples = find_samples(DataSettings(str(tmp_path), units_per_metre=1000), Split.TEST)
+    assert [files.name for files in samples.files] == ["UP"]
+    assert samples[0].metres[0, 0] == 2.0
+
+
+def test_one_depth_of_two_pictures_is_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a.jpg", tmp_path / "a.png")
+    write_pair(tmp_path / "a.jpeg", tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: is the depth of a\.jpe?g and of a\.jpe?g"):
+        find_samples(DataSettings(str(tmp_path), units_per_metre=1000), Split.TEST)
+
+
 def test_samples_go_to_other_processes_and_can_be_cut_into_parts(tmp_path: Path) -> None:
     for name in "abc":
         write_pair(tmp_path / f"{name}.jpg", tmp_path / f"{name}.png")

@@ -19,6 +19,15 @@ def test_errors_are_collected_where_they_are() -> None:
     assert {row["abs_rel"]["right"] for row in rows} == {0.0}
 
 
+def test_a_prediction_that_comes_later_counts_no_pixel_twice() -> None:
+    once, twice = DepthProfile(10.0), DepthProfile(10.0)
+    true = np.array([1.0, 1.1, 8.0])
+    once.add(true, {"first": true * 2, "second": true * 3})
+    twice.add(true, {"first": true * 2})
+    twice.add(true, {"second": true * 3}, again=True)
+    assert once.to_rows() == twice.to_rows()
+
+
 def test_bins_reach_to_the_cap_whatever_it_is() -> None:
     for cap_m in (0.01, 0.3, 1.0, 8.0, 80.0):
         edges = DepthProfile(cap_m).edges_m

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from glpn_cli.data.sample import Sample
+from glpn_cli.data.sample import Sample, SampleFiles, Samples
 from glpn_cli.evaluation.contact_sheet import WorstPictures, _shrunk
 from glpn_cli.evaluation.depth_profile import DepthProfile
 from glpn_cli.evaluation.figure import draw_figure
 from glpn_cli.evaluation.picture import Protocol, Truth
-from glpn_cli.settings.measuring import Crop
+from glpn_cli.evaluation.run import Evaluation
+from glpn_cli.settings.measuring import Crop, EvaluationSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PROTOCOL = Protocol(Crop.NONE, 10.0, None)
 
@@ -38,12 +45,43 @@ def test_sparse_depth_stays_visible_when_it_is_made_smaller() -> None:
     assert set(small[np.isfinite(small)]) == {4.0}
 
 
+def test_a_prediction_that_is_no_depth_is_drawn_as_it_is_measured() -> None:
+    given = sample("a")
+    given.metres[:] = 4.0
+    broken = np.full_like(given.metres, np.nan)
+    samples = Samples((SampleFiles("a", Path("a.jpg"), Path("a.png"), Path("a.jpg")),), 1000.0, kb_crop=False)
+
+    class Broken:
+        label = "broken"
+
+        def predict(self, *_: object) -> NDArray[np.float32]:
+            return broken
+
+    worst = WorstPictures()
+    evaluation = Evaluation(samples, [Broken()], PROTOCOL, EvaluationSettings(), worst=worst)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Samples, "__getitem__", lambda *_: given)
+        list(evaluation.run())
+    ((_, _, row),) = worst._heap
+    _, true, predicted, error = (np.asarray(tile) for tile in row.tiles)
+    assert (error == (255, 255, 0)).all()
+    assert (predicted == 0).all()
+    assert (true > 0).all()  # a wall is neither black nor white
+
+
+def test_a_picture_that_is_a_strip_does_not_fill_a_scroll() -> None:
+    strip = Sample("strip", np.zeros((900, 16, 3), np.uint8), np.full((900, 16), 2, np.float32), (900, 16))
+    worst = WorstPictures()
+    worst.offer(strip, strip.metres, Truth.of(strip, PROTOCOL), {"abs_rel": 0.0, "d1": 1.0})
+    assert worst.draw().height < 800
+
+
 def test_the_figure_is_a_png_that_shows_error_as_a_line(tmp_path: object) -> None:
     profile = DepthProfile(10.0)
     true = np.linspace(0.5, 9, 500)
     profile.add(true, {"a name, näive": true * 1.2, "other": true * 3})
     worst = WorstPictures()
-    given = sample("\udcff broken [red] name")
+    given = sample("\udcff broken [red]\nname")
     worst.offer(given, given.metres * 2, Truth.of(given, PROTOCOL), {"abs_rel": 1.0, "d1": 0.0})
     with Image.open(io.BytesIO(draw_figure("title", profile, worst.draw()))) as image:
         pixels = np.asarray(image)

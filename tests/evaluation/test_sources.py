@@ -45,6 +45,33 @@ def test_an_exact_file_is_preferred_to_a_picture(tmp_path: Path) -> None:
     assert FromFiles(tmp_path, units_per_metre=1).predict(sample(), FILES).tolist() == METRES.tolist()
 
 
+def test_a_picture_that_others_wrote_beside_their_depth_is_not_taken_for_it(tmp_path: Path) -> None:
+    np.save(tmp_path / "drive_7.npy", METRES)
+    for wrong in (Image.new("L", (4, 3)), Image.fromarray((METRES * 128).astype(np.uint16))):
+        wrong.save(tmp_path / "drive_7.png")
+        assert FromFiles(tmp_path, units_per_metre=256).predict(sample(), FILES).tolist() == METRES.tolist()
+
+
+def test_the_truth_is_no_prediction_of_itself(tmp_path: Path) -> None:
+    Image.fromarray((METRES * 256).astype(np.uint16)).save(tmp_path / "7.png")
+    np.save(tmp_path / "7.npy", METRES)
+    (tmp_path / "mine").mkdir()
+    for name, folder in (("7", tmp_path), ("../7", tmp_path / "mine")):
+        files = SampleFiles(name, tmp_path / "7.jpg", tmp_path / "7.png", Path(f"{name}.jpg"))
+        (tmp_path / "7.npy").unlink(missing_ok=True)
+        with pytest.raises(DepthFileError, match="no prediction"):
+            FromFiles(folder, units_per_metre=256).predict(sample(), files)
+
+
+def test_what_a_list_names_from_elsewhere_has_its_prediction_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "7.npy", METRES * 2)
+    np.save(tmp_path / "mine" / "7.npy", METRES)
+    files = SampleFiles("../7", tmp_path / "7.jpg", tmp_path / "7.png", Path("../7.jpg"))
+    predicted = FromFiles(tmp_path / "mine", units_per_metre=1).predict(sample(), files)
+    assert predicted.tolist() == METRES.tolist()
+
+
 def test_a_picture_of_ours_is_read_and_said_to_be_approximate(tmp_path: Path) -> None:
     DepthMap(METRES).save(tmp_path / "drive_7.depth.png")
     source = FromFiles(tmp_path, units_per_metre=1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from dataclasses import replace
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.scenes import kept
@@ -64,6 +66,34 @@ def test_other_scenes_do_not_go_into_the_same_folder(tmp_path: Path) -> None:
     list(fill(settings(tmp_path, 4)))
     with pytest.raises(UsageError, match="another seed"):
         list(fill(settings(tmp_path, 8, seed=4)))
+
+
+def test_other_textures_in_a_folder_of_the_same_name_are_other_scenes(tmp_path: Path) -> None:
+    for place, side in (("a", 20), ("b", 30)):
+        (tmp_path / place / "tex").mkdir(parents=True)
+        Image.new("RGB", (side, 20), (90, 10, 10)).save(tmp_path / place / "tex" / "x.png")
+    scenes = str(tmp_path / "scenes")
+    start_keeping(scenes, SceneRecipe(textures=(str(tmp_path / "a" / "tex"),)))
+    start_keeping(scenes, SceneRecipe(textures=(str(tmp_path / "a" / "tex"),)))
+    with pytest.raises(UsageError, match="another texture set"):
+        start_keeping(scenes, SceneRecipe(textures=(str(tmp_path / "b" / "tex"),)))
+
+
+def test_scenes_of_an_earlier_version_go_on(tmp_path: Path) -> None:
+    recipe = SceneRecipe(3, SIZE)
+    start_keeping(str(tmp_path), recipe)
+    facts = json.loads((tmp_path / "scenes.json").read_text())
+    del facts["texture_set"]
+    (tmp_path / "scenes.json").write_text(json.dumps(facts))
+    start_keeping(str(tmp_path), recipe)
+
+
+def test_a_file_of_another_kind_is_no_piece(tmp_path: Path) -> None:
+    list(fill(settings(tmp_path, 4)))
+    (tmp_path / "scenes" / "0abc.rgb.npy").touch()
+    scenes = open_kept_scenes(str(tmp_path / "scenes"))
+    assert scenes is not None
+    assert len(scenes) == 4
 
 
 def test_a_folder_of_other_things_has_no_scenes_and_an_empty_one_says_how_to_get_them(tmp_path: Path) -> None:

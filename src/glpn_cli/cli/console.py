@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -118,10 +119,16 @@ class Console:
             ReaderGoneError: nobody reads it.
         """
         piped = sys.stdout is None or not sys.stdout.isatty()
-        drawn = RichConsole(markup=False, soft_wrap=piped, highlight=False, width=_PIPED_TABLE_WIDTH if piped else None)
-        with drawn.capture() as captured:
-            drawn.print(table)
-        self.raw_data(captured.get().encode(errors="replace"))
+        drawn = io.StringIO()  # rich would write to standard output itself, and fail in its own way
+        RichConsole(
+            file=drawn,
+            force_terminal=not piped,
+            markup=False,
+            soft_wrap=piped,
+            highlight=False,
+            width=_PIPED_TABLE_WIDTH if piped else None,
+        ).print(table)
+        self.raw_data(drawn.getvalue().encode(errors="replace"))
 
     @property
     def has_terminal(self) -> bool:

@@ -77,8 +77,8 @@ def _folder_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | Non
     del split  # a plain folder is one set
     for picture in _pictures(folder):
         if picture.suffix.lower() != ".png":
-            depth = picture.with_suffix(".png")
-            yield picture, depth if os.path.exists(depth) else None
+            beside = [picture.with_suffix(ending) for ending in (".png", ".PNG")]
+            yield picture, next((depth for depth in beside if os.path.exists(depth)), None)
 
 
 def _nyu_name(picture: Path) -> str:
@@ -169,7 +169,7 @@ def find_samples(settings: DataSettings, split: Split) -> Samples:
     if list_file is not None:
         pairs = _listed(layout, folder, str(list_file))
     elif layout.pairs is not None:
-        pairs = list(layout.pairs(folder, split))
+        pairs = _one_picture_each(layout.pairs(folder, split))
     else:
         raise UsageError(
             f"--data {layout.name}: which pictures belong to the {split} split is said by a list",
@@ -225,6 +225,19 @@ def _named(layout: Layout, folder: Path, pairs: Iterable[tuple[Path, Path | None
     for files in found:
         # Two cameras of one drive, say: then the whole path is the name.
         yield files if count[files.name] == 1 else replace(files, name="_".join(files.relative.with_suffix("").parts))
+
+
+def _one_picture_each(pairs: Iterable[tuple[Path, Path | None]]) -> list[tuple[Path, Path | None]]:
+    """See that no two pictures of a folder claim the same depth: nothing would tell whose it is."""
+    owners: dict[Path, Path] = {}
+    pairs = list(pairs)
+    for picture, depth in pairs:
+        if depth is not None and owners.setdefault(depth, picture) != picture:
+            raise InputError(
+                f"{depth}: is the depth of {owners[depth].name} and of {picture.name}",
+                hint="take one of them away, or name the pairs in a list, for glpn evaluate --list",
+            )
+    return pairs
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

@@ -25,8 +25,10 @@ __all__ = ["WorstPictures"]
 
 _HEADINGS = ("picture", "true depth", "predicted", "relative error")
 _TILE_WIDTH_PX = (PAGE_WIDTH_PX - MARGIN_PX * (len(_HEADINGS) + 1)) // len(_HEADINGS)
+_TILE_HEIGHT_PX = 2 * _TILE_WIDTH_PX
 _UNKNOWN = (70, 80, 120)
 _WHOLE_ERROR = 0.5
+_LEAST_SPAN = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,11 +94,14 @@ class WorstPictures:
 
 def _tiles(sample: Sample, predicted: NDArray[np.float32], truth: Truth) -> tuple[Image.Image, ...]:
     height, width = sample.metres.shape
-    size = max(1, round(height * _TILE_WIDTH_PX / width)), _TILE_WIDTH_PX
+    scale = min(_TILE_WIDTH_PX / width, _TILE_HEIGHT_PX / height)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
     known = np.where(truth.valid, sample.metres, np.nan)
     true_cells, predicted_cells = _shrunk(known, size), _shrunk(predicted, size)
     error_cells = _shrunk(np.abs(predicted - known) / known, size)
     near, far = np.nanmin(true_cells), np.nanmax(true_cells)
+    if far < near * _LEAST_SPAN:  # a wall: what is twice as near or as far is to look different
+        near, far = near / _LEAST_SPAN, far * _LEAST_SPAN
     return (
         Image.fromarray(sample.rgb).resize(size[::-1]),
         _depth_tile(true_cells, near, far),
@@ -127,7 +132,7 @@ def _shrunk(values: NDArray[np.floating], size: tuple[int, int]) -> Values:
 def _depth_tile(metres: Values, near: float, far: float) -> Image.Image:
     """Draw depth on a logarithmic grey scale that the true and the predicted tile share."""
     known = np.isfinite(metres)
-    span = np.log(far / near) if far > near else 1.0
+    span = np.log(far / near)
     light = np.log(np.clip(np.where(known, metres, near), near, far) / near) / span
     rgb = np.repeat((light * 255).astype(np.uint8)[..., None], 3, axis=2)
     rgb[~known] = _UNKNOWN

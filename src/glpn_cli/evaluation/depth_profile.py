@@ -39,11 +39,18 @@ class DepthProfile:
         self._relative: dict[str, Values] = {}
         self._signed: dict[str, Values] = {}
 
-    def add(self, true: Values, predicted: dict[str, Values]) -> None:
-        """Add the pixels of one picture that count, (N,) metres, in each of several predictions."""
+    def add(self, true: Values, predicted: dict[str, Values], *, again: bool = False) -> None:
+        """Add the pixels of one picture that count, (N,) metres, in each of several predictions.
+
+        Args:
+            true: of these pixels.
+            predicted: by name.
+            again: that picture was added before, with other predictions.
+        """
         bins = len(self._pixels)
         which = np.clip(np.searchsorted(self.edges_m, true, side="right") - 1, 0, bins - 1)
-        self._pixels += np.bincount(which, minlength=bins)
+        if not again:
+            self._pixels += np.bincount(which, minlength=bins)
         for name, values in predicted.items():
             relative = (values - true) / true
             for sums, errors in ((self._relative, np.abs(relative)), (self._signed, relative)):

@@ -33,6 +33,7 @@ def draw_text(
     Returns:
         Its width in pixels.
     """
+    text = "".join(character if character.isprintable() else "?" for character in text)
     text = text.encode("latin-1", "replace").decode("latin-1")
     draw.text(corner, text, fill=color, font=_font())
     return draw.textlength(text, font=_font())

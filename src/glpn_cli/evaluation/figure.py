@@ -83,7 +83,7 @@ def _draw_plot(title: str, profile: DepthProfile) -> Image.Image:
     legend_rows = -(-len(profile.abs_rel) // 3)
     errors = np.concatenate([values[used] for values in profile.abs_rel.values()])
     highest = min(_HIGHEST, math.ceil(10 * float(errors.max()) + 1e-9) / 10) or 0.1
-    top = MARGIN_PX + line * (2 + legend_rows)
+    top = 2 * MARGIN_PX + line * (2 + legend_rows)  # points at the upper edge stay clear of the legend
     axes = _Axes(top, float(profile.edges_m[used[0]]), float(profile.edges_m[used[-1] + 1]), highest)
     page, draw = blank_page(axes.bottom + 3 * line)
     draw_text(draw, (MARGIN_PX, MARGIN_PX), title)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glpn_cli.data.crops import MIN_DEPTH_M
 from glpn_cli.data.layouts import layout_of
 from glpn_cli.errors import GLPNError, InputError, UsageError
 from glpn_cli.evaluation.baselines import RampSearch, median_depth, ramp_depth
 from glpn_cli.evaluation.bootstrap import Bootstrap, Interval
 from glpn_cli.evaluation.depth_profile import DepthProfile
 from glpn_cli.evaluation.picture import Column, Measured, PictureScores, Protocol, Truth
-from glpn_cli.metrics import METRICS, mean_of_pictures, measure
+from glpn_cli.metrics import METRICS, mean_of_pictures, measure, usable_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -123,7 +124,10 @@ class Evaluation:
         """Refuse two sources of one name, whose numbers would fall together."""
         labels = [source.label for source in self.sources]
         if len({*labels, MEDIAN_LABEL, RAMP_LABEL}) < len(labels) + 2:
-            raise UsageError(f"two predictions are called alike: {', '.join(labels)}")
+            raise UsageError(
+                f"two predictions are called alike: {', '.join(labels)}",
+                hint=f"{MEDIAN_LABEL} and {RAMP_LABEL} are the names of baselines; rename the folder",
+            )
         self.profile = DepthProfile(self.protocol.cap_m)
         self._ramps = RampSearch()
         self._by_index: dict[int, PictureScores] = {}
@@ -160,11 +164,12 @@ class Evaluation:
             truth = Truth.of(self.samples[index], self.protocol)
             predicted = ramp_depth(ramp, truth.metres, truth.heights)
             picture.scores[Column(RAMP_LABEL)] = measure(predicted, truth.metres)
+            self.profile.add(truth.metres, {RAMP_LABEL: predicted}, again=True)
 
     @property
     def columns(self) -> list[Column]:
         """What was measured, in the order of the table."""
-        return list(self.pictures[0].scores)
+        return list(self.pictures[0].scores) if self.pictures else []
 
     def figures(self) -> dict[Column, dict[str, Figure]]:
         """Give the mean of every metric over the pictures, for each column."""
@@ -217,7 +222,8 @@ class Evaluation:
         self.profile.add(truth.metres, values)
         if self.worst is not None and shown is not None:
             column = Column(self.sources[0].label, self.protocol.align)
-            aligned = (shown * measured[column].factor).astype(np.float32)
+            drawn, _ = usable_prediction(shown, low_m=MIN_DEPTH_M, high_m=self.protocol.cap_m)  # as it is measured
+            aligned = (drawn * measured[column].factor).astype(np.float32)
             self.worst.offer(sample, aligned, truth, result.scores[column])
         return result
 

@@ -87,7 +87,9 @@ class FromFiles:
         Raises:
             DepthFileError: there is none, it is damaged or of another size.
         """
-        path = next((path for path in self._candidates(files) if os.path.isfile(path)), None)
+        found = [path for path in self._candidates(files) if os.path.isfile(path) and not _is_truth(path, files)]
+        # Others write pictures to look at beside their depth, so a PNG that is not ours counts only where it is all.
+        path = next((path for path in found if not _is_foreign_png(path)), found[0] if found else None)
         if path is None:
             raise DepthFileError(
                 f"{files.name}: no prediction in {self._folder}",
@@ -102,7 +104,7 @@ class FromFiles:
         raise DepthFileError(f"{path}: is {metres.shape[0]}x{metres.shape[1]}, and its picture is {expected}")
 
     def _read(self, path: Path) -> NDArray[np.float32]:
-        if path.suffix.lower() == ".png" and not is_ours(path):
+        if _is_foreign_png(path):
             return read_depth_png(path, units_per_metre=self._units_per_metre)
         depth = read_depth(path)
         self.approximate |= depth.provenance.approximate
@@ -113,6 +115,8 @@ class FromFiles:
         exactness = list(ReadsBack)
         rows = sorted(FORMATS.values(), key=lambda row: exactness.index(row.reads_back))
         places = [files.relative.with_suffix(""), files.relative, Path(files.name)]
+        # What a list names may lie elsewhere; a prediction lies in its folder.
+        places = [place for place in places if not place.is_absolute() and ".." not in place.parts]
         stem = Path(files.name).name
         if stem not in self._ambiguous:
             places.append(Path(stem))
@@ -120,3 +124,12 @@ class FromFiles:
             if row.reads_back is not ReadsBack.NEVER:
                 for place, ending in ((place, ending) for place in places for ending in (row.ending, row.suffix)):
                     yield self._folder / place.with_name(place.name + ending)
+
+
+def _is_foreign_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png" and not is_ours(path)
+
+
+def _is_truth(path: Path, files: SampleFiles) -> bool:
+    """Tell whether a file is what a prediction is measured by, or the picture itself."""
+    return any(os.path.samefile(path, other) for other in (files.depth, files.picture) if os.path.exists(other))

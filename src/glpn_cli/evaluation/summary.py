@@ -14,11 +14,12 @@ def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
     """Give everything but the pictures.
 
     Args:
-        evaluation: finished.
+        evaluation: finished, or without a picture that could be measured.
         data: as the user named it.
     """
     predictions: dict[str, Any] = {}
-    for column, figures in evaluation.figures().items():
+    measured = bool(evaluation.pictures)
+    for column, figures in (evaluation.figures() if measured else {}).items():
         entry = predictions.setdefault(column.label, {})
         entry[str(column.align or "unaligned")] = _numbers(figures)
     settings, protocol = evaluation.settings, evaluation.protocol
@@ -42,7 +43,7 @@ def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
                 "align": None if item.ours.align is None else str(item.ours.align),
                 "figures": _numbers(item.figures),
             }
-            for item in evaluation.differences()
+            for item in (evaluation.differences() if measured else [])
         ],
         "by_depth": evaluation.profile.to_rows(),
     }

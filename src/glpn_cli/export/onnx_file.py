@@ -94,7 +94,8 @@ def build_onnx(subject: Subject) -> bytes:
             f"--onnx: {error.name} is not installed", hint="pip install 'glpn-cli[onnx]'"
         ) from error
     inside = subject.settings.with_preprocessing
-    with _quiet_exporter(), torch.no_grad(), memory_errors_named(f"exporting {subject.weights.card.name}"):
+    memory = memory_errors_named(f"exporting {subject.weights.card.name}", hint="a smaller --size, or dynamic")
+    with _quiet_exporter(), torch.no_grad(), memory:
         program = torch.onnx.export(
             subject.module,
             (example_input(subject, batch=1 if subject.size else 2, size=subject.size or _TRACED_SIZE),),

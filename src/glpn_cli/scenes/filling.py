@@ -77,7 +77,7 @@ def write_preview(settings: SceneSettings) -> Path:
         OutputError: it cannot be written.
     """
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     scenes = open_kept_scenes(settings.out)
     if scenes is None:
@@ -90,7 +90,7 @@ def write_preview(settings: SceneSettings) -> Path:
         metres = np.clip(sample.metres, *_PREVIEW_RANGE_M)
         grey = ((np.log(metres) - low) / (high - low) * 255).astype(np.uint8)
         pair = [
-            np.asarray(Image.fromarray(values).convert("RGB").resize((width // 2, height // 2)))
+            np.asarray(ImageOps.pad(Image.fromarray(values).convert("RGB"), (width // 2, height // 2)))
             for values in (sample.rgb, grey)
         ]
         cells.append(np.concatenate(pair))

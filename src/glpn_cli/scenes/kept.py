@@ -8,6 +8,7 @@ at once, and what was interrupted goes on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.image.folder import walk_pictures
 from glpn_cli.image.reading import read_picture
+from glpn_cli.output.writer import write_whole
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
@@ -99,6 +101,15 @@ def read_texture_pictures(folders: Sequence[str]) -> list[NDArray[np.uint8]]:
 
 
 def _read_texture_folder(folder: str) -> list[NDArray[np.uint8]]:
+    pictures = []
+    for path in _texture_files(folder):
+        rgb = read_picture(path).rgb
+        coarser = max(1, min(rgb.shape[:2]) // _LARGEST_TEXTURE_PX)
+        pictures.append(np.ascontiguousarray(rgb[::coarser, ::coarser]))
+    return pictures
+
+
+def _texture_files(folder: str) -> list[Path]:
     if not os.path.isdir(folder):
         raise UsageError(f"--textures {folder}: there is no such folder")
     found = [
@@ -111,12 +122,15 @@ def _read_texture_folder(folder: str) -> list[NDArray[np.uint8]]:
     if not found:
         raise InputError(f"--textures {folder}: there are no pictures")
     step = max(1, len(found) // _MOST_TEXTURE_PICTURES)
-    pictures = []
-    for path in found[::step]:
-        rgb = read_picture(path).rgb
-        coarser = max(1, min(rgb.shape[:2]) // _LARGEST_TEXTURE_PX)
-        pictures.append(np.ascontiguousarray(rgb[::coarser, ::coarser]))
-    return pictures
+    return found[::step]
+
+
+def _fingerprint(folders: Sequence[str]) -> str:
+    """Give what tells folders of pictures apart that are called alike: the names and sizes of the pictures."""
+    files = [
+        f"{path.relative_to(folder)} {path.stat().st_size}" for folder in folders for path in _texture_files(folder)
+    ]
+    return hashlib.sha256("\n".join(files).encode(errors="surrogateescape")).hexdigest()
 
 
 class RenderedScenes(Sequence[Sample]):
@@ -218,19 +232,22 @@ def start_keeping(folder: str, recipe: SceneRecipe) -> None:
         OutputError: it cannot be made.
     """
     file = Path(folder) / _RECIPE_NAME
-    mine = json.loads(json.dumps(asdict(recipe) | {"textures": [Path(folder).name for folder in recipe.textures]}))
+    named = {"textures": [Path(folder).name for folder in recipe.textures]}
+    mine = json.loads(json.dumps(asdict(recipe) | named | {"texture_set": _fingerprint(recipe.textures)}))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
             theirs = json.loads(file.read_text(encoding="utf-8"))
-            different = [key for key in mine if theirs.get(key) != mine[key]]
+            # What an earlier version did not write down cannot differ.
+            different = [key for key in mine if theirs.get(key, mine[key]) != mine[key]]
             if different:
+                what = different[0].replace("_", " ")
                 raise UsageError(
-                    f"{folder}: has scenes of another {different[0]} ({theirs.get(different[0])})",
+                    f"{folder}: has scenes of another {what} ({theirs[different[0]]})",
                     hint="another --out, or the options that those were made with",
                 )
         else:
-            file.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+            write_whole(file, (json.dumps(mine, indent=2) + "\n").encode(), overwrite=False)
     except (OSError, ValueError) as error:
         raise OutputError(f"{file}: cannot be used: {error}") from error
 
@@ -289,7 +306,8 @@ def _files(folder: Path, piece: int) -> tuple[Path, Path]:
 
 
 def _present(folder: Path) -> list[int]:
-    return [int(path.name.split(".")[0]) for path in folder.glob("[0-9]*.rgb.npy")]
+    numbers = (path.name.partition(".")[0] for path in folder.glob("[0-9]*.rgb.npy"))
+    return [int(number) for number in numbers if number.isdecimal()]
 
 
 def _shaped(size: tuple[int, int], number: int) -> tuple[int, int]:

@@ -198,6 +198,9 @@ class TrainRun:
     offline: bool = False
 
 
+_SCENE_SIDES_PX = (16, 2048)
+
+
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
     """What `glpn scenes` renders.
@@ -221,3 +224,13 @@ class SceneSettings:
     workers: int | None = None
     kinds: tuple[tuple[str, float], ...] = ()
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no scene is made for.
+
+        Raises:
+            ValueError: a side is out of its range.
+        """
+        low, high = _SCENE_SIDES_PX
+        if not all(low <= side <= high for side in self.size):
+            raise ValueError(f"the sides of a scene are from {low} to {high} pixels, not {self.size[0]}x{self.size[1]}")

@@ -34,7 +34,7 @@ from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads 
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.output.writer import make_folder
+from glpn_cli.output.writer import make_folder, write_whole
 from glpn_cli.settings.measuring import EvaluationSettings
 from glpn_cli.settings.prediction import PredictorSettings
 
@@ -82,6 +82,8 @@ def evaluate(
     console = talk.console()
     with console.errors_reported():
         settings = network.settings()
+        if predictions == "":
+            raise UsageError("--predictions is empty", hint="is a variable of the shell not set?")
         if predictions is not None and settings.weights != PredictorSettings().weights:
             raise UsageError("--predictions and --weights are two predictions", hint="compare them with --against")
         if predictions is not None and against is None and settings != PredictorSettings():
@@ -143,23 +145,23 @@ class _Outputs:
         return self
 
     def write(self, evaluation: Evaluation, title: str) -> list[str]:
-        """Write them, and give their names."""
-        from glpn_cli.output.writer import make_folder, write_together
-
-        files: list[tuple[Path, bytes]] = []
+        """Write them, as far as there is something to write, and give their names."""
+        written = []
         if self.per_picture is not None:
             results: list[PictureScores | Failure] = [*evaluation.pictures, *evaluation.failures]
             lines = (json.dumps(result.to_dict(), allow_nan=False) + "\n" for result in results)
-            files.append((Path(self.per_picture), "".join(lines).encode()))
-        if self.figure is not None and evaluation.worst is not None:
+            written.append(self._write(self.per_picture, "".join(lines).encode()))
+        if self.figure is not None and evaluation.worst is not None and evaluation.pictures:
             from glpn_cli.evaluation.figure import draw_figure
 
-            files.append((Path(self.figure), draw_figure(title, evaluation.profile, evaluation.worst.draw())))
-        if files:
-            for path, _ in files:
-                make_folder(path.parent)
-            write_together(files, overwrite=self.overwrite)
-        return [str(path) for path, _ in files]
+            figure = draw_figure(title, evaluation.profile, evaluation.worst.draw())
+            written.append(self._write(self.figure, figure))
+        return written
+
+    def _write(self, name: str, data: bytes) -> str:
+        make_folder(Path(name).parent)
+        write_whole(Path(name), data, overwrite=self.overwrite)
+        return name
 
 
 @dataclass
@@ -177,6 +179,7 @@ class _Run:
         """Measure, report, and raise what it came to."""
         from glpn_cli.evaluation.contact_sheet import WorstPictures
         from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
+        from glpn_cli.evaluation.summary import summarise
 
         if self.samples.without_depth:
             self.console.note(f"{self.samples.without_depth} pictures without true depth were left out")
@@ -197,10 +200,16 @@ class _Run:
                         self.console.detail(f"{result.name}: failed")
         except KeyboardInterrupt:
             self.console.say(f"interrupted: {len(evaluation.pictures)} of {len(self.samples)} done", style="yellow")
+            self._write(replace(self.outputs, figure=None), evaluation)
             raise
-        if evaluation.pictures:
-            evaluation.finish()
-            self._report(evaluation)
+        try:
+            if evaluation.pictures:
+                evaluation.finish()
+                self._report(evaluation)
+            elif self.json_lines:
+                self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
+        finally:  # neither a full disk nor a reader who is gone takes away what the other gets
+            self._write(self.outputs, evaluation)
         self._list(evaluation.failures)
         conclude(len(self.samples), [failure.exit_code for failure in evaluation.failures])
 
@@ -235,7 +244,9 @@ class _Run:
             for table in evaluation_tables(evaluation, title):
                 self.console.table(table)
         self._remark(evaluation)
-        for name in self.outputs.write(evaluation, title):  # last: what was measured is not lost to a full disk
+
+    def _write(self, outputs: _Outputs, evaluation: Evaluation) -> None:
+        for name in outputs.write(evaluation, self._title(evaluation)):
             self.console.say(name)
 
     def _title(self, evaluation: Evaluation) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,9 @@ from glpn_cli.settings.output import ExportSettings
 from glpn_cli.settings.prediction import PredictorSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
     from glpn_cli.cli.console import Console
     from glpn_cli.export.onnx_file import Subject
 
@@ -62,12 +67,35 @@ def export(
         loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
         subject = build_subject(loaded, settings)
         console.detail(f"exporting {loaded.card.name}")
-        data = build_onnx(subject)
+        with _interrupt_kept():
+            data = build_onnx(subject)
         agreement = _agreement(console, data, subject, onnx)
         make_folder(Path(onnx).parent)
         write_whole(Path(onnx), data, overwrite=overwrite)
         seen = "any size" if subject.size is None else "{}x{}".format(*subject.size)
         console.say(f"{onnx}: {loaded.card.name}, {seen}, {precision}, {say_bytes(len(data))}{agreement}")
+
+
+@contextmanager
+def _interrupt_kept() -> Iterator[None]:
+    """Let Ctrl-C be what it is, where torch's exporter takes it for a fault of its own and raises something else."""
+    before = signal.getsignal(signal.SIGINT)
+    heard = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if heard:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check_name(name: str, *, overwrite: bool) -> None:

@@ -54,9 +54,12 @@ def scenes(
         if not out:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         shares = tuple(map(_parse_kind, kinds or ()))
-        settings = SceneSettings(
-            out, count, parse_size(size), tuple(textures or ()), seed or 0, workers, shares, device
-        )
+        try:
+            settings = SceneSettings(
+                out, count, parse_size(size), tuple(textures or ()), seed or 0, workers, shares, device
+            )
+        except ValueError as error:
+            raise UsageError(f"--size {size}: {error}") from error
         _render(console, settings, preview=preview)
 
 

@@ -155,8 +155,7 @@ def _conclude(console: Console, outcome: Outcome, until: int) -> None:
         raise KeyboardInterrupt
     if outcome.finished and outcome.leads:
         console.say(
-            f"{outcome.folder}: weights {_which(outcome)}, on {outcome.device}; "
-            f"glpn predict --weights {outcome.folder}"
+            f"{outcome.folder}: weights {_which(outcome)}, on {outcome.device}; glpn predict --weights {outcome.folder}"
         )
 
 

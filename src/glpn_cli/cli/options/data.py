@@ -14,7 +14,7 @@ from glpn_cli.settings.measuring import DataSettings
 __all__ = ["Data", "DataList", "DataOptions", "DataRoot", "UnitsPerMetre"]
 
 Data = Annotated[
-    str,
+    list[str],
     typer.Option(
         "--data",
         metavar="nyu|kitti|FOLDER",
@@ -75,8 +75,9 @@ class DataOptions:
         Raises:
             UsageError: no data are named.
         """
-        if not self.data:
+        first, *others = self.data
+        if others:
+            raise UsageError("--data is given more than once", hint="one set at a time: their figures have no mean")
+        if not first:
             raise UsageError("--data is empty", hint="is a variable of the shell not set?")
-        return DataSettings(
-            data=self.data, root=self.root, list_file=self.list_file, units_per_metre=self.units_per_metre
-        )
+        return DataSettings(data=first, root=self.root, list_file=self.list_file, units_per_metre=self.units_per_metre)

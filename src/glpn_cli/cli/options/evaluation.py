@@ -43,6 +43,7 @@ Cap = Annotated[
         "--cap",
         metavar="METRES",
         min=0.01,
+        max=1e6,
         help="True depth from here on does not count. Default: 10 for nyu, else 80.",
         rich_help_panel=_COUNTS,
         show_default=False,
