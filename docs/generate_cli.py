@@ -158,7 +158,7 @@ def _choices(kind: Any) -> list[str]:
 
 
 def _default(value: Any) -> str:
-    return "" if value in (None, False, inspect.Parameter.empty) else f"`{value}`"
+    return "" if value in (None, False, "", inspect.Parameter.empty) else f"`{value}`"
 
 
 def _formats() -> str:

@@ -78,3 +78,10 @@ def test_what_cannot_be_trained_is_one_line(glpn: Glpn, arguments: tuple[str, ..
     run = glpn("train", "--out", "run", "--workers", "0", *arguments)
     assert run.returncode == code, run.stderr
     assert words in run.stderr
+
+
+def test_trained_weights_are_called_by_their_name_or_that_of_their_folder(glpn: Glpn) -> None:
+    for out, name in (("first", ()), ("second", ("--name", "mine"))):
+        assert glpn("train", *DATA, *SHORT, "--out", out, *name).returncode == 0
+    run = glpn("evaluate", *DATA, "--weights", "first/last", "--against", "second/best", "--json")
+    assert list(json.loads(run.stdout.splitlines()[-1])["predictions"]) == ["first", "mine"]

@@ -450,8 +450,9 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
     else:
-        card = WeightsCard.from_metadata(
-            checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
-        )
+        name = located.name
+        if located.path.name in ("best", "last") and "training" in checkpoint.metadata:
+            name = checkpoint.metadata.get("name", name)  # all trainings call their folders so
+        card = WeightsCard.from_metadata(checkpoint.metadata, name=name, max_depth=float(checkpoint.config.max_depth))
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
     return LoadedWeights(network, card, sha256, located.chosen)

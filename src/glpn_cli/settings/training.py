@@ -180,7 +180,7 @@ class TrainRun:
         device: as everywhere.
         threads: likewise.
         tensorboard: also write logs for TensorBoard.
-        name: what the weights are called.
+        name: what the weights are called; "" for what the folder is called.
         offline: weights to begin with must be on this machine.
     """
 
@@ -194,7 +194,7 @@ class TrainRun:
     device: str = "auto"
     threads: int | None = None
     tensorboard: bool = False
-    name: str = "glpn"
+    name: str = ""
     offline: bool = False
 
 

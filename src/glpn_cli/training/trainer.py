@@ -130,6 +130,7 @@ class _Trainer:
             raise UsageError("--out is empty", hint="is a variable of the shell not set?")
         paper = paper_size(settings.data)
         self.folder = Path(run.out)
+        name = run.name or self.folder.resolve().name
         self.runtime: Runtime = choose_runtime(processes.device(run.device), settings.precision, run.threads)
         self.leads = processes.rank == 0
         _check(settings, processes)
@@ -143,10 +144,10 @@ class _Trainer:
             check_same_training(state["settings"], settings, self.folder)
         self.start: Start
         if state is not None and "config" in state:
-            self.start = restore_start(state["config"], state["card"], run.name)
+            self.start = restore_start(state["config"], state["card"], name)
         else:
             _check_init(settings, run)
-            self.start = load_start(settings, run.name, paper_size=paper, offline=run.offline, watcher=downloads)
+            self.start = load_start(settings, name, paper_size=paper, offline=run.offline, watcher=downloads)
         sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
         self.sets = sets = training_sets(settings)
         self.plan = Plan(sets, settings, sizes)
@@ -337,7 +338,7 @@ class _Trainer:
                     "best": self.best,
                     "best_step": self.best_step,
                     "config": self.start.network.config.to_dict(),
-                    "card": self.start.card.to_metadata(),
+                    "card": replace(self.start.card, name="").to_metadata(),  # each command says how to call them
                     **self.learner.state(),
                 },
             )

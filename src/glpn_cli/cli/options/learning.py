@@ -260,7 +260,14 @@ TrainOut = Annotated[
 ]
 NameOf = Annotated[
     str,
-    typer.Option("--name", metavar="NAME", help="What the weights are called.", rich_help_panel=RESULT, hidden=True),
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="What the weights are called. Default: as DIR.",
+        rich_help_panel=RESULT,
+        show_default=False,
+        hidden=True,
+    ),
 ]
 TrainOverwrite = Annotated[
     bool, typer.Option("--overwrite", help="Begin anew where a training has been.", rich_help_panel=RESULT)
