@@ -48,6 +48,7 @@ PLACES = ("/proc/", "/dev/", "/tmp/", "/etc/", "/usr/", "/var/", "/home/", "C:\\
 
 COUNTERPARTS = {
     ("output.writer", "os.link"): "on Windows a rename, which does not replace there; so too without hard links",
+    ("training.lock", "fcntl"): "on Windows nobody is kept from training in a folder twice",
     ("benchmark.memory", "/proc/"): "elsewhere what macOS tells, else nothing",
     ("benchmark.memory", "resource"): "on macOS only; elsewhere another way or nothing",
 }

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 import numpy as np
 
@@ -23,7 +24,6 @@ from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.image.folder import walk_pictures
 from glpn_cli.image.reading import read_picture
-from glpn_cli.output.writer import write_whole
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
@@ -247,7 +247,8 @@ def start_keeping(folder: str, recipe: SceneRecipe) -> None:
                     hint="another --out, or the options that those were made with",
                 )
         else:
-            write_whole(file, (json.dumps(mine, indent=2) + "\n").encode(), overwrite=False)
+            with _whole(file) as stream:
+                stream.write((json.dumps(mine, indent=2) + "\n").encode())
     except (OSError, ValueError) as error:
         raise OutputError(f"{file}: cannot be used: {error}") from error
 
@@ -290,15 +291,22 @@ def make_piece(
     try:
         # The picture's name is given last; a piece is there when it is.
         for file, values in ((depth_file, depth), (picture_file, rgb)):
-            partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-            try:
-                with partial.open("wb") as stream:
-                    np.save(stream, values)
-                os.replace(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
+            with _whole(file) as stream:
+                np.save(stream, values)
     except OSError as error:
         raise OutputError(f"{picture_file}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """Write a file that has its name once it is whole."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _files(folder: Path, piece: int) -> tuple[Path, Path]:

@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be opened: {error.strerror or error}") from error
     try:
