@@ -348,6 +348,30 @@ def test_weights_that_it_began_with_are_measured_too_and_stay_the_best_where_non
     assert json.loads(kept.metadata["training"])["step"] == 0
 
 
+def test_a_training_from_weights_that_is_killed_before_its_first_state_begins_again(
+    settings: TrainSettings, run: Run
+) -> None:
+    class Killer(TrainWatcher):
+        def advance(self, facts: StepFacts) -> None:
+            if facts.step == 2:
+                raise SystemExit
+
+    tuned = replace(settings, init="tiny", config=None, steps=3)
+    with pytest.raises(SystemExit):
+        train(tuned, run(), watcher=Killer())
+    assert not list(Path(run().out).rglob("*.safetensors"))
+    recorder = Recorder()
+    assert train(tuned, run(), watcher=recorder).finished
+    assert min(recorder.losses) == 1
+
+
+def test_what_it_began_with_counts_as_best_also_after_a_stop(settings: TrainSettings, run: Run) -> None:
+    worse = replace(settings, init="tiny", config=None, steps=3, learning_rate=0.1, ema=0.0, clip_norm=0.0)
+    assert train(worse, run(), watcher=Recorder(stop_after=1)).best_step == 0
+    assert train(worse, run()).best_step == 0
+    assert [row["step"] for row in table(Path(run().out) / "validation.csv")] == ["0", "3"]
+
+
 def test_a_measurement_that_is_done_again_has_one_row(settings: TrainSettings, run: Run) -> None:
     train(settings, run(validate_every=3, until=3))
     state = contents(run())

@@ -31,6 +31,7 @@ from glpn_cli.training.state import check_same_data, check_same_training, keep_s
 from glpn_cli.training.stopping import Stop, stop_asked_for
 from glpn_cli.training.validation import ALIGNED, check_samples, validate
 from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
+from glpn_cli.weights.files import SAFETENSORS_NAME
 from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class _Trainer:
         self.first_step, self.best = 0, None if state is None else state["best"]
         self.best_step = None if state is None else state.get("best_step")
         self.due = False if state is None else state.get("due", False)
+        self.beginning: _Measured | None = None
         self._tell_what_may_surprise()
         self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
         if state is not None:
@@ -207,13 +209,14 @@ class _Trainer:
         settings, run = self.settings, self.run
         step = self.first_step
         self.watcher.begin(self.plan.steps, step)
-        beginning = None
         if step:
             self._begin_results()
             if self.due:
                 self._measure(step)
         elif settings.init != NOTHING:
-            beginning = self._measured()
+            self.beginning = self._measured()
+            if self.beginning is not None:
+                self.watcher.validated(0, self.beginning.metrics, best=True)
         per_epoch = self.plan.steps_per_epoch
         validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
         begun_s, loss_sum = time.monotonic(), None
@@ -223,7 +226,6 @@ class _Trainer:
                 loss, norm = self.learner.step(step - 1, self.schedule(step - 1), parts)
             if step == 1:  # what another training left here stays until it is sure that this one learns
                 self._begin_results()
-                self._note(0, beginning)
             loss_sum = (
                 loss
                 if loss_sum is None
@@ -240,7 +242,8 @@ class _Trainer:
             if over:
                 interrupted = stop.interrupted
                 break
-        folder = self.folder / ("best" if self.best else "last")
+        best = self.folder / "best"
+        folder = best if self.best and (best / SAFETENSORS_NAME).exists() else self.folder / "last"
         return Outcome(
             folder,
             step,
@@ -287,7 +290,10 @@ class _Trainer:
 
     def _measure(self, step: int) -> None:
         """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
-        self._note(step, self._measured())
+        measured = self._measured()
+        if measured is not None:
+            best = self._note(step, measured)
+            self.watcher.validated(step, measured.metrics, best=best)
         self._keep_state(step, due=False)
 
     def _measured(self) -> _Measured | None:
@@ -303,17 +309,15 @@ class _Trainer:
         self.processes.wait()
         return measured
 
-    def _note(self, step: int, measured: _Measured | None) -> None:
-        """Write down a measurement, and keep the weights if they are the best so far."""
-        if measured is None:
-            return
+    def _note(self, step: int, measured: _Measured) -> bool:
+        """Write down a measurement, and keep the weights if they are the best so far; tell whether they are."""
         metrics = measured.metrics
         best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
         self.results.add_metrics(step, metrics)
         if best:
             self.best, self.best_step = metrics, step
             self._write_weights("best", step, measured.tensors)
-        self.watcher.validated(step, metrics, best=best)
+        return best
 
     def _begin_results(self) -> None:
         if self.leads:
@@ -321,8 +325,14 @@ class _Trainer:
 
     def _keep(self, step: int, *, due: bool) -> None:
         self.learner.check_weights(step)
+        if self.beginning is not None:
+            self.best, self.best_step = self.beginning.metrics, 0
         self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
         if self.leads:
+            if self.beginning is not None:
+                self.results.add_metrics(0, self.beginning.metrics)
+                self._write_weights("best", 0, self.beginning.tensors)
+                self.beginning = None
             self._write_weights("last", step, self.learner.tensors)
 
     def _keep_state(self, step: int, *, due: bool) -> None:

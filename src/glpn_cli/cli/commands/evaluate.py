@@ -208,6 +208,9 @@ class _Run:
                 self._report(evaluation)
             elif self.json_lines:
                 self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
+        except KeyboardInterrupt:  # the ramp may not have seen all pictures
+            self.outputs = replace(self.outputs, figure=None)
+            raise
         finally:  # neither a full disk nor a reader who is gone takes away what the other gets
             self._write(self.outputs, evaluation)
         self._list(evaluation.failures)
