@@ -85,3 +85,6 @@ def test_trained_weights_are_called_by_their_name_or_that_of_their_folder(glpn: 
         assert glpn("train", *DATA, *SHORT, "--out", out, *name).returncode == 0
     run = glpn("evaluate", *DATA, "--weights", "first/last", "--against", "second/best", "--json")
     assert list(json.loads(run.stdout.splitlines()[-1])["predictions"]) == ["first", "mine"]
+    assert glpn("train", *DATA, *SHORT, "--out", "third", "--name", "tiny").returncode == 0
+    run = glpn("evaluate", *DATA, "--weights", "third/last", "--against", "tiny", "--json")
+    assert list(json.loads(run.stdout.splitlines()[-1])["predictions"]) == ["third/last", "tiny"]

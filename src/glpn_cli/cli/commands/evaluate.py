@@ -219,19 +219,19 @@ class _Run:
     def _sources(self, network: PredictorSettings, predictions: str | None, against: str | None) -> Iterator[Source]:
         from glpn_cli.evaluation.sources import FromFiles, FromNetwork
 
-        taken = set()
+        taken = []
         if predictions is not None:
             source = FromFiles(
                 Path(predictions), units_per_metre=self.samples.units_per_metre, samples=self.samples.files
             )
-            taken.add(source.label)
+            taken.append(source.label)
             yield source
         named = ([] if predictions is not None else [network.weights]) + ([] if against is None else [against])
-        for weights in named:
-            predictor = load_predictor(self.console, replace(network, weights=weights))
+        predictors = [load_predictor(self.console, replace(network, weights=weights)) for weights in named]
+        taken += [predictor.card.name for predictor in predictors]
+        for weights, predictor in zip(named, predictors, strict=True):
             # Two files may carry one name; then the user's words tell them apart.
-            label = weights if predictor.card.name in taken else predictor.card.name
-            taken.add(label)
+            label = weights if taken.count(predictor.card.name) > 1 else predictor.card.name
             if predictor.card.metric is False and self.settings.align is None:
                 self.console.note(f"metres of {label!r} are approximate; --align median measures shapes, too")
             yield FromNetwork(predictor, label)
