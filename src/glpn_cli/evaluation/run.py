@@ -238,7 +238,7 @@ class Evaluation:
         return Figure(float(values.mean()), bootstrap.interval(values) if bootstrap else None)
 
     def _bootstrap(self) -> Bootstrap | None:
-        if not self.settings.resamples:
+        if not (self.settings.resamples and self.pictures):
             return None
         return Bootstrap(
             pictures=len(self.pictures),

@@ -18,8 +18,7 @@ def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
         data: as the user named it.
     """
     predictions: dict[str, Any] = {}
-    measured = bool(evaluation.pictures)
-    for column, figures in (evaluation.figures() if measured else {}).items():
+    for column, figures in evaluation.figures().items():
         entry = predictions.setdefault(column.label, {})
         entry[str(column.align or "unaligned")] = _numbers(figures)
     settings, protocol = evaluation.settings, evaluation.protocol
@@ -43,7 +42,7 @@ def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
                 "align": None if item.ours.align is None else str(item.ours.align),
                 "figures": _numbers(item.figures),
             }
-            for item in (evaluation.differences() if measured else [])
+            for item in evaluation.differences()
         ],
         "by_depth": evaluation.profile.to_rows(),
     }

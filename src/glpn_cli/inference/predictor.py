@@ -34,7 +34,7 @@ from glpn_cli.settings.prediction import (
 from glpn_cli.weights.card import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.digest import digest_of
-from glpn_cli.weights.files import find_weights_file
+from glpn_cli.weights.files import BEST_NAME, LAST_NAME, find_weights_file
 from glpn_cli.weights.location import obtain_weights
 from glpn_cli.weights.watcher import QUIET, Watcher
 
@@ -451,7 +451,7 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
         card = located.entry.card
     else:
         name = located.name
-        if located.path.name in ("best", "last") and "training" in checkpoint.metadata:
+        if located.path.name in (BEST_NAME, LAST_NAME) and "training" in checkpoint.metadata:
             name = checkpoint.metadata.get("name", name)  # all trainings call their folders so
         card = WeightsCard.from_metadata(checkpoint.metadata, name=name, max_depth=float(checkpoint.config.max_depth))
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)

@@ -33,9 +33,8 @@ class CsvLog:
         self._file = file
         self._columns = ("step", *columns)
         kept = [row for row in self._rows() if int(row["step"]) <= keep_to]
-        write_whole(
-            file, self._text(kept, header=True).encode(), overwrite=True
-        )  # no disk is too full for what was there
+        # Whole or as it was: no disk is too full for what was there.
+        write_whole(file, self._text(kept, header=True).encode(), overwrite=True)
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a row.

@@ -14,7 +14,7 @@ from glpn_cli.training.logs import CsvLog, find_tensorboard, open_tensorboard
 from glpn_cli.training.state import settings_as_json
 from glpn_cli.training.validation import ALIGNED
 from glpn_cli.weights.checkpoint import write_checkpoint
-from glpn_cli.weights.files import CONFIG_NAME, SAFETENSORS_NAME
+from glpn_cli.weights.files import BEST_NAME, CONFIG_NAME, LAST_NAME, SAFETENSORS_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ STATE_NAME = "state.pt"
 """The file that a training goes on from."""
 
 _SETTINGS, _STEPS, _METRICS = "settings.json", "train.csv", "validation.csv"
-_WEIGHTS = ("best", "last")
+_WEIGHTS = (BEST_NAME, LAST_NAME)
 
 _STEP_COLUMNS = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
 _METRIC_COLUMNS = (*METRICS, *(ALIGNED + name for name in METRICS))

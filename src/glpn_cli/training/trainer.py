@@ -14,7 +14,6 @@ import torch
 
 from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.errors import UsageError
-from glpn_cli.output.writer import make_folder
 from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
@@ -31,7 +30,7 @@ from glpn_cli.training.state import check_same_data, check_same_training, keep_s
 from glpn_cli.training.stopping import Stop, stop_asked_for
 from glpn_cli.training.validation import ALIGNED, check_samples, validate
 from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
-from glpn_cli.weights.files import SAFETENSORS_NAME
+from glpn_cli.weights.files import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
 from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
@@ -198,8 +197,8 @@ class _Trainer:
         if not self.leads:
             return self._go(stop)
         self.validation = validation_sets(self.settings)  # before anything of another training is taken away
-        check_samples(self.validation, self.start.card)
-        make_folder(self.folder)
+        if not self._measures_first():
+            check_samples(self.validation, self.start.card)
         results = Results(self.settings, self.run, first_step=self.first_step, due=self.due)
         with locked(self.folder), closing(results) as self.results:
             self._tell_details()
@@ -213,10 +212,10 @@ class _Trainer:
             self._begin_results()
             if self.due:
                 self._measure(step)
-        elif settings.init != NOTHING:
+        elif self._measures_first():
             self.beginning = self._measured()
             if self.beginning is not None:
-                self.watcher.validated(0, self.beginning.metrics, best=True)
+                self._compare(0, self.beginning.metrics)
         per_epoch = self.plan.steps_per_epoch
         validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
         begun_s, loss_sum = time.monotonic(), None
@@ -242,8 +241,8 @@ class _Trainer:
             if over:
                 interrupted = stop.interrupted
                 break
-        best = self.folder / "best"
-        folder = best if self.best and (best / SAFETENSORS_NAME).exists() else self.folder / "last"
+        best = self.folder / BEST_NAME
+        folder = best if self.best and (best / SAFETENSORS_NAME).exists() else self.folder / LAST_NAME
         return Outcome(
             folder,
             step,
@@ -292,8 +291,7 @@ class _Trainer:
         """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
         measured = self._measured()
         if measured is not None:
-            best = self._note(step, measured)
-            self.watcher.validated(step, measured.metrics, best=best)
+            self._note(step, measured, best=self._compare(step, measured.metrics))
         self._keep_state(step, due=False)
 
     def _measured(self) -> _Measured | None:
@@ -309,15 +307,23 @@ class _Trainer:
         self.processes.wait()
         return measured
 
-    def _note(self, step: int, measured: _Measured) -> bool:
-        """Write down a measurement, and keep the weights if they are the best so far; tell whether they are."""
-        metrics = measured.metrics
+    def _measures_first(self) -> bool:
+        """Tell whether a measurement comes before the next step: one that is due, or that of weights to begin with."""
+        return self.due or (not self.first_step and self.settings.init != NOTHING)
+
+    def _compare(self, step: int, metrics: dict[str, float]) -> bool:
+        """Tell, also the watcher, whether these metrics are the best so far; if so, others have to better them."""
         best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
-        self.results.add_metrics(step, metrics)
         if best:
             self.best, self.best_step = metrics, step
-            self._write_weights("best", step, measured.tensors)
+        self.watcher.validated(step, metrics, best=best)
         return best
+
+    def _note(self, step: int, measured: _Measured, *, best: bool) -> None:
+        """Write down a measurement, and keep the weights if they are the best."""
+        self.results.add_metrics(step, measured.metrics)
+        if best:
+            self._write_weights(BEST_NAME, step, measured.tensors)
 
     def _begin_results(self) -> None:
         if self.leads:
@@ -325,15 +331,12 @@ class _Trainer:
 
     def _keep(self, step: int, *, due: bool) -> None:
         self.learner.check_weights(step)
-        if self.beginning is not None:
-            self.best, self.best_step = self.beginning.metrics, 0
         self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
         if self.leads:
             if self.beginning is not None:
-                self.results.add_metrics(0, self.beginning.metrics)
-                self._write_weights("best", 0, self.beginning.tensors)
+                self._note(0, self.beginning, best=True)
                 self.beginning = None
-            self._write_weights("last", step, self.learner.tensors)
+            self._write_weights(LAST_NAME, step, self.learner.tensors)
 
     def _keep_state(self, step: int, *, due: bool) -> None:
         """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""

@@ -11,11 +11,13 @@ from glpn_cli.errors import WeightsError
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["CONFIG_NAME", "PICKLE_NAME", "SAFETENSORS_NAME", "find_weights_file"]
+__all__ = ["BEST_NAME", "CONFIG_NAME", "LAST_NAME", "PICKLE_NAME", "SAFETENSORS_NAME", "find_weights_file"]
 
 SAFETENSORS_NAME = "model.safetensors"
 PICKLE_NAME = "pytorch_model.bin"
 CONFIG_NAME = "config.json"
+BEST_NAME, LAST_NAME = "best", "last"
+"""The folders of weights that every training has."""
 
 
 def find_weights_file(path: str | PathLike[str]) -> Path:

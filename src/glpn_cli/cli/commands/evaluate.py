@@ -179,7 +179,6 @@ class _Run:
         """Measure, report, and raise what it came to."""
         from glpn_cli.evaluation.contact_sheet import WorstPictures
         from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
-        from glpn_cli.evaluation.summary import summarise
 
         if self.samples.without_depth:
             self.console.note(f"{self.samples.without_depth} pictures without true depth were left out")
@@ -202,17 +201,16 @@ class _Run:
             self.console.say(f"interrupted: {len(evaluation.pictures)} of {len(self.samples)} done", style="yellow")
             self._write(replace(self.outputs, figure=None), evaluation)
             raise
+        outputs = self.outputs
         try:
             if evaluation.pictures:
                 evaluation.finish()
-                self._report(evaluation)
-            elif self.json_lines:
-                self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
+            self._report(evaluation)
         except KeyboardInterrupt:  # the ramp may not have seen all pictures
-            self.outputs = replace(self.outputs, figure=None)
+            outputs = replace(outputs, figure=None)
             raise
         finally:  # neither a full disk nor a reader who is gone takes away what the other gets
-            self._write(self.outputs, evaluation)
+            self._write(outputs, evaluation)
         self._list(evaluation.failures)
         conclude(len(self.samples), [failure.exit_code for failure in evaluation.failures])
 
@@ -243,10 +241,11 @@ class _Run:
         title = self._title(evaluation)
         if self.json_lines:
             self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
-        else:
+        elif evaluation.pictures:
             for table in evaluation_tables(evaluation, title):
                 self.console.table(table)
-        self._remark(evaluation)
+        if evaluation.pictures:
+            self._remark(evaluation)
 
     def _write(self, outputs: _Outputs, evaluation: Evaluation) -> None:
         for name in outputs.write(evaluation, self._title(evaluation)):
