@@ -29,32 +29,32 @@ most people need on one screen of the terminal, `--help-all` the same options as
 
 JSON = """## What `predict --json` prints
 
-One object per picture and line, in the order of the arguments:
+One object per image and line, in the order of the arguments:
 
 | field | what |
 |---|---|
-| `source` | the picture as it was named |
+| `source` | the image as it was named |
 | `status` | `done` or `failed` |
 | `outputs` | path of each output, by format |
-| `depth_m` | `min`, `median` and `max` of the depth, metres |
-| `picture_size`, `network_size` | `height` and `width` in pixels of the upright picture, and of what the network saw |
+| `depth_m` | `min`, `median` and `max` of the depth, meters |
+| `image_size`, `network_size` | `height` and `width` in pixels of the upright image, and of what the network saw |
 | `tile_size` | likewise of the overlapping tiles that the network saw, too; or null |
 | `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
-| `depth_limit_m`, `metres_per_unit` | the largest depth of these weights; metres per unit of the published scale |
-| `scale` | of the numbers in the outputs; `depth_m` is always metres |
+| `depth_limit_m`, `meters_per_unit` | the largest depth of these weights; meters per unit of the published scale |
+| `scale` | of the numbers in the outputs; `depth_m` is always meters |
 | `device`, `precision` | what really computed |
 | `tta` | `flip`, or null |
 | `saturated_share` | the share of pixels so close to the depth limit that they may be any farther |
-| `camera` | `focal_px` in pixels of the upright picture, and its `source` |
+| `camera` | `focal_px` in pixels of the upright image, and its `source` |
 | `anchor_factor`, `anchors` | of `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
-| `notes` | what had to be done to the picture |
-| `error` | of a failed picture, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
+| `notes` | what had to be done to the image |
+| `error` | of a failed image, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
 """
 
 BATCH_JSON = """## What `batch --json` prints
 
-One object per picture and line, as the pictures are finished: the line that the manifest gets ([batch.md](batch.md)).
+One object per image and line, as the images are finished: the line that the manifest gets ([batch.md](batch.md)).
 
 With `--verify`, one object per output and line:
 
@@ -75,7 +75,7 @@ One object per file and line:
 | `status` | `ours` (it says what it is), `foreign` (it does not) or `failed` |
 | `format`, `reads_back` | the format, and what reading it gives; or null |
 | `size` | `height` and `width` in pixels, or null |
-| `depth_m` | `min`, `median` and `max` of the known depth, metres, and `unknown_share`; or null |
+| `depth_m` | `min`, `median` and `max` of the known depth, meters, and `unknown_share`; or null |
 | `says` | what the file says of itself, as [formats.md](formats.md) has it; or null |
 | `remark` | why there is no depth, or no more is known; or null |
 | `error` | of a failed file, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
@@ -87,10 +87,10 @@ One object:
 
 | field | what |
 |---|---|
-| `source`, `kind` | what was named, and whether it was a `picture` or `depth` |
-| `picture_size` | `height` and `width` in pixels of the upright picture |
+| `source`, `kind` | what was named, and whether it was a `image` or `depth` |
+| `image_size` | `height` and `width` in pixels of the upright image |
 | `weights` | `name`, `sha256` and `metric`, as above; after `--anchor` that is `anchored` |
-| `measurements` | in the order `--at`, `--box`: `box` (`x0`, `y0`, `x1`, `y1`; null for the whole picture), `median_m`, `p10_m`, `p90_m` (null where no depth is known), `pixels`, `known` (of how many), `uncertainty_m` (with `--tta flip`) |
+| `measurements` | in the order `--at`, `--box`: `box` (`x0`, `y0`, `x1`, `y1`; null for the whole image), `median_m`, `p10_m`, `p90_m` (null where no depth is known), `pixels`, `known` (of how many), `uncertainty_m` (with `--tta flip`) |
 | `anchor_factor`, `anchors` | as above |
 """  # noqa: E501
 
@@ -105,11 +105,11 @@ One object per weights and line. `list`:
 | `path` | the file, or null |
 | `size_bytes` | of the file, or about what a download fetches |
 | `source`, `revision` | repository and commit, or the file that was imported and null |
-| `licence` | what is known of it, and the doubt about it |
-| `domain` | what pictures they were made for, or null |
+| `license` | what is known of it, and the doubt about it |
+| `domain` | what images they were made for, or null |
 | `metric` | true, false (approximate) or null (unknown) |
-| `depth_limit_m`, `metres_per_unit` | the largest depth; metres per unit of the published scale |
-| `working_size` | `height` and `width` in pixels of the pictures that they were made for |
+| `depth_limit_m`, `meters_per_unit` | the largest depth; meters per unit of the published scale |
+| `working_size` | `height` and `width` in pixels of the images that they were made for |
 
 `verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (it carries no record of what it
 was) or `damaged`, then with `error`: `message` and `hint` (or null).
@@ -182,7 +182,7 @@ def _exit_codes() -> str:
             rows.append(f"| {error.exit_code} | {_lowered(inspect.getdoc(error))} |")
     rows = rows[:4] + sorted(rows[4:], key=lambda row: int(row.split("|")[1]))
     rows.append(f"| {errors.INTERRUPTED_EXIT_CODE} | it was interrupted (Ctrl-C or SIGTERM) |")
-    rows.append("\nWhere every picture of several failed for the same reason, the code is that reason's, else 7.\n")
+    rows.append("\nWhere every image of several failed for the same reason, the code is that reason's, else 7.\n")
     return "\n".join(rows)
 
 

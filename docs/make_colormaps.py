@@ -1,7 +1,7 @@
 """Write src/glpn_cli/output/colormaps.png from the tables of the package cmap: `python docs/make_colormaps.py`.
 
-One row of 256 colours for each map, from dark or cold to bright or warm. The text of the PNG lists the names, and
-where each map comes from under which licence.
+One row of 256 colors for each map, from dark or cold to bright or warm. The text of the PNG lists the names, and
+where each map comes from under which license.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCES = {
     "cividis": "cividis:cividis",
     "batlow": "crameri:batlow",
     "spectral": "colorbrewer:spectral_r",  # the warm end last
-    "grey": "matlab:gray",
+    "gray": "matlab:gray",
 }
 
 
@@ -38,15 +38,15 @@ def origins() -> dict[str, dict[str, str]]:
     """Say where each map comes from."""
     maps = {name: Colormap(source) for name, source in SOURCES.items()}
     return {
-        name: {"map": SOURCES[name], "licence": _licence(item), "source": (item.info and item.info.source) or ""}
+        name: {"map": SOURCES[name], "license": _license(item), "source": (item.info and item.info.source) or ""}
         for name, item in maps.items()
     }
 
 
-def _licence(item: Colormap) -> str:
-    """Say the licence; a ramp of greys has none, because it is no work."""
-    licence = str(item.info.license) if item.info else "UNKNOWN"
-    return "none needed" if licence == "UNKNOWN" and item.name == "matlab:gray" else licence
+def _license(item: Colormap) -> str:
+    """Say the license; a ramp of grays has none, because it is no work."""
+    license = str(item.info.license) if item.info else "UNKNOWN"
+    return "none needed" if license == "UNKNOWN" and item.name == "matlab:gray" else license
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
 from glpn_cli.weights.digest import file_sha256
 
-VERSION, LICENCE = "2", "CC-BY-4.0"
+VERSION, LICENSE = "2", "CC-BY-4.0"
 
 
 def main() -> None:
@@ -31,13 +31,13 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     checkpoint = read_checkpoint(arguments.trained)
-    # Statistics of batch norms are sums over many pictures and may be large; they are few and stay as they are.
+    # Statistics of batch norms are sums over many images and may be large; they are few and stay as they are.
     tensors = {
         key: value if "running" in key or not value.is_floating_point() else value.to(torch.float16)
         for key, value in checkpoint.tensors.items()
     }
     metadata = {key: value for key, value in checkpoint.metadata.items() if key not in ("config", "format")}
-    metadata |= {"name": "tiny", "version": VERSION, "license": LICENCE}
+    metadata |= {"name": "tiny", "version": VERSION, "license": LICENSE}
     if arguments.working_size:
         metadata["working_size"] = arguments.working_size
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Measure the bundled weights and write their scores into their card, docs/tiny.md.
 
-The sets are given as NAME:FOLDER:UNITS_PER_METRE, for example
+The sets are given as NAME:FOLDER:UNITS_PER_METER, for example
 
     python docs/score_tiny.py kitchen:data/kitchen:1000 street:data/street:256 --against glpn-tiny-0.safetensors
 """
@@ -35,9 +35,9 @@ def main() -> None:
     PAGE.write_text(before + BEGIN + "\n" + tables(summaries) + "\n" + END + after, encoding="utf-8")
 
 
-def evaluate(folder: str, units_per_metre: str, against: str | None) -> dict[str, Any]:
+def evaluate(folder: str, units_per_meter: str, against: str | None) -> dict[str, Any]:
     """Give the summary of one set."""
-    what = ["--data", folder, "--units-per-metre", units_per_metre, "--weights", "tiny"]
+    what = ["--data", folder, "--units-per-meter", units_per_meter, "--weights", "tiny"]
     how = ["--align", ALIGN, "--baselines", "--json", *(["--against", against] if against else [])]
     run = subprocess.run(
         [sys.executable, "-m", "glpn_cli", "evaluate", *what, *how], stdout=subprocess.PIPE, check=True
@@ -51,14 +51,14 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
     labels = [label for label in next(iter(summaries.values()))["predictions"] if label != "tiny"]
     columns = ["tiny", *labels]
     rows = [
-        "| scale aligned | pictures | metric | " + " | ".join(map(heading, columns)) + " |",
+        "| scale aligned | images | metric | " + " | ".join(map(heading, columns)) + " |",
         "|---|---|---|" + "---|" * len(columns),
     ]
     for name, summary in summaries.items():
         for metric in METRICS:
             found = [summary["predictions"][label] for label in columns]
             cells = [cell(one.get(ALIGN, one["unaligned"])[metric]) for one in found]
-            rows.append(f"| {name} | {summary['pictures']} | `{metric}` | " + " | ".join(cells) + " |")
+            rows.append(f"| {name} | {summary['images']} | `{metric}` | " + " | ".join(cells) + " |")
     rows += [
         "",
         "| `abs_rel`, scale aligned: tiny minus | " + " | ".join(map(heading, labels)) + " |",

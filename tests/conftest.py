@@ -1,4 +1,4 @@
-"""Things that many tests need: pictures, depth maps, and the program itself."""
+"""Things that many tests need: images, depth maps, and the program itself."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def photo() -> Path:
 
 
 @pytest.fixture
-def make_picture(tmp_path: Path) -> Callable[..., Path]:
-    """Write a colourful picture of a given size into the test's folder."""
+def make_image(tmp_path: Path) -> Callable[..., Path]:
+    """Write a colorful image of a given size into the test's folder."""
 
     def make(name: str = "photo.png", height: int = 48, width: int = 64, **save: object) -> Path:
         rows, columns = np.mgrid[0:height, 0:width]
@@ -60,21 +60,21 @@ def make_picture(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def depth_map() -> DepthMap:
     """Depth from 0.5 to 7.5 m with every field of its provenance filled."""
-    metres = np.linspace(0.5, 7.5, 20 * 30, dtype=np.float32).reshape(20, 30)
+    meters = np.linspace(0.5, 7.5, 20 * 30, dtype=np.float32).reshape(20, 30)
     provenance = Provenance(
         source="photo.jpg",
         weights="tiny",
         weights_sha256="ab" * 32,
         metric=False,
         depth_limit_m=80.0,
-        metres_per_unit=1.0,
+        meters_per_unit=1.0,
         network_size=(96, 128),
         device="cpu",
         precision="float32",
         tool="glpn-cli 0",
         notes=("a note",),
     )
-    return DepthMap(metres, provenance, uncertainty_m=metres / np.float32(10))
+    return DepthMap(meters, provenance, uncertainty_m=meters / np.float32(10))
 
 
 @pytest.fixture

@@ -16,29 +16,29 @@ class SeenCube:
     """The depth map, and how the cube stands: `turn` takes its axes to the world's (X right, Y up, Z back)."""
 
     depth: DepthMap
-    centre: np.ndarray
+    center: np.ndarray
     turn: np.ndarray
 
     def in_its_own_axes(self, points: np.ndarray) -> np.ndarray:
-        return (points - self.centre) @ self.turn
+        return (points - self.center) @ self.turn
 
 
 def see_cube(camera: Camera, *, height: int = 240, width: int = 320, wall_m: float = 0.0) -> SeenCube:
     """Trace a cube of `SIDE_M` that stands askew; behind it a wall, or at 0 nothing that is known."""
     turn = _about_y(0.6) @ _about_x(0.5)
-    centre = np.array([0.15, -0.1, -2.5])
+    center = np.array([0.15, -0.1, -2.5])
     across = (np.arange(width) + 0.5 - width / 2) / camera.focal_px
     down = (np.arange(height) + 0.5 - height / 2) / camera.focal_px
     rays = np.stack(np.broadcast_arrays(across, -down[:, None], -1.0), axis=-1) @ turn  # along -Z they are 1 m long
-    start = -centre @ turn
+    start = -center @ turn
     with np.errstate(divide="ignore"):
         faces = np.stack([(-SIDE_M / 2 - start) / rays, (SIDE_M / 2 - start) / rays])
     enters, leaves = faces.min(axis=0).max(axis=-1), faces.max(axis=0).min(axis=-1)
-    metres = np.where(enters < leaves, enters, wall_m).astype(np.float32)
+    meters = np.where(enters < leaves, enters, wall_m).astype(np.float32)
     rgb = np.zeros((height, width, 3), np.uint8)
     rgb[enters < leaves] = (200, 30, 60)
     provenance = Provenance(source="cube.png", weights="traced", depth_limit_m=10.0, tool="glpn-cli 0")
-    return SeenCube(DepthMap(metres, provenance, rgb=rgb, camera=camera), centre, turn)
+    return SeenCube(DepthMap(meters, provenance, rgb=rgb, camera=camera), center, turn)
 
 
 def _about_y(angle: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Made-up pictures, outcomes and depth for tests of the report."""
+"""Made-up images, outcomes and depth for tests of the report."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class MadeReport:
     depths: dict[str, DepthMap]
 
 
-def run_facts(*, metric: bool = True, metres_per_unit: float = 1.0) -> RunFacts:
+def run_facts(*, metric: bool = True, meters_per_unit: float = 1.0) -> RunFacts:
     return RunFacts(
         title=f"shots {HOSTILE}",
         lines=(("Weights", "mine"), ("Computed on", "cpu in float32")),
         depth_limit_m=10.0,
         metric=metric,
-        metres_per_unit=metres_per_unit,
+        meters_per_unit=meters_per_unit,
         colors=OutputSettings(),
     )
 
@@ -56,8 +56,8 @@ def failed_record(name: str, error: str = "an empty file", hint: str | None = "c
 
 
 def made_depth(seed: int, height: int = 30, width: int = 40, *, far_m: float = 8.0) -> DepthMap:
-    """Make depth in which no two pixels need be alike, and a photo of one colour."""
+    """Make depth in which no two pixels need be alike, and a photo of one color."""
     chance = np.random.default_rng(seed)
-    metres = chance.uniform(far_m / 2, far_m, (height, width)).astype(np.float32)
+    meters = chance.uniform(far_m / 2, far_m, (height, width)).astype(np.float32)
     rgb = np.full((height, width, 3), (200, 40, 10 * seed % 256), np.uint8)
-    return DepthMap(metres, Provenance(source=f"{seed}.png", depth_limit_m=10.0, notes=(f"note {HOSTILE}",)), rgb=rgb)
+    return DepthMap(meters, Provenance(source=f"{seed}.png", depth_limit_m=10.0, notes=(f"note {HOSTILE}",)), rgb=rgb)

@@ -65,8 +65,8 @@ def build_pair() -> Callable[..., Pair]:
 
 
 @pytest.fixture(scope="session")
-def draw_pictures() -> Callable[..., Tensor]:
-    """Give a function that draws (B, 3, H, W) float32 pictures, 0 to 1."""
+def draw_images() -> Callable[..., Tensor]:
+    """Give a function that draws (B, 3, H, W) float32 images, 0 to 1."""
 
     def draw(batch: int, height: int, width: int, *, channels: int = 3, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -108,7 +108,7 @@ def _build_pair(fields: dict[str, Any]) -> Pair:
 def _randomise(network: Any) -> None:
     """Give a network weights with which every part of it shows in the depth, and depth uses its range.
 
-    As initialised, a network hides its mistakes: branches are close to 0, norms do nothing, depth is the same
+    As initialized, a network hides its mistakes: branches are close to 0, norms do nothing, depth is the same
     everywhere. Here each matrix keeps the size of what it multiplies and attention is peaked. What a norm follows
     is small, so that the norm's eps shows too: the branches of a layer stay as large as what they are added to.
     """

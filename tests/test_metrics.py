@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from glpn_cli.metrics import METRICS, mean_of_pictures, measure, usable_prediction
+from glpn_cli.metrics import METRICS, mean_of_images, measure, usable_prediction
 
 
 def straight(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
@@ -88,16 +88,16 @@ def test_what_is_no_depth_is_replaced_and_counted_and_the_rest_is_not_limited() 
     assert np.isnan(predicted[0, 2])  # the given array stays
 
 
-def test_a_picture_counts_once_however_many_pixels_it_has() -> None:
+def test_a_image_counts_once_however_many_pixels_it_has() -> None:
     small = measure(np.array([2.0]), np.array([1.0]))
     large = measure(np.ones(99), np.ones(99))
-    assert mean_of_pictures([small, large])["abs_rel"] == pytest.approx(0.5)
+    assert mean_of_images([small, large])["abs_rel"] == pytest.approx(0.5)
 
 
-def test_no_pixels_and_no_pictures_are_errors_and_not_numbers() -> None:
+def test_no_pixels_and_no_images_are_errors_and_not_numbers() -> None:
     with pytest.raises(ValueError, match="known pixels"):
         measure(np.empty(0), np.empty(0))
     with pytest.raises(ValueError, match="known pixels"):
         measure(np.ones(2), np.ones(3))
-    with pytest.raises(ValueError, match="no pictures"):
-        mean_of_pictures([])
+    with pytest.raises(ValueError, match="no images"):
+        mean_of_images([])

@@ -1,4 +1,4 @@
-"""Depth maps in metres from ordinary photos: GLPN (arXiv 2201.07436) in plain PyTorch.
+"""Depth maps in meters from ordinary photos: GLPN (arXiv 2201.07436) in plain PyTorch.
 
 The short door:
 
@@ -6,7 +6,7 @@ The short door:
 
     predictor = glpn_cli.load()
     depth = predictor.predict("photo.jpg")
-    depth.metres                    # (H, W) float32
+    depth.meters                    # (H, W) float32
     depth.save("photo.depth.png")
     glpn_cli.read("photo.depth.png")
 

@@ -1,4 +1,4 @@
-"""A depth map in metres and where it came from: what every predictor gives and every writer gets."""
+"""A depth map in meters and where it came from: what every predictor gives and every writer gets."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 __all__ = ["Camera", "DepthMap", "Provenance", "is_known"]
 
 
-def is_known(metres: NDArray[np.float32]) -> NDArray[np.bool_]:
+def is_known(meters: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell where depth is known: a finite number above 0."""
-    known: NDArray[np.bool_] = np.isfinite(metres) & (metres > 0)
+    known: NDArray[np.bool_] = np.isfinite(meters) & (meters > 0)
     return known
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the metres of a depth map came from. Every field may be unknown (None).
+    """Where the meters of a depth map came from. Every field may be unknown (None).
 
     Attributes:
-        source: the picture's file name, without its folder.
+        source: the image's file name, without its folder.
         weights: the name of the weights, or the name of their file.
         weights_sha256: of the weights file.
-        metric: whether the weights were trained to give true metres; False where they only approximate them;
+        metric: whether the weights were trained to give true meters; False where they only approximate them;
             "anchored" where known distances set the scale.
         depth_limit_m: the largest depth that the weights can give.
-        metres_per_unit: the factor from the network's published scale to metres.
+        meters_per_unit: the factor from the network's published scale to meters.
         network_size: (height, width) that the network saw.
-        tile_size: (height, width) of the overlapping tiles, pixels of the picture; None if it was seen only as a whole.
+        tile_size: (height, width) of the overlapping tiles, pixels of the image; None if it was seen only as a whole.
         device: what computed it, as torch names it.
         precision: the number format that the network computed in.
         tool: name and version of the program.
-        notes: what had to be done to the picture before the network could see it.
-        approximate: the depth was read back from a file that rounds, such as an 8-bit picture.
+        notes: what had to be done to the image before the network could see it.
+        approximate: the depth was read back from a file that rounds, such as an 8-bit image.
         tta: what else the network was asked, such as "flip".
         anchor_factor: what the depth was multiplied by to agree with known distances.
         anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` before, and `residual_m` after it.
@@ -55,7 +55,7 @@ class Provenance:
     weights_sha256: str | None = None
     metric: bool | str | None = None
     depth_limit_m: float | None = None
-    metres_per_unit: float | None = None
+    meters_per_unit: float | None = None
     network_size: tuple[int, int] | None = None
     tile_size: tuple[int, int] | None = None
     device: str | None = None
@@ -86,10 +86,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What took a picture: square pixels, and the optical axis through the middle.
+    """What took an image: square pixels, and the optical axis through the middle.
 
     Attributes:
-        focal_px: the focal length in pixels of the upright picture.
+        focal_px: the focal length in pixels of the upright image.
         source: where it is known from, such as "EXIF 35 mm focal length" or "assumed: 55 degrees wide".
     """
 
@@ -98,7 +98,7 @@ class Camera:
 
     @property
     def is_assumed(self) -> bool:
-        """Whether neither the user nor the picture said anything of the camera."""
+        """Whether neither the user nor the image said anything of the camera."""
         return self.source.startswith("assumed")
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,17 +113,17 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
-    """Depth along the optical axis for every pixel of a picture.
+    """Depth along the optical axis for every pixel of an image.
 
     Attributes:
-        metres: (H, W) float32, metres, at the size of the upright picture.
+        meters: (H, W) float32, meters, at the size of the upright image.
         provenance: where it came from.
-        rgb: (H, W, 3) uint8, in [0, 255], the upright picture itself; None where nobody needed it.
-        camera: what took the picture, where that is known or assumed.
-        uncertainty_m: (H, W) float32, metres, not negative; None where it was not estimated.
+        rgb: (H, W, 3) uint8, in [0, 255], the upright image itself; None where nobody needed it.
+        camera: what took the image, where that is known or assumed.
+        uncertainty_m: (H, W) float32, meters, not negative; None where it was not estimated.
     """
 
-    metres: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    meters: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     provenance: Provenance = field(default_factory=Provenance)
     rgb: np.ndarray[Any, np.dtype[np.uint8]] | None = None
     camera: Camera | None = None
@@ -131,9 +131,9 @@ class DepthMap:
 
     def __post_init__(self) -> None:
         """Refuse what is no depth map at the door, so that no writer has to check again."""
-        if self.metres.ndim != 2 or self.metres.dtype != np.float32 or self.metres.size == 0:
-            raise ValueError(f"metres must be (H, W) float32, not {self.metres.shape} {self.metres.dtype}")
-        shape = self.metres.shape
+        if self.meters.ndim != 2 or self.meters.dtype != np.float32 or self.meters.size == 0:
+            raise ValueError(f"meters must be (H, W) float32, not {self.meters.shape} {self.meters.dtype}")
+        shape = self.meters.shape
         if self.rgb is not None and (self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8):
             raise ValueError(f"rgb must be {(*shape, 3)} uint8, not {self.rgb.shape} {self.rgb.dtype}")
         unsure = self.uncertainty_m
@@ -144,13 +144,13 @@ class DepthMap:
     def saturated_share(self) -> float:
         """The share of the pixels whose depth is so close to the limit of the weights that it may be any farther."""
         limit_m = self.provenance.depth_limit_m
-        return 0.0 if limit_m is None else float(np.mean(self.metres >= SATURATED_SHARE * limit_m))
+        return 0.0 if limit_m is None else float(np.mean(self.meters >= SATURATED_SHARE * limit_m))
 
     def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Give the depth in metres, or in the scale in which the weights were published."""
-        if scale is Scale.METRES or self.provenance.metres_per_unit is None:
-            return self.metres
-        return self.metres / np.float32(self.provenance.metres_per_unit)
+        """Give the depth in meters, or in the scale in which the weights were published."""
+        if scale is Scale.METERS or self.provenance.meters_per_unit is None:
+            return self.meters
+        return self.meters / np.float32(self.provenance.meters_per_unit)
 
     def save(
         self, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
@@ -159,7 +159,7 @@ class DepthMap:
 
         Args:
             path: ends in an ending of `glpn_cli.output.formats`, such as `.depth16.png`, or just in a suffix, such as
-                `.npy`; `.png` alone is the 8-bit grey picture.
+                `.npy`; `.png` alone is the 8-bit gray image.
             overwrite: replace a file that is there.
             settings: what the numbers in the file are; None for the defaults.
 

@@ -49,10 +49,10 @@ _VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class WeightsFacts:
-    """Weights with a name. Those that are not in the catalogue may be named after anybody, so theirs is left out.
+    """Weights with a name. Those that are not in the catalog may be named after anybody, so theirs is left out.
 
     Attributes:
-        name: of the catalogue, or "another".
+        name: of the catalog, or "another".
         status: see `glpn weights list`.
         size_bytes: of the file, or of a download.
     """

@@ -5,7 +5,7 @@
     ├── WeightsError            3   weights are absent, broken or of another architecture
     │   └── ConfigError         3   a model configuration is not one (also a ValueError)
     ├── InputError              4   there is nothing to compute depth from
-    │   ├── PictureError        4   a picture cannot be used (also a ValueError)
+    │   ├── ImageError        4   an image cannot be used (also a ValueError)
     │   └── DepthFileError      4   a depth file cannot be read back
     ├── DeviceError             5   a device, a precision or memory is not there
     ├── OutputError             6   a result could not be written
@@ -29,12 +29,12 @@ __all__ = [
     "DepthFileError",
     "DeviceError",
     "GLPNError",
+    "ImageError",
     "InputError",
     "MissingPackageError",
     "OutputError",
     "OutputExistsError",
     "PartialFailureError",
-    "PictureError",
     "ReaderGoneError",
     "TrainingError",
     "UsageError",
@@ -85,8 +85,8 @@ class InputError(GLPNError):
     exit_code = 4
 
 
-class PictureError(InputError, ValueError):
-    """A picture is missing, broken, hostile or no picture at all."""
+class ImageError(InputError, ValueError):
+    """An image is missing, broken, hostile or no image at all."""
 
 
 class DepthFileError(InputError, ValueError):

@@ -1,7 +1,7 @@
-"""The paper's measures of depth, for one picture at a time.
+"""The paper's measures of depth, for one image at a time.
 
 Everything is computed in float64 from the pixels whose true depth counts; which those are is decided in `data.crops`.
-A result over many pictures is the mean of the pictures' own results, so that a picture with few known pixels weighs
+A result over many images is the mean of the images' own results, so that an image with few known pixels weighs
 as much as any other.
 
 Source: arXiv 2201.07436, section 4, and the protocol of the authors' published evaluation.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["METRICS", "Metric", "mean_of_pictures", "measure", "usable_prediction"]
+__all__ = ["METRICS", "Metric", "mean_of_images", "measure", "usable_prediction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Metric:
         name: as it is printed and as programs read it.
         formula: p is the predicted and t the true depth, e = ln p - ln t.
         higher_is_better: else lower is.
-        compute: from predicted and true depth, (N,) float64, metres, positive, to a number.
+        compute: from predicted and true depth, (N,) float64, meters, positive, to a number.
     """
 
     name: str
@@ -65,8 +65,8 @@ METRICS: dict[str, Metric] = {
         Metric("d2", "share of max(p/t, t/p) < 1.25²", True, _share_within(1.25**2)),
         Metric("d3", "share of max(p/t, t/p) < 1.25³", True, _share_within(1.25**3)),
         Metric("abs_rel", "mean |p-t|/t", False, lambda p, t: np.mean(np.abs(p - t) / t)),
-        Metric("sq_rel", "mean (p-t)²/t, in metres", False, lambda p, t: np.mean((p - t) ** 2 / t)),
-        Metric("rmse", "√ mean (p-t)², in metres", False, lambda p, t: np.sqrt(np.mean((p - t) ** 2))),
+        Metric("sq_rel", "mean (p-t)²/t, in meters", False, lambda p, t: np.mean((p - t) ** 2 / t)),
+        Metric("rmse", "√ mean (p-t)², in meters", False, lambda p, t: np.sqrt(np.mean((p - t) ** 2))),
         Metric("rmse_log", "√ mean e²", False, lambda p, t: np.sqrt(np.mean(_log_error(p, t) ** 2))),
         Metric("log10", "mean |log10 p - log10 t|", False, lambda p, t: np.mean(np.abs(np.log10(p) - np.log10(t)))),
         Metric("silog", "√(mean e² - ½ (mean e)²), the training loss", False, _silog),
@@ -81,8 +81,8 @@ def measure(predicted: NDArray[np.floating[Any]], true: NDArray[np.floating[Any]
     """Measure one prediction at the pixels that count.
 
     Args:
-        predicted: (N,) any float dtype, metres, positive and finite; see `usable_prediction`.
-        true: (N,) any float dtype, metres, positive.
+        predicted: (N,) any float dtype, meters, positive and finite; see `usable_prediction`.
+        true: (N,) any float dtype, meters, positive.
 
     Returns:
         A number for each of `METRICS`, in that order.
@@ -105,12 +105,12 @@ def usable_prediction(
     logarithms would be infinite, become `low_m` too.
 
     Args:
-        predicted: any shape and float dtype, metres.
+        predicted: any shape and float dtype, meters.
         low_m: the smallest true depth that counts.
         high_m: the largest.
 
     Returns:
-        The same shape in float64, metres, positive and finite; and how many values were replaced.
+        The same shape in float64, meters, positive and finite; and how many values were replaced.
     """
     values = predicted.astype(np.float64)
     infinite = np.isinf(values)
@@ -120,13 +120,13 @@ def usable_prediction(
     return values, int(np.count_nonzero(unusable))
 
 
-def mean_of_pictures(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Average the numbers of several pictures, each picture counting once.
+def mean_of_images(images: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Average the numbers of several images, each image counting once.
 
     Raises:
         ValueError: there are none.
     """
-    rows = list(pictures)
+    rows = list(images)
     if not rows:
-        raise ValueError("no pictures to average")
+        raise ValueError("no images to average")
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, photo: Path, make_picture: Callable[..., Path]) -> Path:
-    """A folder of good, odd and broken pictures."""
-    make_picture("in/a.jpg")
-    make_picture("in/a.png")
-    make_picture("in/sub/deep/b.png", 70, 50)
-    make_picture("in/sub/t\u00fcr [1].webp")
+def folder(tmp_path: Path, photo: Path, make_image: Callable[..., Path]) -> Path:
+    """A folder of good, odd and broken images."""
+    make_image("in/a.jpg")
+    make_image("in/a.png")
+    make_image("in/sub/deep/b.png", 70, 50)
+    make_image("in/sub/t\u00fcr [1].webp")
     shutil.copy(photo, tmp_path / "in" / "coffee.png")
     Image.new("P", (40, 40)).save(tmp_path / "in" / "palette.gif")
     Image.new("I;16", (40, 40), 9000).save(tmp_path / "in" / "deep.tif")
     Image.new("L", (5, 200)).save(tmp_path / "in" / "thin.png")
-    (tmp_path / "in" / "text.jpg").write_text("no picture")
+    (tmp_path / "in" / "text.jpg").write_text("no image")
     (tmp_path / "in" / "empty.png").touch()
     (tmp_path / "in" / "cut.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes()[:300])
-    (tmp_path / "in" / "notes.txt").write_text("not a picture, and does not say so")
+    (tmp_path / "in" / "notes.txt").write_text("not an image, and does not say so")
     return tmp_path / "in"
 
 
@@ -63,7 +63,7 @@ def files(tmp_path: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_every_good_picture_gets_depth_and_every_bad_one_a_line(glpn: Glpn, tmp_path: Path) -> None:
+def test_every_good_image_gets_depth_and_every_bad_one_a_line(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "in", "--out", "out")
     assert run.returncode == 7
     assert run.stdout == b""
@@ -94,11 +94,11 @@ def test_depth_is_what_predict_gives(glpn: Glpn, tmp_path: Path, options: tuple[
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     glpn("batch", "in", "--out", "out")
     before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in GOOD}
     (tmp_path / "out" / "coffee.depth.png").unlink()
-    make_picture("in/new.png")
+    make_image("in/new.png")
     for name in BROKEN:
         (tmp_path / "in" / name).unlink()
     run = glpn("batch", "in", "--out", "out")
@@ -134,7 +134,7 @@ def test_overwrite_does_everything_again(glpn: Glpn, tmp_path: Path) -> None:
         (("--format", "npy"), b"format was ['png'] and is ['npy']"),
         (("--normalize", "minmax"), b"normalize was max and is minmax"),
         (("--input-size", "64x64"), b"input-size was model and is 64x64"),
-        (("--scale", "published"), b"scale was metres and is published"),
+        (("--scale", "published"), b"scale was meters and is published"),
     ],
 )
 def test_changed_settings_are_refused_by_name_unless_overwritten(
@@ -174,7 +174,7 @@ def test_an_overwrite_that_cannot_begin_changes_nothing(glpn: Glpn, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("folder")
-def test_depth_may_lie_beside_the_pictures_and_they_stay_what_they_were(glpn: Glpn, tmp_path: Path) -> None:
+def test_depth_may_lie_beside_the_images_and_they_stay_what_they_were(glpn: Glpn, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*") if path.is_file()}
     assert glpn("batch", "in", "--out", "in").returncode == 7
     assert glpn("batch", "in", "--out", "in", "--overwrite").returncode == 7
@@ -215,16 +215,14 @@ def test_every_failure_has_its_exit_code(glpn: Glpn, tmp_path: Path, arguments: 
     assert b"Traceback" not in run.stderr
 
 
-def test_pictures_that_all_fail_in_one_way_give_its_code(glpn: Glpn, tmp_path: Path) -> None:
+def test_images_that_all_fail_in_one_way_give_its_code(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_text("no")
     assert glpn("batch", "in", "--out", "out").returncode == 4
 
 
-def test_a_hostile_name_is_shown_escaped_and_done(
-    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
-) -> None:
-    make_picture("in/\x1b[31mred\n.png")
+def test_a_hostile_name_is_shown_escaped_and_done(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image("in/\x1b[31mred\n.png")
     (tmp_path / "in" / "\x1b[31mbad\n.png").write_text("x")
     run = glpn("batch", "in", "--out", "out")
     assert run.returncode == 7
@@ -234,9 +232,9 @@ def test_a_hostile_name_is_shown_escaped_and_done(
     assert b"\x1b" not in glpn("batch", "in", "--out", "out", "--dry-run").stdout
 
 
-def many(make_picture: Callable[..., Path], count: int) -> None:
+def many(make_image: Callable[..., Path], count: int) -> None:
     for index in range(count):
-        make_picture(f"in/{index % 3}/{index:03}.png", 200, 300)
+        make_image(f"in/{index % 3}/{index:03}.png", 200, 300)
 
 
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -247,9 +245,9 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
-    tmp_path: Path, make_picture: Callable[..., Path], signal_number: signal.Signals
+    tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
 ) -> None:
-    many(make_picture, 80)
+    many(make_image, 80)
     process = start(tmp_path)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/*/*.npy")) and time.monotonic() < deadline:
@@ -270,8 +268,8 @@ def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    many(make_picture, 40)
+def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    many(make_image, 40)
     start(tmp_path).communicate(timeout=60)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.npy")}
     process = start(tmp_path, "--overwrite")
@@ -292,8 +290,8 @@ def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_pict
     assert all(path.stat().st_mtime_ns != first[path] for path in first)
 
 
-def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    many(make_picture, 30)
+def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    many(make_image, 30)
     first = start(tmp_path)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / ".glpn-batch.lock").exists() and time.monotonic() < deadline:
@@ -308,7 +306,7 @@ def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_picture: Ca
 
 
 def ranges(tmp_path: Path) -> set[tuple[float, float]]:
-    """Give what the coloured pictures say of their ranges."""
+    """Give what the colored images say of their ranges."""
     said = set()
     for path in (tmp_path / "out").rglob("*.color.png"):
         with Image.open(path) as image:
@@ -318,16 +316,16 @@ def ranges(tmp_path: Path) -> set[tuple[float, float]]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_colours_have_one_range_for_the_whole_run_and_keep_it(glpn: Glpn, tmp_path: Path) -> None:
+def test_colors_have_one_range_for_the_whole_run_and_keep_it(glpn: Glpn, tmp_path: Path) -> None:
     command = ("batch", "in", "--out", "out", "-f", "color", "-f", "png")
     run = glpn(*command)
-    assert b"in every picture, measured on 8 of the pictures" in run.stderr
+    assert b"in every image, measured on 8 of the images" in run.stderr
     ((low, high),) = ranges(tmp_path)
     done = [line for line in lines(tmp_path) if line["status"] == "done"]
     assert len(done) == len(GOOD)
     assert {tuple(line["settings"]["range_m"]) for line in done} == {(low, high)}
     with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
-        assert json.loads(image.info["glpn"])["normalize"] == "max", "grey pictures keep the documented formula"
+        assert json.loads(image.info["glpn"])["normalize"] == "max", "gray images keep the documented formula"
 
     # What is added or done later gets the range of what is there.
     shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "more.png")
@@ -339,7 +337,7 @@ def test_colours_have_one_range_for_the_whole_run_and_keep_it(glpn: Glpn, tmp_pa
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_range_in_metres_spans_grey_pictures_too(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_range_in_meters_spans_gray_images_too(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--range", "1:3")
     assert ranges(tmp_path) == {(1.0, 3.0)}
     with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
@@ -355,14 +353,14 @@ def test_a_range_in_metres_spans_grey_pictures_too(glpn: Glpn, tmp_path: Path) -
     assert (low, high) != (1.0, 3.0)
 
 
-def test_points_in_space_and_the_mirrored_picture_are_settings_of_a_batch(
-    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
+def test_points_in_space_and_the_mirrored_image_are_settings_of_a_batch(
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     for name in ("in/a.png", "in/b.png"):
-        make_picture(name)
+        make_image(name)
     run = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", "--tta", "flip")
     assert run.returncode == 0, run.stderr
-    assert b"2 of 2 pictures say nothing of the lens" in run.stderr
+    assert b"2 of 2 images say nothing of the lens" in run.stderr
     assert sorted(path.name for path in tmp_path.glob("out/*.*") if not path.name.startswith(("glpn", "."))) == [
         "a.ply",
         "a.uncertainty.tiff",
@@ -371,7 +369,7 @@ def test_points_in_space_and_the_mirrored_picture_are_settings_of_a_batch(
     ]
     lines = (tmp_path / "out/glpn-batch.jsonl").read_text().splitlines()
     settings = json.loads(lines[0])["settings"]
-    assert (settings["tta"], settings["camera"]) == ("flip", "of each picture")
+    assert (settings["tta"], settings["camera"]) == ("flip", "of each image")
     for other in (("--tta", "flip", "--fov-deg", "60"), ("--tta", "flip", "--edge-filter", "0.2")):
         again = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", *other)
         assert again.returncode == 2, other

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def folder(make_picture: Callable[..., Path]) -> None:
-    """Three good pictures and a broken one in `in/`."""
+def folder(make_image: Callable[..., Path]) -> None:
+    """Three good images and a broken one in `in/`."""
     for name in ("a.png", "sub/b.jpg", "sub/c [1].png"):
-        make_picture(f"in/{name}")
-    make_picture("in/broken.png").write_text("no picture")
+        make_image(f"in/{name}")
+    make_image("in/broken.png").write_text("no image")
 
 
 def index(tmp_path: Path) -> dict[str, Any]:
-    text = (tmp_path / "out" / "glpn-report" / "pictures.js").read_text(encoding="ascii")
+    text = (tmp_path / "out" / "glpn-report" / "images.js").read_text(encoding="ascii")
     return json.loads(re.fullmatch(r"glpn\.index\((.*)\);\n", text)[1])  # type: ignore[index, no-any-return]
 
 
@@ -43,7 +43,7 @@ def rows(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_report_covers_every_picture_and_its_metres_are_those_of_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
+def test_the_report_covers_every_image_and_its_meters_are_those_of_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "in", "--out", "out", "--report", "-f", "npy")
     assert run.returncode == 7
     assert f"report: {tmp_path / 'out' / 'index.html'}".encode() in run.stderr
@@ -54,10 +54,10 @@ def test_the_report_covers_every_picture_and_its_metres_are_those_of_the_outputs
         "broken.png": "failed",
     }
     script = tmp_path / "out" / "glpn-report" / f"{entry_name(str(tmp_path / 'in' / 'a.png'))}.js"
-    picture = json.loads(re.fullmatch(r'glpn\.picture\("\w+", (.*)\);\n', script.read_text())[1])  # type: ignore[index]
+    image = json.loads(re.fullmatch(r'glpn\.image\("\w+", (.*)\);\n', script.read_text())[1])  # type: ignore[index]
     depth = np.load(tmp_path / "out" / "a.depth.npy")
-    np.testing.assert_allclose(decode_grid(picture["grid"]), depth, atol=0.00051)
-    assert ["Weights", "tiny, approximate metres up to 80 m"] in index(tmp_path)["lines"]
+    np.testing.assert_allclose(decode_grid(image["grid"]), depth, atol=0.00051)
+    assert ["Weights", "tiny, approximate meters up to 80 m"] in index(tmp_path)["lines"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -76,31 +76,29 @@ def test_outputs_are_the_same_with_and_without_a_report(glpn: Glpn, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_report_may_be_asked_for_later_and_grows(
-    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
-) -> None:
+def test_a_report_may_be_asked_for_later_and_grows(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     assert glpn("batch", "in", "--out", "out", "-f", "npy").returncode == 7
     assert not (tmp_path / "out" / "index.html").exists()
     (tmp_path / "in" / "broken.png").unlink()
     run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
     assert run.returncode == 0
-    assert b"3 pictures that were done before are taken into the report" in run.stderr
+    assert b"3 images that were done before are taken into the report" in run.stderr
     assert b"all 3 done before" in run.stderr
     assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
-    make_picture("in/new.png")
+    make_image("in/new.png")
     run = glpn("batch", "in", "--out", "out", "-f", "npy")
     assert b"index.html there does not show this run yet" in run.stderr
     assert b"--report brings it up to date" in run.stderr
     run = glpn("batch", "in", "--out", "out", "-f", "npy")
     assert b"index.html" not in run.stderr, "nothing was done"
-    make_picture("in/newer.png")
+    make_image("in/newer.png")
     run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
-    assert b"1 pictures that were done before are taken into the report" in run.stderr
+    assert b"1 images that were done before are taken into the report" in run.stderr
     assert sorted(rows(tmp_path)) == ["a.png", "new.png", "newer.png", "sub/b.jpg", "sub/c [1].png"]
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_report_is_no_picture_of_the_next_batch(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_report_is_no_image_of_the_next_batch(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "in", "--report")
     run = glpn("batch", "in", "--out", "in", "--report")
     assert b"0 of 1 done" in run.stderr
@@ -123,9 +121,9 @@ def test_somebody_elses_page_is_in_the_way_before_anything_is_done(glpn: Glpn, t
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_a_report_that_was_interrupted_is_completed_by_the_same_command(
-    tmp_path: Path, make_picture: Callable[..., Path], end: signal.Signals
+    tmp_path: Path, make_image: Callable[..., Path], end: signal.Signals
 ) -> None:
-    original = make_picture("in/0.png")
+    original = make_image("in/0.png")
     for number in range(1, 40):
         (tmp_path / "in" / f"{number}.png").write_bytes(original.read_bytes())
     command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "--report", "-w", "tiny"]

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def batch(glpn: Glpn, make_picture: Callable[..., Path]) -> None:
-    """A batch of three pictures in out/."""
+def batch(glpn: Glpn, make_image: Callable[..., Path]) -> None:
+    """A batch of three images in out/."""
     for name in ("a", "b", "sub/c"):
-        make_picture(f"in/{name}.png", 40, 50)
+        make_image(f"in/{name}.png", 40, 50)
     assert glpn("batch", "in", "--out", "out", "-f", "png", "-f", "npy").returncode == 0
 
 
@@ -63,8 +63,8 @@ def test_json_has_an_object_for_each_output(glpn: Glpn, tmp_path: Path) -> None:
     assert len(missing["sha256"]) == 64
 
 
-def test_json_of_a_run_has_an_object_for_each_picture(glpn: Glpn, tmp_path: Path) -> None:
-    (tmp_path / "in" / "bad.png").write_text("no picture")
+def test_json_of_a_run_has_an_object_for_each_image(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "in" / "bad.png").write_text("no image")
     (tmp_path / "out" / "a.depth.png").unlink()
     run = glpn("batch", "in", "--out", "out", "-f", "png", "-f", "npy", "--json")
     assert run.returncode == 7

@@ -23,7 +23,7 @@ def test_every_case_is_a_json_object(glpn: Glpn) -> None:
     assert list(first["stages"]) == ["decode", "preprocess", "network", "upsample", "encode"]
     for timing in (*first["stages"].values(), first["whole"]):
         assert 0 < timing["fastest_s"] <= timing["median_s"] <= timing["slowest_s"]
-    assert first["pictures_per_second"] == pytest.approx(1 / first["whole"]["median_s"])
+    assert first["images_per_second"] == pytest.approx(1 / first["whole"]["median_s"])
     assert (first["precision"], first["device"]) == ("float32", "cpu")
     assert first["comparisons"] == []
 

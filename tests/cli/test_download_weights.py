@@ -39,7 +39,7 @@ def test_a_download_says_what_it_got_and_under_which_terms(glpn: Glpn, hub: Stan
     said = run.stderr.decode()
     assert f"{KITTI}: downloading 289 kB" in said
     assert "checked; depth to 80 m, factor 8" in said
-    assert CATALOG["kitti"].licence in said
+    assert CATALOG["kitti"].license in said
     assert (home / "weights" / "kitti.safetensors").is_file()
 
 
@@ -79,7 +79,7 @@ def test_the_scale_of_a_repository_that_nobody_knows_is_one_line(glpn: Glpn, hub
     said = glpn("download-weights", "someone/glpn-x").stderr.decode()
     assert said.count("nothing tells the scale") == 1
     assert "factor 1" in said
-    assert "licence" not in said
+    assert "license" not in said
 
 
 @pytest.mark.parametrize(
@@ -128,26 +128,26 @@ def test_offline_is_an_error_where_only_the_network_could_help(glpn: Glpn, hub: 
     assert hub.asked == []
 
 
-def test_kitti_gives_metres_that_are_eight_times_the_published_scale(
-    glpn: Glpn, hub: StandInHub, tmp_path: Path, make_picture: Callable[..., Path]
+def test_kitti_gives_meters_that_are_eight_times_the_published_scale(
+    glpn: Glpn, hub: StandInHub, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     hub.publish(KITTI)
     assert glpn("download-weights", "kitti").returncode == 0
     write_checkpoint(tmp_path / "published", SMALL, random_glpn(), {})
-    make_picture("photo.png")
-    for weights, output in (("kitti", "metres.npy"), ("./published", "published.npy")):
+    make_image("photo.png")
+    for weights, output in (("kitti", "meters.npy"), ("./published", "published.npy")):
         run = glpn("predict", "photo.png", "--weights", weights, "-o", output)
         assert run.returncode == 0, run.stderr
     published = np.load(tmp_path / "published.npy")
     assert published.max() < 10
-    np.testing.assert_allclose(np.load(tmp_path / "metres.npy"), 8 * published, rtol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "meters.npy"), 8 * published, rtol=1e-6)
 
 
 def test_naming_absent_weights_downloads_them_unless_offline(
-    glpn: Glpn, hub: StandInHub, make_picture: Callable[..., Path]
+    glpn: Glpn, hub: StandInHub, make_image: Callable[..., Path]
 ) -> None:
     hub.publish(KITTI)
-    make_picture("photo.png")
+    make_image("photo.png")
     run = glpn("predict", "photo.png", "--weights", "kitti", "--offline")
     assert run.returncode == 3
     assert b"not on this machine" in run.stderr
@@ -159,9 +159,9 @@ def test_naming_absent_weights_downloads_them_unless_offline(
     assert run.returncode == 0, run.stderr
 
 
-def test_nyu_is_the_default_once_it_is_here(glpn: Glpn, hub: StandInHub, make_picture: Callable[..., Path]) -> None:
+def test_nyu_is_the_default_once_it_is_here(glpn: Glpn, hub: StandInHub, make_image: Callable[..., Path]) -> None:
     hub.publish(NYU)
-    make_picture("photo.png")
+    make_image("photo.png")
     assert b"(tiny, " in glpn("predict", "photo.png").stderr
     assert hub.asked == []
     glpn("download-weights", "nyu")

@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
 PAIR = min((Path(__file__).parents[1] / "data" / "pairs").rglob("*.jpg"))
-SET = ("--data", "set", "--units-per-metre", "1000")
+SET = ("--data", "set", "--units-per-meter", "1000")
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Three pictures of a floor with known depth, and predictions of them that are a tenth too far."""
+def images(tmp_path: Path) -> Path:
+    """Three images of a floor with known depth, and predictions of them that are a tenth too far."""
     folder, predictions = tmp_path / "set", tmp_path / "mine"
     folder.mkdir()
     predictions.mkdir()
     for index in range(3):
-        metres = np.linspace(6 + index, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
-        shade = (255 - metres * 20).astype(np.uint8)
+        meters = np.linspace(6 + index, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
+        shade = (255 - meters * 20).astype(np.uint8)
         Image.fromarray(np.stack([shade] * 3, axis=2)).save(folder / f"{index} [x].jpg")
-        Image.fromarray(np.round(metres * 1000).astype(np.uint16)).save(folder / f"{index} [x].png")
-        np.save(predictions / f"{index} [x].npy", np.round(metres * 1000) / np.float32(1000) * np.float32(1.1))
+        Image.fromarray(np.round(meters * 1000).astype(np.uint16)).save(folder / f"{index} [x].png")
+        np.save(predictions / f"{index} [x].npy", np.round(meters * 1000) / np.float32(1000) * np.float32(1.1))
     return tmp_path
 
 
-def test_the_table_has_every_metric_and_what_the_user_asked_for(glpn: Glpn, pictures: Path) -> None:
+def test_the_table_has_every_metric_and_what_the_user_asked_for(glpn: Glpn, images: Path) -> None:
     run = glpn("evaluate", *SET, "--weights", "tiny", "--align", "median", "--baselines", "--resamples", "50")
     assert run.returncode == 0, run.stderr
     table = run.stdout.decode()
-    for word in (*METRICS, "as predicted", "median aligned", "ramp", "3 pictures", "no crop", "below 80 m", "95 %"):
+    for word in (*METRICS, "as predicted", "median aligned", "ramp", "3 images", "no crop", "below 80 m", "95 %"):
         assert word in table
     assert b"say little" in run.stderr
 
 
-def test_predictions_that_are_there_already_are_measured(glpn: Glpn, pictures: Path) -> None:
+def test_predictions_that_are_there_already_are_measured(glpn: Glpn, images: Path) -> None:
     run = glpn("evaluate", *SET, "--predictions", "mine", "--json")
     assert run.returncode == 0, run.stderr
     *lines, summary = (json.loads(line) for line in run.stdout.splitlines())
@@ -59,18 +59,18 @@ def test_predictions_that_are_there_already_are_measured(glpn: Glpn, pictures: P
     assert list(figures) == list(METRICS)
     assert figures["abs_rel"]["mean"] == pytest.approx(0.1, rel=1e-4)
     assert figures["abs_rel"]["low"] <= figures["abs_rel"]["mean"] <= figures["abs_rel"]["high"]
-    assert (summary["pictures"], summary["failed"], summary["cap_m"]) == (3, 0, 80.0)
+    assert (summary["images"], summary["failed"], summary["cap_m"]) == (3, 0, 80.0)
     assert sum(row["pixel_share"] for row in summary["by_depth"]) == pytest.approx(1)
 
 
-def test_options_of_the_network_are_not_silently_ignored_with_predictions(glpn: Glpn, pictures: Path) -> None:
+def test_options_of_the_network_are_not_silently_ignored_with_predictions(glpn: Glpn, images: Path) -> None:
     assert b"do nothing" not in glpn("evaluate", *SET, "--predictions", "mine").stderr
     run = glpn("evaluate", *SET, "--predictions", "mine", "--tta", "flip")
     assert run.returncode == 0, run.stderr
     assert b"options of the network do nothing" in run.stderr
 
 
-def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, pictures: Path) -> None:
+def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, images: Path) -> None:
     run = glpn("evaluate", *SET, "--predictions", "mine", "--against", "tiny", "--json")
     assert run.returncode == 0, run.stderr
     summary = json.loads(run.stdout.splitlines()[-1])
@@ -82,11 +82,11 @@ def test_weights_are_compared_with_what_was_predicted(glpn: Glpn, pictures: Path
     assert b"better" in table.stdout
 
 
-def test_the_mean_with_the_mirrored_picture_is_what_is_measured_if_asked_for(glpn: Glpn, tmp_path: Path) -> None:
+def test_the_mean_with_the_mirrored_image_is_what_is_measured_if_asked_for(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     for suffix in (".jpg", ".png"):
         shutil.copy(PAIR.with_suffix(suffix), tmp_path / "one")
-    one = ("--data", "one", "--units-per-metre", "1000", "--json")
+    one = ("--data", "one", "--units-per-meter", "1000", "--json")
     photo = f"one/{PAIR.stem}.jpg"
     assert glpn("predict", photo, "-o", "flipped/", "-f", "npy", "--weights", "tiny", "--tta", "flip").returncode == 0
 
@@ -101,14 +101,14 @@ def test_the_mean_with_the_mirrored_picture_is_what_is_measured_if_asked_for(glp
     assert flipped != pytest.approx(abs_rel("--weights", "tiny"), rel=1e-4)
 
 
-def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: Glpn, pictures: Path) -> None:
-    outputs = ("--figure", "out/f.png", "--per-picture", "out/p.jsonl")
+def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: Glpn, images: Path) -> None:
+    outputs = ("--figure", "out/f.png", "--per-image", "out/p.jsonl")
     run = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
     assert run.returncode == 0, run.stderr
-    with Image.open(pictures / "out" / "f.png") as image:
+    with Image.open(images / "out" / "f.png") as image:
         assert image.width == 1200
-    assert len((pictures / "out" / "p.jsonl").read_text().splitlines()) == 3
-    assert not list((pictures / "out").glob(".*"))
+    assert len((images / "out" / "p.jsonl").read_text().splitlines()) == 3
+    assert not list((images / "out").glob(".*"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glpn_cli.evaluation.run.Evaluation.run", None)  # it is refused before any work
         again = glpn("evaluate", *SET, "--predictions", "mine", *outputs)
@@ -117,53 +117,53 @@ def test_the_figure_and_the_lines_are_written_whole_and_never_over_others(glpn: 
     assert glpn("evaluate", *SET, "--predictions", "mine", *outputs, "--overwrite").returncode == 0
 
 
-def test_some_that_cannot_be_measured_are_told_and_the_others_counted(glpn: Glpn, pictures: Path) -> None:
-    (pictures / "mine" / "1 [x].npy").unlink()
+def test_some_that_cannot_be_measured_are_told_and_the_others_counted(glpn: Glpn, images: Path) -> None:
+    (images / "mine" / "1 [x].npy").unlink()
     run = glpn("evaluate", *SET, "--predictions", "mine", "--json")
     assert run.returncode == 7
     statuses = [json.loads(line)["status"] for line in run.stdout.splitlines()]
     assert statuses == ["done", "failed", "done", "summary"]
     assert b"1 [x]: no prediction in mine" in run.stderr
-    for path in (pictures / "mine").iterdir():
+    for path in (images / "mine").iterdir():
         path.unlink()
-    nothing = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl", "--figure", "f.png")
+    nothing = glpn("evaluate", *SET, "--predictions", "mine", "--per-image", "p.jsonl", "--figure", "f.png")
     assert (nothing.returncode, nothing.stdout) == (4, b"")
-    assert len((pictures / "p.jsonl").read_text().splitlines()) == 3
-    assert not (pictures / "f.png").exists()
+    assert len((images / "p.jsonl").read_text().splitlines()) == 3
+    assert not (images / "f.png").exists()
     last = glpn("evaluate", *SET, "--predictions", "mine", "--json").stdout.splitlines()[-1]
     assert (json.loads(last)["status"], json.loads(last)["failed"]) == ("summary", 3)
 
 
-def test_the_baselines_are_in_the_figures_by_depth_too(glpn: Glpn, pictures: Path) -> None:
+def test_the_baselines_are_in_the_figures_by_depth_too(glpn: Glpn, images: Path) -> None:
     run = glpn("evaluate", *SET, "--predictions", "mine", "--baselines", "--json")
     for row in json.loads(run.stdout.splitlines()[-1])["by_depth"]:
         assert list(row["abs_rel"]) == ["mine", "median", "ramp"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
-def test_a_table_that_nobody_takes_costs_no_file(pictures: Path) -> None:
-    command = [sys.executable, "-m", "glpn_cli", "evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl"]
+def test_a_table_that_nobody_takes_costs_no_file(images: Path) -> None:
+    command = [sys.executable, "-m", "glpn_cli", "evaluate", *SET, "--predictions", "mine", "--per-image", "p.jsonl"]
     with open("/dev/full", "wb") as full:
-        run = subprocess.run(command, cwd=pictures, stdout=full, stderr=subprocess.PIPE, check=False)
+        run = subprocess.run(command, cwd=images, stdout=full, stderr=subprocess.PIPE, check=False)
     assert run.returncode == 6, run.stderr
     assert b"Traceback" not in run.stderr
-    assert len((pictures / "p.jsonl").read_text().splitlines()) == 3
+    assert len((images / "p.jsonl").read_text().splitlines()) == 3
 
 
-def test_what_an_output_leads_to_is_written_and_not_replaced(glpn: Glpn, pictures: Path) -> None:
-    (pictures / "real.jsonl").write_text("old")
-    (pictures / "link.jsonl").symlink_to("real.jsonl")
-    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "link.jsonl", "--overwrite")
+def test_what_an_output_leads_to_is_written_and_not_replaced(glpn: Glpn, images: Path) -> None:
+    (images / "real.jsonl").write_text("old")
+    (images / "link.jsonl").symlink_to("real.jsonl")
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-image", "link.jsonl", "--overwrite")
     assert run.returncode == 0, run.stderr
-    assert (pictures / "link.jsonl").is_symlink()
-    assert len((pictures / "real.jsonl").read_text().splitlines()) == 3
+    assert (images / "link.jsonl").is_symlink()
+    assert len((images / "real.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("--data", "set"), 2, "count in"),
-        (("--data", "gone", "--units-per-metre", "1"), 2, "no folder"),
+        (("--data", "gone", "--units-per-meter", "1"), 2, "no folder"),
         (("--data", ""), 2, "empty"),
         ((*SET, "--data", "set"), 2, "more than once"),
         ((*SET, "--predictions", ""), 2, "--predictions is empty"),
@@ -171,14 +171,14 @@ def test_what_an_output_leads_to_is_written_and_not_replaced(glpn: Glpn, picture
         ((*SET, "--predictions", "mine", "--weights", "tiny"), 2, "two predictions"),
         ((*SET, "--predictions", "gone"), 4, "no such folder"),
         ((*SET, "--figure", "f.jpg"), 2, "a figure is a PNG"),
-        ((*SET, "--figure", "set/0 [x].png", "--overwrite"), 2, "one of the pictures"),
-        ((*SET, "--figure", "x.png", "--per-picture", "./x.png"), 2, "same file"),
+        ((*SET, "--figure", "set/0 [x].png", "--overwrite"), 2, "one of the images"),
+        ((*SET, "--figure", "x.png", "--per-image", "./x.png"), 2, "same file"),
         ((*SET, "--weights", "tiny", "--crop", "nyu"), 2, "480x640"),
         (("--data", "kitti", "--root", "set"), 2, "said by a list"),
     ],
 )
 def test_what_makes_no_sense_is_said(
-    glpn: Glpn, pictures: Path, arguments: tuple[str, ...], code: int, message: str
+    glpn: Glpn, images: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     run = glpn("evaluate", *arguments)
     assert run.returncode == code, run.stderr
@@ -206,13 +206,13 @@ def test_kitti_with_a_list_is_measured_by_its_own_protocol(glpn: Glpn, tmp_path:
 
 
 def test_what_was_measured_before_an_interruption_is_kept(
-    glpn: Glpn, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    glpn: Glpn, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from glpn_cli.cli.batch_progress import BatchProgress
 
     monkeypatch.setattr(BatchProgress, "advance", lambda _: signal.raise_signal(signal.SIGINT))
-    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-picture", "p.jsonl", "--figure", "f.png")
+    run = glpn("evaluate", *SET, "--predictions", "mine", "--per-image", "p.jsonl", "--figure", "f.png")
     assert run.returncode == 130
     assert b"interrupted: 1 of 3 done" in run.stderr
-    assert [json.loads(line)["name"] for line in (pictures / "p.jsonl").read_text().splitlines()] == ["0 [x]"]
-    assert not (pictures / "f.png").exists()
+    assert [json.loads(line)["name"] for line in (images / "p.jsonl").read_text().splitlines()] == ["0 [x]"]
+    assert not (images / "f.png").exists()

@@ -39,9 +39,9 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_the_ten_lines_of_the_page_give_what_predict_gives(
-    glpn: Glpn, weights: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    glpn: Glpn, weights: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo = make_picture("photo.jpg", 100, 150)
+    photo = make_image("photo.jpg", 100, 150)
     run = glpn("export", "--onnx", "glpn.onnx", "--weights", weights, "--size", "64x96", "--with-preprocessing")
     assert run.returncode == 0, run.stderr
     assert (run.stdout, b"ONNX Runtime agrees with torch" in run.stderr) == (b"", True)
@@ -52,13 +52,13 @@ def test_the_ten_lines_of_the_page_give_what_predict_gives(
     monkeypatch.chdir(photo.parent)
     namespace: dict[str, np.ndarray] = {}
     exec(example, namespace)  # noqa: S102 - that it runs is the point
-    assert namespace["metres"].shape == (1, 64, 96)
+    assert namespace["meters"].shape == (1, 64, 96)
     made = glpn("predict", photo, "--weights", weights, "--input-size", "64x96", "--format", "npy", "-o", "p.npy")
     assert made.returncode == 0, made.stderr
-    # predict brings depth to the size of the picture; the graph leaves it at that of its input.
+    # predict brings depth to the size of the image; the graph leaves it at that of its input.
     whole = torch.from_numpy(np.load("p.npy"))[None, None]
     small = torch.nn.functional.interpolate(whole, (64, 96), mode="area")[0, 0].numpy()
-    assert np.abs(namespace["metres"][0] - small).mean() < 0.02 * np.ptp(small) + 0.01
+    assert np.abs(namespace["meters"][0] - small).mean() < 0.02 * np.ptp(small) + 0.01
 
 
 def test_a_file_that_is_there_stays_unless_that_was_asked_for(glpn: Glpn, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def rows(*names: str) -> list[DepthFormat]:
     return [FORMATS[name] for name in names]
 
 
-def test_how_pictures_look_arrives() -> None:
+def test_how_images_look_arrives() -> None:
     options = OutputOptions(range="p2:p98", near=Near.DARK, colormap=Colormap.MAGMA, legend=True, side_by_side=True)
     assert options.settings(rows("color")) == OutputSettings(
         range=DepthRange("percentiles", 2, 98, "p2:p98"),

@@ -47,7 +47,7 @@ def test_every_output_says_what_it_is(glpn: Glpn, files: list[str]) -> None:
 
 def test_a_person_can_read_it(glpn: Glpn, files: list[str]) -> None:
     said = glpn("info", "x.depth16.png").stdout.decode()
-    for words in ("x.depth16.png", "0.5 to 7.5 m", "values per metre  256", "tiny", "approximate metres", "photo.jpg"):
+    for words in ("x.depth16.png", "0.5 to 7.5 m", "values per meter  256", "tiny", "approximate meters", "photo.jpg"):
         assert words in said
 
 

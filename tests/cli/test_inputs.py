@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shots(make_picture: Make, tmp_path: Path) -> Path:
-    """A folder with pictures in places that options take or leave."""
+def shots(make_image: Make, tmp_path: Path) -> Path:
+    """A folder with images in places that options take or leave."""
     for name in ("a.jpg", "b.png", "sub/a.jpg", "sub/raw/c.jpg", ".hidden.jpg", ".thumbs/d.jpg"):
-        make_picture(f"shots/{name}")
+        make_image(f"shots/{name}")
     (tmp_path / "shots" / "loop").symlink_to("..")
     return tmp_path / "shots"
 
@@ -34,10 +34,10 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def web(make_picture: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server with a picture, a page, and nothing else."""
+def web(make_image: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server with an image, a page, and nothing else."""
     monkeypatch.setenv("no_proxy", "*")
-    make_picture("web/pics/photo.jpg")
+    make_image("web/pics/photo.jpg")
     (tmp_path / "web" / "page.jpg").write_text("<!doctype html><html><img src=photo.jpg>")
     handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -105,10 +105,10 @@ def test_predict_takes_a_list_from_a_file_or_a_pipe(glpn: Glpn, tmp_path: Path) 
 
 @pytest.mark.usefixtures("shots")
 def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
-    glpn: Glpn, tmp_path: Path, make_picture: Make, tmp_path_factory: pytest.TempPathFactory
+    glpn: Glpn, tmp_path: Path, make_image: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outside = tmp_path_factory.mktemp("outside")
-    (outside / "x.jpg").write_bytes(make_picture("x.jpg").read_bytes())
+    (outside / "x.jpg").write_bytes(make_image("x.jpg").read_bytes())
     up = "../" * len(tmp_path.parts)
     entries = ["shots/a.jpg", f"{up}{outside}/x.jpg", str(outside / "../" / outside.name / "x.jpg"), "gone.jpg"]
     (tmp_path / "list").write_text("\n".join(entries))
@@ -129,8 +129,8 @@ def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
         (("predict",), b"", 2, b"--from-list"),
         (("batch", "--out", "out"), b"", 2, b"--from-list"),
         (("predict", "--from-list", "gone.txt"), b"", 4, b"gone.txt: cannot be read as a list"),
-        (("predict", "--from-list", "-"), b"\n\n", 4, b"names no pictures"),
-        (("predict", "-", "--from-list", "-"), b"a.jpg", 2, b"both a picture and the list"),
+        (("predict", "--from-list", "-"), b"\n\n", 4, b"names no images"),
+        (("predict", "-", "--from-list", "-"), b"a.jpg", 2, b"both an image and the list"),
         (("predict", "--from-list", "-"), b"gone.jpg", 4, b"gone.jpg: no such file"),
         (("predict", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 2, b"--allow-url"),
         (("predict", "--from-list", "-"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
@@ -165,7 +165,7 @@ def test_predict_fetches_into_the_current_folder(glpn: Glpn, tmp_path: Path, web
 def test_what_is_fetched_is_judged_by_its_content(glpn: Glpn, web: str) -> None:
     run = glpn("predict", "--allow-url", f"http://{web}/page.jpg", f"http://{web}/none.jpg")
     assert run.returncode == 4
-    assert b"page.jpg: an HTML page, not a picture" in run.stderr
+    assert b"page.jpg: an HTML page, not an image" in run.stderr
     assert b"none.jpg: the server answers 404" in run.stderr
 
 

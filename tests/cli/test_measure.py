@@ -1,4 +1,4 @@
-"""`glpn measure`: metres of pixels and boxes, from photos and depth files, and known distances."""
+"""`glpn measure`: meters of pixels and boxes, from photos and depth files, and known distances."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_a_depth_file_is_read_and_not_predicted(glpn: Glpn, tmp_path: Path, dept
     found = record(glpn("measure", "a.npz", "--at", "7,3", "--box", "2,5,12,9", "--json"))
     assert found["kind"] == "depth"
     pixel, box = found["measurements"]
-    assert pixel["median_m"] == pytest.approx(float(depth_map.metres[3, 7]))
-    part = depth_map.metres[5:9, 2:12]
+    assert pixel["median_m"] == pytest.approx(float(depth_map.meters[3, 7]))
+    part = depth_map.meters[5:9, 2:12]
     assert [box[name] for name in ("p10_m", "median_m", "p90_m")] == pytest.approx(np.percentile(part, [10, 50, 90]))
     assert (box["pixels"], box["known"]) == (40, 40)
     assert box["uncertainty_m"] == pytest.approx(float(np.median(part)) / 10)
@@ -51,23 +51,23 @@ def test_options_of_the_network_are_not_silently_ignored_with_a_depth_file(
         assert b"a.npz: this is depth already, so the options of the network do nothing" in run.stderr
 
 
-def test_without_a_place_the_whole_picture_is_measured_in_a_table(
+def test_without_a_place_the_whole_image_is_measured_in_a_table(
     glpn: Glpn, tmp_path: Path, depth_map: DepthMap
 ) -> None:
     depth_map.save(tmp_path / "a.npy")
     run = glpn("measure", "a.npy")
     assert run.returncode == 0
     head, row = run.stdout.decode().splitlines()
-    assert head.split() == ["where", "metres", "p10", "p90", "pixels"]
-    assert row.split() == ["whole", "picture", "4.000", "1.200", "6.800", "600"]
+    assert head.split() == ["where", "meters", "p10", "p90", "pixels"]
+    assert row.split() == ["whole", "image", "4.000", "1.200", "6.800", "600"]
 
 
 def test_a_photo_is_predicted_as_predict_does(glpn: Glpn, tmp_path: Path, photo: Path) -> None:
     shutil.copy(photo, tmp_path / "coffee.png")
     found = record(glpn("measure", "coffee.png", "--at", "300,200", "--json"))
-    assert found["kind"] == "picture"
-    metres = glpn_cli.load("tiny").predict(photo).metres
-    assert found["measurements"][0]["median_m"] == pytest.approx(float(metres[200, 300]))
+    assert found["kind"] == "image"
+    meters = glpn_cli.load("tiny").predict(photo).meters
+    assert found["measurements"][0]["median_m"] == pytest.approx(float(meters[200, 300]))
     assert glpn("measure", "-", "--at", "300,200", "--json", stdin=photo.read_bytes()).returncode == 0
 
 
@@ -87,7 +87,7 @@ def test_places_that_are_none_are_refused(glpn: Glpn, tmp_path: Path, depth_map:
         assert glpn("measure", "a.npz", *arguments).returncode == 2, arguments
 
 
-def test_what_is_neither_picture_nor_depth_says_so(glpn: Glpn, tmp_path: Path, depth_map: DepthMap) -> None:
+def test_what_is_neither_image_nor_depth_says_so(glpn: Glpn, tmp_path: Path, depth_map: DepthMap) -> None:
     (tmp_path / "text.txt").write_text("hello")
     for name in ("gone.png", "text.txt"):
         assert glpn("measure", name).returncode == 4
@@ -105,21 +105,21 @@ def test_predict_rescales_to_anchors_and_says_what_is_left(glpn: Glpn, tmp_path:
     assert said["weights"]["metric"] == "anchored"
     assert said["anchors"][0]["residual_m"] == pytest.approx(0, abs=1e-6)
     back = glpn_cli.read(tmp_path / "coffee.depth.npz")
-    assert back.metres[200, 300] == pytest.approx(0.4)
+    assert back.meters[200, 300] == pytest.approx(0.4)
     assert back.provenance.anchors[0]["known_m"] == 0.4
-    assert b"metres by known distances" in glpn("info", "coffee.depth.npz").stdout
+    assert b"meters by known distances" in glpn("info", "coffee.depth.npz").stdout
 
 
-def test_anchors_belong_to_one_picture(glpn: Glpn, make_picture: Callable[..., Path]) -> None:
-    make_picture("a.png")
-    make_picture("b.png")
+def test_anchors_belong_to_one_image(glpn: Glpn, make_image: Callable[..., Path]) -> None:
+    make_image("a.png")
+    make_image("b.png")
     run = glpn("predict", "a.png", "b.png", "--anchor", "3,3=2")
     assert run.returncode == 2
-    assert b"one picture" in run.stderr
+    assert b"one image" in run.stderr
 
 
-def test_uncertainty_needs_two_answers_and_is_no_depth(glpn: Glpn, make_picture: Callable[..., Path]) -> None:
-    make_picture("a.png")
+def test_uncertainty_needs_two_answers_and_is_no_depth(glpn: Glpn, make_image: Callable[..., Path]) -> None:
+    make_image("a.png")
     assert glpn("predict", "a.png", "-f", "uncertainty").returncode == 2
     assert glpn("predict", "a.png", "-f", "uncertainty", "--tta", "flip").returncode == 0
     run = glpn("measure", "a.uncertainty.tiff")

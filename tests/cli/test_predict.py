@@ -31,15 +31,15 @@ WORKING_SIZE = CATALOG["tiny"].card.working_size
 
 
 @pytest.fixture
-def photos(tmp_path: Path, photo: Path, make_picture: Callable[..., Path]) -> None:
-    """Give the test's folder a real photo, a small picture, and two files that are no pictures."""
+def photos(tmp_path: Path, photo: Path, make_image: Callable[..., Path]) -> None:
+    """Give the test's folder a real photo, a small image, and two files that are no images."""
     shutil.copy(photo, tmp_path / "coffee.png")
-    make_picture("small.jpg")
-    (tmp_path / "text.jpg").write_text("not a picture at all")
+    make_image("small.jpg")
+    (tmp_path / "text.jpg").write_text("not an image at all")
     (tmp_path / "empty.png").touch()
 
 
-def test_a_photo_gets_a_grey_picture_of_its_size_beside_it(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_photo_gets_a_gray_image_of_its_size_beside_it(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("predict", "coffee.png")
     assert run.returncode == 0, run.stderr
     assert run.stdout == b""
@@ -56,35 +56,35 @@ def test_the_weights_that_nobody_named_are_said_to_be_approximate(glpn: Glpn) ->
     assert glpn("predict", "small.jpg", "--quiet", "--overwrite").stderr == b""
 
 
-def test_the_picture_is_the_documented_formula_over_the_metres(glpn: Glpn, tmp_path: Path) -> None:
+def test_the_image_is_the_documented_formula_over_the_meters(glpn: Glpn, tmp_path: Path) -> None:
     assert glpn("predict", "coffee.png", "-f", "png", "-f", "npy").returncode == 0
-    metres = np.load(tmp_path / "coffee.depth.npy")
-    assert (metres.shape, metres.dtype) == ((400, 600), np.float32)
-    assert 0 <= metres.min() < metres.max() <= 80
-    documented = (metres * 255 / np.max(metres)).astype("uint8")
+    meters = np.load(tmp_path / "coffee.depth.npy")
+    assert (meters.shape, meters.dtype) == ((400, 600), np.float32)
+    assert 0 <= meters.min() < meters.max() <= 80
+    documented = (meters * 255 / np.max(meters)).astype("uint8")
     with Image.open(tmp_path / "coffee.depth.png") as image:
         np.testing.assert_array_equal(np.asarray(image), documented)
 
 
-def test_minmax_uses_every_grey(glpn: Glpn, tmp_path: Path) -> None:
+def test_minmax_uses_every_gray(glpn: Glpn, tmp_path: Path) -> None:
     assert glpn("predict", "coffee.png", "--normalize", "minmax").returncode == 0
     with Image.open(tmp_path / "coffee.depth.png") as image:
         assert (np.asarray(image).min(), np.asarray(image).max()) == (0, 255)
 
 
-def test_json_is_one_object_per_picture_on_stdout(glpn: Glpn, tmp_path: Path) -> None:
+def test_json_is_one_object_per_image_on_stdout(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("predict", "coffee.png", "text.jpg", "--json", "-f", "npy", "-o", "out/")
     assert run.returncode == 7
     done, failed = (json.loads(line) for line in run.stdout.splitlines())
-    metres = np.load(tmp_path / "out" / "coffee.depth.npy")
+    meters = np.load(tmp_path / "out" / "coffee.depth.npy")
     assert done["status"] == "done"
     assert done["outputs"] == {"npy": "out/coffee.depth.npy"}
     assert done["depth_m"] == {
-        "min": pytest.approx(float(metres.min())),
-        "median": pytest.approx(float(np.median(metres))),
-        "max": pytest.approx(float(metres.max())),
+        "min": pytest.approx(float(meters.min())),
+        "median": pytest.approx(float(np.median(meters))),
+        "max": pytest.approx(float(meters.max())),
     }
-    assert done["picture_size"] == {"height": 400, "width": 600}
+    assert done["image_size"] == {"height": 400, "width": 600}
     assert (*done["network_size"].values(),) == WORKING_SIZE
     assert done["weights"]["name"] == "tiny"
     assert len(done["weights"]["sha256"]) == 64
@@ -105,7 +105,7 @@ def test_stdin_to_stdout_is_a_filter(glpn_process: Glpn, tmp_path: Path) -> None
     assert not list(tmp_path.glob("*.depth.*"))
 
 
-def test_a_picture_may_come_from_stdin_and_go_to_a_file(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_image_may_come_from_stdin_and_go_to_a_file(glpn: Glpn, tmp_path: Path) -> None:
     assert glpn("predict", "-", "-o", "x.npy", stdin=(tmp_path / "small.jpg").read_bytes()).returncode == 0
     assert np.load(tmp_path / "x.npy").shape == (48, 64)
     run = glpn("predict", "-", "-o", "y.npy", stdin=b"")
@@ -152,7 +152,7 @@ def test_debug_shows_where_an_error_came_from(glpn: Glpn) -> None:
     assert b"Traceback" in glpn("predict", "text.jpg", "--debug").stderr
 
 
-def test_one_bad_picture_does_not_stop_the_others(glpn: Glpn, tmp_path: Path) -> None:
+def test_one_bad_image_does_not_stop_the_others(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("predict", "text.jpg", "small.jpg", "empty.png", "coffee.png")
     assert run.returncode == 7
     assert sorted(path.name for path in tmp_path.glob("*.depth.png")) == ["coffee.depth.png", "small.depth.png"]
@@ -178,7 +178,7 @@ def test_nothing_is_computed_for_an_output_that_exists(glpn: Glpn, tmp_path: Pat
     assert run.returncode == 6  # the weights were not even looked for
 
 
-def test_a_folder_gives_its_pictures_and_a_second_run_skips_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_folder_gives_its_images_and_a_second_run_skips_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").unlink()
     (tmp_path / "empty.png").unlink()
     assert glpn("predict", ".").returncode == 0
@@ -217,7 +217,7 @@ def test_odd_names_are_names(glpn: Glpn, tmp_path: Path, name: str) -> None:
 
 def test_a_hostile_name_cannot_command_the_terminal(glpn: Glpn, tmp_path: Path) -> None:
     name = "\x1b[31mred\x1b]0;owned\x07\u202e.jpg"
-    (tmp_path / name).write_text("no picture")
+    (tmp_path / name).write_text("no image")
     run = glpn("predict", name)
     assert run.returncode == 4
     assert not set(run.stderr) & {0x1B, 0x07}
@@ -242,7 +242,7 @@ def test_depth_is_upright_like_the_photo(glpn: Glpn, tmp_path: Path, orientation
     np.testing.assert_array_equal(np.load(tmp_path / "turned.depth.npy"), np.load(tmp_path / "coffee.depth.npy"))
 
 
-def test_what_was_done_to_a_picture_is_said(glpn: Glpn, tmp_path: Path) -> None:
+def test_what_was_done_to_a_image_is_said(glpn: Glpn, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     Image.new("RGB", (7, 90)).save(tmp_path / "narrow.png")
@@ -252,7 +252,7 @@ def test_what_was_done_to_a_picture_is_said(glpn: Glpn, tmp_path: Path) -> None:
     assert "first frame" in " ".join(moving["notes"])
     assert "resized up" in " ".join(narrow["notes"])
     assert b"first frame" in run.stderr
-    assert narrow["picture_size"] == {"height": 90, "width": 7}
+    assert narrow["image_size"] == {"height": 90, "width": 7}
 
 
 @pytest.mark.parametrize(("size", "seen"), [("native", (384, 576)), ("model", WORKING_SIZE), ("64x160", (64, 160))])
@@ -260,10 +260,10 @@ def test_the_input_size_can_be_chosen(glpn: Glpn, size: str, seen: tuple[int, in
     run = glpn("predict", "coffee.png", "--input-size", size, "--json")
     record = json.loads(run.stdout)
     assert (record["network_size"]["height"], record["network_size"]["width"]) == seen
-    assert record["picture_size"] == {"height": 400, "width": 600}
+    assert record["image_size"] == {"height": 400, "width": 600}
 
 
-def test_a_picture_far_larger_than_the_working_size_earns_a_hint(glpn: Glpn) -> None:
+def test_a_image_far_larger_than_the_working_size_earns_a_hint(glpn: Glpn) -> None:
     assert b"--input-size model" in glpn("predict", "coffee.png", "--input-size", "native").stderr
     assert b"--input-size" not in glpn("predict", "coffee.png", "--overwrite").stderr
 
@@ -311,13 +311,13 @@ def test_weights_may_be_a_file_a_folder_or_the_environments_choice(glpn: Glpn, t
 
 
 def test_color_is_a_choice(glpn: Glpn) -> None:
-    def is_coloured(*arguments: str, **environment: str) -> bool:
+    def is_colored(*arguments: str, **environment: str) -> bool:
         return b"\x1b[" in glpn("predict", "text.jpg", *arguments, **environment).stderr
 
-    assert not is_coloured()
-    assert is_coloured("--color", "always", NO_COLOR="")
-    assert not is_coloured("--color", "never", FORCE_COLOR="1", NO_COLOR="")
-    assert is_coloured(FORCE_COLOR="1", NO_COLOR="")
+    assert not is_colored()
+    assert is_colored("--color", "always", NO_COLOR="")
+    assert not is_colored("--color", "never", FORCE_COLOR="1", NO_COLOR="")
+    assert is_colored(FORCE_COLOR="1", NO_COLOR="")
 
 
 def test_verbose_tells_the_time_of_each_stage(glpn: Glpn) -> None:
@@ -339,10 +339,10 @@ def test_a_misspelt_command_is_answered_with_the_nearest(glpn: Glpn) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_cleanly_with_130(
-    tmp_path: Path, make_picture: Callable[..., Path], signal_number: signal.Signals
+    tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
 ) -> None:
     for index in range(60):
-        make_picture(f"many/{index:02}.png", 600, 800)
+        make_image(f"many/{index:02}.png", 600, 800)
     process = subprocess.Popen(
         [sys.executable, "-m", "glpn_cli", "predict", "many", "-o", "out/"], cwd=tmp_path, stderr=subprocess.PIPE
     )
@@ -413,7 +413,7 @@ def test_many_failures_do_not_pile_up_in_memory(glpn: Glpn, tmp_path: Path, monk
     import gc
     import weakref
 
-    from glpn_cli.errors import PictureError
+    from glpn_cli.errors import ImageError
     from glpn_cli.inference.predictor import Predictor
 
     alive: list[weakref.ref[Any]] = []
@@ -425,7 +425,7 @@ def test_many_failures_do_not_pile_up_in_memory(glpn: Glpn, tmp_path: Path, monk
         most = max(most, sum(reference() is not None for reference in alive))
         large = np.zeros(10)
         alive.append(weakref.ref(large))
-        raise PictureError("broken")
+        raise ImageError("broken")
 
     monkeypatch.setattr(Predictor, "prepare", fail)
     for index in range(6):
@@ -439,17 +439,17 @@ def test_the_published_scale_is_what_transformers_gives(glpn: Glpn, tmp_path: Pa
     network = glpn_cli.GLPNForDepthEstimation.from_pretrained(
         Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
     )
-    network.checkpoint_metadata |= {"metres_per_unit": "8", "depth_limit_m": "640"}
+    network.checkpoint_metadata |= {"meters_per_unit": "8", "depth_limit_m": "640"}
     network.save_pretrained(folder)
-    for scale in ("metres", "published"):
+    for scale in ("meters", "published"):
         run = glpn("predict", "coffee.png", "-w", "eight", "--scale", scale, "-o", f"{scale}.npy", "--json")
         assert json.loads(run.stdout)["scale"] == scale
         assert glpn("predict", "coffee.png", "-w", "eight", "--scale", scale, "-o", f"{scale}.png").returncode == 0
-    metres, published = np.load(tmp_path / "metres.npy"), np.load(tmp_path / "published.npy")
-    np.testing.assert_allclose(metres, published * 8, rtol=1e-6)
-    assert metres.max() > 8
+    meters, published = np.load(tmp_path / "meters.npy"), np.load(tmp_path / "published.npy")
+    np.testing.assert_allclose(meters, published * 8, rtol=1e-6)
+    assert meters.max() > 8
     np.testing.assert_allclose(
-        glpn_cli.read(tmp_path / "published.png").metres, glpn_cli.read(tmp_path / "metres.png").metres, atol=0.1
+        glpn_cli.read(tmp_path / "published.png").meters, glpn_cli.read(tmp_path / "meters.png").meters, atol=0.1
     )
 
 
@@ -476,14 +476,14 @@ def test_one_pass_writes_every_format(glpn: Glpn, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     outputs = json.loads(run.stdout)["outputs"]
     assert outputs == {row.name: f"out/small{row.ending}" for row in FORMATS.values()}
-    metres = np.load(tmp_path / outputs["npy"])
+    meters = np.load(tmp_path / outputs["npy"])
     for row in FORMATS.values():
         if row.reads_back is not ReadsBack.NEVER:
             back = glpn_cli.read(tmp_path / outputs[row.name])
-            assert np.abs(back.metres - metres).max() <= metres.max() / 255
+            assert np.abs(back.meters - meters).max() <= meters.max() / 255
 
 
-def test_outputs_are_never_taken_for_pictures(glpn: Glpn, tmp_path: Path) -> None:
+def test_outputs_are_never_taken_for_images(glpn: Glpn, tmp_path: Path) -> None:
     wanted = [argument for name in FORMATS for argument in ("-f", name)]
     assert glpn("predict", "small.jpg", *wanted, "--tta", "flip", "-o", "out/").returncode == 0
     for index, path in enumerate(sorted((tmp_path / "out").iterdir())):
@@ -510,7 +510,7 @@ def test_an_output_file_is_of_the_format_that_its_name_and_format_agree_on(glpn:
     assert (run.returncode, b"asks for png16 and --format for png" in run.stderr) == (2, True)
 
 
-def test_a_picture_with_everything_around_it(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_image_with_everything_around_it(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("predict", "coffee.png", "-f", "color", "--legend", "--side-by-side", "--colormap", "magma")
     assert run.returncode == 0, run.stderr
     with Image.open(tmp_path / "coffee.color.png") as image, Image.open(tmp_path / "coffee.png") as photo:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
-SETTINGS = OutputSettings(range=DepthRange.parse("1:5"), colormap=Colormap.GREY)
+SETTINGS = OutputSettings(range=DepthRange.parse("1:5"), colormap=Colormap.GRAY)
 
 
 def ramp(height: int = 60, width: int = 80) -> DepthMap:
@@ -30,20 +30,20 @@ def ramp(height: int = 60, width: int = 80) -> DepthMap:
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (10, 400), (400, 10), (1, 1)])
-@pytest.mark.parametrize("colours", [True, False])
-def test_it_fits_the_terminal_and_keeps_the_shape(height: int, width: int, colours: bool) -> None:
-    lines = draw_preview(ramp(height, width), SETTINGS, columns=70, rows=20, colours=colours)
-    picture = lines[:-2]
-    assert 1 <= len(picture) <= 20
-    assert {len(line) for line in picture} == {len(picture[0])}
-    assert len(picture[0]) <= 70
+@pytest.mark.parametrize("colors", [True, False])
+def test_it_fits_the_terminal_and_keeps_the_shape(height: int, width: int, colors: bool) -> None:
+    lines = draw_preview(ramp(height, width), SETTINGS, columns=70, rows=20, colors=colors)
+    image = lines[:-2]
+    assert 1 <= len(image) <= 20
+    assert {len(line) for line in image} == {len(image[0])}
+    assert len(image[0]) <= 70
     assert all(len(line) <= 70 for line in lines)
     if (height, width) == (60, 80):
-        assert len(picture[0]) / (2 * len(picture)) == pytest.approx(80 / 60, rel=0.05)
+        assert len(image[0]) / (2 * len(image)) == pytest.approx(80 / 60, rel=0.05)
 
 
-def test_the_scale_goes_from_the_nearest_to_the_farthest_metres() -> None:
-    *_, bar, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colours=False)
+def test_the_scale_goes_from_the_nearest_to_the_farthest_meters() -> None:
+    *_, bar, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colors=False)
     assert ticks.plain.split() == ["1", "2.33", "3.67", "5", "m"]
     assert len(ticks) == len(bar)
     assert bar.plain[0] == "█"
@@ -52,14 +52,14 @@ def test_the_scale_goes_from_the_nearest_to_the_farthest_metres() -> None:
 
 def test_near_is_dense_and_unknown_is_a_question() -> None:
     depth = ramp()
-    depth.metres[:30] = 0
-    upper, *_, lower = draw_preview(depth, SETTINGS, columns=40, rows=20, colours=False, blocks=False)[:-2]
+    depth.meters[:30] = 0
+    upper, *_, lower = draw_preview(depth, SETTINGS, columns=40, rows=20, colors=False, blocks=False)[:-2]
     assert set(upper.plain) == {"?"}
     assert lower.plain[0] == "@"
     assert lower.plain[-1] == " "
 
 
-def test_with_colours_each_character_is_two_pixels_in_true_colour() -> None:
+def test_with_colors_each_character_is_two_pixels_in_true_color() -> None:
     line = draw_preview(ramp(), SETTINGS, columns=40, rows=40)[0]
     screen = RichConsole(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
     screen.print(line)

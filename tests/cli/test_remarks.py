@@ -28,9 +28,9 @@ def said(depths: Sequence[DepthMap], capsys: pytest.CaptureFixture[str], *, form
 
 def photo(name: str = "a.jpg", *, far: float = 0.0, weights: str = "nyu", limit_m: float = 10.0) -> DepthMap:
     """Give a depth map of which a share lies at the limit."""
-    metres = np.full((10, 10), 2.0, np.float32)
-    metres.ravel()[: round(far * 100)] = limit_m
-    return DepthMap(metres, Provenance(source=name, weights=weights, depth_limit_m=limit_m), camera=ASSUMED)
+    meters = np.full((10, 10), 2.0, np.float32)
+    meters.ravel()[: round(far * 100)] = limit_m
+    return DepthMap(meters, Provenance(source=name, weights=weights, depth_limit_m=limit_m), camera=ASSUMED)
 
 
 def test_an_assumed_camera_is_said_for_formats_in_space_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,15 +39,15 @@ def test_an_assumed_camera_is_said_for_formats_in_space_alone(capsys: pytest.Cap
 
 
 def test_a_known_camera_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
-    known = DepthMap(photo().metres, camera=Camera(500.0, "--focal-px 500"))
+    known = DepthMap(photo().meters, camera=Camera(500.0, "--focal-px 500"))
     assert not said([known], capsys)
 
 
-def test_many_pictures_get_one_line_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_images_get_one_line_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     text = said([photo("a.jpg", far=0.5), photo("b.jpg"), photo("c.jpg", far=0.3)], capsys)
     assert text.count("note:") == 2
-    assert "3 of 3 pictures say nothing of the lens" in text
-    assert "much of 2 of 3 pictures lies at the limit of nyu, 10 m" in text
+    assert "3 of 3 images say nothing of the lens" in text
+    assert "much of 2 of 3 images lies at the limit of nyu, 10 m" in text
 
 
 def test_much_depth_at_the_limit_names_the_weights_that_see_farther(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_much_depth_at_the_limit_names_the_weights_that_see_farther(capsys: pyte
 
 def test_where_no_weights_see_farther_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     text = said([photo(far=0.9, weights="kitti", limit_m=80.0)], capsys, formats=["png"])
-    assert "no weights of the catalogue see farther" in text
+    assert "no weights of the catalog see farther" in text
     assert "--weights" not in text
 
 

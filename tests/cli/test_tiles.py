@@ -28,8 +28,8 @@ def test_predict_says_which_tiles_were_used(glpn: Glpn, photo: Path) -> None:
     assert json.loads(glpn("predict", photo, "--json", "-o", "b.npy").stdout)["tile_size"] is None
 
 
-def test_a_batch_remembers_its_tiles(glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    make_picture("in/a.png", 200, 300)
+def test_a_batch_remembers_its_tiles(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image("in/a.png", 200, 300)
     assert glpn("batch", "in", "--out", "out", "--tiles", "96x128").returncode == 0
     line = json.loads((tmp_path / "out" / "glpn-batch.jsonl").read_text())
     assert line["settings"]["tiles"] == "96x128"

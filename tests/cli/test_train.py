@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs"
-DATA = ("--data", PAIRS, "--units-per-metre", "1000")
+DATA = ("--data", PAIRS, "--units-per-meter", "1000")
 SHORT = ("--size", "32x64", "--batch-size", "2", "--steps", "2", "--workers", "0", "--device", "cpu")
 
 
@@ -35,7 +35,7 @@ def test_the_weights_of_a_training_predict(glpn: Glpn, photo: Path, tmp_path: Pa
 
 
 def test_verbose_tells_what_is_learnt_from_and_by_what_it_is_measured(glpn: Glpn) -> None:
-    once = ("--data", PAIRS, "--data", "scenes", "--units-per-metre", "1000", *SHORT)
+    once = ("--data", PAIRS, "--data", "scenes", "--units-per-meter", "1000", *SHORT)
     run = glpn("train", *once, "--out", "run", "--until", "1", "-v")
     assert run.returncode == 0, run.stderr
     for told in (b"pairs: ", b" samples, 0% of what is seen", b"scenes: rendered as they are needed, 100%",
@@ -63,8 +63,8 @@ def test_a_recipe_is_read_and_options_count_more(glpn: Glpn, tmp_path: Path) -> 
     ("arguments", "code", "words"),
     [
         ((), 2, b"no data to learn from"),
-        (("--data", "gone", "--units-per-metre", "1000"), 2, b"there is no folder gone"),
-        (("--data", PAIRS), 2, b"--units-per-metre"),
+        (("--data", "gone", "--units-per-meter", "1000"), 2, b"there is no folder gone"),
+        (("--data", PAIRS), 2, b"--units-per-meter"),
         ((*DATA, "--config", "tiny"), 2, b"--config goes with --init none"),
         ((*DATA, "--init", "none", "--config", "huge"), 2, b"no architecture is called 'huge'"),
         ((*DATA, "--size", "32x64=much"), 2, b"its share is a number"),

@@ -49,7 +49,7 @@ def test_the_list_says_of_each_what_a_user_has_to_know(glpn: Glpn) -> None:
     assert (run.returncode, run.stderr) == (0, b"")
     lines = run.stdout.decode().splitlines()
     (kitti,) = (line for line in lines if line.startswith("kitti"))
-    for fact in ("not here", "245 MB", "metres", "80 m", "352x1216", "  8  ", "from a car"):
+    for fact in ("not here", "245 MB", "meters", "80 m", "352x1216", "  8  ", "from a car"):
         assert fact in kitti
     (tiny,) = (line for line in lines if line.startswith("tiny"))
     assert "bundled" in tiny
@@ -71,11 +71,11 @@ def test_the_list_has_what_was_downloaded_and_imported(glpn: Glpn, home: Path) -
         "size_bytes": (home / "weights" / "kitti.safetensors").stat().st_size,
         "source": "vinvino02/glpn-kitti",
         "revision": COMMIT,
-        "licence": CATALOG["kitti"].licence,
+        "license": CATALOG["kitti"].license,
         "domain": "from a car, to 80 m",
         "metric": True,
         "depth_limit_m": 80,
-        "metres_per_unit": 8,
+        "meters_per_unit": 8,
         "working_size": {"height": 352, "width": 1216},
     }
     assert (listed["nyu"]["status"], listed["nyu"]["path"]) == ("absent", None)
@@ -148,10 +148,10 @@ def test_import_says_what_it_made_and_that_the_scale_is_unknown(glpn: Glpn, tmp_
     run = glpn("weights", "import", "w", "--as", "mine")
     assert (run.returncode, run.stdout) == (0, b"")
     assert run.stderr.count(b"nothing tells the scale") == 1
-    run = glpn("weights", "import", "w", "--as", "mine", "--metres-per-unit", "8")
+    run = glpn("weights", "import", "w", "--as", "mine", "--meters-per-unit", "8")
     assert run.returncode == 3
     assert b"--overwrite" in run.stderr
-    run = glpn("weights", "import", "w", "--as", "mine", "--metres-per-unit", "8", "--overwrite")
+    run = glpn("weights", "import", "w", "--as", "mine", "--meters-per-unit", "8", "--overwrite")
     assert run.returncode == 0
     assert b"scale" not in run.stderr
     assert b"depth to 80 m, factor 8" in run.stderr
@@ -161,7 +161,7 @@ def test_import_takes_a_checkpoint_of_the_authors(glpn: Glpn, tmp_path: Path) ->
     torch.save(to_authors_keys(random_glpn()), tmp_path / "best.ckpt")
     (tmp_path / "config.json").write_text(json.dumps(SMALL.to_dict()))
     assert glpn("weights", "import", "best.ckpt", "--as", "kitti").returncode == 0
-    assert records(glpn("weights", "list", "--json"))["kitti"]["metres_per_unit"] == 8
+    assert records(glpn("weights", "list", "--json"))["kitti"]["meters_per_unit"] == 8
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_import_takes_a_checkpoint_of_the_authors(glpn: Glpn, tmp_path: Path) ->
         (["gone.bin", "--as", "mine"], 3),
         (["w", "--as", "tiny"], 2),
         (["w", "--as", "a b"], 2),
-        (["w", "--as", "mine", "--metres-per-unit", "0"], 2),
+        (["w", "--as", "mine", "--meters-per-unit", "0"], 2),
         (["w"], 2),
     ],
 )
@@ -181,8 +181,8 @@ def test_import_refuses_what_cannot_be(glpn: Glpn, tmp_path: Path, home: Path, a
 
 
 @pytest.mark.usefixtures("some_weights")
-def test_imported_weights_predict(glpn: Glpn, make_picture: Callable[..., Path]) -> None:
-    make_picture("photo.png")
+def test_imported_weights_predict(glpn: Glpn, make_image: Callable[..., Path]) -> None:
+    make_image("photo.png")
     run = glpn("predict", "photo.png", "--weights", "mine")
     assert run.returncode == 0, run.stderr
     assert b"(mine, " in run.stderr

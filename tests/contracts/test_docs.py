@@ -99,5 +99,5 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("GLPN_WEIGHTS", raising=False)
     namespace: dict[str, Any] = {}
     exec(example, namespace)  # noqa: S102 - that it runs is the point
-    assert namespace["depth"].metres.shape == (427, 640)
+    assert namespace["depth"].meters.shape == (427, 640)
     assert list(tmp_path.glob("*.depth.*"))

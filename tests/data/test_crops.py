@@ -19,7 +19,7 @@ def test_kitti_is_cropped_to_its_lowest_rows_and_middle_columns(size: tuple[int,
     assert rows.stop == size[0]
 
 
-def test_a_picture_too_small_for_the_crop_of_kitti_is_refused() -> None:
+def test_a_image_too_small_for_the_crop_of_kitti_is_refused() -> None:
     with pytest.raises(UsageError, match="300x1242 is smaller"):
         kb_slices(300, 1242)
 
@@ -48,8 +48,8 @@ def test_the_crop_of_nyu_fits_its_own_size_only() -> None:
 
 
 def test_depth_counts_strictly_within_its_bounds() -> None:
-    metres = np.array([[0, MIN_DEPTH_M, 0.0011, 9.999, 10, np.nan, np.inf]], np.float64)
-    assert valid_pixels(metres, cap_m=10.0).tolist() == [[False, False, True, True, False, False, False]]
+    meters = np.array([[0, MIN_DEPTH_M, 0.0011, 9.999, 10, np.nan, np.inf]], np.float64)
+    assert valid_pixels(meters, cap_m=10.0).tolist() == [[False, False, True, True, False, False, False]]
 
 
 def test_depth_outside_the_crop_does_not_count() -> None:

@@ -1,4 +1,4 @@
-"""A folder full of broken and hostile pictures through the whole command."""
+"""A folder full of broken and hostile images through the whole command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from bad_pictures import bad_pictures
+from bad_images import bad_images
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,12 +20,12 @@ EVERY = 60
 ALONE = ("bomb", "float", "500", "strip-65535x1.png", "strip-1x65535.gif")
 
 
-def test_every_bad_picture_gets_a_line_and_every_readable_one_depth(
+def test_every_bad_image_gets_a_line_and_every_readable_one_depth(
     glpn: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
     names = set()
-    for index, (name, data) in enumerate(bad_pictures()):
+    for index, (name, data) in enumerate(bad_images()):
         if index % EVERY == 0 or name.startswith(ALONE):
             (tmp_path / "in" / name).write_bytes(data)
             names.add(name)
@@ -39,6 +39,6 @@ def test_every_bad_picture_gets_a_line_and_every_readable_one_depth(
     for record in records:
         assert record["exit_code"] == (0 if record["status"] == "done" else 4), record
     for record in done:
-        with Image.open(tmp_path / "out" / record["outputs"]["png"]) as depth, Image.open(record["source"]) as picture:
-            assert sorted(depth.size) == sorted(picture.size)
+        with Image.open(tmp_path / "out" / record["outputs"]["png"]) as depth, Image.open(record["source"]) as image:
+            assert sorted(depth.size) == sorted(image.size)
     assert glpn("batch", "--verify", "--out", "out").returncode == 0

@@ -31,9 +31,9 @@ BATCH = ("batch", "in", "--out", "out", "-f", "npy", "-f", "png", "-w", "tiny", 
 
 
 @pytest.fixture(autouse=True)
-def pictures(make_picture: Callable[..., Path]) -> None:
+def images(make_image: Callable[..., Path]) -> None:
     for index in range(COUNT):
-        make_picture(f"in/{index}.png", 60, 80)
+        make_image(f"in/{index}.png", 60, 80)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def check_goes_on(glpn: Glpn, folder: Path, kept: dict[str, tuple[int, int]]) ->
     assert f"{2 * COUNT} intact, in".encode() in verified.stderr
 
 
-def test_a_disk_that_is_full_after_some_pictures(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_after_some_images(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(path: Path) -> None:
         path.write_bytes(b"half of")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -183,7 +183,7 @@ def test_another_batch_takes_the_place_of_a_removed_folder(
     assert not list((tmp_path / "out").rglob(".*.part"))
 
 
-def test_the_pictures_are_removed(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_are_removed(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_file = reading._open_file
     opened = 0
 
@@ -206,10 +206,10 @@ def test_the_pictures_are_removed(glpn: Glpn, tmp_path: Path, monkeypatch: pytes
     check_goes_on(glpn, tmp_path / "out", kept)
 
 
-def test_a_picture_that_changes_while_it_is_read_is_done_again(
-    glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_picture: Callable[..., Path]
+def test_a_image_that_changes_while_it_is_read_is_done_again(
+    glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_image: Callable[..., Path]
 ) -> None:
-    with at_write(monkeypatch, 1, lambda _: make_picture("in/0.png", 60, 80, compress_level=0) and None):
+    with at_write(monkeypatch, 1, lambda _: make_image("in/0.png", 60, 80, compress_level=0) and None):
         assert glpn(*BATCH).returncode == 0
     assert b"1 of 1 done" in glpn(*BATCH).stderr
 
@@ -238,10 +238,10 @@ def obey_permissions() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="root obeys permissions only on Linux")
-def test_the_output_folder_becomes_read_only(glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_the_output_folder_becomes_read_only(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     out = tmp_path / "out"
     for index in range(COUNT, 200):  # so that there is time to do it
-        make_picture(f"in/{index}.png", 60, 80)
+        make_image(f"in/{index}.png", 60, 80)
     process = subprocess.Popen(
         [sys.executable, "-m", "glpn_cli", *BATCH],
         cwd=tmp_path,
@@ -256,7 +256,7 @@ def test_the_output_folder_becomes_read_only(glpn: Glpn, tmp_path: Path, make_pi
     out.chmod(0o755)
     assert process.returncode == 6, stderr
     assert b"Permission denied" in stderr
-    assert stderr.count(b"Permission denied") == 1  # and not once for every picture
+    assert stderr.count(b"Permission denied") == 1  # and not once for every image
     assert b"the same command goes on" in stderr
     kept = marks(out)
     assert 0 < len(kept) < 400

@@ -36,7 +36,7 @@ def start(folder: Path, aim: str = "", arguments: tuple[str, ...] = OPTIONS) -> 
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Run a few pictures undisturbed and give how long each phase takes, in seconds."""
+    """Run a few images undisturbed and give how long each phase takes, in seconds."""
     process = start(folder, arguments=("batch", "few", "--out", "few-out", *OPTIONS[4:]))
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr.decode()
@@ -75,11 +75,11 @@ class Ledger:
 
     @property
     def finished(self) -> set[str]:
-        """The pictures both of whose outputs have been seen."""
+        """The images both of whose outputs have been seen."""
         return {name.removesuffix(".depth.npy") for name in self._seen if name.endswith(".npy")}
 
     def check(self) -> None:
-        """Hold every output to be whole, and none of a finished picture to have been lost or written again."""
+        """Hold every output to be whole, and none of a finished image to have been lost or written again."""
         there = {
             path.relative_to(self._out).as_posix(): path for path in self._out.rglob("*.depth.*") if path.is_file()
         }
@@ -90,7 +90,7 @@ class Ledger:
             mark = (status.st_ino, status.st_mtime_ns)
             if name not in self._seen:
                 _check_whole(path)
-            # A picture whose first output got its name and whose second did not is done again, and is no repetition.
+            # An image whose first output got its name and whose second did not is done again, and is no repetition.
             stem = name.rsplit(".depth.", 1)[0]
             if {f"{stem}.depth.png", f"{stem}.depth.npy"} <= there.keys():
                 assert self._seen.setdefault(name, mark) == mark, f"{name} was done twice"
@@ -151,30 +151,30 @@ def kill_and_resume(folder: Path, targets: list[str], count: int, seed: int) -> 
     assert f"{2 * count} intact".encode() in verified.stderr
     return {
         "kills": len(targets),
-        "pictures": count,
+        "images": count,
         "aimed_at": dict(aimed),
         "died_in": dict(died_in),
-        "runs_that_finished_pictures": fruitful_runs,
+        "runs_that_finished_images": fruitful_runs,
         "finished_before_the_last_run": done_before_the_end,
         "duration_ms": {phase: round(1000 * seconds, 3) for phase, seconds in duration_s.items()},
         "elapsed_s": round(time.perf_counter() - start_s, 1),
     }
 
 
-def pictures(make_picture: Callable[..., Path], count: int) -> None:
+def images(make_image: Callable[..., Path], count: int) -> None:
     for index in range(count):
-        make_picture(f"in/{index % 7}/{index:04}.png", HEIGHT, WIDTH)
+        make_image(f"in/{index % 7}/{index:04}.png", HEIGHT, WIDTH)
     for index in range(4):
-        make_picture(f"few/{index}.png", HEIGHT, WIDTH)
+        make_image(f"few/{index}.png", HEIGHT, WIDTH)
 
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
 def test_ten_kills_spread_over_all_phases_lose_and_repeat_nothing(
-    tmp_path: Path, make_picture: Callable[..., Path]
+    tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
-    pictures(make_picture, 60)
+    images(make_image, 60)
     targets = ["load", "rename", "write", "compute", "rename", "record", ANYWHERE, "write", "rename", "read"]
     figures = kill_and_resume(tmp_path, targets, 60, seed=10)
     assert figures["died_in"].keys() >= {"load", "compute", "write", "rename"}
@@ -182,9 +182,9 @@ def test_ten_kills_spread_over_all_phases_lose_and_repeat_nothing(
 
 @pytest.mark.soak
 def test_two_hundred_kills_lose_and_repeat_nothing(
-    tmp_path: Path, make_picture: Callable[..., Path], report_figures: Callable[[str, dict[str, Any]], None]
+    tmp_path: Path, make_image: Callable[..., Path], report_figures: Callable[[str, dict[str, Any]], None]
 ) -> None:
-    pictures(make_picture, 1200)
+    images(make_image, 1200)
     targets = [*(("load", "compute", "write", "rename") * 30), *(("record", "read") * 15), *((ANYWHERE,) * 50)]
     random.Random(200).shuffle(targets)
     figures = kill_and_resume(tmp_path, targets, 1200, seed=200)

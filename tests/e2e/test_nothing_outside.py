@@ -31,10 +31,10 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.fixture
-def outside(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Two pictures, and a place that is nobody's business."""
-    make_picture("in/a.png")
-    make_picture("in/sub/b.png")
+def outside(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
+    """Two images, and a place that is nobody's business."""
+    make_image("in/a.png")
+    make_image("in/sub/b.png")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious.txt").write_text("precious")
     (tmp_path / "out").mkdir()
@@ -111,13 +111,13 @@ def test_predict_follows_a_link_only_where_it_is_named(glpn: Glpn, tmp_path: Pat
 
 
 def test_names_that_look_like_ways_out_are_only_names(
-    glpn: Glpn, tmp_path: Path, outside: Path, make_picture: Callable[..., Path]
+    glpn: Glpn, tmp_path: Path, outside: Path, make_image: Callable[..., Path]
 ) -> None:
     names = ["...a.png", "..b.png", "..\\..\\up.png", "C:up.png", "~.png", "$HOME.png", "%2e%2e%2fup.png", "-o.png"]
     for name in names:
         shutil.copy(tmp_path / "in" / "a.png", tmp_path / "in" / name)
-    make_picture("in/.../deep.png")
-    make_picture("in/x../deep.png")
+    make_image("in/.../deep.png")
+    make_image("in/x../deep.png")
     before = snapshot(tmp_path)
     run = glpn(*BATCH, "--hidden")
     assert run.returncode == 0, run.stderr
@@ -145,9 +145,9 @@ def test_a_forged_manifest_leads_nowhere(glpn: Glpn, tmp_path: Path, outside: Pa
     assert outside.exists()
 
 
-def test_a_list_leads_nowhere(glpn: Glpn, tmp_path: Path, outside: Path, make_picture: Callable[..., Path]) -> None:
-    make_picture("elsewhere/far.png")
-    make_picture("elsewhere/..far..png")
+def test_a_list_leads_nowhere(glpn: Glpn, tmp_path: Path, outside: Path, make_image: Callable[..., Path]) -> None:
+    make_image("elsewhere/far.png")
+    make_image("elsewhere/..far..png")
     (tmp_path / "in" / "link").symlink_to(outside)
     listed = [
         str(outside / "far.png"),
@@ -173,7 +173,7 @@ def test_a_list_leads_nowhere(glpn: Glpn, tmp_path: Path, outside: Path, make_pi
         assert (tmp_path / "out" / record["outputs"]["png"]).resolve().is_relative_to(tmp_path / "out")
 
 
-def test_pictures_that_are_links_are_read_and_never_written(glpn: Glpn, tmp_path: Path, outside: Path) -> None:
+def test_images_that_are_links_are_read_and_never_written(glpn: Glpn, tmp_path: Path, outside: Path) -> None:
     (outside / "photo.png").write_bytes((tmp_path / "in" / "a.png").read_bytes())
     (tmp_path / "in" / "linked.png").symlink_to(outside / "photo.png")
     (tmp_path / "in" / "far").symlink_to(outside)
@@ -185,12 +185,12 @@ def test_pictures_that_are_links_are_read_and_never_written(glpn: Glpn, tmp_path
 
 
 def test_a_hostile_name_is_escaped_wherever_it_is_shown(
-    glpn: Glpn, tmp_path: Path, make_picture: Callable[..., Path]
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     name = "\x1b[31m<b>\u202e\u2028&\n\x07[red].png"
-    make_picture(f"in/{name}")
-    (tmp_path / "in" / f"bad{name}").write_text("no picture")
-    (tmp_path / "in" / os.fsdecode(b"\xff\xfe.png")).write_text("no picture")
+    make_image(f"in/{name}")
+    (tmp_path / "in" / f"bad{name}").write_text("no image")
+    (tmp_path / "in" / os.fsdecode(b"\xff\xfe.png")).write_text("no image")
     runs = [
         glpn(*BATCH, "--dry-run"),
         glpn(*BATCH, "-v", "--json"),

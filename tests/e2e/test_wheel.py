@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_weights_the_types_and_the_licence_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_holds_the_weights_the_types_and_the_license_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     page = {path.name for path in (ROOT / "src" / "glpn_cli" / "report" / "page").iterdir()}
     assert {"index.html", "report.css", "main.js"} < page

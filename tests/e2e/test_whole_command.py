@@ -1,4 +1,4 @@
-"""A picture in, metres out, through the whole command: what transformers' processor, model and bicubic give."""
+"""An image in, meters out, through the whole command: what transformers' processor, model and bicubic give."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BOUND = 1e-5
 ROCKET = Path(__file__).parents[2] / "examples" / "rocket.jpg"
 
 
-def reference_metres(model: Any, picture: Path, limit_m: float) -> np.ndarray:
-    """Give what transformers computes for a picture, in the order that its documentation shows."""
+def reference_meters(model: Any, path: Path, limit_m: float) -> np.ndarray:
+    """Give what transformers computes for an image, in the order that its documentation shows."""
     from transformers.models.glpn.image_processing_pil_glpn import GLPNImageProcessorPil
 
-    with Image.open(picture) as image:
+    with Image.open(path) as image:
         rgb = image.convert("RGB")
     inputs = GLPNImageProcessorPil()(images=rgb, return_tensors="pt")
     with torch.no_grad():
@@ -51,11 +51,11 @@ def test_a_published_size_checkpoint_saved_by_transformers(
         image.resize((299, 203)).save(tmp_path / "photo.jpg")
     run = glpn("predict", "photo.jpg", "--weights", "weights", "-f", "npy", "--json")
     assert run.returncode == 0, run.stderr
-    metres = np.load(tmp_path / "photo.depth.npy")
-    expected = reference_metres(theirs, tmp_path / "photo.jpg", 10.0)
-    assert metres.shape == expected.shape == (203, 299)
+    meters = np.load(tmp_path / "photo.depth.npy")
+    expected = reference_meters(theirs, tmp_path / "photo.jpg", 10.0)
+    assert meters.shape == expected.shape == (203, 299)
     assert expected.max() - expected.min() > 0.6 * 10
-    assert np.abs(metres - expected).max() / expected.max() < BOUND
+    assert np.abs(meters - expected).max() / expected.max() < BOUND
     record = json.loads(run.stdout)
     assert record["network_size"] == {"height": 192, "width": 288}
     assert record["weights"]["metric"] is None
@@ -71,13 +71,13 @@ def test_the_bundled_weights(tmp_path: Path, glpn: Glpn) -> None:
     theirs.load_state_dict(ours.state_dict(), strict=True)
     run = glpn("predict", ROCKET, "--weights", "tiny", "--input-size", "native", "-o", "rocket.npy")
     assert run.returncode == 0, run.stderr
-    expected = reference_metres(theirs, ROCKET, 80.0)
-    metres = np.load(tmp_path / "rocket.npy")
-    assert metres.shape == expected.shape == (427, 640)
-    assert np.abs(metres - expected).max() / expected.max() < BOUND
+    expected = reference_meters(theirs, ROCKET, 80.0)
+    meters = np.load(tmp_path / "rocket.npy")
+    assert meters.shape == expected.shape == (427, 640)
+    assert np.abs(meters - expected).max() / expected.max() < BOUND
 
 
-def test_the_example_of_the_documentation_runs_with_local_weights_and_picture(tmp_path: Path) -> None:
+def test_the_example_of_the_documentation_runs_with_local_weights_and_image(tmp_path: Path) -> None:
     folder = tmp_path / "glpn-local"
     weights = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
     glpn_cli.GLPNForDepthEstimation.from_pretrained(weights).save_pretrained(folder)
@@ -118,13 +118,13 @@ def test_the_example_of_the_documentation_runs_with_local_weights_and_picture(tm
     assert torch.equal(post_processed["predicted_depth"], prediction[0, 0])
     depth_map = glpn_cli.load(folder, input_size="native").predict(ROCKET)
     depth_map.save(tmp_path / "x.png")
-    assert np.abs(depth_map.metres - output).max() / output.max() < BOUND
+    assert np.abs(depth_map.meters - output).max() / output.max() < BOUND
     with Image.open(tmp_path / "x.png") as ours:
-        picture = np.asarray(ours)
-    np.testing.assert_array_equal(picture, (depth_map.metres * 255 / np.max(depth_map.metres)).astype("uint8"))
+        path = np.asarray(ours)
+    np.testing.assert_array_equal(path, (depth_map.meters * 255 / np.max(depth_map.meters)).astype("uint8"))
     # The documented cast cuts off, so where the value is almost a whole number rounding may show as one step.
-    assert np.abs(picture.astype(int) - formatted).max() <= 1
-    assert (picture != formatted).mean() < 1e-3
+    assert np.abs(path.astype(int) - formatted).max() <= 1
+    assert (path != formatted).mean() < 1e-3
 
 
 def test_the_example_of_the_encoder_gives_the_documented_shape(build_pair: Callable[..., Any]) -> None:

@@ -20,12 +20,12 @@ def test_a_ramp_goes_from_far_above_to_near_below_and_is_even_in_its_own_terms(k
     assert np.ptp(np.diff(transformed)) == pytest.approx(0, abs=1e-12)
 
 
-def test_a_ramp_gets_the_median_of_the_picture() -> None:
+def test_a_ramp_gets_the_median_of_the_image() -> None:
     true = np.linspace(3, 7, 101)
     assert np.median(ramp_depth(RAMPS[30], true, HEIGHTS)) == pytest.approx(5.0)
 
 
-def test_the_ramp_that_made_the_pictures_is_found() -> None:
+def test_the_ramp_that_made_the_images_is_found() -> None:
     search = RampSearch()
     wanted = Ramp("inverse depth", 4.0)
     for scale in (0.5, 3.0):

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from glpn_cli.data.sample import Sample, SampleFiles, Samples
-from glpn_cli.evaluation.contact_sheet import WorstPictures, _shrunk
+from glpn_cli.evaluation.contact_sheet import WorstImages, _shrunk
 from glpn_cli.evaluation.depth_profile import DepthProfile
 from glpn_cli.evaluation.figure import draw_figure
-from glpn_cli.evaluation.picture import Protocol, Truth
+from glpn_cli.evaluation.image import Protocol, Truth
 from glpn_cli.evaluation.run import Evaluation
 from glpn_cli.settings.measuring import Crop, EvaluationSettings
 
@@ -23,23 +23,23 @@ PROTOCOL = Protocol(Crop.NONE, 10.0, None)
 
 
 def sample(name: str) -> Sample:
-    metres = np.zeros((30, 600), np.float32)
-    metres[::5, ::7] = 4.0  # sparse, as from a LiDAR
-    return Sample(name, np.full((30, 600, 3), 200, np.uint8), metres, (30, 600))
+    meters = np.zeros((30, 600), np.float32)
+    meters[::5, ::7] = 4.0  # sparse, as from a LiDAR
+    return Sample(name, np.full((30, 600, 3), 200, np.uint8), meters, (30, 600))
 
 
-def test_the_worst_pictures_are_kept_and_the_worst_is_first() -> None:
-    worst = WorstPictures(keep=2)
+def test_the_worst_images_are_kept_and_the_worst_is_first() -> None:
+    worst = WorstImages(keep=2)
     for name, error in (("good", 0.1), ("awful", 0.9), ("bad", 0.5), ("fair", 0.3)):
         given = sample(name)
-        worst.offer(given, given.metres, Truth.of(given, PROTOCOL), {"abs_rel": error, "d1": 0.0})
+        worst.offer(given, given.meters, Truth.of(given, PROTOCOL), {"abs_rel": error, "d1": 0.0})
     captions = [row.caption.split()[0] for _, _, row in sorted(worst._heap, reverse=True)]
     assert captions == ["awful", "bad"]
     assert worst.draw().height > 2 * 14
 
 
 def test_sparse_depth_stays_visible_when_it_is_made_smaller() -> None:
-    known = np.where(sample("a").metres > 0, sample("a").metres, np.nan)
+    known = np.where(sample("a").meters > 0, sample("a").meters, np.nan)
     small = _shrunk(known, (10, 100))
     assert np.isfinite(small).mean() > 0.4  # of 3 percent
     assert set(small[np.isfinite(small)]) == {4.0}
@@ -47,8 +47,8 @@ def test_sparse_depth_stays_visible_when_it_is_made_smaller() -> None:
 
 def test_a_prediction_that_is_no_depth_is_drawn_as_it_is_measured() -> None:
     given = sample("a")
-    given.metres[:] = 4.0
-    broken = np.full_like(given.metres, np.nan)
+    given.meters[:] = 4.0
+    broken = np.full_like(given.meters, np.nan)
     samples = Samples((SampleFiles("a", Path("a.jpg"), Path("a.png"), Path("a.jpg")),), 1000.0, kb_crop=False)
 
     class Broken:
@@ -57,7 +57,7 @@ def test_a_prediction_that_is_no_depth_is_drawn_as_it_is_measured() -> None:
         def predict(self, *_: object) -> NDArray[np.float32]:
             return broken
 
-    worst = WorstPictures()
+    worst = WorstImages()
     evaluation = Evaluation(samples, [Broken()], PROTOCOL, EvaluationSettings(), worst=worst)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Samples, "__getitem__", lambda *_: given)
@@ -69,10 +69,10 @@ def test_a_prediction_that_is_no_depth_is_drawn_as_it_is_measured() -> None:
     assert (true > 0).all()  # a wall is neither black nor white
 
 
-def test_a_picture_that_is_a_strip_does_not_fill_a_scroll() -> None:
+def test_a_image_that_is_a_strip_does_not_fill_a_scroll() -> None:
     strip = Sample("strip", np.zeros((900, 16, 3), np.uint8), np.full((900, 16), 2, np.float32), (900, 16))
-    worst = WorstPictures()
-    worst.offer(strip, strip.metres, Truth.of(strip, PROTOCOL), {"abs_rel": 0.0, "d1": 1.0})
+    worst = WorstImages()
+    worst.offer(strip, strip.meters, Truth.of(strip, PROTOCOL), {"abs_rel": 0.0, "d1": 1.0})
     assert worst.draw().height < 800
 
 
@@ -80,9 +80,9 @@ def test_the_figure_is_a_png_that_shows_error_as_a_line(tmp_path: object) -> Non
     profile = DepthProfile(10.0)
     true = np.linspace(0.5, 9, 500)
     profile.add(true, {"a name, näive": true * 1.2, "other": true * 3})
-    worst = WorstPictures()
+    worst = WorstImages()
     given = sample("\udcff broken [red]\nname")
-    worst.offer(given, given.metres * 2, Truth.of(given, PROTOCOL), {"abs_rel": 1.0, "d1": 0.0})
+    worst.offer(given, given.meters * 2, Truth.of(given, PROTOCOL), {"abs_rel": 1.0, "d1": 0.0})
     with Image.open(io.BytesIO(draw_figure("title", profile, worst.draw()))) as image:
         pixels = np.asarray(image)
     assert image.format == "PNG"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from glpn_cli.data.layouts import Split, find_samples
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.evaluation.picture import Column
+from glpn_cli.evaluation.image import Column
 from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
 from glpn_cli.metrics import measure
 from glpn_cli.settings.measuring import Align, Crop, DataSettings, EvaluationSettings
@@ -27,20 +27,20 @@ class Scaled:
         self.label, self._factor = label, factor
 
     def predict(self, sample: Sample, files: SampleFiles) -> np.ndarray:  # noqa: ARG002 - a source gets both
-        tilt = np.linspace(0.8, 1.2, sample.metres.shape[1], dtype=np.float32)
-        return np.where(sample.metres > 0, sample.metres, 3) * np.float32(self._factor) * tilt
+        tilt = np.linspace(0.8, 1.2, sample.meters.shape[1], dtype=np.float32)
+        return np.where(sample.meters > 0, sample.meters, 3) * np.float32(self._factor) * tilt
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> Samples:
-    """Five pictures, of which the last has no known depth."""
+    """Five images, of which the last has no known depth."""
     chance = np.random.default_rng(0)
     for index in range(5):
         units = chance.integers(500, 9000, (12, 20)).astype(np.uint16)
         units[:, :3] = 0
         Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(tmp_path / f"{index}.jpg")
         Image.fromarray(units if index < 4 else units * 0).save(tmp_path / f"{index}.png")
-    return find_samples(DataSettings(str(tmp_path), units_per_metre=1000), Split.TEST)
+    return find_samples(DataSettings(str(tmp_path), units_per_meter=1000), Split.TEST)
 
 
 def run(samples: Samples, *factors: float, **settings: object) -> Evaluation:
@@ -52,22 +52,22 @@ def run(samples: Samples, *factors: float, **settings: object) -> Evaluation:
     return evaluation
 
 
-def test_figures_are_means_over_pictures_and_not_over_pixels(samples: Samples) -> None:
+def test_figures_are_means_over_images_and_not_over_pixels(samples: Samples) -> None:
     evaluation = run(samples, 1.3)
     expected = []
     for sample in samples[:4]:
-        known = sample.metres > 0
+        known = sample.meters > 0
         predicted = Scaled("", 1.3).predict(sample, samples.files[0])
-        expected.append(measure(predicted[known], sample.metres[known])["rmse"])
+        expected.append(measure(predicted[known], sample.meters[known])["rmse"])
     figure = evaluation.figures()[Column("times 1.3")]["rmse"]
     assert figure.mean == pytest.approx(np.mean(expected))
     assert figure.interval is not None
     assert figure.interval.low < figure.mean < figure.interval.high
 
 
-def test_a_picture_without_truth_is_a_failure_and_stops_nothing(samples: Samples) -> None:
+def test_a_image_without_truth_is_a_failure_and_stops_nothing(samples: Samples) -> None:
     evaluation = run(samples, 1.0)
-    assert [picture.name for picture in evaluation.pictures] == ["0", "1", "2", "3"]
+    assert [image.name for image in evaluation.images] == ["0", "1", "2", "3"]
     assert evaluation.failures == [Failure("4", "4: no pixel has a true depth that counts", None, 4)]
 
 
@@ -85,33 +85,33 @@ def test_baselines_are_measured_on_the_same_pixels(samples: Samples) -> None:
     evaluation = run(samples, 1.0, baselines=True)
     figures = evaluation.figures()
     constant = [
-        measure(np.full((sample.metres > 0).sum(), np.median(known)), known)["abs_rel"]
+        measure(np.full((sample.meters > 0).sum(), np.median(known)), known)["abs_rel"]
         for sample in samples[:4]
-        for known in [sample.metres[sample.metres > 0]]
+        for known in [sample.meters[sample.meters > 0]]
     ]
     assert figures[Column("median")]["abs_rel"].mean == pytest.approx(np.mean(constant))
     assert figures[Column("ramp")]["abs_rel"].mean <= figures[Column("median")]["abs_rel"].mean
     assert evaluation.ramp is not None
 
 
-def test_a_picture_that_a_list_has_twice_counts_twice(samples: Samples) -> None:
+def test_a_image_that_a_list_has_twice_counts_twice(samples: Samples) -> None:
     twice = replace(samples, files=(*samples.files, samples.files[0]))
     evaluation = run(twice, 1.0, baselines=True)
-    assert len(evaluation.pictures) == 5
-    assert all(Column("ramp") in picture.scores for picture in evaluation.pictures)
+    assert len(evaluation.images) == 5
+    assert all(Column("ramp") in image.scores for image in evaluation.images)
 
 
-def test_a_picture_of_another_size_than_the_first_is_a_failure_of_its_own(tmp_path: Path) -> None:
+def test_a_image_of_another_size_than_the_first_is_a_failure_of_its_own(tmp_path: Path) -> None:
     for index, size in enumerate([(480, 640), (12, 20), (480, 640)]):
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / f"{index}.jpg")
         Image.fromarray(np.full(size, 2000, np.uint16)).save(tmp_path / f"{index}.png")
-    samples = find_samples(DataSettings(str(tmp_path), units_per_metre=1000), Split.TEST)
+    samples = find_samples(DataSettings(str(tmp_path), units_per_meter=1000), Split.TEST)
     evaluation = run(samples, 1.0, crop=Crop.NYU)
     assert [failure.name for failure in evaluation.failures] == ["1"]
-    assert [picture.name for picture in evaluation.pictures] == ["0", "2"]
+    assert [image.name for image in evaluation.images] == ["0", "2"]
 
 
-def test_differences_are_of_the_same_pictures_and_the_same_kind(samples: Samples) -> None:
+def test_differences_are_of_the_same_images_and_the_same_kind(samples: Samples) -> None:
     evaluation = run(samples, 1.0, 1.5, baselines=True, align=Align.MEDIAN)
     compared = {(str(item.ours), str(item.theirs)): item.figures["abs_rel"] for item in evaluation.differences()}
     assert list(compared) == [
@@ -140,14 +140,14 @@ def test_the_protocol_of_the_data_is_the_default_and_the_user_has_the_last_word(
     assert (changed.crop, changed.cap_m) == (Crop.EIGEN, 50.0)
 
 
-def test_what_makes_no_sense_for_any_picture_ends_it_at_once(samples: Samples) -> None:
+def test_what_makes_no_sense_for_any_image_ends_it_at_once(samples: Samples) -> None:
     with pytest.raises(UsageError, match="made for 480x640"):
         run(samples, 1.0, crop=Crop.NYU)
     with pytest.raises(UsageError, match="called alike"):
         run(samples, 1.0, 1.0)
 
 
-def test_no_picture_at_all_is_an_error(samples: Samples) -> None:
+def test_no_image_at_all_is_an_error(samples: Samples) -> None:
     with pytest.raises(InputError, match="none of 1"):
         run(samples[4:], 1.0)
 

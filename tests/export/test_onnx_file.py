@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's remarks on i
 
 
 def subject(**settings: object) -> Subject:
-    """Give a small network whose every part matters, with a published scale of an eighth of a metre."""
+    """Give a small network whose every part matters, with a published scale of an eighth of a meter."""
     torch.manual_seed(3)
     config = GLPNConfig(
         depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 12, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
@@ -34,7 +34,7 @@ def subject(**settings: object) -> Subject:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.08)
-    card = WeightsCard("mine", depth_limit_m=80.0, metres_per_unit=8.0, working_size=(70, 96), metric=True)
+    card = WeightsCard("mine", depth_limit_m=80.0, meters_per_unit=8.0, working_size=(70, 96), metric=True)
     return build_subject(LoadedWeights(network, card, lambda: "ab" * 32), ExportSettings(**settings))  # type: ignore[arg-type]
 
 
@@ -46,7 +46,7 @@ def run(data: bytes, given: torch.Tensor) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def dynamic() -> tuple[Subject, bytes]:
-    """Export once, with everything: any size, 8-bit pictures in, metres out."""
+    """Export once, with everything: any size, 8-bit images in, meters out."""
     exported = subject(size="dynamic", with_preprocessing=True)
     return exported, build_onnx(exported)
 
@@ -64,7 +64,7 @@ def test_a_file_of_any_size_gives_what_torch_gives_on_every_size(dynamic: tuple[
         assert np.ptp(computed) > 0.1  # not the same everywhere, and so a test
 
 
-def test_metres_come_out_of_a_graph_that_holds_the_scale(dynamic: tuple[Subject, bytes]) -> None:
+def test_meters_come_out_of_a_graph_that_holds_the_scale(dynamic: tuple[Subject, bytes]) -> None:
     exported, data = dynamic
     given = example_input(exported, batch=1, size=(64, 64))
     network = exported.weights.network
@@ -76,8 +76,8 @@ def test_metres_come_out_of_a_graph_that_holds_the_scale(dynamic: tuple[Subject,
 def test_the_file_says_what_its_numbers_are_and_not_where_it_was_made(dynamic: tuple[Subject, bytes]) -> None:
     model = onnx.load_from_string(dynamic[1])
     facts = {item.key: item.value for item in model.metadata_props}
-    assert facts["unit"] == "metre"
-    assert (facts["metres_per_unit"], facts["depth_limit_m"]) == ("1.0", "80.0")
+    assert facts["unit"] == "meter"
+    assert (facts["meters_per_unit"], facts["depth_limit_m"]) == ("1.0", "80.0")
     assert (facts["weights"], facts["weights_sha256"], facts["metric"]) == ("mine", "ab" * 32, "metric")
     assert "uint8" in facts["input"]
     assert "BILINEAR" in facts["preprocessing"]
@@ -91,7 +91,7 @@ def test_without_preprocessing_the_published_scale_comes_out_and_the_file_says_t
     exported = subject()
     data = build_onnx(exported)
     facts = {item.key: item.value for item in onnx.load_from_string(data).metadata_props}
-    assert (facts["metres_per_unit"], facts["input_size"]) == ("8.0", "64x96")
+    assert (facts["meters_per_unit"], facts["input_size"]) == ("8.0", "64x96")
     assert "published" in facts["unit"]
     (agreement,) = verify(data, exported, name="x.onnx")
     assert (agreement.batch, agreement.size) == (1, (64, 96))

@@ -1,6 +1,6 @@
-"""Throw mutated pictures at the reader, guided by which of its lines and of Pillow's they reach: `make fuzz`.
+"""Throw mutated images at the reader, guided by which of its lines and of Pillow's they reach: `make fuzz`.
 
-Whatever comes in must come out as a picture within the limit of pixels or as a PictureError of one line. The decoders
+Whatever comes in must come out as an image within the limit of pixels or as a ImageError of one line. The decoders
 in C are reached, but only the Python around them guides the fuzzer. Arguments are libFuzzer's.
 """
 
@@ -15,8 +15,8 @@ with atheris.instrument_imports(include=["PIL", "glpn_cli.image"]):
     from PIL import Image
 
     Image.init()
-    from glpn_cli.errors import PictureError
-    from glpn_cli.image.reading import read_picture
+    from glpn_cli.errors import ImageError
+    from glpn_cli.image.reading import read_image
 
 MAX_PIXELS = 2**20
 
@@ -27,14 +27,14 @@ def read_one(data: bytes) -> None:
         return
     name = "a" + suffix_of(data[0])
     try:
-        picture = read_picture(data[1:], name=name, max_pixels=MAX_PIXELS)
-    except PictureError as error:
+        image = read_image(data[1:], name=name, max_pixels=MAX_PIXELS)
+    except ImageError as error:
         if "\n" in error.message or not error.message.startswith(f"{name}: "):
             raise AssertionError(error.message) from error
     else:
-        height, width, channels = picture.rgb.shape
+        height, width, channels = image.rgb.shape
         if channels != 3 or not 0 < height * width <= MAX_PIXELS:
-            raise AssertionError(picture.rgb.shape)
+            raise AssertionError(image.rgb.shape)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The camera: what the user says, else what the picture says, else an assumption that is stated."""
+"""The camera: what the user says, else what the image says, else an assumption that is stated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_35_mm_equivalent_keeps_the_angle_of_the_diagonal_whatever_the_shape()
         (CameraSettings(focal_mm_35=43.2666153), 500.0),
     ],
 )
-def test_the_user_counts_before_the_picture(settings: CameraSettings, focal_px: float) -> None:
+def test_the_user_counts_before_the_image(settings: CameraSettings, focal_px: float) -> None:
     camera = choose_camera(settings, (300, 400), exif_mm_35=28, exif_focal_px=1000)
     assert camera.focal_px == pytest.approx(focal_px)
     assert camera.source.startswith("--f")
@@ -52,7 +52,7 @@ def test_the_equivalent_focal_length_counts_before_the_lens_and_sensor() -> None
     assert "EXIF" in lens.source
 
 
-def test_a_picture_that_says_nothing_gets_55_degrees_along_its_long_side_and_says_so() -> None:
+def test_a_image_that_says_nothing_gets_55_degrees_along_its_long_side_and_says_so() -> None:
     landscape = choose_camera(CameraSettings(), (300, 400))
     portrait = choose_camera(CameraSettings(), (400, 300))
     assert landscape.is_assumed

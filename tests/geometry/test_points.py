@@ -15,8 +15,8 @@ from glpn_cli.settings.output import OutputSettings, ValidRange
 EVERYTHING = OutputSettings(edge_filter=0, max_points=0)
 
 
-def wall(height: int = 4, width: int = 6, metres: float = 2.0) -> DepthMap:
-    return DepthMap(np.full((height, width), metres, np.float32), camera=Camera(3.0, "--focal-px 3"))
+def wall(height: int = 4, width: int = 6, meters: float = 2.0) -> DepthMap:
+    return DepthMap(np.full((height, width), meters, np.float32), camera=Camera(3.0, "--focal-px 3"))
 
 
 def test_a_point_lies_on_the_ray_through_the_middle_of_its_pixel() -> None:
@@ -42,8 +42,8 @@ def test_depth_without_a_camera_gets_the_assumed_one() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     depth = wall()
-    depth.metres[0, :3] = [0, np.nan, np.inf]
-    depth.metres[1, 0] = -1
+    depth.meters[0, :3] = [0, np.nan, np.inf]
+    depth.meters[1, 0] = -1
     kept = to_points(depth, EVERYTHING).kept
     assert kept.sum() == 24 - 4
     assert not kept[0, :3].any()
@@ -51,7 +51,7 @@ def test_what_is_unknown_is_left_out() -> None:
 
 def test_depth_at_the_limit_of_the_weights_is_left_out_unless_a_range_says_otherwise() -> None:
     depth = replace(wall(), provenance=Provenance(depth_limit_m=10.0))
-    depth.metres[0] = [9.4, 9.6, 10, 10, 0.2, 3]
+    depth.meters[0] = [9.4, 9.6, 10, 10, 0.2, 3]
     assert find_valid(depth)[0].tolist() == [True, False, False, False, True, True]
     assert find_valid(depth, ValidRange(0.5, None))[0].tolist() == [True, False, False, False, False, True]
     assert find_valid(depth, ValidRange(None, 9.6))[0].tolist() == [True, True, False, False, True, True]
@@ -73,22 +73,22 @@ def test_a_clean_edge_loses_nothing_and_a_slope_neither() -> None:
     assert not find_flying(slope, jump=0.1).any()
 
 
-def test_unknown_pixels_are_nobodys_neighbours() -> None:
+def test_unknown_pixels_are_nobodys_neighbors() -> None:
     row = np.array([[0, 2, 0, 2, np.nan, np.inf, 2]], np.float32)
     assert not find_flying(row, jump=0.1).any()
 
 
 def test_an_edge_that_was_interpolated_is_judged_by_what_the_network_saw() -> None:
-    """Four pixels of the picture for each that the network saw: between two neighbours hardly anything changes."""
+    """Four pixels of the image for each that the network saw: between two neighbors hardly anything changes."""
     seen = np.repeat(np.array([[2, 2, 2.6, 3.4, 3.4]], np.float32), 3, axis=0)
-    metres = np.stack([np.interp(np.linspace(0, 4, 100), range(5), row) for row in seen]).astype(np.float32)
-    small_steps = DepthMap(metres)
+    meters = np.stack([np.interp(np.linspace(0, 4, 100), range(5), row) for row in seen]).astype(np.float32)
+    small_steps = DepthMap(meters)
     assert to_points(small_steps, OutputSettings(max_points=0)).kept.all()
     known = replace(small_steps, provenance=Provenance(network_size=(3, 5)))
     assert not to_points(known, OutputSettings(max_points=0)).kept[:, 50].any()
 
 
-def test_large_pictures_are_thinned_evenly() -> None:
+def test_large_images_are_thinned_evenly() -> None:
     depth = wall(height=90, width=120)
     grid = to_points(depth, OutputSettings(max_points=1000))
     assert grid.kept.size <= 1000

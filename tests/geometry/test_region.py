@@ -23,22 +23,22 @@ def test_a_box_ends_before_its_last_column_and_row() -> None:
     assert measure(DEPTH, Region.within("3,7,4,8")) == measure(DEPTH, Region.at("3,7"))
 
 
-def test_the_whole_picture_has_its_quantiles() -> None:
+def test_the_whole_image_has_its_quantiles() -> None:
     whole = measure(DEPTH, Region("all"))
     assert (whole.p10_m, whole.median_m, whole.p90_m) == pytest.approx((10.9, 50.5, 90.1))
     assert (whole.pixels, whole.known) == (100, 100)
 
 
 def test_unknown_depth_does_not_count() -> None:
-    metres = DEPTH.metres.copy()
-    metres[0, :4] = [0, np.nan, np.inf, 4]
-    depth = DepthMap(metres)
+    meters = DEPTH.meters.copy()
+    meters[0, :4] = [0, np.nan, np.inf, 4]
+    depth = DepthMap(meters)
     assert measure(depth, Region.within("0,0,4,1")) == Measurement(4, 4, 4, 4, 1)
     assert measure(depth, Region.at("0,0")) == Measurement(None, None, None, 1, 0)
 
 
 @pytest.mark.parametrize("box", ["0,0,11,1", "0,0,1,11", "20,20,30,30"])
-def test_a_box_beyond_the_picture_is_refused(box: str) -> None:
+def test_a_box_beyond_the_image_is_refused(box: str) -> None:
     with pytest.raises(UsageError, match="10 wide and 10 high"):
         measure(DEPTH, Region.within(box))
     with pytest.raises(UsageError, match="10 wide and 10 high"):

@@ -1,4 +1,4 @@
-"""Triangles between neighbouring points."""
+"""Triangles between neighboring points."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_the_cut_goes_along_the_diagonal_that_is_flatter() -> None:
 
 def test_three_points_of_a_square_are_the_one_triangle_between_them() -> None:
     for gone in range(4):
-        metres = [2.0, 2.0, 2.0, 2.0]
-        metres[gone] = 0.0
-        triangles = to_triangles(grid_of([metres[:2], metres[2:]]), jump=0.1)
+        meters = [2.0, 2.0, 2.0, 2.0]
+        meters[gone] = 0.0
+        triangles = to_triangles(grid_of([meters[:2], meters[2:]]), jump=0.1)
         assert [set(triangle) for triangle in triangles.tolist()] == [{0, 1, 2, 3} - {gone}]
 
 

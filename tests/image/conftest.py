@@ -31,11 +31,11 @@ def encode() -> Encode:
 
     def encoded(image: Any, format_name: str, **options: Any) -> bytes:
         stream = io.BytesIO()
-        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        pil_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
         if format_name == "HEIF":
-            pillow_heif.from_pillow(picture).save(stream, **options)
+            pillow_heif.from_pillow(pil_image).save(stream, **options)
         else:
-            picture.save(stream, format_name, **options)
+            pil_image.save(stream, format_name, **options)
         return stream.getvalue()
 
     return encoded

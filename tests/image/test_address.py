@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.address import Address, is_address, safe_name
 
 
@@ -74,7 +74,7 @@ def test_a_name_is_never_empty_hidden_or_a_way_up(text: str) -> None:
     ["http://", "http:///a.jpg", "http://h:99999/a", "http://h:x/a", "http://[::1/a", "http://a..b/x", "http://@"],
 )
 def test_what_makes_no_sense_is_an_error_that_does_not_repeat_it(url: str) -> None:
-    with pytest.raises(PictureError, match="makes no sense") as caught:
+    with pytest.raises(ImageError, match="makes no sense") as caught:
         Address.parse(url)
     assert url not in str(caught.value)
 

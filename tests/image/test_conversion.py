@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.conversion import FIRST, LAST, NONE, to_8_bits, to_rgb, to_rgb_array, to_unit_range
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def one_pixel(mode: str, value: Any) -> Image.Image:
     return Image.new(mode, (1, 1), value)
 
 
-def over_white(colour: int, alpha: int) -> int:
+def over_white(color: int, alpha: int) -> int:
     """Round half up; a half cannot occur, 255 being odd."""
-    return int((colour * alpha + 255 * (255 - alpha)) / 255 + 0.5)
+    return int((color * alpha + 255 * (255 - alpha)) / 255 + 0.5)
 
 
 # Ordinary kinds
@@ -45,10 +45,10 @@ def test_rgb_is_passed_on_untouched(photo: NDArray[np.uint8]) -> None:
     assert notes == ()
 
 
-def test_grey_is_repeated() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    rgb, notes = to_rgb(Image.fromarray(grey))
-    assert np.array_equal(np.asarray(rgb), np.stack([grey] * 3, axis=-1))
+def test_gray_is_repeated() -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    rgb, notes = to_rgb(Image.fromarray(gray))
+    assert np.array_equal(np.asarray(rgb), np.stack([gray] * 3, axis=-1))
     assert notes == ()
 
 
@@ -76,12 +76,12 @@ def test_a_palette_is_looked_up() -> None:
         ("LAB", (255, 128, 128), (255, 255, 255), 2),
     ],
 )
-def test_other_colour_spaces_become_rgb_and_say_so(
+def test_other_color_spaces_become_rgb_and_say_so(
     mode: str, value: tuple[int, ...], expected: tuple[int, ...], tolerance: int
 ) -> None:
     rgb, notes = to_rgb(one_pixel(mode, value))
     assert np.abs(np.asarray(rgb)[0, 0].astype(int) - expected).max() <= tolerance
-    assert notes == (f"{mode} converted to RGB without a colour profile",)
+    assert notes == (f"{mode} converted to RGB without a color profile",)
 
 
 def test_lab_comes_back_as_the_rgb_that_it_was_made_of(photo: NDArray[np.uint8]) -> None:
@@ -110,17 +110,17 @@ def test_every_mode_of_pillow_is_converted() -> None:
 
 
 def test_every_alpha_of_every_value_is_put_over_white_exactly() -> None:
-    alpha, colour = np.meshgrid(np.arange(256), np.arange(256))
-    grey_alpha = np.stack([colour, alpha], axis=-1).astype(np.uint8)
-    rgba = np.stack([colour, 255 - colour, np.full_like(colour, 77), alpha], axis=-1).astype(np.uint8)
-    expected = [over_white(int(c), int(a)) for c, a in zip(colour.ravel(), alpha.ravel(), strict=True)]
+    alpha, color = np.meshgrid(np.arange(256), np.arange(256))
+    gray_alpha = np.stack([color, alpha], axis=-1).astype(np.uint8)
+    rgba = np.stack([color, 255 - color, np.full_like(color, 77), alpha], axis=-1).astype(np.uint8)
+    expected = [over_white(int(c), int(a)) for c, a in zip(color.ravel(), alpha.ravel(), strict=True)]
 
     rgb, notes = to_rgb(Image.fromarray(rgba))
     assert notes == ALPHA_OVER_WHITE
     assert np.asarray(rgb)[..., 0].ravel().tolist() == expected
     assert np.asarray(rgb)[10, 100].tolist() == [over_white(10, 100), over_white(245, 100), over_white(77, 100)]
 
-    rgb, notes = to_rgb(Image.fromarray(grey_alpha))
+    rgb, notes = to_rgb(Image.fromarray(gray_alpha))
     assert notes == ALPHA_OVER_WHITE
     assert np.asarray(rgb)[..., 2].ravel().tolist() == expected
 
@@ -140,7 +140,7 @@ def test_premultiplied_alpha_is_undone_before_white_shines_through(mode: str, va
     assert notes == ALPHA_OVER_WHITE
 
 
-def test_a_palette_with_a_transparent_colour_is_white_there() -> None:
+def test_a_palette_with_a_transparent_color_is_white_there() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([2, 0, 1])
@@ -148,7 +148,7 @@ def test_a_palette_with_a_transparent_colour_is_white_there() -> None:
     assert pixels(image).tolist() == [[[70, 80, 90], [255, 255, 255], [40, 50, 60]]]
 
 
-def test_a_palette_with_an_alpha_for_each_colour_is_put_over_white(encode: Encode) -> None:
+def test_a_palette_with_an_alpha_for_each_color_is_put_over_white(encode: Encode) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([2, 0, 1])
@@ -167,7 +167,7 @@ def test_a_palette_with_an_alpha_for_each_pixel_is_put_over_white() -> None:
 
 
 @pytest.mark.parametrize(("mode", "hidden", "other"), [("L", 40, 41), ("RGB", (1, 2, 3), (1, 2, 4))])
-def test_a_transparent_colour_is_white(mode: str, hidden: Any, other: Any, encode: Encode) -> None:
+def test_a_transparent_color_is_white(mode: str, hidden: Any, other: Any, encode: Encode) -> None:
     image = Image.new(mode, (2, 1), other)
     image.putpixel((0, 0), hidden)
     read = Image.open(io.BytesIO(encode(image, "PNG", transparency=hidden)))
@@ -190,7 +190,7 @@ def test_16_bits_are_scaled_from_their_full_range(mode: str) -> None:
     data = values.astype(">u2" if mode == "I;16B" else "<u2" if mode != "I;16N" else "=u2").tobytes()
     rgb, notes = to_rgb(Image.frombytes(mode, (256, 256), data))
     assert np.array_equal(np.asarray(rgb)[..., 1], np.rint(values / 257))
-    assert notes == ("16-bit grey scaled to 8 bits",)
+    assert notes == ("16-bit gray scaled to 8 bits",)
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "TIFF", "PPM", "JPEG2000"])
@@ -211,14 +211,14 @@ def test_the_transparent_value_of_a_16_bit_file_is_white() -> None:
     data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"tRNS", struct.pack(">H", 300)) + row + png_chunk(b"IEND", b"")
     rgb, notes = to_rgb(Image.open(io.BytesIO(data)))
     assert np.asarray(rgb)[0, :, 0].tolist() == [255, 1, 255]
-    assert notes == ("16-bit grey scaled to 8 bits", "alpha put over white")
+    assert notes == ("16-bit gray scaled to 8 bits", "alpha put over white")
 
 
 @pytest.mark.parametrize(
     ("values", "expected", "note"),
     [
-        ([0, 100, 255], [0, 100, 255], "32-bit grey taken as 0 to 255"),
-        ([0, 256, 65535], [0, 1, 255], "16-bit grey scaled to 8 bits"),
+        ([0, 100, 255], [0, 100, 255], "32-bit gray taken as 0 to 255"),
+        ([0, 256, 65535], [0, 1, 255], "16-bit gray scaled to 8 bits"),
     ],
 )
 def test_32_bit_integers_are_judged_by_the_largest(values: list[int], expected: list[int], note: str) -> None:
@@ -239,26 +239,26 @@ def test_32_bit_integers_are_judged_by_the_largest(values: list[int], expected: 
 def test_floats_are_judged_by_the_largest(values: list[float], expected: list[int], full: int) -> None:
     rgb, notes = to_rgb(Image.fromarray(np.array([values], np.float32)))
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
-    assert notes == (f"float grey taken as 0 to {full}",)
+    assert notes == (f"float gray taken as 0 to {full}",)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 @pytest.mark.parametrize("value", [-1, 65536])
-def test_values_of_no_picture_are_refused(dtype: type[np.generic], value: int) -> None:
-    with pytest.raises(PictureError, match=f"values go from .*{value}") as caught:
+def test_values_of_no_image_are_refused(dtype: type[np.generic], value: int) -> None:
+    with pytest.raises(ImageError, match=f"values go from .*{value}") as caught:
         to_rgb(Image.fromarray(np.array([[5, value]], dtype)))
     assert caught.value.hint is not None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_floats_that_are_not_finite_are_refused(value: float) -> None:
-    with pytest.raises(PictureError, match="not all finite"):
+    with pytest.raises(ImageError, match="not all finite"):
         to_rgb(Image.fromarray(np.array([[0.5, value]], np.float32)))
 
 
-def test_an_image_that_cannot_be_decoded_is_a_picture_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_an_image_that_cannot_be_decoded_is_a_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
     image = Image.open(io.BytesIO(encode(photo[..., 0], "PNG")[:1000]))
-    with pytest.raises(PictureError, match="from L to RGB: image file is truncated"):
+    with pytest.raises(ImageError, match="from L to RGB: image file is truncated"):
         to_rgb(image)
 
 
@@ -287,12 +287,12 @@ def test_an_ambiguous_shape_has_its_channels_in_front_as_in_the_reference() -> N
 @pytest.mark.parametrize(
     ("shape", "layout"), [((9, 8), None), ((9, 8), NONE), ((9, 8, 1), None), ((1, 9, 8), None), ((1, 9, 8), FIRST)]
 )
-def test_a_grey_array_is_repeated(shape: tuple[int, ...], layout: str | None) -> None:
-    grey = np.arange(72, dtype=np.float32)
-    values, notes = to_rgb_array(grey.reshape(shape), layout)
-    assert np.array_equal(values, np.stack([grey.reshape(9, 8)] * 3, axis=-1))
+def test_a_gray_array_is_repeated(shape: tuple[int, ...], layout: str | None) -> None:
+    gray = np.arange(72, dtype=np.float32)
+    values, notes = to_rgb_array(gray.reshape(shape), layout)
+    assert np.array_equal(values, np.stack([gray.reshape(9, 8)] * 3, axis=-1))
     assert values.dtype == np.float32
-    assert notes == ("grey converted to RGB",)
+    assert notes == ("gray converted to RGB",)
 
 
 @pytest.mark.parametrize("layout", [FIRST, LAST])
@@ -306,7 +306,7 @@ def test_rgba_arrays_are_put_over_white(layout: str) -> None:
         assert notes == ALPHA_OVER_WHITE
 
 
-def test_grey_with_alpha_becomes_rgb_over_white() -> None:
+def test_gray_with_alpha_becomes_rgb_over_white() -> None:
     values, _ = to_rgb_array(np.full((9, 8, 2), (40, 100), np.int64))
     assert values[0, 0].tolist() == [over_white(40, 100)] * 3
 
@@ -335,8 +335,8 @@ def test_16_bit_arrays_are_scaled_only_where_8_bits_do_not_hold_them() -> None:
         (np.zeros((9, 8, 5), np.uint8), None, "no axis of the shape"),
         (np.zeros((9, 8, 3), np.uint8), FIRST, "makes 9 channels"),
         (np.zeros((9, 8, 3), np.uint8), NONE, r"expected \(H, W\)"),
-        (np.zeros((9, 8), np.uint8), LAST, "is no picture"),
-        (np.zeros(9, np.uint8), None, "is no picture"),
+        (np.zeros((9, 8), np.uint8), LAST, "is no image"),
+        (np.zeros(9, np.uint8), None, "is no image"),
         (np.zeros((0, 8, 3), np.uint8), None, "no pixels"),
         (np.zeros((9, 8, 3), complex), None, "an array of numbers"),
         (np.full((9, 8, 3), "x"), None, "an array of numbers"),
@@ -354,15 +354,15 @@ def test_an_image_of_another_mode_gets_three_channels_and_a_note(mode: str) -> N
     assert notes
 
 
-def test_an_rgb_image_keeps_its_transparent_colour_as_in_the_reference() -> None:
+def test_an_rgb_image_keeps_its_transparent_color_as_in_the_reference() -> None:
     image = Image.new("RGB", (2, 1), (1, 2, 3))
     image.info["transparency"] = (1, 2, 3)
     assert to_rgb_array(image)[0].tolist() == [[[1, 2, 3], [1, 2, 3]]]
 
 
-def test_a_truncated_image_is_a_picture_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_a_truncated_image_is_a_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
     image = Image.open(io.BytesIO(encode(photo, "PNG")[:3000]))
-    with pytest.raises(PictureError, match="the PNG image cannot be decoded"):
+    with pytest.raises(ImageError, match="the PNG image cannot be decoded"):
         to_rgb_array(image)
 
 

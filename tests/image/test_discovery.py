@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from glpn_cli.image.discovery import STDIN, FoundPictures, find_pictures
+from glpn_cli.image.discovery import STDIN, FoundImages, find_images
 from glpn_cli.settings.inputs import SearchSettings
 
 _DEFAULTS = SearchSettings()
@@ -22,12 +22,12 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def find(*arguments: str, search: SearchSettings = _DEFAULTS) -> FoundPictures:
-    return find_pictures(arguments, is_output=lambda path: path.name.endswith(".depth.png"), search=search)
+def find(*arguments: str, search: SearchSettings = _DEFAULTS) -> FoundImages:
+    return find_images(arguments, is_output=lambda path: path.name.endswith(".depth.png"), search=search)
 
 
 def names(*arguments: str, search: SearchSettings = _DEFAULTS) -> list[str]:
-    return [path.as_posix() for path in find(*arguments, search=search).pictures]
+    return [path.as_posix() for path in find(*arguments, search=search).images]
 
 
 def test_a_file_is_taken_whatever_its_name() -> None:
@@ -35,15 +35,15 @@ def test_a_file_is_taken_whatever_its_name() -> None:
     assert names("scan", "x.jpg") == ["scan", "x.jpg"]
 
 
-def test_a_folder_gives_its_own_pictures_sorted() -> None:
+def test_a_folder_gives_its_own_images_sorted() -> None:
     touch("d/b.JPG", "d/a.png", "d/notes.txt", "d/.hidden.png", "d/sub/c.png", "d/a.depth.png")
     Path("d/folder.png").mkdir()
     found = find("d")
-    assert [path.as_posix() for path in found.pictures] == ["d/a.png", "d/b.JPG"]
+    assert [path.as_posix() for path in found.images] == ["d/a.png", "d/b.JPG"]
     assert found.skipped_outputs == 1
 
 
-def test_a_folder_without_pictures_is_a_failure_with_a_hint() -> None:
+def test_a_folder_without_images_is_a_failure_with_a_hint() -> None:
     Path("d").mkdir()
     ((argument, error),) = find("d").failures
     assert argument == "d"
@@ -74,7 +74,7 @@ def test_a_missing_file_fails_before_anything_is_loaded() -> None:
     assert "photo.jpg" in str(error.hint)
 
 
-def test_a_picture_that_is_named_twice_is_done_once() -> None:
+def test_a_image_that_is_named_twice_is_done_once() -> None:
     touch("d/a.jpg")
     Path("link.jpg").symlink_to("d/a.jpg")
     assert names("d/a.jpg", "d", "./d/a.jpg", "d/*.jpg", "link.jpg") == ["d/a.jpg"]
@@ -82,16 +82,16 @@ def test_a_picture_that_is_named_twice_is_done_once() -> None:
 
 def test_a_dash_is_standard_input_and_a_file_of_that_name_can_still_be_meant() -> None:
     touch("-")
-    assert find("-", "-").pictures == [STDIN]
-    (picture,) = find("./-").pictures
-    assert picture is not STDIN
+    assert find("-", "-").images == [STDIN]
+    (image,) = find("./-").images
+    assert image is not STDIN
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names are not allowed there")
 def test_odd_names_are_names() -> None:
     odd = ["t\u00fcr \u56fe.jpg", "new\nline.jpg", "-rf.jpg", "a'b\"c.jpg", os.fsdecode(b"\xff\xfe.jpg")]
     touch(*(f"d/{name}" for name in odd))
-    assert sorted(path.name for path in find("d").pictures) == sorted(odd)
+    assert sorted(path.name for path in find("d").images) == sorted(odd)
 
 
 def test_a_nul_in_a_name_is_a_failure_not_a_crash() -> None:
@@ -127,7 +127,7 @@ def test_a_folder_is_searched_as_told() -> None:
         (SearchSettings(include=("*.png",)), "--include"),
     ],
 )
-def test_a_folder_without_pictures_says_what_was_looked_for(search: SearchSettings, said: str) -> None:
+def test_a_folder_without_images_says_what_was_looked_for(search: SearchSettings, said: str) -> None:
     touch("d/notes.txt")
     ((_, error),) = find("d", search=search).failures
     assert said in f"{error.message} {error.hint}"

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.address import Address
-from glpn_cli.image.fetching import Stopper, fetch_picture
+from glpn_cli.image.fetching import Stopper, fetch_image
 from glpn_cli.settings.inputs import FetchSettings
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def fetch(server: ThreadingHTTPServer) -> Callable[..., bytes]:
 
     def fetched(path: str, login: str = "", settings: FetchSettings = LIMITS, stopper: Stopper | None = None) -> bytes:
         host, port = server.server_address[:2]
-        return fetch_picture(Address.parse(f"http://{login}{host!s}:{port}/{path}"), settings, stopper=stopper)
+        return fetch_image(Address.parse(f"http://{login}{host!s}:{port}/{path}"), settings, stopper=stopper)
 
     return fetched
 
@@ -182,14 +182,14 @@ def test_a_body_longer_than_announced_is_what_was_announced(fetch: Callable[...,
         ("to_file", "redirected to file"),
         ("to_ftp", "redirected to ftp"),
         ("to_nowhere", "redirected to nowhere"),
-        ("missing", "404: there is no such picture"),
+        ("missing", "404: there is no such image"),
         ("locked", "401: a login is needed"),
         ("teapot", "418"),
     ],
 )
 def test_what_goes_wrong_is_said_in_time(fetch: Callable[..., bytes], path: str, said: str) -> None:
     start_s = time.monotonic()
-    with pytest.raises(PictureError, match=said) as caught:
+    with pytest.raises(ImageError, match=said) as caught:
         fetch(path, login="me:pass-word@")
     assert time.monotonic() - start_s < 3
     assert f"/{path}: " in caught.value.message
@@ -199,8 +199,8 @@ def test_what_goes_wrong_is_said_in_time(fetch: Callable[..., bytes], path: str,
 
 def test_a_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(PictureError, match="cannot be reached: Connection refused"):
-        fetch_picture(Address.parse("http://127.0.0.1:9/a.jpg"), LIMITS)
+    with pytest.raises(ImageError, match="cannot be reached: Connection refused"):
+        fetch_image(Address.parse("http://127.0.0.1:9/a.jpg"), LIMITS)
 
 
 def test_a_login_goes_to_the_server_that_was_named_and_to_no_other(fetch: Callable[..., bytes]) -> None:
@@ -217,9 +217,9 @@ def test_an_interrupt_does_not_wait_for_a_slow_server(fetch: Callable[..., bytes
     patient = FetchSettings(timeout_s=30, silence_timeout_s=20)
     threading.Timer(0.1, stopper.stop).start()
     start_s = time.monotonic()
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         fetch("silent", settings=patient, stopper=stopper)
-    with pytest.raises(PictureError):  # and what comes later is not even begun
+    with pytest.raises(ImageError):  # and what comes later is not even begun
         fetch("silent", settings=patient, stopper=stopper)
     assert time.monotonic() - start_s < 0.5
 
@@ -227,7 +227,7 @@ def test_an_interrupt_does_not_wait_for_a_slow_server(fetch: Callable[..., bytes
 def test_a_proxy_of_the_environment_is_used(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_address[1]}")
-    assert fetch_picture(Address.parse("http://far.invalid/whole"), LIMITS) == BODY
+    assert fetch_image(Address.parse("http://far.invalid/whole"), LIMITS) == BODY
     assert [path for path, _ in Handler.seen] == ["http://far.invalid/whole"]
 
 
@@ -250,19 +250,19 @@ def test_encryption_is_checked_and_does_not_hide_a_slow_server(
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     address = f"https://127.0.0.1:{server.server_address[1]}"
-    with pytest.raises(PictureError, match="no secure connection: CERTIFICATE_VERIFY_FAILED"):
-        fetch_picture(Address.parse(f"{address}/whole"), LIMITS)
+    with pytest.raises(ImageError, match="no secure connection: CERTIFICATE_VERIFY_FAILED"):
+        fetch_image(Address.parse(f"{address}/whole"), LIMITS)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert fetch_picture(Address.parse(f"{address}/whole"), LIMITS) == BODY
+    assert fetch_image(Address.parse(f"{address}/whole"), LIMITS) == BODY
     start_s = time.monotonic()
-    with pytest.raises(PictureError, match=r"not here after 0\.5 s"):
-        fetch_picture(Address.parse(f"{address}/slow"), LIMITS)
+    with pytest.raises(ImageError, match=r"not here after 0\.5 s"):
+        fetch_image(Address.parse(f"{address}/slow"), LIMITS)
     assert time.monotonic() - start_s < 2
 
 
 def test_nothing_is_left_running(fetch: Callable[..., bytes]) -> None:
     fetch("whole")
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         fetch("short")
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):

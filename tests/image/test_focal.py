@@ -10,12 +10,12 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from glpn_cli.image.focal import ExifFocal, read_focal
-from glpn_cli.image.reading import read_picture
+from glpn_cli.image.reading import read_image
 
 MM_35, FOCAL, PER_UNIT, UNIT, ACROSS, DOWN, ORIENTATION = 0xA405, 0x920A, 0xA20E, 0xA210, 0xA002, 0xA003, 0x0112
 
 
-def picture(tags: dict[int, object], *, orientation: int = 1, size: tuple[int, int] = (400, 300)) -> bytes:
+def image(tags: dict[int, object], *, orientation: int = 1, size: tuple[int, int] = (400, 300)) -> bytes:
     """Write a JPEG, `size` wide and high, with EXIF tags."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -26,7 +26,7 @@ def picture(tags: dict[int, object], *, orientation: int = 1, size: tuple[int, i
 
 
 def focal_of(data: bytes) -> ExifFocal | None:
-    return read_picture(data).focal
+    return read_image(data).focal
 
 
 def rational(number: float) -> IFDRational:
@@ -35,29 +35,29 @@ def rational(number: float) -> IFDRational:
 
 
 def test_the_35_mm_equivalent_is_read() -> None:
-    assert focal_of(picture({MM_35: 28})) == ExifFocal(mm_35=28.0)
+    assert focal_of(image({MM_35: 28})) == ExifFocal(mm_35=28.0)
 
 
 @pytest.mark.parametrize(("unit", "per_unit"), [(None, 25.4 * 50), (2, 25.4 * 50), (3, 500), (4, 50), (5, 0.05)])
 def test_lens_and_sensor_give_pixels_in_whatever_unit(unit: int | None, per_unit: float) -> None:
     tags = {FOCAL: rational(10), PER_UNIT: rational(per_unit), ACROSS: 400, DOWN: 300}
-    focal = focal_of(picture(tags | ({} if unit is None else {UNIT: unit})))
+    focal = focal_of(image(tags | ({} if unit is None else {UNIT: unit})))
     assert focal is not None
     assert focal.mm_35 is None
     assert focal.px == pytest.approx(500, rel=1e-3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_on_its_side_has_the_same_lens(orientation: int) -> None:
+def test_a_image_on_its_side_has_the_same_lens(orientation: int) -> None:
     tags = {MM_35: 28, FOCAL: rational(10), PER_UNIT: rational(500), UNIT: 3, ACROSS: 400, DOWN: 300}
-    read = read_picture(picture(tags, orientation=orientation))
+    read = read_image(image(tags, orientation=orientation))
     assert read.rgb.shape[:2] == ((300, 400) if orientation <= 4 else (400, 300))
     assert read.focal == ExifFocal(28.0, 500.0)
 
 
-def test_a_picture_that_was_made_smaller_has_fewer_pixels_to_the_same_lens() -> None:
+def test_a_image_that_was_made_smaller_has_fewer_pixels_to_the_same_lens() -> None:
     tags = {FOCAL: rational(10), PER_UNIT: rational(500), UNIT: 3, ACROSS: 4000, DOWN: 3000}
-    focal = focal_of(picture(tags))
+    focal = focal_of(image(tags))
     assert focal is not None
     assert focal.px == pytest.approx(50)
 
@@ -75,7 +75,7 @@ def test_a_picture_that_was_made_smaller_has_fewer_pixels_to_the_same_lens() -> 
     ],
 )
 def test_what_cannot_be_is_unknown(tags: dict[int, object]) -> None:
-    assert focal_of(picture(tags)) is None
+    assert focal_of(image(tags)) is None
 
 
 @pytest.mark.parametrize("value", [None, "28 mm", (28, 30), (), float("nan"), 10**400, [28]])
@@ -109,9 +109,9 @@ def saying(tags: dict[int, object]) -> object:
     return Saying()
 
 
-def test_a_picture_without_exif_or_a_file_says_nothing() -> None:
+def test_a_image_without_exif_or_a_file_says_nothing() -> None:
     assert read_focal(Image.new("RGB", (4, 3))) is None
-    assert read_picture(Image.new("RGB", (4, 3))).focal is None
+    assert read_image(Image.new("RGB", (4, 3))).focal is None
 
 
 def test_other_formats_carry_it_too() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from glpn_cli.image.folder import picture_names, walk_pictures
+from glpn_cli.image.folder import image_names, walk_images
 from glpn_cli.settings.inputs import SearchSettings
 
 
@@ -23,11 +23,11 @@ def touch(*names: str) -> None:
 def walk(folder: str, *, without: str | None = None, recursive: bool = True, **search: object) -> list[str]:
     settings = SearchSettings(recursive=recursive, **search)  # type: ignore[arg-type]
     left_out = None if without is None else Path(without)
-    found = walk_pictures(Path(folder), search=settings, is_output=lambda path: "depth" in path.name, without=left_out)
+    found = walk_images(Path(folder), search=settings, is_output=lambda path: "depth" in path.name, without=left_out)
     return [path.as_posix() for path in found if isinstance(path, Path)]
 
 
-def test_pictures_come_in_the_order_of_names_and_folders_in_their_place() -> None:
+def test_images_come_in_the_order_of_names_and_folders_in_their_place() -> None:
     touch("d/b.jpg", "d/a.png", "d/aa/z.jpg", "d/c/y.jpg", "d/notes.txt", "d/b.depth.png")
     assert walk("d") == ["d/a.png", "d/aa/z.jpg", "d/b.jpg", "d/c/y.jpg"]
     assert walk("d", recursive=False) == ["d/a.png", "d/b.jpg"]
@@ -82,4 +82,4 @@ def test_the_folder_for_depth_is_not_entered_unless_it_is_the_one_that_is_search
 
 
 def test_an_unreadable_folder_lists_nothing() -> None:
-    assert picture_names(Path("gone")) == []
+    assert image_names(Path("gone")) == []

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from glpn_cli.errors import InputError
-from glpn_cli.image.listing import PictureList, parse_list, read_list
+from glpn_cli.image.listing import ImageList, parse_list, read_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,8 @@ def test_a_name_that_is_no_text_is_still_a_name() -> None:
 
 def test_a_list_comes_from_a_file_or_a_stream(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"a.jpg\n")
-    assert read_list(str(tmp_path / "list.txt")) == PictureList(("a.jpg",), str(tmp_path))
-    assert read_list(io.BytesIO(b"a.jpg\n")) == PictureList(("a.jpg",), None)
+    assert read_list(str(tmp_path / "list.txt")) == ImageList(("a.jpg",), str(tmp_path))
+    assert read_list(io.BytesIO(b"a.jpg\n")) == ImageList(("a.jpg",), None)
 
 
 @pytest.mark.parametrize("name", ["gone.txt", ".", "a\0b"])
@@ -54,14 +54,14 @@ def test_a_list_that_cannot_be_read_is_named(name: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "TIFF", "AVIF"])
-def test_a_picture_is_no_list(format_name: str, tmp_path: Path) -> None:
+def test_a_image_is_no_list(format_name: str, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "photo", format_name)
-    with pytest.raises(InputError, match="is a picture, not a list"):
+    with pytest.raises(InputError, match="is an image, not a list"):
         read_list(str(tmp_path / "photo"))
 
 
 def test_an_empty_and_an_endless_list_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="names no pictures"):
+    with pytest.raises(InputError, match="names no images"):
         read_list(io.BytesIO(b"\n"))
     monkeypatch.setattr("glpn_cli.image.listing.MAX_LIST_BYTES", 10)
     with pytest.raises(InputError, match="endless"):

@@ -15,13 +15,13 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from glpn_cli.errors import ConfigError, OutputError, PictureError
+from glpn_cli.errors import ConfigError, ImageError, OutputError
 from glpn_cli.image.processor import (
     CONFIG_NAME,
     GLPNFeatureExtractor,
     GLPNImageProcessor,
     floored_size,
-    to_metres,
+    to_meters,
     to_pixel_values,
 )
 
@@ -102,9 +102,9 @@ def kinds_of(photo: NDArray[np.uint8]) -> dict[str, Any]:
 def test_every_kind_of_rgb_gives_the_bits_of_the_reference(
     kind: str, return_tensors: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor, reference: Any
 ) -> None:
-    picture = kinds_of(photo)[kind]
-    ours = processor(images=picture, return_tensors=return_tensors).pixel_values
-    theirs = reference(images=picture, return_tensors=return_tensors).pixel_values
+    image = kinds_of(photo)[kind]
+    ours = processor(images=image, return_tensors=return_tensors).pixel_values
+    theirs = reference(images=image, return_tensors=return_tensors).pixel_values
     assert type(ours) is type(theirs)
     assert_same_bits(ours, theirs)
     assert ours.shape[1:] == (3, 96, 128)
@@ -129,11 +129,11 @@ def test_every_kind_of_rgb_gives_the_bits_of_the_reference(
 def test_every_choice_gives_the_bits_of_the_reference(
     options: dict[str, Any], kind: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor, reference: Any
 ) -> None:
-    picture = {"uint8": photo, "fractions": (photo / 255).astype(np.float32), "double fractions": photo / 256}[kind]
-    ours = processor.preprocess(picture, return_tensors="np", **options).pixel_values
-    theirs = reference(picture, return_tensors="np", **options).pixel_values
+    image = {"uint8": photo, "fractions": (photo / 255).astype(np.float32), "double fractions": photo / 256}[kind]
+    ours = processor.preprocess(image, return_tensors="np", **options).pixel_values
+    theirs = reference(image, return_tensors="np", **options).pixel_values
     assert_same_bits(ours, theirs)
-    constructed = GLPNImageProcessor(**options)(picture, return_tensors="np").pixel_values
+    constructed = GLPNImageProcessor(**options)(image, return_tensors="np").pixel_values
     assert_same_bits(constructed, theirs)
 
 
@@ -141,9 +141,9 @@ def test_every_choice_gives_the_bits_of_the_reference(
 def test_every_size_gives_the_bits_of_the_reference(
     size: tuple[int, int], processor: GLPNImageProcessor, reference: Any
 ) -> None:
-    picture = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), dtype=np.uint8)
-    ours = processor(picture, return_tensors="np").pixel_values
-    assert_same_bits(ours, reference(picture, return_tensors="np").pixel_values)
+    image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    ours = processor(image, return_tensors="np").pixel_values
+    assert_same_bits(ours, reference(image, return_tensors="np").pixel_values)
     assert ours.shape == (1, 3, size[0] // 32 * 32, size[1] // 32 * 32)
 
 
@@ -251,21 +251,21 @@ def test_tensors_of_every_float_are_taken_with_and_without_gradient(
 # Kinds that the reference refuses, or lets the model stumble over
 
 
-def alike(processor: GLPNImageProcessor, picture: Any, warning: str, **options: Any) -> NDArray[np.float32]:
+def alike(processor: GLPNImageProcessor, image: Any, warning: str, **options: Any) -> NDArray[np.float32]:
     with pytest.warns(UserWarning, match=warning) as caught:
-        values: NDArray[np.float32] = processor(picture, return_tensors="np", **options).pixel_values
+        values: NDArray[np.float32] = processor(image, return_tensors="np", **options).pixel_values
     assert caught[0].filename == __file__
     return values
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "I;16"])
-def test_grey_and_palette_images_become_rgb_with_a_warning(
+def test_gray_and_palette_images_become_rgb_with_a_warning(
     mode: str, photo: NDArray[np.uint8], processor: GLPNImageProcessor
 ) -> None:
-    grey = photo[..., 0] // 255 * 255 if mode == "1" else photo[..., 0]
-    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
-    expected = processor(np.stack([grey] * 3, axis=-1), return_tensors="np").pixel_values
-    warning = "16-bit grey scaled to 8 bits" if mode == "I;16" else f"mode {mode} converted to RGB"
+    gray = photo[..., 0] // 255 * 255 if mode == "1" else photo[..., 0]
+    image = Image.fromarray(gray.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(gray).convert(mode)
+    expected = processor(np.stack([gray] * 3, axis=-1), return_tensors="np").pixel_values
+    warning = "16-bit gray scaled to 8 bits" if mode == "I;16" else f"mode {mode} converted to RGB"
     assert np.array_equal(alike(processor, image, warning), expected)
 
 
@@ -285,21 +285,21 @@ def test_cmyk_images_become_rgb_with_a_warning(processor: GLPNImageProcessor) ->
 
 
 @pytest.mark.parametrize("layout", [None, "none"])
-def test_a_grey_array_becomes_rgb_with_a_warning(
+def test_a_gray_array_becomes_rgb_with_a_warning(
     layout: str | None, photo: NDArray[np.uint8], processor: GLPNImageProcessor
 ) -> None:
-    grey = photo[..., 1]
-    expected = processor(np.stack([grey] * 3, axis=-1), return_tensors="np").pixel_values
-    for picture in (grey, [grey], torch.from_numpy(grey.copy())):
-        values = alike(processor, picture, "grey converted to RGB", input_data_format=layout)
+    gray = photo[..., 1]
+    expected = processor(np.stack([gray] * 3, axis=-1), return_tensors="np").pixel_values
+    for image in (gray, [gray], torch.from_numpy(gray.copy())):
+        values = alike(processor, image, "gray converted to RGB", input_data_format=layout)
         assert np.array_equal(values, expected)
 
 
 def test_without_channels_a_third_axis_is_that_of_several(
     photo: NDArray[np.uint8], processor: GLPNImageProcessor
 ) -> None:
-    greys = np.ascontiguousarray(photo.transpose(2, 0, 1))
-    values = alike(processor, greys, "grey converted to RGB", input_data_format="none")
+    grays = np.ascontiguousarray(photo.transpose(2, 0, 1))
+    values = alike(processor, grays, "gray converted to RGB", input_data_format="none")
     assert values.shape == (3, 3, 96, 128)
     assert np.array_equal(values[:, 0], processor(photo, return_tensors="np").pixel_values[0])
 
@@ -308,7 +308,7 @@ def test_without_channels_a_third_axis_is_that_of_several(
 def test_one_channel_becomes_three_with_a_warning(
     shape: tuple[int, ...], photo: NDArray[np.uint8], processor: GLPNImageProcessor
 ) -> None:
-    values = alike(processor, photo[..., 0].reshape(shape), "grey converted to RGB")
+    values = alike(processor, photo[..., 0].reshape(shape), "gray converted to RGB")
     assert values.shape == (1, 3, 96, 128)
 
 
@@ -335,8 +335,8 @@ def test_short_sides_are_enlarged_with_a_warning(
     assert np.array_equal(values[0].transpose(1, 2, 0), expected / np.float32(255))
 
 
-def test_a_picture_of_many_of_a_kind_warns_once(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
-    with pytest.warns(UserWarning, match="grey") as caught:
+def test_a_image_of_many_of_a_kind_warns_once(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
+    with pytest.warns(UserWarning, match="gray") as caught:
         processor([photo[..., 0]] * 5)
     assert len(caught) == 1
 
@@ -364,16 +364,16 @@ def test_the_exif_orientation_is_left_alone_as_in_the_reference(
 @pytest.mark.parametrize(
     ("images", "reason"),
     [
-        ([], "no pictures"),
-        (np.zeros((0, 40, 40, 3), np.uint8), "no pictures"),
+        ([], "no images"),
+        (np.zeros((0, 40, 40, 3), np.uint8), "no images"),
         ("a.jpg", "not str: read files first"),
         (b"\xff\xd8", "not bytes: read files first"),
         (None, "not NoneType"),
         ([["a"]], "not list"),
         ([[Image.new("RGB", (40, 40))]], "not list"),
-        (np.zeros((1, 2, 40, 40, 3), np.uint8), "is no picture"),
-        ([np.zeros((2, 40, 40, 3), np.uint8)], "is no picture"),
-        (np.zeros(40, np.uint8), "is no picture"),
+        (np.zeros((1, 2, 40, 40, 3), np.uint8), "is no image"),
+        ([np.zeros((2, 40, 40, 3), np.uint8)], "is no image"),
+        (np.zeros(40, np.uint8), "is no image"),
         (np.zeros((40, 50, 60), np.uint8), "no axis of the shape"),
         (np.full((40, 40, 3), 0.5) * 3, "with fractions"),
         (np.full((40, 40, 3), -1), "the values go from -1 to -1"),
@@ -381,7 +381,7 @@ def test_the_exif_orientation_is_left_alone_as_in_the_reference(
         (np.full((40, 40, 3), np.nan), "the values go from nan to nan"),
     ],
 )
-def test_what_is_no_picture_is_a_value_error_that_says_why(
+def test_what_is_no_image_is_a_value_error_that_says_why(
     images: Any, reason: str, processor: GLPNImageProcessor
 ) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -428,15 +428,15 @@ def test_numbers_of_numpy_and_filters_of_pillow_are_taken() -> None:
     assert json.loads(processor.to_json_string())["resample"] == 1
 
 
-def test_a_broken_image_is_a_picture_error(
+def test_a_broken_image_is_a_image_error(
     photo: NDArray[np.uint8], encode: Encode, tmp_path: Path, processor: GLPNImageProcessor
 ) -> None:
     (tmp_path / "a.png").write_bytes(encode(photo, "PNG")[:3000])
-    with Image.open(tmp_path / "a.png") as image, pytest.raises(PictureError, match="the PNG image cannot be decoded"):
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(ImageError, match="the PNG image cannot be decoded"):
         processor(image)
 
 
-# Back to the picture
+# Back to the image
 
 
 def outputs_of(depth: Tensor) -> SimpleNamespace:
@@ -516,26 +516,26 @@ def test_pixel_values_of_any_size_and_any_memory(photo: NDArray[np.uint8]) -> No
 
 @pytest.mark.parametrize("size", [(33, 70), (32, 64), (16, 20), (200, 100)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_metres_are_interpolated_then_scaled_then_limited(size: tuple[int, int], dtype: torch.dtype) -> None:
+def test_meters_are_interpolated_then_scaled_then_limited(size: tuple[int, int], dtype: torch.dtype) -> None:
     predicted = (torch.rand(1, 32, 64) * 12 - 1).to(dtype)
     before = predicted.clone()
     resized = functional.interpolate(predicted.float()[None], size=size, mode="bicubic", align_corners=False)
     expected = (resized[0, 0] * 8).clamp(0, 80)
-    metres = to_metres(predicted, size, metres_per_unit=8, limit_m=80)
-    assert_same_bits(metres, expected)
-    assert metres.dtype == np.float32
-    assert metres.max() == 80
-    assert metres.min() == 0
+    meters = to_meters(predicted, size, meters_per_unit=8, limit_m=80)
+    assert_same_bits(meters, expected)
+    assert meters.dtype == np.float32
+    assert meters.max() == 80
+    assert meters.min() == 0
     assert torch.equal(predicted, before)
 
 
-def test_metres_come_out_of_inference_mode_and_of_training() -> None:
+def test_meters_come_out_of_inference_mode_and_of_training() -> None:
     with torch.inference_mode():
         predicted = torch.rand(1, 32, 64) + 1
     for given in (predicted, torch.rand(1, 32, 64, requires_grad=True)):
-        metres = to_metres(given, (32, 64), metres_per_unit=1, limit_m=10)
-        assert np.array_equal(metres, given.detach()[0].numpy())
-        metres[...] = 0
+        meters = to_meters(given, (32, 64), meters_per_unit=1, limit_m=10)
+        assert np.array_equal(meters, given.detach()[0].numpy())
+        meters[...] = 0
         assert given.max() > 0
 
 

@@ -16,10 +16,10 @@ import pillow_heif
 import pytest
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from glpn_cli.errors import MissingPackageError, PictureError
+from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
-from glpn_cli.image.reading import FORMATS, PICTURE_SUFFIXES, read_picture
-from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
+from glpn_cli.image.reading import FORMATS, IMAGE_SUFFIXES, read_image
+from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,20 +51,20 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def options_for(format_name: str, photo: NDArray[np.uint8]) -> dict[str, Any]:
-    if format_name == "MPO":  # one picture alone would be saved as a JPEG
+    if format_name == "MPO":  # one image alone would be saved as a JPEG
         return SAVED[format_name][0] | {"save_all": True, "append_images": [Image.fromarray(255 - photo)]}
     return SAVED[format_name][0]
 
 
 def message_for(source: Any, **options: Any) -> str:
-    with pytest.raises(PictureError) as caught:
-        read_picture(source, **options)
+    with pytest.raises(ImageError) as caught:
+        read_image(source, **options)
     return caught.value.message
 
 
 def hint_for(source: Any) -> str:
-    with pytest.raises(PictureError) as caught:
-        read_picture(source)
+    with pytest.raises(ImageError) as caught:
+        read_image(source)
     return caught.value.hint or ""
 
 
@@ -87,18 +87,18 @@ def test_every_format_of_the_table_is_tested_here() -> None:
 def test_suffixes_are_lower_case_with_a_dot_and_belong_to_one_format() -> None:
     suffixes = [suffix for of_format in FORMATS.values() for suffix in of_format]
     assert len(suffixes) == len(set(suffixes))
-    assert set(suffixes) == PICTURE_SUFFIXES
+    assert set(suffixes) == IMAGE_SUFFIXES
     assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in suffixes)
 
 
-def test_programs_stubs_and_maps_of_numbers_are_no_pictures() -> None:
+def test_programs_stubs_and_maps_of_numbers_are_no_images() -> None:
     assert not FORMATS.keys() & {"EPS", "PDF", "WMF", "GRIB", "HDF5", "BUFR", "FITS", "MPEG"}
-    assert not PICTURE_SUFFIXES & {".eps", ".ps", ".pdf", ".wmf", ".emf", ".pfm", ".npy", ".exr"}
+    assert not IMAGE_SUFFIXES & {".eps", ".ps", ".pdf", ".wmf", ".emf", ".pfm", ".npy", ".exr"}
 
 
 def test_the_table_is_there_before_anything_heavy_is_imported() -> None:
     code = (
-        "import sys; from glpn_cli.image.reading import PICTURE_SUFFIXES;"
+        "import sys; from glpn_cli.image.reading import IMAGE_SUFFIXES;"
         "print([name for name in ('PIL', 'numpy', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -108,8 +108,8 @@ def test_the_table_is_there_before_anything_heavy_is_imported() -> None:
 def test_reading_never_imports_torch(tmp_path: Path, photo: NDArray[np.uint8], encode: Encode) -> None:
     (tmp_path / "a.png").write_bytes(encode(photo, "PNG"))
     code = (
-        "import sys; from glpn_cli.image.reading import read_picture;"
-        f"print(read_picture({str(tmp_path / 'a.png')!r}).rgb.shape, 'torch' in sys.modules)"
+        "import sys; from glpn_cli.image.reading import read_image;"
+        f"print(read_image({str(tmp_path / 'a.png')!r}).rgb.shape, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(97, 131, 3) False"
@@ -124,15 +124,15 @@ def test_every_format_is_read_from_every_suffix(
     for suffix in FORMATS[format_name]:
         path = tmp_path / f"photo{suffix}"
         path.write_bytes(data)
-        picture = read_picture(path)
-        assert picture.format == format_name
-        assert picture.name == str(path)
-        assert picture.notes == ()
-        assert picture.rgb.dtype == np.uint8
-        assert picture.rgb.flags.c_contiguous
-        assert picture.rgb.flags.writeable
-        assert picture.rgb.shape == photo.shape
-        assert np.abs(picture.rgb.astype(int) - photo).mean() <= tolerance
+        image = read_image(path)
+        assert image.format == format_name
+        assert image.name == str(path)
+        assert image.notes == ()
+        assert image.rgb.dtype == np.uint8
+        assert image.rgb.flags.c_contiguous
+        assert image.rgb.flags.writeable
+        assert image.rgb.shape == photo.shape
+        assert np.abs(image.rgb.astype(int) - photo).mean() <= tolerance
 
 
 @pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - NOT_BY_CONTENT))
@@ -142,15 +142,15 @@ def test_the_content_counts_and_not_the_suffix(
 ) -> None:
     path = tmp_path / file_name
     path.write_bytes(encode(photo, format_name, **options_for(format_name, photo)))
-    assert read_picture(path).format == format_name
+    assert read_image(path).format == format_name
 
 
 def test_a_png_called_jpg_is_simply_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     path = tmp_path / "photo.JPG"
     path.write_bytes(encode(photo, "PNG"))
-    picture = read_picture(path)
-    assert picture.format == "PNG"
-    assert np.array_equal(picture.rgb, photo)
+    image = read_image(path)
+    assert image.format == "PNG"
+    assert np.array_equal(image.rgb, photo)
 
 
 @pytest.mark.parametrize("format_name", sorted(NOT_BY_CONTENT))
@@ -158,8 +158,8 @@ def test_formats_that_any_bytes_could_be_are_read_only_by_their_suffix(
     format_name: str, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
     data = encode(photo, format_name)
-    assert "photo: not a picture in a known format" in message_for(data, name="photo")
-    assert read_picture(data, name="photo" + FORMATS[format_name][0].upper()).format == format_name
+    assert "photo: not an image in a known format" in message_for(data, name="photo")
+    assert read_image(data, name="photo" + FORMATS[format_name][0].upper()).format == format_name
 
 
 # Sources
@@ -170,24 +170,24 @@ def test_path_string_bytes_and_image_give_the_same(photo: NDArray[np.uint8], enc
     path = tmp_path / "a.png"
     path.write_bytes(data)
     for source in (path, str(path), data, bytearray(data), memoryview(data), Image.open(path), Image.fromarray(photo)):
-        assert np.array_equal(read_picture(source).rgb, photo)
+        assert np.array_equal(read_image(source).rgb, photo)
 
 
-def test_a_picture_is_called_by_its_path_unless_a_name_is_given(encode: Encode, tmp_path: Path) -> None:
+def test_a_image_is_called_by_its_path_unless_a_name_is_given(encode: Encode, tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 9))
     path = tmp_path / "a.png"
     path.write_bytes(encode(image, "PNG"))
-    assert read_picture(path, name="standard input").name == "standard input"
-    assert read_picture(image).name is None
-    assert read_picture(image).format is None
-    assert read_picture(image, name="frame 7").name == "frame 7"
+    assert read_image(path, name="standard input").name == "standard input"
+    assert read_image(image).name is None
+    assert read_image(image).format is None
+    assert read_image(image, name="frame 7").name == "frame 7"
 
 
 def test_an_array_is_used_as_it_is(photo: NDArray[np.uint8]) -> None:
-    picture = read_picture(photo)
-    assert np.shares_memory(picture.rgb, photo)
-    assert picture.format is None
-    mirrored = read_picture(photo[:, ::-1]).rgb
+    image = read_image(photo)
+    assert np.shares_memory(image.rgb, photo)
+    assert image.format is None
+    mirrored = read_image(photo[:, ::-1]).rgb
     assert mirrored.flags.c_contiguous
     assert np.array_equal(mirrored, photo[:, ::-1])
 
@@ -205,13 +205,13 @@ def test_an_array_is_used_as_it_is(photo: NDArray[np.uint8]) -> None:
 )
 def test_a_wrong_array_is_told_what_is_expected(array: NDArray[Any]) -> None:
     message = message_for(array)
-    assert message.startswith(f"the picture: an array of shape {array.shape} and dtype {array.dtype}")
+    assert message.startswith(f"the image: an array of shape {array.shape} and dtype {array.dtype}")
     assert "expected (height, width, 3) uint8" in message
 
 
 @pytest.mark.parametrize("source", [None, 7, [[1, 2, 3]], io.BytesIO()])
 def test_what_is_no_source_is_refused(source: Any) -> None:
-    assert "is no picture; give a path" in message_for(source)
+    assert "is no image; give a path" in message_for(source)
 
 
 def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp
     data = encode(photo, "TIFF")
     writer = threading.Thread(target=path.write_bytes, args=(data,))
     writer.start()
-    picture = read_picture(path)
+    image = read_image(path)
     writer.join()
-    assert np.array_equal(picture.rgb, photo)
+    assert np.array_equal(image.rgb, photo)
 
 
 def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,8 +237,8 @@ def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_image_that_was_read_is_not_changed(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     image.getexif()[0x0112] = 6
-    picture = read_picture(image)
-    picture.rgb[...] = 0
+    loaded = read_image(image)
+    loaded.rgb[...] = 0
     assert np.array_equal(np.asarray(image), photo)
     assert image.getexif()[0x0112] == 6
 
@@ -274,11 +274,11 @@ def test_every_orientation_is_turned_upright(
     orientation: int, format_name: str, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
     data = encode(photo, format_name, exif=exif_with(orientation), **SAVED[format_name][0])
-    picture = read_picture(data)
-    assert np.array_equal(picture.rgb, turned(photo, orientation))
-    assert picture.rgb.flags.c_contiguous
-    assert picture.notes == ()
-    assert np.array_equal(read_picture(Image.open(io.BytesIO(data))).rgb, picture.rgb)
+    image = read_image(data)
+    assert np.array_equal(image.rgb, turned(photo, orientation))
+    assert image.rgb.flags.c_contiguous
+    assert image.notes == ()
+    assert np.array_equal(read_image(Image.open(io.BytesIO(data))).rgb, image.rgb)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -288,70 +288,70 @@ def test_every_orientation_of_a_camera_format_is_turned_upright(
 ) -> None:
     data = encode(photo, format_name, exif=exif_with(orientation), **options_for(format_name, photo))
     expected = turned(photo, orientation)
-    picture = read_picture(data)
-    assert picture.rgb.shape == expected.shape
-    assert np.abs(picture.rgb.astype(int) - expected).mean() < 4
+    image = read_image(data)
+    assert image.rgb.shape == expected.shape
+    assert np.abs(image.rgb.astype(int) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
-def test_pictures_that_are_converted_are_turned_too(mode: str, photo: NDArray[np.uint8], encode: Encode) -> None:
-    grey = Image.fromarray(photo[..., 0])
-    image = Image.fromarray(photo[..., 0].astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
-    picture = read_picture(encode(image, "PNG", exif=exif_with(6)))
-    assert np.array_equal(picture.rgb[..., 0], turned(photo[..., :1], 6)[..., 0])
+def test_images_that_are_converted_are_turned_too(mode: str, photo: NDArray[np.uint8], encode: Encode) -> None:
+    gray = Image.fromarray(photo[..., 0])
+    image = Image.fromarray(photo[..., 0].astype(np.uint16) * 257) if mode == "I;16" else gray.convert(mode)
+    loaded = read_image(encode(image, "PNG", exif=exif_with(6)))
+    assert np.array_equal(loaded.rgb[..., 0], turned(photo[..., :1], 6)[..., 0])
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_there_is_not_is_no_matter(
     orientation: int, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
-    picture = read_picture(encode(photo, "PNG", exif=exif_with(orientation)))
-    assert np.array_equal(picture.rgb, photo)
-    assert picture.notes == ()
+    image = read_image(encode(photo, "PNG", exif=exif_with(orientation)))
+    assert np.array_equal(image.rgb, photo)
+    assert image.notes == ()
 
 
 def test_an_unreadable_orientation_is_ignored_and_noted(photo: NDArray[np.uint8], encode: Encode) -> None:
-    picture = read_picture(encode(photo, "PNG", exif=b"Exif\0\0no EXIF at all"))
-    assert np.array_equal(picture.rgb, photo)
-    assert picture.notes == ("EXIF orientation unreadable, ignored",)
+    image = read_image(encode(photo, "PNG", exif=b"Exif\0\0no EXIF at all"))
+    assert np.array_equal(image.rgb, photo)
+    assert image.notes == ("EXIF orientation unreadable, ignored",)
 
 
 # Conversions, frames and sizes
 
 
-def test_an_inverted_cmyk_jpeg_has_its_colours(encode: Encode) -> None:
+def test_an_inverted_cmyk_jpeg_has_its_colors(encode: Encode) -> None:
     image = Image.new("CMYK", (32, 32), (0, 200, 200, 20))
     data = encode(image, "JPEG", quality=100)
     assert b"Adobe" in data
-    picture = read_picture(data)
-    assert np.abs(picture.rgb[16, 16].astype(int) - [235, 51, 51]).max() <= 3
-    assert picture.notes == ("CMYK converted to RGB without a colour profile",)
+    loaded = read_image(data)
+    assert np.abs(loaded.rgb[16, 16].astype(int) - [235, 51, 51]).max() <= 3
+    assert loaded.notes == ("CMYK converted to RGB without a color profile",)
 
 
-def test_a_lab_tiff_has_its_colours(encode: Encode) -> None:
-    picture = read_picture(encode(Image.new("LAB", (8, 9), (138, 209, 198)), "TIFF"))
-    assert np.abs(picture.rgb[4, 4].astype(int) - [254, 0, 0]).max() <= 8
+def test_a_lab_tiff_has_its_colors(encode: Encode) -> None:
+    image = read_image(encode(Image.new("LAB", (8, 9), (138, 209, 198)), "TIFF"))
+    assert np.abs(image.rgb[4, 4].astype(int) - [254, 0, 0]).max() <= 8
 
 
 def test_what_was_done_is_noted_once_in_order(encode: Encode) -> None:
     frames = [Image.new("RGBA", (8, 9), (10, 20, 30, 100)), Image.new("RGBA", (8, 9), (0, 0, 0, 255))]
     data = encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    assert read_picture(data).notes == ("alpha put over white", "animated: only the first frame is used")
+    assert read_image(data).notes == ("alpha put over white", "animated: only the first frame is used")
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_of_an_animation_the_first_frame_is_used(format_name: str, encode: Encode) -> None:
-    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
-    picture = read_picture(encode(frames[0], format_name, save_all=True, append_images=frames[1:]))
-    assert np.abs(picture.rgb[16, 16].astype(int) - [255, 0, 0]).max() <= 5
-    assert picture.notes == ("animated: only the first frame is used",)
+    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "green", "blue")]
+    image = read_image(encode(frames[0], format_name, save_all=True, append_images=frames[1:]))
+    assert np.abs(image.rgb[16, 16].astype(int) - [255, 0, 0]).max() <= 5
+    assert image.notes == ("animated: only the first frame is used",)
 
 
 def test_of_several_pages_the_first_is_used(encode: Encode) -> None:
-    pages = [Image.new("RGB", (8, 9), colour) for colour in ("red", "green")]
-    picture = read_picture(encode(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
-    assert picture.rgb[4, 4].tolist() == [255, 0, 0]
-    assert picture.notes == ("several pages: only the first page is used",)
+    pages = [Image.new("RGB", (8, 9), color) for color in ("red", "green")]
+    image = read_image(encode(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert image.rgb[4, 4].tolist() == [255, 0, 0]
+    assert image.notes == ("several pages: only the first page is used",)
 
 
 def test_a_raw_camera_file_is_not_taken_for_its_thumbnail(encode: Encode, tmp_path: Path) -> None:
@@ -376,25 +376,25 @@ def test_a_bomb_is_refused_by_its_header_without_a_warning(side: int, tmp_path: 
 
 def test_the_limit_itself_is_allowed(encode: Encode) -> None:
     assert Image.MAX_IMAGE_PIXELS is not None
-    assert MAX_PICTURE_PIXELS <= 2 * Image.MAX_IMAGE_PIXELS  # beyond that Pillow itself refuses
+    assert MAX_IMAGE_PIXELS <= 2 * Image.MAX_IMAGE_PIXELS  # beyond that Pillow itself refuses
     for source in (encode(Image.new("RGB", (3, 4)), "PNG"), Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)):
-        assert read_picture(source, max_pixels=12).rgb.size == 36
+        assert read_image(source, max_pixels=12).rgb.size == 36
     for source in (encode(Image.new("RGB", (13, 1)), "PNG"), Image.new("L", (1, 13)), np.zeros((1, 13, 3), np.uint8)):
         assert "more than the limit" in message_for(source, max_pixels=12)
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_picture_below_the_limit_is_read_without_pillows_warning(
+def test_a_image_below_the_limit_is_read_without_pillows_warning(
     format_name: str, orientation: int, photo: NDArray[np.uint8], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = options_for(format_name, photo)
     if format_name in {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"}:
         options = options | {"exif": exif_with(orientation)}
     data = encode(photo, format_name, **options)
-    before = read_picture(data, name="photo" + FORMATS[format_name][0])
+    before = read_image(data, name="photo" + FORMATS[format_name][0])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.size // 3 - 1)  # Pillow warns from here to twice as many
-    after = read_picture(data, name="photo" + FORMATS[format_name][0])
+    after = read_image(data, name="photo" + FORMATS[format_name][0])
     assert np.array_equal(before.rgb, after.rgb)
 
 
@@ -422,9 +422,9 @@ def test_a_large_photo_is_read_whole(encode: Encode) -> None:
     rows = np.linspace(0, 255, 3000, dtype=np.uint8)
     large = np.empty((3000, 4000, 3), np.uint8)
     large[...] = rows[:, None, None]
-    picture = read_picture(encode(large, "JPEG", quality=90, exif=exif_with(8)))
-    assert picture.rgb.shape == (4000, 3000, 3)
-    assert np.abs(picture.rgb[0].astype(int) - rows[:, None]).max() <= 4
+    image = read_image(encode(large, "JPEG", quality=90, exif=exif_with(8)))
+    assert image.rgb.shape == (4000, 3000, 3)
+    assert np.abs(image.rgb[0].astype(int) - rows[:, None]).max() <= 4
 
 
 # Files that are not what they should be
@@ -460,8 +460,8 @@ def test_an_address_is_not_looked_for_on_disk() -> None:
     assert message_for("https://example.org/a.jpg") == "https://example.org/a.jpg: an address, not a file"
 
 
-def test_a_folder_is_no_picture(tmp_path: Path) -> None:
-    assert message_for(tmp_path) == f"{tmp_path}: a folder, not a picture"
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    assert message_for(tmp_path) == f"{tmp_path}: a folder, not an image"
 
 
 def test_a_file_used_as_a_folder_is_said_so(tmp_path: Path) -> None:
@@ -497,7 +497,7 @@ def test_a_failing_disk_is_an_error_not_a_crash(tmp_path: Path, monkeypatch: pyt
 def test_an_empty_file_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: an empty file"
-    assert message_for(b"") == "the picture: an empty file"
+    assert message_for(b"") == "the image: an empty file"
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
@@ -509,11 +509,11 @@ def test_a_broken_heic_is_said_to_be_one(brand: bytes) -> None:
 def test_a_heic_is_upright_like_the_same_photo_as_jpeg(
     orientation: int, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
-    of_jpeg = read_picture(encode(photo, "JPEG", exif=exif_with(orientation), quality=95)).rgb
+    of_jpeg = read_image(encode(photo, "JPEG", exif=exif_with(orientation), quality=95)).rgb
     heic = pillow_heif.from_pillow(Image.fromarray(photo))
     stream = io.BytesIO()
     heic.save(stream, quality=90, exif=exif_with(orientation).tobytes())
-    of_heic = read_picture(stream.getvalue()).rgb
+    of_heic = read_image(stream.getvalue()).rgb
     assert of_heic.shape == of_jpeg.shape
     assert np.abs(of_heic.astype(int) - of_jpeg).mean() < 8
 
@@ -523,25 +523,25 @@ def test_without_its_package_a_heic_is_named_and_so_is_the_package(
 ) -> None:
     data = encode(photo, "HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(MissingPackageError, match=r"^photo\.heic: a HEIC picture") as caught:
-        read_picture(data, name="photo.heic")
+    with pytest.raises(MissingPackageError, match=r"^photo\.heic: a HEIC image") as caught:
+        read_image(data, name="photo.heic")
     assert "pip install pillow-heif" in str(caught.value.hint)
 
 
 def test_reading_a_heic_leaves_pillow_as_it_was(photo: NDArray[np.uint8], encode: Encode) -> None:
-    read_picture(encode(photo, "HEIF"))
+    read_image(encode(photo, "HEIF"))
     assert "HEIF" not in Image.OPEN
     assert ".heic" not in Image.registered_extensions()
 
 
-def test_of_several_heic_pictures_the_main_one_is_used(photo: NDArray[np.uint8]) -> None:
+def test_of_several_heic_images_the_main_one_is_used(photo: NDArray[np.uint8]) -> None:
     several = pillow_heif.from_pillow(Image.fromarray(photo))
     several.add_from_pillow(Image.fromarray(255 - photo))
     stream = io.BytesIO()
     several.save(stream, quality=90, primary_index=0)
-    picture = read_picture(stream.getvalue())
-    assert picture.notes == ("several pictures: only the main one is used",)
-    assert np.abs(picture.rgb.astype(int) - photo).mean() < 8
+    image = read_image(stream.getvalue())
+    assert image.notes == ("several images: only the main one is used",)
+    assert np.abs(image.rgb.astype(int) - photo).mean() < 8
 
 
 @pytest.mark.parametrize(
@@ -560,17 +560,17 @@ def test_of_several_heic_pictures_the_main_one_is_used(photo: NDArray[np.uint8])
     ],
 )
 @pytest.mark.parametrize("suffix", [".jpg", ".ppm", ".tga"])
-def test_content_that_is_no_picture_is_named(data: bytes, what: str, suffix: str, tmp_path: Path) -> None:
+def test_content_that_is_no_image_is_named(data: bytes, what: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"photo{suffix}"
     path.write_bytes(data)
     if data.startswith(b"P5"):
         assert "PPM" in message_for(path)
     else:
-        assert message_for(path) == f"{path}: {what}, not a picture"
+        assert message_for(path) == f"{path}: {what}, not an image"
 
 
 def test_unknown_content_is_refused_with_what_is_known() -> None:
-    assert message_for(b"\x93\xfa\x00\x01\x02" * 9) == "the picture: not a picture in a known format"
+    assert message_for(b"\x93\xfa\x00\x01\x02" * 9) == "the image: not an image in a known format"
     assert "JPEG, MPO, PNG" in hint_for(b"\x93\xfa\x00\x01\x02" * 9)
 
 
@@ -583,7 +583,7 @@ def test_postscript_is_never_opened_whatever_it_is_called(
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: opened.append("gs"))
     path = tmp_path / f"drawing{suffix}"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 9\n%%EndComments\nshowpage\n")
-    assert message_for(path) == f"{path}: PostScript, which is a program and never opened, not a picture"
+    assert message_for(path) == f"{path}: PostScript, which is a program and never opened, not an image"
     assert opened == []
 
 
@@ -596,7 +596,7 @@ def test_odd_names_are_read_and_named_as_they_are(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(encode(photo, "PNG"))
-    assert read_picture(path).name == str(path)
+    assert read_image(path).name == str(path)
     path.write_bytes(encode(photo, "PNG")[:5000])
     assert message_for(path) == f"{path}: a truncated PNG, its end is missing"
     path.unlink()
@@ -609,7 +609,7 @@ def test_a_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: En
         Path(os.fsdecode(name)).write_bytes(encode(photo, "PNG"))
     except (OSError, UnicodeError):
         pytest.skip("this file system knows only Unicode")
-    assert np.array_equal(read_picture(os.fsdecode(name)).rgb, photo)
+    assert np.array_equal(read_image(os.fsdecode(name)).rgb, photo)
     assert message_for(os.fsdecode(name + b"x")).endswith("caf\udce9.pngx: no such file")
 
 
@@ -621,15 +621,15 @@ def test_a_file_that_breaks_off_is_an_error_or_still_whole(
     small = photo[:24, :32]
     data = encode(small, format_name, **options_for(format_name, small))
     name = "photo" + FORMATS[format_name][0]
-    whole = read_picture(data, name=name).rgb
-    errors: dict[int, PictureError] = {}
+    whole = read_image(data, name=name).rgb
+    errors: dict[int, ImageError] = {}
     for length in sorted({*range(1, 64, 5), *range(64, len(data), max(1, len(data) // 50)), len(data) - 1}):
         try:
-            picture = read_picture(data[:length], name=name)
-        except PictureError as error:
+            image = read_image(data[:length], name=name)
+        except ImageError as error:
             errors[length] = error
         else:  # the cut took only what no pixel needs, such as a trailer or a second frame
-            assert np.array_equal(picture.rgb, whole)
+            assert np.array_equal(image.rgb, whole)
     for failure in errors.values():
         assert failure.message.startswith(f"{name}: ")
         assert "\n" not in failure.message
@@ -649,17 +649,17 @@ def test_the_commonest_formats_are_called_truncated(format_name: str, photo: NDA
 def test_a_damaged_file_says_what_the_decoder_said(photo: NDArray[np.uint8], encode: Encode) -> None:
     data = bytearray(encode(photo, "PNG"))
     data[len(data) // 2] ^= 0xFF
-    with pytest.raises(PictureError, match=r"^a\.png: a broken or incomplete PNG: \S") as caught:
-        read_picture(bytes(data), name="a.png")
+    with pytest.raises(ImageError, match=r"^a\.png: a broken or incomplete PNG: \S") as caught:
+        read_image(bytes(data), name="a.png")
     causes = []
     cause: BaseException | None = caught.value
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__
-    assert not isinstance(causes[-1], PictureError)
+    assert not isinstance(causes[-1], ImageError)
 
 
-def test_anything_that_a_plugin_raises_is_a_picture_error(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+def test_anything_that_a_plugin_raises_is_a_image_error(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
     def fail(_: object) -> NoReturn:
         raise ZeroDivisionError("of all\nthings")
 
@@ -677,10 +677,10 @@ def test_a_format_that_pillow_was_built_without_is_named(monkeypatch: pytest.Mon
     assert message_for(data, name="a.avif") == "a.avif: AVIF, which the installed Pillow was built without"
 
 
-def test_a_closed_image_is_a_picture_error(photo: NDArray[np.uint8]) -> None:
+def test_a_closed_image_is_a_image_error(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     image.close()
-    assert message_for(image).startswith("the picture: ")
+    assert message_for(image).startswith("the image: ")
 
 
 def test_reading_leaves_no_file_open(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
@@ -690,8 +690,8 @@ def test_reading_leaves_no_file_open(photo: NDArray[np.uint8], encode: Encode, t
         with warnings.catch_warnings():
             warnings.simplefilter("error", ResourceWarning)
             try:
-                read_picture(path)
-            except PictureError:
+                read_image(path)
+            except ImageError:
                 assert name == "c.png"
     if Path("/proc/self/fd").exists():
         open_files = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]

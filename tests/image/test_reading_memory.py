@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 SIDE = 4000
 BYTES_PER_PIXEL = 24
-READ = Path(__file__).parents[1] / "read_pictures.py"
+READ = Path(__file__).parents[1] / "read_images.py"
 
 
-def large_pictures() -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
+def large_images() -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
     rows, columns = np.ogrid[0:SIDE, 0:SIDE]
-    grey = ((rows * 3 + columns * 5) % 251).astype(np.uint8)
-    rgb = Image.fromarray(np.stack([grey, grey.T, 255 - grey], axis=-1))
+    gray = ((rows * 3 + columns * 5) % 251).astype(np.uint8)
+    rgb = Image.fromarray(np.stack([gray, gray.T, 255 - gray], axis=-1))
     turned = Image.Exif()
     turned[0x0112] = 6
     yield "turned.jpg", rgb, {"exif": turned}
@@ -32,8 +32,8 @@ def large_pictures() -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
     yield "rgb.png", rgb, {"compress_level": 1}
     yield "alpha.png", rgb.convert("RGBA"), {"compress_level": 1}
     yield "palette.png", rgb.convert("P"), {"compress_level": 1, "transparency": 0}
-    yield "wide.png", Image.fromarray(grey.astype(np.uint16) * 257), {"compress_level": 1}
-    yield "float.tif", Image.fromarray(grey.astype(np.float32) / 255), {}
+    yield "wide.png", Image.fromarray(gray.astype(np.uint16) * 257), {"compress_level": 1}
+    yield "float.tif", Image.fromarray(gray.astype(np.float32) / 255), {}
     yield "rgb.tif", rgb, {"compression": "tiff_lzw"}
     yield "rgb.webp", rgb, {"method": 0}
     yield "rgb.avif", rgb, {"speed": 10}
@@ -48,7 +48,7 @@ def test_a_pixel_takes_no_more_than_is_said(
     tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]
 ) -> None:
     taken: dict[str, float] = {}
-    for name, image, options in large_pictures():
+    for name, image, options in large_images():
         folder = tmp_path / name
         folder.mkdir()
         image.save(folder / name, **options)

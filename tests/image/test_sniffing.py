@@ -30,13 +30,13 @@ KNOWN = {
     b"\0\0\x01\xba\x44": "a video",
     (b"\x47" + b"\x11" * 187) * 3: "a video",
     b"RIFF\x24\x10\0\0WAVEfmt ": "a sound",
-    ftyp(b"heic", b"mif1", b"heic"): "a HEIC picture",
-    ftyp(b"mif1", b"heic"): "a HEIC picture",
+    ftyp(b"heic", b"mif1", b"heic"): "a HEIC image",
+    ftyp(b"mif1", b"heic"): "a HEIC image",
     ftyp(b"crx ", b"isom"): "a raw camera file",
     b"FUJIFILMCCD-RAW 0201": "a raw camera file",
-    b"\xff\x0a\xfa\x7f": "a JPEG XL picture",
+    b"\xff\x0a\xfa\x7f": "a JPEG XL image",
     b"8BPS\0\x01": "a Photoshop document",
-    b"\x76\x2f\x31\x01\x02": "an OpenEXR picture",
+    b"\x76\x2f\x31\x01\x02": "an OpenEXR image",
     b"\0\0\x01\0\x01\0": "a Windows icon",
     b"Pf\n4 3\n-1.0\n": "a PFM map of floats",
     b"PF\n4 3\n-1.0\n": "a PFM map of floats",
@@ -78,7 +78,7 @@ def test_content_is_named(head: bytes, what: str) -> None:
         b"caf\xe9",
     ],
 )
-def test_pictures_and_unknown_bytes_are_left_alone(head: bytes) -> None:
+def test_images_and_unknown_bytes_are_left_alone(head: bytes) -> None:
     assert recognize(head) is None
 
 

@@ -34,11 +34,11 @@ def tiny() -> Predictor:
 
 
 @pytest.fixture
-def pictures(make_picture: Callable[..., Path]) -> None:
-    """Put seven pictures of two shapes and one broken file into `in/`."""
+def images(make_image: Callable[..., Path]) -> None:
+    """Put seven images of two shapes and one broken file into `in/`."""
     for index in range(7):
-        make_picture(f"in/{index}.png", 60, 80 if index % 2 else 40)
-    make_picture("in/broken.jpg").write_bytes(b"no picture")
+        make_image(f"in/{index}.png", 60, 80 if index % 2 else 40)
+    make_image("in/broken.jpg").write_bytes(b"no image")
 
 
 def stream(
@@ -54,7 +54,7 @@ def stream(
         manifest.begin()
         rows = [FORMATS[name] for name in formats]
         found = mirror_folders([str(tmp_path / "in")], tmp_path / "out", formats=rows, records=manifest.records)
-        to_do = [picture for picture in found if not picture.done]
+        to_do = [image for image in found if not image.done]
         yield from run_batch(
             to_do,
             predictor,
@@ -67,17 +67,17 @@ def stream(
         )
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 100])
-def test_every_picture_gets_the_depth_that_predict_gives(tmp_path: Path, tiny: Predictor, batch_size: int) -> None:
+def test_every_image_gets_the_depth_that_predict_gives(tmp_path: Path, tiny: Predictor, batch_size: int) -> None:
     records = list(stream(tmp_path, tiny, batch_size=batch_size))
     assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
     for index in range(7):
-        expected = tiny.predict(tmp_path / "in" / f"{index}.png").metres
+        expected = tiny.predict(tmp_path / "in" / f"{index}.png").meters
         np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{index}.depth.npy"), expected)
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_a_record_tells_what_happened(tmp_path: Path, tiny: Predictor) -> None:
     records = {Path(record.source).name: record for record in stream(tmp_path, tiny, formats=("npy", "png"))}
     done, failed = records["0.png"], records["broken.jpg"]
@@ -89,7 +89,7 @@ def test_a_record_tells_what_happened(tmp_path: Path, tiny: Predictor) -> None:
 
 
 GPU = Runtime(torch.device("mps"), Precision.FLOAT32)
-"""Not a CPU, as far as the batch is concerned; the pictures of a stand-in are computed on one all the same."""
+"""Not a CPU, as far as the batch is concerned; the images of a stand-in are computed on one all the same."""
 
 
 class _Stand:
@@ -103,13 +103,13 @@ class _Stand:
         return getattr(self._predictor, name)
 
 
-@pytest.mark.usefixtures("pictures")
-def test_pictures_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> None:
+@pytest.mark.usefixtures("images")
+def test_images_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> None:
     groups: list[set[tuple[int, ...]]] = []
     sizes: list[int] = []
 
     def run(group: list[Any]) -> Any:
-        groups.append({tuple(picture.pixel_values.shape) for picture in group})
+        groups.append({tuple(image.pixel_values.shape) for image in group})
         sizes.append(len(group))
         return tiny.run(group)
 
@@ -119,8 +119,8 @@ def test_pictures_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> No
     assert sum(sizes) == 7
 
 
-@pytest.mark.usefixtures("pictures")
-def test_a_cpu_takes_one_picture_whatever_number_is_asked_for(tmp_path: Path, tiny: Predictor) -> None:
+@pytest.mark.usefixtures("images")
+def test_a_cpu_takes_one_image_whatever_number_is_asked_for(tmp_path: Path, tiny: Predictor) -> None:
     sizes: list[int] = []
 
     def run(group: list[Any]) -> Any:
@@ -132,10 +132,10 @@ def test_a_cpu_takes_one_picture_whatever_number_is_asked_for(tmp_path: Path, ti
 
 
 def test_a_group_that_is_too_much_for_the_memory_is_halved_until_it_fits(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
 ) -> None:
     for index in range(40):
-        make_picture(f"in/{index:02}.png", 40, 40)
+        make_image(f"in/{index:02}.png", 40, 40)
     tried: list[int] = []
 
     def run(group: list[Any]) -> Any:
@@ -153,10 +153,10 @@ def test_a_group_that_is_too_much_for_the_memory_is_halved_until_it_fits(
 
 
 def test_threads_are_given_back_when_the_run_has_changed_their_number(
-    tmp_path: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(20):
-        make_picture(f"in/{index}.png", 640, 480)  # reading and writing take longer than so small a network
+        make_image(f"in/{index}.png", 640, 480)  # reading and writing take longer than so small a network
     counts: list[int] = []
     predictor = glpn_cli.load("tiny", input_size="32x32", device="cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -166,10 +166,10 @@ def test_threads_are_given_back_when_the_run_has_changed_their_number(
     assert counts[-1] == 2
 
 
-@pytest.mark.usefixtures("pictures")
-def test_a_single_picture_that_is_too_much_fails_alone(tmp_path: Path, tiny: Predictor) -> None:
+@pytest.mark.usefixtures("images")
+def test_a_single_image_that_is_too_much_fails_alone(tmp_path: Path, tiny: Predictor) -> None:
     def run(group: list[Any]) -> Any:
-        if any(picture.name.endswith("3.png") for picture in group):
+        if any(image.name.endswith("3.png") for image in group):
             raise DeviceError("not enough memory")
         return tiny.run(group)
 
@@ -178,7 +178,7 @@ def test_a_single_picture_that_is_too_much_fails_alone(tmp_path: Path, tiny: Pre
     assert sorted(Path(record.source).name for record in failed) == ["3.png", "broken.jpg"]
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_a_bug_is_not_hidden_as_a_failure(tmp_path: Path, tiny: Predictor) -> None:
     def run(group: list[Any]) -> Any:
         raise ZeroDivisionError
@@ -187,7 +187,7 @@ def test_a_bug_is_not_hidden_as_a_failure(tmp_path: Path, tiny: Predictor) -> No
         list(stream(tmp_path, _Stand(tiny, run=run)))
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,8 +210,8 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     assert not list((tmp_path / "out").glob("*.part"))
 
 
-@pytest.mark.usefixtures("pictures")
-def test_a_failure_to_write_one_picture_leaves_nothing_of_it(
+@pytest.mark.usefixtures("images")
+def test_a_failure_to_write_one_image_leaves_nothing_of_it(
     tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = writer._name_without_replacing
@@ -236,11 +236,11 @@ def test_a_failure_to_write_one_picture_leaves_nothing_of_it(
     } == {"3.png"}
 
 
-def test_only_a_few_pictures_are_in_memory_however_many_there_are(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+def test_only_a_few_images_are_in_memory_however_many_there_are(
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
 ) -> None:
     for index in range(40):
-        make_picture(f"in/{index:02}.png")
+        make_image(f"in/{index:02}.png")
     begun, lock = [0], threading.Lock()
     most = 0
     finished = 0
@@ -259,10 +259,10 @@ def test_only_a_few_pictures_are_in_memory_however_many_there_are(
 
 
 def test_reading_computing_and_writing_overlap(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(6):
-        make_picture(f"in/{index}.png")
+        make_image(f"in/{index}.png")
     busy: set[str] = set()
     seen_together: set[frozenset[str]] = set()
     lock = threading.Lock()
@@ -289,10 +289,10 @@ def test_reading_computing_and_writing_overlap(
 
 
 def test_closing_the_stream_finishes_what_is_being_written(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
 ) -> None:
     for index in range(12):
-        make_picture(f"in/{index:02}.png")
+        make_image(f"in/{index:02}.png")
     records = stream(tmp_path, tiny)
     next(records)
     records.close()
@@ -304,11 +304,9 @@ def test_closing_the_stream_finishes_what_is_being_written(
         )
 
 
-def test_a_source_that_vanishes_is_a_failure(
-    tmp_path: Path, tiny: Predictor, make_picture: Callable[..., Path]
-) -> None:
-    make_picture("in/a.png")
-    gone = make_picture("in/b.png")
+def test_a_source_that_vanishes_is_a_failure(tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]) -> None:
+    make_image("in/a.png")
+    gone = make_image("in/b.png")
     records = stream(tmp_path, tiny, batch_size=1, workers=1)
 
     class _Vanishing(_Stand):
@@ -321,7 +319,7 @@ def test_a_source_that_vanishes_is_a_failure(
     assert statuses == {"a.png": "done", "b.png": "failed"}
 
 
-def test_outputs_of_a_batch_are_depth_pictures(tmp_path: Path, tiny: Predictor, photo: Path) -> None:
+def test_outputs_of_a_batch_are_depth_images(tmp_path: Path, tiny: Predictor, photo: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
     list(stream(tmp_path, tiny, formats=("png",)))
@@ -329,9 +327,9 @@ def test_outputs_of_a_batch_are_depth_pictures(tmp_path: Path, tiny: Predictor, 
         assert image.size == (600, 400)
 
 
-def test_pictures_with_tiles_do_not_pile_up_while_they_wait(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_images_with_tiles_do_not_pile_up_while_they_wait(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     for index in range(8):
-        make_picture(f"in/{index}.png", 70, 70)
+        make_image(f"in/{index}.png", 70, 70)
     predictor = glpn_cli.load("tiny", tiles="32x32")
     lock = threading.Lock()
     held, most = 0, 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.image.listing import PictureList
+from glpn_cli.image.listing import ImageList
 from glpn_cli.inference.listed import place_listed
 from glpn_cli.settings.inputs import SearchSettings
 
@@ -29,9 +29,9 @@ def touch(*names: str) -> None:
 
 
 def places(*entries: str, search: SearchSettings = SEARCH) -> dict[str, str]:
-    listed = PictureList(entries)
+    listed = ImageList(entries)
     found = place_listed(listed, search=search, is_output=lambda path: "depth" in path.name)
-    return {str(picture.source): picture.place.as_posix() for picture in found if picture.failure is None}
+    return {str(image.source): image.place.as_posix() for image in found if image.failure is None}
 
 
 def test_below_the_current_folder_the_path_from_there_counts(here: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_lies_elsewhere_gets_its_whole_path_and_nothing_leads_out(here: Pat
         assert ".." not in Path(place).parts
 
 
-def test_a_link_to_a_picture_keeps_its_own_name(here: Path) -> None:
+def test_a_link_to_a_image_keeps_its_own_name(here: Path) -> None:
     touch("../beside/a.jpg")
     Path("mine.jpg").symlink_to("../beside/a.jpg")
     assert places("mine.jpg") == {str(here / "mine.jpg"): "."}
@@ -77,10 +77,8 @@ def test_depth_files_are_left_out_and_patterns_are_names(here: Path) -> None:
 
 def test_what_is_not_there_is_a_failure_that_says_where_it_is(tmp_path: Path) -> None:
     touch("../lists/a.jpg")
-    listed = PictureList(("a.jpg", "b.jpg", "a\0b"), "../lists")
-    first, second, third = (
-        picture.failure for picture in place_listed(listed, search=SEARCH, is_output=lambda _: False)
-    )
+    listed = ImageList(("a.jpg", "b.jpg", "a\0b"), "../lists")
+    first, second, third = (image.failure for image in place_listed(listed, search=SEARCH, is_output=lambda _: False))
     assert first is not None
     assert "count from the current folder" in str(first.hint)
     assert second is not None
@@ -95,7 +93,7 @@ def test_an_address_gets_a_folder_of_its_host_and_has_to_be_allowed() -> None:
         places("https://me:pw@h.org/x/a.jpg")
     assert "pw" not in caught.value.message
     assert "--allow-url" in str(caught.value.hint)
-    (broken,) = place_listed(PictureList(("http://pw@",)), search=allowed, is_output=lambda _: False)
+    (broken,) = place_listed(ImageList(("http://pw@",)), search=allowed, is_output=lambda _: False)
     assert broken.failure is not None
     assert "pw" not in f"{broken.source} {broken.failure}"
 

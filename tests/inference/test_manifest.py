@@ -63,7 +63,7 @@ def test_failures_are_forgotten_so_that_they_are_tried_again(tmp_path: Path) -> 
     assert [(line["source"], line["status"]) for line in lines(tmp_path)] == [("a", "done")]
 
 
-def test_a_picture_that_was_done_and_then_failed_keeps_what_it_wrote(tmp_path: Path) -> None:
+def test_a_image_that_was_done_and_then_failed_keeps_what_it_wrote(tmp_path: Path) -> None:
     done = record("a")
     for status in (DONE, FAILED, FAILED):
         with Manifest(tmp_path) as manifest:
@@ -172,7 +172,7 @@ def test_outdating_keeps_what_is_known_and_a_new_line_wins(tmp_path: Path) -> No
     assert len(lines(tmp_path)) == 2
 
 
-def test_after_a_whole_run_nothing_looks_interrupted_although_a_picture_is_gone(tmp_path: Path) -> None:
+def test_after_a_whole_run_nothing_looks_interrupted_although_a_image_is_gone(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.append(record("a"))

@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.errors import OutputError, OutputExistsError, UsageError
 from glpn_cli.inference.manifest import DONE, OUTDATED, Record, file_mark
-from glpn_cli.inference.mirror import MirroredPicture, mirror_folders
+from glpn_cli.inference.mirror import MirroredImage, mirror_folders
 from glpn_cli.output.formats import FORMATS
 
 
@@ -28,18 +28,17 @@ def mirror(
     formats: tuple[str, ...] = ("png",),
     records: dict[str, Record] | None = None,
     overwrite: bool = False,
-) -> dict[str, MirroredPicture]:
+) -> dict[str, MirroredImage]:
     here = Path.cwd()
     rows = [FORMATS[name] for name in formats]
-    pictures = mirror_folders(folders, here / out, formats=rows, records=records or {}, overwrite=overwrite)
-    return {picture.source.relative_to(here).as_posix(): picture for picture in pictures}
+    images = mirror_folders(folders, here / out, formats=rows, records=records or {}, overwrite=overwrite)
+    return {image.source.relative_to(here).as_posix(): image for image in images}
 
 
-def outputs(pictures: dict[str, MirroredPicture]) -> dict[str, list[str]]:
+def outputs(images: dict[str, MirroredImage]) -> dict[str, list[str]]:
     here = Path.cwd()
     return {
-        source: [path.relative_to(here).as_posix() for _, path in picture.outputs]
-        for source, picture in pictures.items()
+        source: [path.relative_to(here).as_posix() for _, path in image.outputs] for source, image in images.items()
     }
 
 
@@ -123,7 +122,7 @@ def test_what_is_done_is_done_while_source_and_outputs_are_what_they_were() -> N
 def test_a_source_that_changed_is_done_again_and_its_output_may_be_replaced() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     records = record_of("in/a.jpg", "a.depth.png")
-    Path("in/a.jpg").write_bytes(b"another picture")
+    Path("in/a.jpg").write_bytes(b"another image")
     again = mirror("in", records=records)["in/a.jpg"]
     assert (again.done, again.failure) == (False, None)
     assert again.may_replace(*again.outputs[0])
@@ -132,13 +131,13 @@ def test_a_source_that_changed_is_done_again_and_its_output_may_be_replaced() ->
 def test_an_output_that_somebody_edited_is_not_replaced() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     records = record_of("in/a.jpg", "a.depth.png", content=b"what we wrote")
-    Path("in/a.jpg").write_bytes(b"another picture")
+    Path("in/a.jpg").write_bytes(b"another image")
     again = mirror("in", records=records)["in/a.jpg"]
     assert isinstance(again.failure, OutputExistsError)
     assert mirror("in", records=records, overwrite=True)["in/a.jpg"].overwrite
 
 
-def test_a_file_in_the_way_fails_its_picture_alone() -> None:
+def test_a_file_in_the_way_fails_its_image_alone() -> None:
     touch("in/a.jpg", "in/b.jpg", "out/a.depth.png")
     found = mirror("in")
     assert isinstance(found["in/a.jpg"].failure, OutputExistsError)
@@ -149,9 +148,9 @@ def test_a_photo_that_is_called_like_an_output_is_not_replaced_whatever_is_allow
     touch("in/a.jpg", "in/a.color.png", "in/b.jpg", "elsewhere/b.color.png")
     planned = mirror("in", out="in", formats=("color",), overwrite=True)
     assert isinstance(planned["in/a.jpg"].failure, OutputError)
-    assert "one of the pictures" in str(planned["in/a.jpg"].failure)
+    assert "one of the images" in str(planned["in/a.jpg"].failure)
     assert planned["in/b.jpg"].failure is None
-    # Where it is no picture of the batch, whoever says --overwrite means it.
+    # Where it is no image of the batch, whoever says --overwrite means it.
     assert mirror("in", out="elsewhere", formats=("color",), overwrite=True)["in/b.jpg"].failure is None
 
 
@@ -162,7 +161,7 @@ def test_an_outdated_output_is_ours_to_replace() -> None:
     assert again.may_replace(*again.outputs[0])
 
 
-def test_a_picture_keeps_its_name_when_another_appears_later() -> None:
+def test_a_image_keeps_its_name_when_another_appears_later() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     records = record_of("in/a.jpg", "a.depth.png")
     touch("in/a.png")
@@ -171,13 +170,13 @@ def test_a_picture_keeps_its_name_when_another_appears_later() -> None:
     assert outputs(found)["in/a.png"] == ["out/a.png.depth.png"]
 
 
-def test_an_output_belongs_to_one_picture() -> None:
+def test_an_output_belongs_to_one_image() -> None:
     touch("in/a.jpg", "in/a.png", "out/a.png.depth.png")
     records = record_of("in/a.jpg", "a.png.depth.png")
     assert isinstance(mirror("in", records=records, overwrite=True)["in/a.png"].failure, OutputError)
 
 
-def test_a_folder_that_cannot_be_listed_is_a_failure_among_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_a_failure_among_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     touch("in/a.jpg", "in/locked/b.jpg")
@@ -194,7 +193,7 @@ def test_a_folder_that_cannot_be_listed_is_a_failure_among_the_pictures(monkeypa
     assert "Permission denied" in str(found["in/locked"].failure)
 
 
-def test_a_picture_in_place_of_one_that_is_gone_takes_over_its_output() -> None:
+def test_a_image_in_place_of_one_that_is_gone_takes_over_its_output() -> None:
     touch("in/a.jpg", "out/a.depth.png")
     records = record_of("in/a.jpg", "a.depth.png")
     Path("in/a.jpg").unlink()
@@ -208,7 +207,7 @@ def test_a_picture_in_place_of_one_that_is_gone_takes_over_its_output() -> None:
     assert mirror("in", records=records, overwrite=True)["in/a.png"].failure is None
 
 
-def test_a_link_to_a_picture_that_is_gone_is_not_passed_over() -> None:
+def test_a_link_to_a_image_that_is_gone_is_not_passed_over() -> None:
     touch("in/a.jpg")
     Path("in/annexed.jpg").symlink_to("gone")
     assert list(mirror("in")) == ["in/a.jpg", "in/annexed.jpg"]

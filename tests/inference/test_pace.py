@@ -11,7 +11,7 @@ SMALL, LARGE = (1, 3, 32, 32), (1, 3, 64, 64)
 
 @dataclass
 class Memory:
-    """A GPU of 1000 bytes, on which a picture takes as many as it says."""
+    """A GPU of 1000 bytes, on which an image takes as many as it says."""
 
     peak: int = 0
     resets: int = 0
@@ -34,11 +34,11 @@ def test_a_number_that_was_asked_for_holds() -> None:
     assert (sizes.of(SMALL), sizes.largest, memory.resets) == (5, 5, 0)
 
 
-def test_a_device_that_says_nothing_of_its_memory_takes_one_picture() -> None:
+def test_a_device_that_says_nothing_of_its_memory_takes_one_image() -> None:
     assert GroupSize(None, None).of(SMALL) == 1
 
 
-def test_a_gpu_begins_with_one_picture_of_each_size_and_then_takes_what_fits() -> None:
+def test_a_gpu_begins_with_one_image_of_each_size_and_then_takes_what_fits() -> None:
     memory = Memory()
     sizes = GroupSize(None, memory)  # type: ignore[arg-type]
     assert (sizes.of(SMALL), sizes.largest) == (1, 1)
@@ -72,7 +72,7 @@ def test_what_was_too_much_is_halved_for_good(asked: int | None) -> None:
     assert sizes.halve(SMALL, 1) == 1
 
 
-def test_what_was_too_much_of_large_pictures_says_nothing_of_small_ones() -> None:
+def test_what_was_too_much_of_large_images_says_nothing_of_small_ones() -> None:
     sizes = GroupSize(8, None)
     sizes.halve(LARGE, 8)
     assert (sizes.of(SMALL), sizes.of(LARGE)) == (8, 4)
@@ -96,9 +96,9 @@ class Machine:
         return self.network_s[self.threads]
 
 
-def share_after(machine: Machine, around_s: float, pictures: int = 6) -> CoreShare:
+def share_after(machine: Machine, around_s: float, images: int = 6) -> CoreShare:
     share = CoreShare(2, machine.set_threads)
-    for _ in range(pictures):
+    for _ in range(images):
         share.note(machine.network_s[2], around_s)
     share.sound_out(machine.time_network)
     return share
@@ -126,7 +126,7 @@ def test_a_network_that_gains_from_all_cores_keeps_them() -> None:
 
 def test_nothing_is_tried_before_enough_is_known_and_nothing_twice() -> None:
     machine = Machine({2: 0.009, 1: 0.010})
-    share_after(machine, 0.005, pictures=5)
+    share_after(machine, 0.005, images=5)
     assert machine.history == []
     share = share_after(machine, 0.005)
     tried = len(machine.history)
@@ -152,7 +152,7 @@ def test_a_single_core_has_nothing_to_share() -> None:
         ({8: 0.010, 4: 0.010, 2: 0.010, 1: 0.0105}, 0.07, 1),
     ],
 )
-def test_the_number_of_threads_is_that_with_which_a_picture_is_through_soonest(
+def test_the_number_of_threads_is_that_with_which_a_image_is_through_soonest(
     network_s: dict[int, float], around_s: float, threads: int
 ) -> None:
     assert choose_threads(network_s, around_s) == threads

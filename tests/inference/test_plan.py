@@ -32,7 +32,7 @@ def failures(plan: Plan) -> dict[str, type | None]:
     return {str(job.source): type(job.failure) if job.failure else None for job in plan.jobs}
 
 
-def test_depth_lies_beside_its_picture() -> None:
+def test_depth_lies_beside_its_image() -> None:
     touch("a/one.jpg")
     assert outputs(plan_outputs(["a/one.jpg"])) == {"a/one.jpg": ["a/one.depth.png"]}
 
@@ -49,7 +49,7 @@ def test_names_are_judged_from_the_folder_not_from_the_arguments() -> None:
 
 
 @pytest.mark.parametrize("output", ["out/", "out/deeper/"])
-def test_a_name_with_a_slash_is_a_folder_for_one_picture_too(output: str) -> None:
+def test_a_name_with_a_slash_is_a_folder_for_one_image_too(output: str) -> None:
     touch("one.jpg")
     plan = plan_outputs(["one.jpg"], output=output)
     assert outputs(plan) == {"one.jpg": [output + "one.depth.png"]}
@@ -89,7 +89,7 @@ def test_contradictions_are_usage_errors(output: str, formats: list[str]) -> Non
         plan_outputs(["one.jpg"], output=output, formats=formats)
 
 
-def test_standard_output_takes_one_picture() -> None:
+def test_standard_output_takes_one_image() -> None:
     touch("one.jpg", "two.jpg")
     assert plan_outputs(["one.jpg"], output="-").to_stdout
     with pytest.raises(UsageError, match="standard output"):
@@ -112,7 +112,7 @@ def test_a_file_where_a_folder_is_needed_is_a_usage_error() -> None:
         plan_outputs(["one.jpg", "two.jpg"], output="out")
 
 
-def test_an_existing_output_fails_its_picture_alone() -> None:
+def test_an_existing_output_fails_its_image_alone() -> None:
     touch("one.jpg", "two.jpg", "one.depth.png")
     plan = plan_outputs(["one.jpg", "two.jpg"])
     assert failures(plan) == {"one.jpg": OutputExistsError, "two.jpg": None}
@@ -130,7 +130,7 @@ def test_a_dangling_link_in_the_way_counts_as_existing() -> None:
     assert failures(plan_outputs(["one.jpg"])) == {"one.jpg": OutputExistsError}
 
 
-def test_a_picture_is_never_an_output_even_with_overwrite() -> None:
+def test_a_image_is_never_an_output_even_with_overwrite() -> None:
     touch("one.jpg", "two.png")
     Path("link.png").symlink_to("two.png")
     for output in ("two.png", "./two.png", "link.png"):
@@ -138,7 +138,7 @@ def test_a_picture_is_never_an_output_even_with_overwrite() -> None:
         assert isinstance(job.failure, OutputError), output
 
 
-def test_pictures_of_one_name_from_two_folders_do_not_share_an_output() -> None:
+def test_images_of_one_name_from_two_folders_do_not_share_an_output() -> None:
     touch("a/x.jpg", "b/x.jpg")
     plan = plan_outputs(["a/x.jpg", "b/x.jpg"], output="out/", overwrite=True)
     assert failures(plan) == {"a/x.jpg": None, "b/x.jpg": OutputError}
@@ -149,7 +149,7 @@ def test_the_folder_of_a_single_output_file_must_be_there() -> None:
     assert failures(plan_outputs(["one.jpg"], output="gone/x.png")) == {"one.jpg": OutputError}
 
 
-def test_a_finished_output_outlives_a_picture_that_appears_later() -> None:
+def test_a_finished_output_outlives_a_image_that_appears_later() -> None:
     touch("a.jpg")
     assert outputs(plan_outputs(["a.jpg"])) == {"a.jpg": ["a.depth.png"]}
     touch("a.depth.png", "a.png")
@@ -157,11 +157,9 @@ def test_a_finished_output_outlives_a_picture_that_appears_later() -> None:
     assert outputs(plan) == {"a.png": ["a.png.depth.png"]}
 
 
-def test_own_outputs_are_left_out_unless_one_is_named_alone(
-    make_picture: Callable[..., Path], depth_map: object
-) -> None:
-    make_picture("set/a.jpg")
-    make_picture("set/a.depth.png")  # by its name
+def test_own_outputs_are_left_out_unless_one_is_named_alone(make_image: Callable[..., Path], depth_map: object) -> None:
+    make_image("set/a.jpg")
+    make_image("set/a.depth.png")  # by its name
     depth_map.save("set/renamed.png")  # type: ignore[attr-defined]  # by its text
     plan = plan_outputs(["set"])
     assert outputs(plan) == {"set/a.jpg": ["set/a.depth.png"]}
@@ -172,13 +170,13 @@ def test_own_outputs_are_left_out_unless_one_is_named_alone(
         plan_outputs(["set/*.png"])
 
 
-def test_our_picture_of_depth_does_not_change_the_name_of_its_source(depth_map: object) -> None:
+def test_our_image_of_depth_does_not_change_the_name_of_its_source(depth_map: object) -> None:
     touch("a.jpg")
     depth_map.save("a.png")  # type: ignore[attr-defined]
     assert outputs(plan_outputs(["a.jpg"])) == {"a.jpg": ["a.depth.png"]}
 
 
-def test_what_is_no_picture_is_a_job_that_failed() -> None:
+def test_what_is_no_image_is_a_job_that_failed() -> None:
     touch("one.jpg")
     Path("empty").mkdir()
     plan = plan_outputs(["one.jpg", "empty", "*.webp", "gone.jpg"])
@@ -216,14 +214,14 @@ def test_a_name_as_long_as_a_name_can_be_fails_alone() -> None:
     assert failures(plan)["one.jpg"] is None
 
 
-def test_named_files_without_a_pictures_suffix_do_not_share_an_output() -> None:
+def test_named_files_without_a_images_suffix_do_not_share_an_output() -> None:
     touch("a", "a.dat")
     plan = plan_outputs(["a", "a.dat"])
     assert set(failures(plan).values()) == {None}
     assert outputs(plan) == {"a": ["a.depth.png"], "a.dat": ["a.dat.depth.png"]}
 
 
-def test_a_link_to_a_picture_that_is_gone_is_not_passed_over() -> None:
+def test_a_link_to_a_image_that_is_gone_is_not_passed_over() -> None:
     touch("d/a.jpg")
     Path("d/annexed.jpg").symlink_to("gone")
     assert list(outputs(plan_outputs(["d"]))) == ["d/a.jpg", "d/annexed.jpg"]

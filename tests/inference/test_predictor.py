@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.errors import DeviceError, PictureError, UsageError, WeightsError
+from glpn_cli.errors import DeviceError, ImageError, UsageError, WeightsError
 from glpn_cli.inference.predictor import LoadedWeights, Predictor, load_weights
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
@@ -52,17 +52,17 @@ def test_a_path_its_bytes_an_image_and_an_array_give_the_same_depth(tiny: Predic
     with Image.open(photo) as image:
         image.load()
     from_path = tiny.predict(photo)
-    for picture in (str(photo), photo.read_bytes(), image, np.asarray(image)):
-        np.testing.assert_array_equal(tiny.predict(picture).metres, from_path.metres)
+    for given in (str(photo), photo.read_bytes(), image, np.asarray(image)):
+        np.testing.assert_array_equal(tiny.predict(given).meters, from_path.meters)
 
 
-def test_depth_has_the_size_of_the_picture_and_its_provenance(tiny: Predictor, photo: Path) -> None:
+def test_depth_has_the_size_of_the_image_and_its_provenance(tiny: Predictor, photo: Path) -> None:
     depth = tiny.predict(photo)
-    assert (depth.metres.shape, depth.metres.dtype) == ((400, 600), np.float32)
+    assert (depth.meters.shape, depth.meters.dtype) == ((400, 600), np.float32)
     facts = depth.provenance
     assert facts.source is not None
     assert Path(facts.source).name == "coffee.png"
-    assert (facts.weights, facts.metric, facts.depth_limit_m, facts.metres_per_unit) == ("tiny", False, 80.0, 1.0)
+    assert (facts.weights, facts.metric, facts.depth_limit_m, facts.meters_per_unit) == ("tiny", False, 80.0, 1.0)
     assert (facts.network_size, facts.device, facts.precision) == (WORKING_SIZE, "cpu", "float32")
     assert facts.tool == f"glpn-cli {glpn_cli.__version__}"
     assert facts.weights_sha256 == tiny.weights_sha256
@@ -71,7 +71,7 @@ def test_depth_has_the_size_of_the_picture_and_its_provenance(tiny: Predictor, p
 def test_depth_is_the_network_then_bicubic_then_scale_then_limits(photo: Path) -> None:
     network = a_network(max_depth=10)
     network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that bicubic overshoots
-    predictor = a_predictor(WeightsCard("x", depth_limit_m=40.0, metres_per_unit=8.0), "native", network)
+    predictor = a_predictor(WeightsCard("x", depth_limit_m=40.0, meters_per_unit=8.0), "native", network)
     with Image.open(photo) as image:
         seen = image.resize((576, 384), Image.Resampling.BILINEAR)
     pixel_values = torch.from_numpy(np.asarray(seen) / np.float32(255)).permute(2, 0, 1)[None]
@@ -80,12 +80,12 @@ def test_depth_is_the_network_then_bicubic_then_scale_then_limits(photo: Path) -
     whole = torch.nn.functional.interpolate(published[None], (400, 600), mode="bicubic", align_corners=False)[0, 0]
     assert float(whole.max()) * 8 > 40.0
     assert float(whole.min()) < 0.0
-    metres = predictor.predict(photo).metres
-    np.testing.assert_allclose(metres, (whole * 8).clamp(0, 40).numpy(), atol=1e-3)
+    meters = predictor.predict(photo).meters
+    np.testing.assert_allclose(meters, (whole * 8).clamp(0, 40).numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("input_size", "working", "picture", "seen"),
+    ("input_size", "working", "image", "seen"),
     [
         ("native", (480, 640), (427, 640), (416, 640)),
         ("native", (480, 640), (31, 700), (32, 672)),
@@ -99,10 +99,10 @@ def test_depth_is_the_network_then_bicubic_then_scale_then_limits(photo: Path) -
     ],
 )
 def test_what_size_the_network_sees(
-    input_size: str, working: tuple[int, int], picture: tuple[int, int], seen: tuple[int, int]
+    input_size: str, working: tuple[int, int], image: tuple[int, int], seen: tuple[int, int]
 ) -> None:
     predictor = a_predictor(WeightsCard("x", 10.0, working_size=working), input_size)
-    assert predictor.network_size(*picture) == seen
+    assert predictor.network_size(*image) == seen
 
 
 def test_weights_decide_the_input_size_unless_the_user_does() -> None:
@@ -111,13 +111,13 @@ def test_weights_decide_the_input_size_unless_the_user_does() -> None:
     assert a_predictor(WeightsCard("x", 10.0, shrink=True), "native").input_size.mode == "native"
 
 
-def test_a_picture_of_one_pixel_has_depth(tiny: Predictor) -> None:
+def test_a_image_of_one_pixel_has_depth(tiny: Predictor) -> None:
     depth = tiny.predict(np.full((1, 1, 3), 90, np.uint8))
-    assert depth.metres.shape == (1, 1)
+    assert depth.meters.shape == (1, 1)
     assert "resized up" in " ".join(depth.provenance.notes)
 
 
-def test_the_hint_about_size_comes_only_with_native_and_far_larger_pictures() -> None:
+def test_the_hint_about_size_comes_only_with_native_and_far_larger_images() -> None:
     card = WeightsCard("x", 10.0, working_size=(64, 64))
     large, fair = np.zeros((160, 160, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
     assert "far larger" in " ".join(a_predictor(card).predict(large).provenance.notes)
@@ -133,7 +133,7 @@ def test_numbers_that_overflow_are_an_error_not_depth() -> None:
         predictor.predict(np.zeros((32, 32, 3), np.uint8), name="x.jpg")
 
 
-def test_memory_that_runs_out_is_one_line_with_the_picture_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_one_line_with_the_image_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
     monkeypatch.setattr(predictor, "engine", lambda _: torch.empty(2**60))
     with pytest.raises(DeviceError, match=r"x\.jpg.*not enough memory") as caught:
@@ -150,9 +150,9 @@ def test_every_stage_is_timed(tiny: Predictor, photo: Path) -> None:
     assert all(stopwatch.elapsed_s[stage] > before[stage] for stage in before)
 
 
-def test_a_broken_picture_is_named(tiny: Predictor) -> None:
-    with pytest.raises(PictureError, match="stdin"):
-        tiny.predict(b"no picture", name="stdin")
+def test_a_broken_image_is_named(tiny: Predictor) -> None:
+    with pytest.raises(ImageError, match="stdin"):
+        tiny.predict(b"no image", name="stdin")
 
 
 @pytest.mark.parametrize(
@@ -177,32 +177,32 @@ def test_weights_carry_their_scale_through_saving(tmp_path: Path) -> None:
     assert again.card == WeightsCard("mine", 80.0, 1.0, WORKING_SIZE, metric=False, shrink=True)
 
 
-def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = make_picture("turned.jpg", 48, 64, exif=exif)
-    assert tiny.predict(turned).metres.shape == (64, 48)
+    turned = make_image("turned.jpg", 48, 64, exif=exif)
+    assert tiny.predict(turned).meters.shape == (64, 48)
     assert tmp_path in turned.parents
 
 
-def test_a_stack_of_pictures_gives_each_its_own_depth() -> None:
+def test_a_stack_of_images_gives_each_its_own_depth() -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
     random = np.random.default_rng(0)
     prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
-    stacked = predictor._run_stacked(prepared, [picture.pixel_values for picture in prepared])
-    for one, picture in zip(stacked.split(1), prepared, strict=True):
-        torch.testing.assert_close(one, predictor.run([picture])[0], rtol=1e-5, atol=1e-5)
+    stacked = predictor._run_stacked(prepared, [image.pixel_values for image in prepared])
+    for one, image in zip(stacked.split(1), prepared, strict=True):
+        torch.testing.assert_close(one, predictor.run([image])[0], rtol=1e-5, atol=1e-5)
 
 
 def test_on_the_cpu_company_does_not_change_a_single_bit() -> None:
     predictor = a_predictor(WeightsCard("x", 10.0))
     random = np.random.default_rng(0)
     prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
-    for one, picture in zip(predictor.run(prepared), prepared, strict=True):
-        assert torch.equal(one, predictor.run([picture])[0])
+    for one, image in zip(predictor.run(prepared), prepared, strict=True):
+        assert torch.equal(one, predictor.run([image])[0])
 
 
-def test_the_picture_stays_only_where_it_is_wanted(photo: Path) -> None:
+def test_the_image_stays_only_where_it_is_wanted(photo: Path) -> None:
     weights = load_weights("tiny")
     with Image.open(photo) as image:
         rgb = np.asarray(image)
@@ -212,27 +212,27 @@ def test_the_picture_stays_only_where_it_is_wanted(photo: Path) -> None:
 
 
 @pytest.mark.parametrize("tiles", ["auto", "480x640", "416x608"])
-def test_a_picture_of_one_tile_is_as_if_there_were_none(photo: Path, tiles: str) -> None:
+def test_a_image_of_one_tile_is_as_if_there_were_none(photo: Path, tiles: str) -> None:
     card = WeightsCard("x", 10.0, working_size=(384, 576))
     alone = a_predictor(card).predict(photo)
     tiled = a_predictor(card, tiles=tiles).predict(photo)
-    np.testing.assert_array_equal(tiled.metres, alone.metres)
+    np.testing.assert_array_equal(tiled.meters, alone.meters)
     assert tiled.provenance == alone.provenance
     assert tiled.provenance.tile_size is None
 
 
 @pytest.mark.parametrize("size", [(97, 131), (33, 400), (400, 33), (65, 64)])
-def test_tiles_of_pictures_of_odd_sizes(size: tuple[int, int]) -> None:
+def test_tiles_of_images_of_odd_sizes(size: tuple[int, int]) -> None:
     network = a_network(max_depth=10)
     network.head.head[2].weight.data *= 20_000  # depth over the whole range, so that it would leave the limits
     predictor = a_predictor(
-        WeightsCard("x", 40.0, metres_per_unit=4.0, working_size=(64, 64)), "native", network, "64x64"
+        WeightsCard("x", 40.0, meters_per_unit=4.0, working_size=(64, 64)), "native", network, "64x64"
     )
     depth = predictor.predict(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
-    assert depth.metres.shape == size
-    assert np.isfinite(depth.metres).all()
-    assert (depth.metres.min(), depth.metres.max()) >= (0, 0)
-    assert depth.metres.max() <= 40
+    assert depth.meters.shape == size
+    assert np.isfinite(depth.meters).all()
+    assert (depth.meters.min(), depth.meters.max()) >= (0, 0)
+    assert depth.meters.max() <= 40
     assert depth.provenance.tile_size == (min(64, size[0]), min(64, size[1]))
     assert depth.provenance.network_size is not None
     assert max(depth.provenance.network_size) <= 256
@@ -240,14 +240,14 @@ def test_tiles_of_pictures_of_odd_sizes(size: tuple[int, int]) -> None:
 
 
 def test_tiles_add_detail_and_leave_the_whole_where_it_is(tiny: Predictor, photo: Path) -> None:
-    whole = tiny.predict(photo).metres
+    whole = tiny.predict(photo).meters
     stopwatch = Stopwatch()
-    tiled = glpn_cli.load("tiny", tiles="96x128").predict(photo, stopwatch=stopwatch).metres
+    tiled = glpn_cli.load("tiny", tiles="96x128").predict(photo, stopwatch=stopwatch).meters
     assert "tiles" in stopwatch.elapsed_s
     assert 0.8 < np.median(tiled / whole) < 1.25
 
-    def steepness(metres: np.ndarray) -> float:
-        return float(np.abs(np.diff(np.log(metres), axis=1)).mean())
+    def steepness(meters: np.ndarray) -> float:
+        return float(np.abs(np.diff(np.log(meters), axis=1)).mean())
 
     assert steepness(tiled) > 1.2 * steepness(whole)
 
@@ -256,9 +256,9 @@ def test_a_batch_of_tiles_is_what_predict_gives() -> None:
     predictor = a_predictor(WeightsCard("x", 10.0, working_size=(64, 64)), tiles="64x64")
     random = np.random.default_rng(0)
     prepared = [predictor.prepare(random.integers(0, 256, (100, 96, 3), np.uint8)) for _ in range(2)]
-    for one, picture in zip(predictor.run(prepared), prepared, strict=True):
-        assert picture.rgb is not None
-        np.testing.assert_array_equal(predictor.finish(picture, one).metres, predictor.predict(picture.rgb).metres)
+    for one, image in zip(predictor.run(prepared), prepared, strict=True):
+        assert image.rgb is not None
+        np.testing.assert_array_equal(predictor.finish(image, one).meters, predictor.predict(image.rgb).meters)
 
 
 def test_the_hint_about_size_is_not_given_where_tiles_are_used() -> None:
@@ -276,51 +276,51 @@ def test_flip_is_the_mean_of_both_and_half_their_difference(photo: Path) -> None
     network.head.head[2].weight.data *= 300
     card = WeightsCard("x", depth_limit_m=10.0)
     size = InputSize.parse("384x576")
-    picture = np.ascontiguousarray(mirrored(photo)[8:392, 12:588])
+    image = np.ascontiguousarray(mirrored(photo)[8:392, 12:588])
     plain = Predictor(LoadedWeights(network, card, lambda: "0"), choose_runtime("cpu"), input_size=size)
     both = Predictor(LoadedWeights(network, card, lambda: "0"), choose_runtime("cpu"), input_size=size, tta=Tta.FLIP)
-    straight = plain.predict(picture).metres
-    turned = plain.predict(np.ascontiguousarray(picture[:, ::-1])).metres[:, ::-1]
+    straight = plain.predict(image).meters
+    turned = plain.predict(np.ascontiguousarray(image[:, ::-1])).meters[:, ::-1]
     assert np.abs(straight - turned).max() > 0.05
-    depth = both.predict(picture)
-    np.testing.assert_allclose(depth.metres, (straight + turned) / 2, atol=1e-4)
+    depth = both.predict(image)
+    np.testing.assert_allclose(depth.meters, (straight + turned) / 2, atol=1e-4)
     assert depth.uncertainty_m is not None
     np.testing.assert_allclose(depth.uncertainty_m, np.abs(straight - turned) / 2, atol=1e-4)
     assert depth.provenance.tta == "flip"
-    assert plain.predict(picture).uncertainty_m is None
-    assert plain.predict(picture).provenance.tta is None
+    assert plain.predict(image).uncertainty_m is None
+    assert plain.predict(image).provenance.tta is None
 
 
-def test_with_flip_a_mirrored_picture_has_mirrored_depth(photo: Path) -> None:
+def test_with_flip_a_mirrored_image_has_mirrored_depth(photo: Path) -> None:
     steady = glpn_cli.load("tiny", tta="flip")
     np.testing.assert_allclose(
-        steady.predict(np.ascontiguousarray(mirrored(photo))).metres, steady.predict(photo).metres[:, ::-1], atol=2e-3
+        steady.predict(np.ascontiguousarray(mirrored(photo))).meters, steady.predict(photo).meters[:, ::-1], atol=2e-3
     )
 
 
 def test_tiles_are_flipped_too(photo: Path) -> None:
     with Image.open(photo) as image:
-        picture = np.asarray(image.convert("RGB").resize((640, 480)))  # tiles of 288 stand symmetrically in it
-    turned = np.ascontiguousarray(picture[:, ::-1])
+        given = np.asarray(image.convert("RGB").resize((640, 480)))  # tiles of 288 stand symmetrically in it
+    turned = np.ascontiguousarray(given[:, ::-1])
 
     def apart(tta: str) -> float:
         predictor = glpn_cli.load("tiny", tiles="288x288", tta=tta)
-        depth, other = predictor.predict(picture), predictor.predict(turned)
+        depth, other = predictor.predict(given), predictor.predict(turned)
         assert depth.provenance.tile_size == (288, 288)
         assert (depth.uncertainty_m is None) == (tta == "none")
-        return float(np.abs(depth.metres - other.metres[:, ::-1]).max())
+        return float(np.abs(depth.meters - other.meters[:, ::-1]).max())
 
     assert apart("flip") < 0.01
     assert apart("none") > 0.1
 
 
-def test_several_pictures_at_once_are_flipped_each_for_itself(photo: Path) -> None:
+def test_several_images_at_once_are_flipped_each_for_itself(photo: Path) -> None:
     steady = glpn_cli.load("tiny", tta="flip")
     prepared = [steady.prepare(photo), steady.prepare(np.ascontiguousarray(mirrored(photo)))]
     assert [tuple(answer.shape) for answer in steady.run(prepared)] == [(2, *WORKING_SIZE)] * 2
 
 
-def test_the_camera_comes_from_what_is_said_else_from_the_picture_else_an_assumption(tmp_path: Path) -> None:
+def test_the_camera_comes_from_what_is_said_else_from_the_image_else_an_assumption(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # on its side: stored 60 wide and 40 high, upright 40 wide
     exif.get_ifd(0x8769)[0xA405] = 50
@@ -328,7 +328,7 @@ def test_the_camera_comes_from_what_is_said_else_from_the_picture_else_an_assump
     Image.new("RGB", (60, 40)).save(tmp_path / "b.jpg")
     tiny = glpn_cli.load("tiny")
     turned = tiny.predict(tmp_path / "a.jpg")
-    assert turned.metres.shape == (60, 40)
+    assert turned.meters.shape == (60, 40)
     assert turned.camera is not None
     assert turned.camera.focal_px == pytest.approx(60 * 50 / 36)
     assumed = tiny.predict(tmp_path / "b.jpg").camera

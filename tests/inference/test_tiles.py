@@ -35,7 +35,7 @@ def scene(size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def as_whole(depth: NDArray[np.float32], size: tuple[int, int]) -> torch.Tensor:
-    """What the whole picture's depth looks like when it was seen small."""
+    """What the whole image's depth looks like when it was seen small."""
     return torch.nn.functional.interpolate(torch.from_numpy(depth)[None, None], size, mode="area")[0]
 
 
@@ -43,7 +43,7 @@ def merged(
     depth: NDArray[np.float32], grid: TileGrid, error: Callable[[int, tuple[int, ...]], object]
 ) -> NDArray[np.float32]:
     """Merge tiles that see the truth with an error of their own."""
-    # The depth travels as the first two channels of a "picture".
+    # The depth travels as the first two channels of a "image".
     coded = np.stack([depth, depth, depth], axis=-1)
     count = 0
 
@@ -85,7 +85,7 @@ def test_the_weights_add_up_to_one_in_every_pixel(grid: TileGrid) -> None:
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_neighbours_share_a_quarter_at_least(grid: TileGrid) -> None:
+def test_neighbors_share_a_quarter_at_least(grid: TileGrid) -> None:
     lefts = sorted({tile.left for tile in grid.tiles()})
     assert lefts[0] == 0
     assert lefts[-1] + grid.tile_size[1] == grid.size[1]

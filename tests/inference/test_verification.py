@@ -51,7 +51,7 @@ def test_every_way_not_to_be_as_written_has_its_word(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "stranger.depth.npy").touch()
     (tmp_path / "deep" / ".glpn-0123456789ab.part").touch()
-    (tmp_path / "deep" / "photo.png").touch()  # a picture, which is nobody's output
+    (tmp_path / "deep" / "photo.png").touch()  # an image, which is nobody's output
     assert found(tmp_path) == {
         "kept.depth.png": INTACT,
         "gone.depth.png": MISSING,

@@ -34,7 +34,7 @@ def test_the_first_stage_has_nothing_to_fuse() -> None:
     assert [stage.fusion is None for stage in stages] == [True, False, False, False]
 
 
-def test_each_output_doubles_and_the_last_is_the_pictures_size() -> None:
+def test_each_output_doubles_and_the_last_is_the_images_size() -> None:
     decoder = Decoder(GLPNConfig()).eval()
     shapes = [(32, 24, 40), (64, 12, 20), (160, 6, 10), (256, 3, 5)]
     decoded = decoder([torch.rand(2, *shape) for shape in shapes])
@@ -58,12 +58,12 @@ def test_the_shares_of_a_fusion_belong_to_the_local_map_first() -> None:
 def test_every_choice_of_the_heads_input_gives_the_depth_of_transformers(
     index: int,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
-    pair, pictures = build_pair("tiny", head_in_index=index), draw_pictures(2, 96, 160)
+    pair, images = build_pair("tiny", head_in_index=index), draw_images(2, 96, 160)
     with torch.no_grad():
-        depth, expected = pair.ours(pictures).predicted_depth, pair.theirs(pictures).predicted_depth
+        depth, expected = pair.ours(images).predicted_depth, pair.theirs(images).predicted_depth
     shrunk = {0: 16, 1: 8, 2: 4, 3: 1}[index % 4]
     assert depth.shape == (2, 96 // shrunk, 160 // shrunk)
     assert difference(depth, expected) < 1e-5

@@ -32,10 +32,10 @@ def test_a_function_is_used_as_the_activation() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160), (93, 125), (61, 62), (37, 203)])
 def test_stage_sizes_foretell_the_feature_maps(
-    height: int, width: int, draw_pictures: Callable[..., Tensor], architectures: dict[str, Any]
+    height: int, width: int, draw_images: Callable[..., Tensor], architectures: dict[str, Any]
 ) -> None:
     config = GLPNConfig(**architectures["tiny"] | {"patch_sizes": [7, 4, 3, 5], "sr_ratios": [2, 1, 1, 1]})
-    feature_maps, _ = Encoder(config)(draw_pictures(1, height, width))
+    feature_maps, _ = Encoder(config)(draw_images(1, height, width))
     assert stage_sizes(config, height, width) == [tuple(feature_map.shape[2:]) for feature_map in feature_maps]
 
 
@@ -91,7 +91,7 @@ def test_dropout_acts_twice_in_a_feed_forward_network_and_leaves_its_mean() -> N
     torch.testing.assert_close(shaken.mean(dim=0), calm[0], rtol=0, atol=tolerance)
 
 
-def test_drop_path_skips_whole_pictures_at_its_rate_and_leaves_the_mean() -> None:
+def test_drop_path_skips_whole_images_at_its_rate_and_leaves_the_mean() -> None:
     torch.manual_seed(0)
     result = DropPath(0.3).train()(torch.ones(20_000, 3, 2))
     assert torch.equal(result.amin(dim=(1, 2)), result.amax(dim=(1, 2)))
@@ -132,12 +132,12 @@ def test_a_single_layer_is_never_skipped() -> None:
     assert encoder.block[0][0].drop_path.rate == 0
 
 
-def test_drop_path_acts_in_training_only(architectures: dict[str, Any], draw_pictures: Callable[..., Tensor]) -> None:
+def test_drop_path_acts_in_training_only(architectures: dict[str, Any], draw_images: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
     model = GLPNModel(GLPNConfig(**architectures["tiny"] | {"drop_path_rate": 0.5}))
-    pictures = draw_pictures(1, 64, 64).expand(8, 3, 64, 64)
+    images = draw_images(1, 64, 64).expand(8, 3, 64, 64)
     with torch.no_grad():
-        calm = model.eval()(pictures).last_hidden_state
-        shaken = model.train()(pictures).last_hidden_state
+        calm = model.eval()(images).last_hidden_state
+        shaken = model.train()(images).last_hidden_state
     assert torch.equal(calm[0], calm[1])
-    assert len({picture.sum().item() for picture in shaken}) > 4
+    assert len({image.sum().item() for image in shaken}) > 4

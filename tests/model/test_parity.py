@@ -31,9 +31,9 @@ def _draw_labels(config: GLPNConfig, height: int, width: int, batch: int) -> Ten
     return labels * (torch.rand(labels.shape, generator=generator) > 0.3)
 
 
-def _gradients(model: Any, pictures: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def _gradients(model: Any, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
-    model(pictures, labels=labels).loss.backward()
+    model(images, labels=labels).loss.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
@@ -56,16 +56,16 @@ def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
     architecture: str,
     shape: tuple[int, int, int],
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
     batch, height, width = shape
-    pair, pictures = build_pair(architecture), draw_pictures(batch, height, width)
+    pair, images = build_pair(architecture), draw_images(batch, height, width)
     labels = _draw_labels(pair.ours.config, -height // 32 * -32, -width // 32 * -32, batch)
     with torch.no_grad():
-        theirs = pair.theirs(pictures, labels, output_attentions=True, output_hidden_states=True)
-        explicit = pair.ours(pictures, labels, output_attentions=True, output_hidden_states=True)
-        fused = pair.ours(pictures, labels, output_attentions=False, output_hidden_states=True)
+        theirs = pair.theirs(images, labels, output_attentions=True, output_hidden_states=True)
+        explicit = pair.ours(images, labels, output_attentions=True, output_hidden_states=True)
+        fused = pair.ours(images, labels, output_attentions=False, output_hidden_states=True)
     used = theirs.predicted_depth.max() - theirs.predicted_depth.min()
     assert used > 0.6 * pair.ours.config.max_depth
     for ours in (explicit, fused):
@@ -80,12 +80,12 @@ def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradients_are_those_of_transformers(
-    architecture: str, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor], *, training: bool
+    architecture: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor], *, training: bool
 ) -> None:
-    pair, pictures = build_pair(architecture), draw_pictures(2, 64, 96)
+    pair, images = build_pair(architecture), draw_images(2, 64, 96)
     labels = _draw_labels(pair.ours.config, 64, 96, 2)
-    ours = _gradients(pair.ours.train(training), pictures, labels)
-    theirs = _gradients(pair.theirs.train(training), pictures, labels)
+    ours = _gradients(pair.ours.train(training), images, labels)
+    theirs = _gradients(pair.theirs.train(training), images, labels)
     assert _worst(ours, theirs, ZERO_GRADIENTS_IN_TRAINING if training else ZERO_GRADIENTS) < BOUND
 
 
@@ -93,15 +93,15 @@ def test_gradients_are_those_of_transformers(
 def test_training_mode_is_that_of_transformers_and_moves_the_same_statistics(
     architecture: str,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
-    pair, pictures = build_pair(architecture), draw_pictures(3, 64, 96)
+    pair, images = build_pair(architecture), draw_images(3, 64, 96)
     before = {name: buffer.clone() for name, buffer in pair.ours.named_buffers()}
     with torch.no_grad():
         for _ in range(2):
-            depth = pair.ours.train()(pictures).predicted_depth
-            expected = pair.theirs.train()(pictures).predicted_depth
+            depth = pair.ours.train()(images).predicted_depth
+            expected = pair.theirs.train()(images).predicted_depth
     assert expected.max() - expected.min() > 0.6 * pair.ours.config.max_depth
     assert difference(depth, expected) < BOUND
     moved, theirs = dict(pair.ours.named_buffers()), dict(pair.theirs.named_buffers())
@@ -113,15 +113,15 @@ def test_training_mode_is_that_of_transformers_and_moves_the_same_statistics(
 
 def test_with_dropout_and_drop_path_the_same_seed_gives_the_same_depth(
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
     rates = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3, "drop_path_rate": 0.5}
-    pair, pictures = build_pair("tiny", **rates), draw_pictures(4, 64, 96)
+    pair, images = build_pair("tiny", **rates), draw_images(4, 64, 96)
     depths = []
     for network in (pair.ours, pair.theirs, pair.ours):
         torch.manual_seed(len(depths) // 2)
-        depths.append(network.train()(pictures).predicted_depth.detach())
+        depths.append(network.train()(images).predicted_depth.detach())
     assert difference(depths[0], depths[1]) < BOUND
     assert difference(depths[2], depths[1]) > 0.1
 
@@ -131,19 +131,19 @@ def test_every_activation_is_that_of_transformers(
     activation: str,
     monkeypatch: pytest.MonkeyPatch,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
     monkeypatch.setitem(ACT2FN, "selu", torch.nn.SELU)  # documented there, and missing
-    pair, pictures = build_pair("tiny", hidden_act=activation), draw_pictures(2, 64, 96)
+    pair, images = build_pair("tiny", hidden_act=activation), draw_images(2, 64, 96)
     with torch.no_grad():
-        expected = pair.theirs(pictures).predicted_depth
-        assert difference(pair.ours(pictures).predicted_depth, expected) < BOUND
+        expected = pair.theirs(images).predicted_depth
+        assert difference(pair.ours(images).predicted_depth, expected) < BOUND
         others = {"gelu", "relu", "selu", "gelu_new"} - {activation}
         for other in others:
             model = GLPNForDepthEstimation(GLPNConfig.from_dict(pair.ours.config.to_dict() | {"hidden_act": other}))
             model.load_state_dict(pair.ours.state_dict())
-            assert difference(model.eval()(pictures).predicted_depth, expected) > 3 * BOUND
+            assert difference(model.eval()(images).predicted_depth, expected) > 3 * BOUND
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_every_activation_is_that_of_transformers(
 def test_other_architectures_are_those_of_transformers(
     changes: dict[str, Any],
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
     pair = build_pair("tiny", **changes)
-    pictures = draw_pictures(2, 128, 160, channels=pair.ours.config.num_channels)
+    images = draw_images(2, 128, 160, channels=pair.ours.config.num_channels)
     with torch.no_grad():
-        ours = pair.ours(pictures, output_hidden_states=True)
-        theirs = pair.theirs(pictures, output_hidden_states=True)
+        ours = pair.ours(images, output_hidden_states=True)
+        theirs = pair.theirs(images, output_hidden_states=True)
     assert difference(ours.hidden_states, theirs.hidden_states) < BOUND
     assert difference(ours.predicted_depth, theirs.predicted_depth) < BOUND
 
@@ -178,7 +178,7 @@ def test_other_architectures_are_those_of_transformers(
 def test_other_numbers_of_stages_are_those_of_transformers(
     stages: int,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
     lists = {
@@ -191,9 +191,9 @@ def test_other_numbers_of_stages_are_those_of_transformers(
         "mlp_ratios": [2, 4, 3, 2, 2],
     }
     changes = {name: values[:stages] for name, values in lists.items()}
-    pair, pictures = build_pair("tiny", num_encoder_blocks=stages, **changes), draw_pictures(2, 64, 128)
+    pair, images = build_pair("tiny", num_encoder_blocks=stages, **changes), draw_images(2, 64, 128)
     with torch.no_grad():
-        ours, theirs = pair.ours(pictures), pair.theirs(pictures)
+        ours, theirs = pair.ours(images), pair.theirs(images)
     assert ours.predicted_depth.shape == (2, 64, 128)
     assert difference(ours.predicted_depth, theirs.predicted_depth) < BOUND
 
@@ -230,17 +230,17 @@ def test_the_published_architecture_has_the_published_number_of_parameters(archi
 def test_no_branch_is_silent_in_these_tests(
     architecture: str,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
-    network, pictures = build_pair(architecture).theirs, draw_pictures(1, 96, 128)
+    network, images = build_pair(architecture).theirs, draw_images(1, 96, 128)
     ends = (".attention", ".mlp", ".dwconv", ".sr", ".convolution", ".fusion", ".convolutional_layer3")
     branches = {name: module for name, module in network.named_modules() if name.endswith(ends)}
     with torch.no_grad():
-        depth = network(pictures).predicted_depth
+        depth = network(images).predicted_depth
         for name, module in branches.items():
             hook = module.register_forward_hook(lambda _module, _args, result: _silence(result))
-            assert difference(network(pictures).predicted_depth, depth) > 1000 * BOUND, name
+            assert difference(network(images).predicted_depth, depth) > 1000 * BOUND, name
             hook.remove()
     assert len(branches) >= 25
 

@@ -30,32 +30,32 @@ def theirs(build_pair: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
-def pictures(draw_pictures: Callable[..., Tensor]) -> Tensor:
-    return draw_pictures(1, 64, 96)
+def images(draw_images: Callable[..., Tensor]) -> Tensor:
+    return draw_images(1, 64, 96)
 
 
 @torch.no_grad()
-def _depth(network: nn.Module, pictures: Tensor) -> Tensor:
-    return network(pictures, output_attentions=True).predicted_depth
+def _depth(network: nn.Module, images: Tensor) -> Tensor:
+    return network(images, output_attentions=True).predicted_depth
 
 
 @torch.no_grad()
-def _last(network: nn.Module, pictures: Tensor) -> Tensor:
-    return network(pictures, output_attentions=True).last_hidden_state
+def _last(network: nn.Module, images: Tensor) -> Tensor:
+    return network(images, output_attentions=True).last_hidden_state
 
 
 def test_what_was_saved_is_loaded_whole_and_ready_to_predict(
-    model: GLPNForDepthEstimation, pictures: Tensor, tmp_path: Path
+    model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path
 ) -> None:
-    model.checkpoint_metadata = {"metres_per_unit": "8"}
+    model.checkpoint_metadata = {"meters_per_unit": "8"}
     model.save_pretrained(tmp_path / "weights")
     for path in (tmp_path / "weights", str(tmp_path / "weights" / "model.safetensors")):
         loaded = GLPNForDepthEstimation.from_pretrained(path)
-        assert torch.equal(_depth(loaded, pictures), _depth(model, pictures))
+        assert torch.equal(_depth(loaded, images), _depth(model, images))
         assert not any(module.training for module in loaded.modules())
         assert all(parameter.requires_grad for parameter in loaded.parameters())
         assert loaded.config == model.config
-        assert loaded.checkpoint_metadata["metres_per_unit"] == "8"
+        assert loaded.checkpoint_metadata["meters_per_unit"] == "8"
     assert sorted(file.name for file in (tmp_path / "weights").iterdir()) == ["config.json", "model.safetensors"]
 
 
@@ -70,14 +70,14 @@ def test_metadata_is_carried_from_file_to_file(model: GLPNForDepthEstimation, tm
 
 
 def test_saving_over_the_loaded_file_keeps_the_weights(
-    model: GLPNForDepthEstimation, pictures: Tensor, tmp_path: Path
+    model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path
 ) -> None:
-    expected = _depth(model, pictures)
+    expected = _depth(model, images)
     model.save_pretrained(tmp_path)
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
     loaded.save_pretrained(tmp_path)
-    assert torch.equal(_depth(loaded, pictures), expected)
-    assert torch.equal(_depth(GLPNForDepthEstimation.from_pretrained(tmp_path), pictures), expected)
+    assert torch.equal(_depth(loaded, images), expected)
+    assert torch.equal(_depth(GLPNForDepthEstimation.from_pretrained(tmp_path), images), expected)
 
 
 def test_training_a_loaded_network_leaves_its_file_alone(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
@@ -99,53 +99,53 @@ def test_loading_draws_no_random_numbers(model: GLPNForDepthEstimation, tmp_path
 
 
 def test_transformers_loads_what_we_save(
-    model: GLPNForDepthEstimation, theirs: Any, pictures: Tensor, tmp_path: Path
+    model: GLPNForDepthEstimation, theirs: Any, images: Tensor, tmp_path: Path
 ) -> None:
     model.save_pretrained(tmp_path)
     loaded, report = transformers.GLPNForDepthEstimation.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())
-    assert torch.equal(_depth(loaded, pictures), _depth(theirs, pictures))
+    assert torch.equal(_depth(loaded, images), _depth(theirs, images))
     assert loaded.config.architectures == ["GLPNForDepthEstimation"]
 
 
 def test_transformers_loads_the_encoder_we_save(
-    model: GLPNForDepthEstimation, theirs: Any, pictures: Tensor, tmp_path: Path
+    model: GLPNForDepthEstimation, theirs: Any, images: Tensor, tmp_path: Path
 ) -> None:
     model.glpn.save_pretrained(tmp_path)
     loaded, report = transformers.GLPNModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())
-    assert torch.equal(_last(loaded, pictures), _last(theirs.glpn, pictures))
+    assert torch.equal(_last(loaded, images), _last(theirs.glpn, images))
     assert loaded.config.architectures == ["GLPNModel"]
 
 
-def test_we_load_what_transformers_saves(theirs: Any, pictures: Tensor, tmp_path: Path) -> None:
+def test_we_load_what_transformers_saves(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
-    assert torch.equal(_depth(loaded, pictures), _depth(theirs, pictures))
+    assert torch.equal(_depth(loaded, images), _depth(theirs, images))
 
 
-def test_we_load_the_encoder_that_transformers_saves(theirs: Any, pictures: Tensor, tmp_path: Path) -> None:
+def test_we_load_the_encoder_that_transformers_saves(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.glpn.save_pretrained(tmp_path)
-    assert torch.equal(_last(GLPNModel.from_pretrained(tmp_path), pictures), _last(theirs.glpn, pictures))
+    assert torch.equal(_last(GLPNModel.from_pretrained(tmp_path), images), _last(theirs.glpn, images))
 
 
-def test_we_load_a_pickle_with_the_configuration_beside_it(theirs: Any, pictures: Tensor, tmp_path: Path) -> None:
+def test_we_load_a_pickle_with_the_configuration_beside_it(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.config.save_pretrained(tmp_path)
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
-    assert torch.equal(_depth(loaded, pictures), _depth(theirs, pictures))
+    assert torch.equal(_depth(loaded, images), _depth(theirs, images))
 
 
 def test_the_encoder_is_taken_out_of_a_whole_network_and_saved_bare(
-    model: GLPNForDepthEstimation, pictures: Tensor, tmp_path: Path
+    model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path
 ) -> None:
     model.save_pretrained(tmp_path / "whole")
     encoder = GLPNModel.from_pretrained(tmp_path / "whole")
-    assert torch.equal(_last(encoder, pictures), _last(model.glpn, pictures))
+    assert torch.equal(_last(encoder, images), _last(model.glpn, images))
     encoder.save_pretrained(tmp_path / "bare")
     assert {name.split(".")[0] for name in load_file(tmp_path / "bare" / "model.safetensors")} == {"encoder"}
     again = GLPNModel.from_pretrained(tmp_path / "bare")
-    assert torch.equal(_last(again, pictures), _last(model.glpn, pictures))
+    assert torch.equal(_last(again, images), _last(model.glpn, images))
 
 
 def test_half_precision_weights_are_loaded_as_float32(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_half_precision_weights_are_loaded_as_float32(model: GLPNForDepthEstimat
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
-def test_the_weights_in_the_package_load(pictures: Tensor) -> None:
+def test_the_weights_in_the_package_load(images: Tensor) -> None:
     path = f"{glpn_cli.weights.__path__[0]}/glpn-tiny.safetensors"
-    depth = _depth(GLPNForDepthEstimation.from_pretrained(path), pictures)
+    depth = _depth(GLPNForDepthEstimation.from_pretrained(path), images)
     assert depth.shape == (1, 64, 96)
     assert 0 < depth.min() < depth.max() <= 80
     assert GLPNConfig.from_pretrained(path).decoder_hidden_size == 32

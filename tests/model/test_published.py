@@ -1,4 +1,4 @@
-"""The published weights on the published picture, against the numbers that were published with them.
+"""The published weights on the published image, against the numbers that were published with them.
 
 Source: the integration test and the conversion script of transformers, on its `max_depth` of 10 for both.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.network
 
-PICTURE = "http://images.cocodataset.org/val2017/000000039769.jpg"
+IMAGE = "http://images.cocodataset.org/val2017/000000039769.jpg"
 TOP_LEFT = {
     "kitti": [[3.4291, 2.7865, 2.5151], [3.2841, 2.7021, 2.3502], [3.1147, 2.4625, 2.2481]],
     "nyu": [[4.4147, 4.0873, 4.0673], [3.7890, 3.2881, 3.1525], [3.7674, 3.5423, 3.4913]],
@@ -30,10 +30,10 @@ TOP_LEFT = {
 @pytest.fixture(scope="module")
 def cats(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     """(1, 3, 480, 640) float32, 0 to 1. Both sides are multiples of 32, so nothing is resized."""
-    file: Path = tmp_path_factory.mktemp("picture") / "cats.jpg"
-    urllib.request.urlretrieve(PICTURE, file)
-    with Image.open(file) as picture:
-        values = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    file: Path = tmp_path_factory.mktemp("image") / "cats.jpg"
+    urllib.request.urlretrieve(IMAGE, file)
+    with Image.open(file) as image:
+        values = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
     return torch.from_numpy(values).permute(2, 0, 1)[None]
 
 

@@ -1,4 +1,4 @@
-"""Surfaces: valid glTF, opened by trimesh, true in size, with the picture on them."""
+"""Surfaces: valid glTF, opened by trimesh, true in size, with the image on them."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def test_no_triangle_ties_the_cube_to_the_wall(tmp_path: Path) -> None:
     assert depths(whole).max() > 2.5
 
 
-def test_the_picture_lies_on_the_surface_the_right_way_round(tmp_path: Path) -> None:
+def test_the_image_lies_on_the_surface_the_right_way_round(tmp_path: Path) -> None:
     cube = see_cube(CAMERA, wall_m=4.0)
     cube.depth.save(tmp_path / "cube.glb")
     mesh = surface_of(tmp_path / "cube.glb")
-    colours = mesh.visual.to_color().vertex_colors[:, :3].astype(int)
+    colors = mesh.visual.to_color().vertex_colors[:, :3].astype(int)
     on_cube = np.asarray(mesh.vertices)[:, 2] > -3.5
-    reddish = colours[:, 0] > 100
+    reddish = colors[:, 0] > 100
     assert (reddish == on_cube).mean() > 0.98  # JPEG blurs the edge a little
 
 
@@ -156,7 +156,7 @@ IN_THE_SCENE = """() => {
 }"""
 
 
-def test_a_browser_opens_the_surface_and_finds_its_metres(browser: Browser, tmp_path: Path) -> None:
+def test_a_browser_opens_the_surface_and_finds_its_meters(browser: Browser, tmp_path: Path) -> None:
     depth = see_cube(CAMERA).depth
     data = glb.encode(depth, OutputSettings())
     (tmp_path / "viewer.html").write_text(viewer_of(data), encoding="utf-8")
@@ -175,18 +175,18 @@ def test_a_browser_opens_the_surface_and_finds_its_metres(browser: Browser, tmp_
     bounds = surface_of(tmp_path / "cube.glb").bounds
     np.testing.assert_allclose([seen["low"], seen["high"]], bounds, atol=1e-5)
     # What trimesh and three.js agree on is also true: the nearest corner of the traced cube.
-    assert -seen["high"][2] == pytest.approx(depth.metres[depth.metres > 0].min())
+    assert -seen["high"][2] == pytest.approx(depth.meters[depth.meters > 0].min())
 
 
-def test_without_a_picture_the_surface_is_grey(depth_map: DepthMap, tmp_path: Path) -> None:
-    depth_map.save(tmp_path / "grey.glb", settings=OutputSettings(edge_filter=0))
-    assert len(surface_of(tmp_path / "grey.glb").vertices) == 600
-    document, _ = parts_of((tmp_path / "grey.glb").read_bytes())
+def test_without_a_image_the_surface_is_gray(depth_map: DepthMap, tmp_path: Path) -> None:
+    depth_map.save(tmp_path / "gray.glb", settings=OutputSettings(edge_filter=0))
+    assert len(surface_of(tmp_path / "gray.glb").vertices) == 600
+    document, _ = parts_of((tmp_path / "gray.glb").read_bytes())
     assert "images" not in document
     assert "textures" not in document
 
 
-def test_a_large_picture_is_thinned_in_points_and_not_in_colour() -> None:
+def test_a_large_image_is_thinned_in_points_and_not_in_color() -> None:
     cube = see_cube(CAMERA, wall_m=4.0)
     document, _ = parts_of(glb.encode(cube.depth, OutputSettings(max_points=5000)))
     assert 2000 < document["accessors"][0]["count"] <= 5000
@@ -201,7 +201,7 @@ def test_the_file_says_what_it_is(depth_map: DepthMap) -> None:
 
 
 def test_without_a_triangle_there_is_no_file(depth_map: DepthMap, tmp_path: Path) -> None:
-    nothing = replace(depth_map, metres=np.zeros_like(depth_map.metres))
+    nothing = replace(depth_map, meters=np.zeros_like(depth_map.meters))
     with pytest.raises(OutputError, match=r"photo\.jpg: no surface is left"):
         nothing.save(tmp_path / "nothing.glb")
 

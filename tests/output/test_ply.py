@@ -57,11 +57,11 @@ def test_another_camera_makes_another_size(tmp_path: Path) -> None:
     assert np.ptp(points, axis=0).max() > 1.2 * SIDE_M
 
 
-def test_points_have_the_colours_of_their_pixels(tmp_path: Path) -> None:
+def test_points_have_the_colors_of_their_pixels(tmp_path: Path) -> None:
     cube = see_cube(choose_camera(CameraSettings(fov_deg=50), SIZE))
     cube.depth.save(tmp_path / "cube.ply")
     cloud = points_of(tmp_path / "cube.ply")
-    assert len(cloud.vertices) == (cube.depth.metres > 0).sum()
+    assert len(cloud.vertices) == (cube.depth.meters > 0).sum()
     assert set(map(tuple, np.asarray(cloud.colors)[:, :3].tolist())) == {(200, 30, 60)}
 
 
@@ -70,7 +70,7 @@ def test_the_file_is_binary_little_endian_float32_and_says_what_it_is(depth_map:
     header = data[: data.index(b"end_header\n")].decode("ascii")
     assert header.startswith("ply\nformat binary_little_endian 1.0\n")
     assert re.findall(r"property (.*)", header) == ["float x", "float y", "float z"]
-    assert "metres" in header
+    assert "meters" in header
     assert len(data) == len(header) + len("end_header\n") + 20 * 30 * 12
     facts = ply.read_facts(io.BytesIO(data))
     assert facts is not None
@@ -90,7 +90,7 @@ def test_a_name_with_a_line_break_breaks_no_header(depth_map: DepthMap, tmp_path
 
 
 def test_without_a_point_there_is_no_file(depth_map: DepthMap, tmp_path: Path) -> None:
-    nothing = replace(depth_map, metres=np.zeros_like(depth_map.metres))
+    nothing = replace(depth_map, meters=np.zeros_like(depth_map.meters))
     with pytest.raises(OutputError, match=r"photo\.jpg: no point is left"):
         nothing.save(tmp_path / "nothing.ply")
     assert not (tmp_path / "nothing.ply").exists()

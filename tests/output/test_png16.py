@@ -8,12 +8,12 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
-from glpn_cli.output.png16 import decode, encode, values_per_metre
+from glpn_cli.output.png16 import decode, encode, values_per_meter
 from glpn_cli.settings.output import OutputSettings
 
 
-def values(metres: list[float], limit_m: float | None = 10.0) -> list[int]:
-    depth = DepthMap(np.array([metres], np.float32), Provenance(depth_limit_m=limit_m))
+def values(meters: list[float], limit_m: float | None = 10.0) -> list[int]:
+    depth = DepthMap(np.array([meters], np.float32), Provenance(depth_limit_m=limit_m))
     with Image.open(io.BytesIO(encode(depth, OutputSettings()))) as image:
         return [int(value) for value in np.asarray(image)[0]]
 
@@ -24,8 +24,8 @@ def test_the_scale_follows_from_the_depth_limit(limit_m: float, factor: int) -> 
 
 
 def test_without_a_limit_the_farthest_depth_decides() -> None:
-    assert values_per_metre(DepthMap(np.full((1, 1), 64, np.float32))) == 1000
-    assert values_per_metre(DepthMap(np.full((1, 1), 66, np.float32))) == 256
+    assert values_per_meter(DepthMap(np.full((1, 1), 64, np.float32))) == 1000
+    assert values_per_meter(DepthMap(np.full((1, 1), 66, np.float32))) == 256
 
 
 def test_values_are_rounded_to_the_nearest_and_positive_depth_is_never_0() -> None:
@@ -38,7 +38,7 @@ def test_what_is_too_far_saturates_and_what_is_unknown_is_0() -> None:
 
 def test_unknown_depth_reads_back_as_0() -> None:
     depth = DepthMap(np.array([[np.nan, 2]], np.float32), Provenance(depth_limit_m=10))
-    assert decode(encode(depth, OutputSettings()), "x").metres.tolist() == [[0, 2]]
+    assert decode(encode(depth, OutputSettings()), "x").meters.tolist() == [[0, 2]]
 
 
 def test_edited_text_is_an_error() -> None:
@@ -47,7 +47,7 @@ def test_edited_text_is_an_error() -> None:
         from PIL.PngImagePlugin import PngInfo
 
         text = PngInfo()
-        text.add_text("glpn", image.info["glpn"].replace('"values_per_metre": 1000', '"values_per_metre": "many"'))
+        text.add_text("glpn", image.info["glpn"].replace('"values_per_meter": 1000', '"values_per_meter": "many"'))
         buffer = io.BytesIO()
         image.save(buffer, "PNG", pnginfo=text)
     with pytest.raises(DepthFileError, match="makes no sense"):

@@ -25,7 +25,7 @@ SELF_DESCRIBING = [name for name, row in FORMATS.items() if row.reads_back is no
 def test_reading_goes_by_contents_not_by_name(tmp_path: Path, depth_map: DepthMap) -> None:
     depth_map.save(tmp_path / "x.npy")
     (tmp_path / "x.npy").rename(tmp_path / "x.png")
-    np.testing.assert_array_equal(glpn_cli.read(tmp_path / "x.png").metres, depth_map.metres)
+    np.testing.assert_array_equal(glpn_cli.read(tmp_path / "x.png").meters, depth_map.meters)
 
 
 def test_reading_what_is_not_there_or_no_depth_is_one_line(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_file_of_ours_is_known_whatever_it_is_called(name: str, tmp_path: Path
     assert described.facts["provenance"]["tool"] == "glpn-cli 0"
 
 
-def test_a_foreign_picture_is_not_ours(tmp_path: Path) -> None:
+def test_a_foreign_image_is_not_ours(tmp_path: Path) -> None:
     for name in ("a.png", "a.tif", "a.jpg"):
         Image.new("RGB", (4, 6)).save(tmp_path / name)
         assert not is_ours(tmp_path / name)
@@ -78,16 +78,16 @@ def big_endian_tiff(values: np.ndarray) -> bytes:
 
 
 def test_foreign_floating_point_is_taken_as_it_is(tmp_path: Path) -> None:
-    metres = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
-    Image.fromarray(metres).save(tmp_path / "x.tif")
-    (tmp_path / "big.tif").write_bytes(big_endian_tiff(metres))
-    (tmp_path / "big.pfm").write_bytes(b"Pf 4 3\n1.0\n" + metres[::-1].astype(">f4").tobytes())
+    meters = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
+    Image.fromarray(meters).save(tmp_path / "x.tif")
+    (tmp_path / "big.tif").write_bytes(big_endian_tiff(meters))
+    (tmp_path / "big.pfm").write_bytes(b"Pf 4 3\n1.0\n" + meters[::-1].astype(">f4").tobytes())
     for name in ("x.tif", "big.tif", "big.pfm"):
         described = describe_file(tmp_path / name)
         assert described.depth is not None
-        np.testing.assert_array_equal(described.depth.metres, metres)
+        np.testing.assert_array_equal(described.depth.meters, meters)
         assert described.facts is None
-        assert "taken for metres" in described.remark
+        assert "taken for meters" in described.remark
 
 
 def test_a_damaged_file_of_ours_is_an_error_and_a_damaged_one_of_others_is_foreign(
@@ -101,7 +101,7 @@ def test_a_damaged_file_of_ours_is_an_error_and_a_damaged_one_of_others_is_forei
     assert "damaged" in describe_file(tmp_path / "y.npy").remark
 
 
-def test_whether_a_picture_is_ours_is_told_from_its_beginning(
+def test_whether_a_image_is_ours_is_told_from_its_beginning(
     tmp_path: Path, depth_map: DepthMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = io.BytesIO()

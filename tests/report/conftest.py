@@ -1,4 +1,4 @@
-"""A report of made-up pictures whose depth is known."""
+"""A report of made-up images whose depth is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeReport]:
-    """Write a report of some pictures: pass their names and depth, and the failures among them."""
+    """Write a report of some images: pass their names and depth, and the failures among them."""
 
     def make(
         depths: dict[str, DepthMap], *failed: Record, seconds: dict[str, float] | None = None, metric: bool = True

@@ -94,10 +94,10 @@ def visit(browser: Browser, made: MadeReport) -> Iterator[Visit]:
     assert [url for url in looking.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-def test_it_shows_every_picture_beside_its_depth(visit: Visit) -> None:
+def test_it_shows_every_image_beside_its_depth(visit: Visit) -> None:
     page = visit.page
     assert page.locator(".card").count() == len(NAMES) + 2
-    assert "9 pictures · 2 failed · mine · cpu in float32" in page.locator("#summary").inner_text()
+    assert "9 images · 2 failed · mine · cpu in float32" in page.locator("#summary").inner_text()
     until(page, "document.querySelectorAll('.pair img[src^=data]').length === 7")
     alternatives = {photo.get_attribute("alt") for photo in page.locator(".pair img").all()}
     assert {"Photo a.png", "Photo b/2.png", f"Photo {HOSTILE}.png"} < alternatives
@@ -129,7 +129,7 @@ def test_it_sorts_by_depth_and_what_has_none_comes_last(visit: Visit, made: Made
     visit.page.select_option("#sort", "median")
     names = visit.names()
     assert set(names[-2:]) == {"c.png", "d.png"}
-    shown = [printed(name) for name in sorted(NAMES, key=lambda name: np.median(made.depths[name].metres))]
+    shown = [printed(name) for name in sorted(NAMES, key=lambda name: np.median(made.depths[name].meters))]
     assert names[:-2] == shown
     visit.page.click("#direction")
     assert visit.names()[:-2] == shown[::-1]
@@ -147,7 +147,7 @@ def test_it_filters_by_name_message_failure_depth_and_time(visit: Visit) -> None
     page = visit.page
     page.fill("#text", "B/ png")
     assert visit.names() == ["b/2.png", "b/10.png"]
-    assert page.locator("#count").inner_text() == "2 of 9 pictures"
+    assert page.locator("#count").inner_text() == "2 of 9 images"
     page.fill("#text", "empty")
     assert visit.names() == ["c.png"]
     page.fill("#text", "nothing like it")
@@ -179,13 +179,13 @@ def test_a_failure_says_what_and_what_to_do(visit: Visit) -> None:
     assert visit.page.locator("#message").inner_text() == HOSTILE
 
 
-def test_the_metres_under_the_pointer_are_those_of_the_depth_map(visit: Visit, made: MadeReport) -> None:
+def test_the_meters_under_the_pointer_are_those_of_the_depth_map(visit: Visit, made: MadeReport) -> None:
     visit.open("a.png")
-    metres = made.depths["a.png"].metres
+    meters = made.depths["a.png"].meters
     for x, y in [(0, 0), (39, 29), (17, 11)]:
-        said, place = visit.point_at(x, y, metres.shape).splitlines()
+        said, place = visit.point_at(x, y, meters.shape).splitlines()
         assert place == f"{x}, {y}"
-        assert said == f"{metres[y, x]:.2f} m" or abs(float(said.split()[0]) - metres[y, x]) < 0.0056
+        assert said == f"{meters[y, x]:.2f} m" or abs(float(said.split()[0]) - meters[y, x]) < 0.0056
     assert visit.page.locator("#viewer-legend .needle").is_visible()
 
 
@@ -193,13 +193,13 @@ def test_the_page_reads_every_depth_that_was_written(visit: Visit, made: MadeRep
     for name, depth in made.depths.items():
         ident = entry_name("/photos/" + name)
         grid = visit.page.evaluate(
-            "(id) => glpn.loadPicture(id).then(({ grid }) => ({ ...grid, metres: [...grid.metres] }))",
+            "(id) => glpn.loadImage(id).then(({ grid }) => ({ ...grid, meters: [...grid.meters] }))",
             ident,
         )
-        read = np.array(grid["metres"], np.float32).reshape(grid["height"], grid["width"])
-        np.testing.assert_allclose(read, depth.metres, atol=0.00051)
+        read = np.array(grid["meters"], np.float32).reshape(grid["height"], grid["width"])
+        np.testing.assert_allclose(read, depth.meters, atol=0.00051)
         script = (made.folder / PARTS_NAME / f"{ident}.js").read_text(encoding="ascii")
-        written = json.loads(re.fullmatch(r'glpn\.picture\("\w+", (.*)\);\n', script)[1])  # type: ignore[index]
+        written = json.loads(re.fullmatch(r'glpn\.image\("\w+", (.*)\);\n', script)[1])  # type: ignore[index]
         np.testing.assert_allclose(read, decode_grid(written["grid"]), atol=1e-6)
 
 
@@ -236,7 +236,7 @@ def test_keys_are_enough(visit: Visit) -> None:
     until(page, "document.activeElement.dataset.place === '2'")
 
 
-def test_the_address_of_a_picture_opens_it_and_back_closes_it(visit: Visit) -> None:
+def test_the_address_of_a_image_opens_it_and_back_closes_it(visit: Visit) -> None:
     visit.open("a.png")
     assert visit.page.url.endswith("#" + entry_name("/photos/a.png"))
     visit.page.reload()
@@ -257,7 +257,7 @@ def test_outputs_are_linked_by_addresses_that_reach_them(visit: Visit, made: Mad
 
 def test_near_is_bright_and_one_range_is_for_the_whole_run(visit: Visit) -> None:
     page = visit.page
-    page.select_option("#palette", "grey")
+    page.select_option("#palette", "gray")
     until(page, "[...document.querySelectorAll('.pair canvas')].every((canvas) => canvas.width === 40)")
     mean = """() => [...document.querySelectorAll('.card:not(.failed)')].map((card) => {
         const canvas = card.querySelector('canvas');
@@ -270,7 +270,7 @@ def test_near_is_bright_and_one_range_is_for_the_whole_run(visit: Visit) -> None
     brightness = page.evaluate(mean)
     assert brightness == sorted(brightness, reverse=True)
     assert max(brightness) - min(brightness) > 40
-    page.select_option("#range", "picture")
+    page.select_option("#range", "image")
     brightness = page.evaluate(mean)
     assert max(brightness) - min(brightness) < 15
 
@@ -308,7 +308,7 @@ def test_the_page_may_not_reach_a_network_even_if_told_to(browser: Browser, made
     looking.context.close()
 
 
-def test_approximate_metres_say_so(browser: Browser, make_report: Callable[..., MadeReport]) -> None:
+def test_approximate_meters_say_so(browser: Browser, make_report: Callable[..., MadeReport]) -> None:
     looking = Visit(browser, make_report({"a.png": made_depth(1)}, metric=False).folder)
     assert "median ≈ " in looking.page.locator(".card").inner_text()
     looking.open("a.png")
@@ -316,11 +316,11 @@ def test_approximate_metres_say_so(browser: Browser, make_report: Callable[..., 
     looking.context.close()
 
 
-def test_ten_thousand_pictures_are_a_list_like_any_other(
+def test_ten_thousand_images_are_a_list_like_any_other(
     browser: Browser, make_report: Callable[..., MadeReport], tmp_path: Path
 ) -> None:
     folder = make_report({"0.png": made_depth(1)}).folder
-    script = folder / PARTS_NAME / "pictures.js"
+    script = folder / PARTS_NAME / "images.js"
     index = json.loads(re.fullmatch(r"glpn\.index\((.*)\);\n", script.read_text(encoding="ascii"))[1])  # type: ignore[index]
     row = dict(zip(COLUMNS, index["rows"][0], strict=True))
     index["rows"] = [list((row | {"name": f"{number}.png", "median": number}).values()) for number in range(10_000)]
@@ -333,6 +333,6 @@ def test_ten_thousand_pictures_are_a_list_like_any_other(
     assert looking.page.locator(".card").count() < 80
     until(looking.page, "document.activeElement.querySelector('canvas').width === 40")
     looking.page.fill("#text", "777")
-    assert looking.page.locator("#count").inner_text() == "19 of 10,000 pictures"
+    assert looking.page.locator("#count").inner_text() == "19 of 10,000 images"
     assert looking.faults == []
     looking.context.close()

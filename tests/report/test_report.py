@@ -34,7 +34,7 @@ def data_of(path: Path) -> Any:
 
 
 def rows(out: Path) -> dict[str, dict[str, Any]]:
-    index = data_of(out / PARTS_NAME / "pictures.js")
+    index = data_of(out / PARTS_NAME / "images.js")
     return {row[1]: dict(zip(index["columns"], row, strict=True)) for row in index["rows"]}
 
 
@@ -48,7 +48,7 @@ def part(out: Path, name: str, ending: str = ".js") -> Path:
     return out / PARTS_NAME / (entry_name(f"/photos/{name}") + ending)
 
 
-def test_a_picture_becomes_a_row_and_two_scripts(tmp_path: Path) -> None:
+def test_a_image_becomes_a_row_and_two_scripts(tmp_path: Path) -> None:
     report = report_on(tmp_path)
     depth = made_depth(3)
     report.add(done_record("a.png"), depth)
@@ -57,14 +57,14 @@ def test_a_picture_becomes_a_row_and_two_scripts(tmp_path: Path) -> None:
     report.end(complete=True)
     row = rows(tmp_path)["a.png"]
     assert (row["status"], row["height"], row["width"], row["seconds"]) == ("done", 30, 40, 0.25)
-    assert row["nearest"] == pytest.approx(depth.metres.min(), abs=1e-4)
-    assert row["median"] == pytest.approx(np.median(depth.metres), abs=0.02)
-    assert row["farthest"] == pytest.approx(depth.metres.max(), abs=1e-4)
+    assert row["nearest"] == pytest.approx(depth.meters.min(), abs=1e-4)
+    assert row["median"] == pytest.approx(np.median(depth.meters), abs=0.02)
+    assert row["farthest"] == pytest.approx(depth.meters.max(), abs=1e-4)
     assert rows(tmp_path)["b.png"]["error"] == "an empty file"
-    picture = data_of(part(tmp_path, "a.png"))
-    np.testing.assert_allclose(decode_grid(picture["grid"]), depth.metres, atol=0.00051)
-    assert picture["outputs"] == {"npy": "a.png.depth.npy"}
-    assert picture["photo"].startswith("data:image/jpeg;base64,")
+    image = data_of(part(tmp_path, "a.png"))
+    np.testing.assert_allclose(decode_grid(image["grid"]), depth.meters, atol=0.00051)
+    assert image["outputs"] == {"npy": "a.png.depth.npy"}
+    assert image["photo"].startswith("data:image/jpeg;base64,")
     assert data_of(part(tmp_path, "a.png", ".small.js"))["grid"]["height"] == 30
     assert not part(tmp_path, "b.png").exists()
 
@@ -83,7 +83,7 @@ def test_names_cannot_leave_their_quotes(tmp_path: Path, name: str) -> None:
     names = [row["name"] for row in rows(tmp_path).values()]
     assert any(shown.endswith(name.rpartition("/")[2]) for shown in names)
     for script in (tmp_path / PARTS_NAME).glob("*.js*"):
-        if script.name == "pictures.js" or re.match(r"[0-9a-f]{24}", script.name):
+        if script.name == "images.js" or re.match(r"[0-9a-f]{24}", script.name):
             assert "<" not in script.read_bytes().decode("ascii")
     assert all(re.fullmatch(r"[\w.-]+", found.name, re.ASCII) for found in (tmp_path / PARTS_NAME).iterdir())
 
@@ -109,7 +109,7 @@ def test_a_run_that_was_killed_leaves_a_page_and_the_next_completes_it(tmp_path:
     report.add(done_record("a.png"), made_depth(1))  # and then it is killed, before anything else is said of a.png
     assert (tmp_path / PAGE_NAME).exists()
     assert rows(tmp_path) == {}
-    with (tmp_path / PARTS_NAME / "pictures.jsonl").open("a") as journal:
+    with (tmp_path / PARTS_NAME / "images.jsonl").open("a") as journal:
         journal.write('\n{"source": "/photos/torn')
     report = report_on(tmp_path, done_record("a.png"))
     assert report.missing() == []
@@ -120,7 +120,7 @@ def test_a_run_that_was_killed_leaves_a_page_and_the_next_completes_it(tmp_path:
     assert len(rows(tmp_path)) == 2
 
 
-def test_a_picture_that_was_finished_while_the_run_was_ending_is_in_the_page(tmp_path: Path) -> None:
+def test_a_image_that_was_finished_while_the_run_was_ending_is_in_the_page(tmp_path: Path) -> None:
     """An interrupt may come after the writer's line in the manifest and before anybody is told of it."""
     with Manifest(tmp_path) as manifest:
         manifest.begin()
@@ -132,17 +132,17 @@ def test_a_picture_that_was_finished_while_the_run_was_ending_is_in_the_page(tmp
     assert rows(tmp_path)["a.png"]["median"] is not None
 
 
-def test_pictures_from_addresses_are_listed_by_them_and_never_taken_for_paths(tmp_path: Path) -> None:
+def test_images_from_addresses_are_listed_by_them_and_never_taken_for_paths(tmp_path: Path) -> None:
     addresses = ["https://example.org/shots/a.jpg", "https://example.org/shots/b.jpg"]
     records = [replace(done_record("x"), source=address, source_mark="") for address in addresses]
     report = report_on(tmp_path, *records)
     assert len(list(report.catch_up(report.missing(), workers=1))) == 2
     report.end(complete=True)
-    assert data_of(tmp_path / PARTS_NAME / "pictures.js")["folder"] == ""
+    assert data_of(tmp_path / PARTS_NAME / "images.js")["folder"] == ""
     assert sorted(rows(tmp_path)) == addresses
 
 
-def test_what_another_run_made_of_a_picture_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+def test_what_another_run_made_of_a_image_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     report = report_on(tmp_path)
     report.add(done_record("a.png"), made_depth(1))
     report.end(complete=False)
@@ -158,12 +158,12 @@ def test_a_script_that_was_removed_is_made_again(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def done_before(tmp_path: Path, make_picture: Callable[..., Path]) -> Callable[..., tuple[Record, DepthMap]]:
-    """A picture and its outputs, as a batch without a report left them."""
+def done_before(tmp_path: Path, make_image: Callable[..., Path]) -> Callable[..., tuple[Record, DepthMap]]:
+    """An image and its outputs, as a batch without a report left them."""
 
     def make(*formats: str, **settings: str) -> tuple[Record, DepthMap]:
-        source = make_picture("in/a.png", 30, 40)
-        depth = DepthMap(made_depth(1).metres)
+        source = make_image("in/a.png", 30, 40)
+        depth = DepthMap(made_depth(1).meters)
         for name in formats:
             depth.save(tmp_path / f"a.depth.{name}", overwrite=True)
         outputs = {name: f"a.depth.{name}" for name in formats}
@@ -180,34 +180,34 @@ def caught_up(out: Path, record: Record) -> tuple[dict[str, Any], dict[str, Any]
     return row, data_of(out / PARTS_NAME / f"{entry_name(record.source)}.js")
 
 
-def test_pictures_done_before_are_read_back_from_their_best_output(
+def test_images_done_before_are_read_back_from_their_best_output(
     tmp_path: Path, done_before: Callable[..., tuple[Record, DepthMap]]
 ) -> None:
     record, depth = done_before("png", "npy")
-    row, picture = caught_up(tmp_path, record)
+    row, image = caught_up(tmp_path, record)
     assert not row["approximate"]
-    np.testing.assert_allclose(decode_grid(picture["grid"]), depth.metres, atol=0.00051)
-    assert picture["photo"] is not None
+    np.testing.assert_allclose(decode_grid(image["grid"]), depth.meters, atol=0.00051)
+    assert image["photo"] is not None
 
 
 def test_an_8_bit_output_gives_depth_that_is_called_approximate(
     tmp_path: Path, done_before: Callable[..., tuple[Record, DepthMap]]
 ) -> None:
     record, depth = done_before("png")
-    row, picture = caught_up(tmp_path, record)
+    row, image = caught_up(tmp_path, record)
     assert row["approximate"]
-    np.testing.assert_allclose(decode_grid(picture["grid"]), depth.metres, atol=8 / 255)
+    np.testing.assert_allclose(decode_grid(image["grid"]), depth.meters, atol=8 / 255)
 
 
-def test_an_output_in_the_published_scale_is_turned_into_metres(
+def test_an_output_in_the_published_scale_is_turned_into_meters(
     tmp_path: Path, done_before: Callable[..., tuple[Record, DepthMap]]
 ) -> None:
     record, depth = done_before("npy", scale="published")
-    report = Report(tmp_path, run_facts(metres_per_unit=8.0))
+    report = Report(tmp_path, run_facts(meters_per_unit=8.0))
     report.begin({record.source: record}, total=1)
     list(report.catch_up(report.missing(), workers=1))
-    picture = data_of(tmp_path / PARTS_NAME / f"{entry_name(record.source)}.js")
-    np.testing.assert_allclose(decode_grid(picture["grid"]), 8 * depth.metres, atol=0.00062)
+    image = data_of(tmp_path / PARTS_NAME / f"{entry_name(record.source)}.js")
+    np.testing.assert_allclose(decode_grid(image["grid"]), 8 * depth.meters, atol=0.00062)
 
 
 def test_depth_stays_when_the_photo_is_gone_and_the_photo_when_depth_is(
@@ -215,19 +215,19 @@ def test_depth_stays_when_the_photo_is_gone_and_the_photo_when_depth_is(
 ) -> None:
     record, _ = done_before("npy")
     (tmp_path / "a.depth.npy").rename(tmp_path / "kept.npy")
-    row, picture = caught_up(tmp_path, record)
-    assert (row["width"], row["median"], picture["grid"]) == (40, None, None)
-    assert picture["photo"] is not None
+    row, image = caught_up(tmp_path, record)
+    assert (row["width"], row["median"], image["grid"]) == (40, None, None)
+    assert image["photo"] is not None
     (tmp_path / "kept.npy").rename(tmp_path / "a.depth.npy")
-    Image.new("RGB", (40, 30)).save(record.source)  # another picture of the same name
+    Image.new("RGB", (40, 30)).save(record.source)  # another image of the same name
     part_of = tmp_path / PARTS_NAME / f"{entry_name(record.source)}.js"
     part_of.unlink()
-    row, picture = caught_up(tmp_path, record)
+    row, image = caught_up(tmp_path, record)
     assert row["median"] is not None
-    assert picture["photo"] is None
+    assert image["photo"] is None
 
 
-def test_what_belongs_to_no_picture_any_more_goes_and_nothing_else_does(tmp_path: Path) -> None:
+def test_what_belongs_to_no_image_any_more_goes_and_nothing_else_does(tmp_path: Path) -> None:
     report = report_on(tmp_path)
     report.add(done_record("gone.png"), made_depth(1))
     for stranger in ("mine.js", "0123.js", "photo.jpg"):
@@ -281,16 +281,16 @@ def test_who_reloads_the_page_sees_how_far_the_run_is(tmp_path: Path, monkeypatc
     report = Report(tmp_path, run_facts())
     report.begin({}, total=3)
     report.settle(failed_record("a.png"))
-    index = data_of(tmp_path / PARTS_NAME / "pictures.js")
+    index = data_of(tmp_path / PARTS_NAME / "images.js")
     assert (len(index["rows"]), index["total"]) == (1, 3)
 
 
-def test_the_colours_of_the_page_are_those_of_the_coloured_outputs(tmp_path: Path) -> None:
+def test_the_colors_of_the_page_are_those_of_the_colored_outputs(tmp_path: Path) -> None:
     colors = OutputSettings(colormap=Colormap.MAGMA, near=Near.DARK, range_m=(0.5, 4.0))
     Report(tmp_path, replace(run_facts(), colors=colors)).begin({}, total=0)
-    index = data_of(tmp_path / PARTS_NAME / "pictures.js")
+    index = data_of(tmp_path / PARTS_NAME / "images.js")
     assert (index["palette"], index["range_m"]) == ("magma", [0.5, 4.0])
     assert set(index["palettes"]) == {str(name) for name in Colormap}
     of_page = np.frombuffer(base64.b64decode(index["palettes"]["magma"]), np.uint8).reshape(256, 3)
-    metres = np.linspace(0.5, 4.0, 256, dtype=np.float32)[None]
-    np.testing.assert_array_equal(colorize(DepthMap(metres), colors, 0.5, 4.0)[0], of_page)
+    meters = np.linspace(0.5, 4.0, 256, dtype=np.float32)[None]
+    np.testing.assert_array_equal(colorize(DepthMap(meters), colors, 0.5, 4.0)[0], of_page)

@@ -10,7 +10,7 @@ from glpn_cli.scenes.casting import TILE_PX, cast, gather_solids, intersect
 from glpn_cli.scenes.scene import Camera, Frame, Material, Scene, SolidKind
 from glpn_cli.scenes.textures import Atlas
 
-GREY = Material((0.5, 0.5, 0.5))
+GRAY = Material((0.5, 0.5, 0.5))
 HEIGHT, WIDTH = 40, 56  # neither a multiple of a tile
 
 
@@ -34,7 +34,7 @@ def rays(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_sphere_is_where_the_formula_says_along_the_axis_and_not_along_the_ray(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0), fov_deg=70)
-    scene.add(SolidKind.SPHERE, (0.5, -0.3, 4.0), (1.2, 1.2, 1.2), GREY)
+    scene.add(SolidKind.SPHERE, (0.5, -0.3, 4.0), (1.2, 1.2, 1.2), GRAY)
     x, y = rays(scene.camera)
     a = x * x + y * y + 1
     b = 0.5 * x - 0.3 * y + 4.0
@@ -50,7 +50,7 @@ def test_a_sphere_is_where_the_formula_says_along_the_axis_and_not_along_the_ray
 
 def test_a_floor_is_as_deep_as_the_rays_go_down(scene: Scene) -> None:
     scene.camera = Camera((3.0, 1.5, -2.0), fov_deg=60)
-    scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (500.0, 0.5, 500.0), GREY)
+    scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (500.0, 0.5, 500.0), GRAY)
     _, y = rays(scene.camera)
     found = depth_of(scene)[0]
     expected = -1.5 / y
@@ -62,14 +62,14 @@ def test_a_floor_is_as_deep_as_the_rays_go_down(scene: Scene) -> None:
 
 def test_a_camera_that_looks_down_sees_the_floor_straight_below(scene: Scene) -> None:
     scene.camera = Camera((0.0, 2.0, 0.0), pitch=-math.pi / 2, yaw=0.7, roll=0.4)
-    scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (50.0, 0.5, 50.0), GREY)
+    scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (50.0, 0.5, 50.0), GRAY)
     assert (depth_of(scene) - 2).abs().max() < 1e-4  # a plane across the axis has one depth
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.6, -2.4])
 def test_a_turned_box_shows_its_front(scene: Scene, yaw: float) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0), yaw=yaw)
-    scene.add(SolidKind.BOX, (5 * math.sin(yaw), 0.0, 5 * math.cos(yaw)), (1.0, 0.6, 0.5), GREY, yaw=yaw)
+    scene.add(SolidKind.BOX, (5 * math.sin(yaw), 0.0, 5 * math.cos(yaw)), (1.0, 0.6, 0.5), GRAY, yaw=yaw)
     x, y = rays(scene.camera)
     found = depth_of(scene)[0]
     front = (x.abs() * 4.5 < 0.99) & (y.abs() * 4.5 < 0.59)
@@ -80,7 +80,7 @@ def test_a_turned_box_shows_its_front(scene: Scene, yaw: float) -> None:
 
 def test_a_cylinder_has_a_round_side_and_a_flat_top(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0))
-    scene.add(SolidKind.CYLINDER, (0.0, -1.0, 4.0), (0.8, 0.6, 0.8), GREY)
+    scene.add(SolidKind.CYLINDER, (0.0, -1.0, 4.0), (0.8, 0.6, 0.8), GRAY)
     x, y = rays(scene.camera)
     found = depth_of(scene)[0]
     a = x * x + 1
@@ -96,10 +96,10 @@ def test_a_cylinder_has_a_round_side_and_a_flat_top(scene: Scene) -> None:
 
 
 def test_a_bar_ends_where_it_was_said_to(scene: Scene) -> None:
-    Frame(scene, (0.0, 0.0, 0.0), 0.3).bar((1.0, 0.5, 2.0), (-0.4, 1.7, 3.0), 0.01, GREY)
+    Frame(scene, (0.0, 0.0, 0.0), 0.3).bar((1.0, 0.5, 2.0), (-0.4, 1.7, 3.0), 0.01, GRAY)
     (bar,) = scene.solids
     solids = gather_solids([scene])
-    ends = solids.centre[0] + (solids.to_world[0] @ torch.tensor([[0.0, 0.0], [1.0, -1.0], [0.0, 0.0]])).T
+    ends = solids.center[0] + (solids.to_world[0] @ torch.tensor([[0.0, 0.0], [1.0, -1.0], [0.0, 0.0]])).T
     frame = Frame(scene, (0.0, 0.0, 0.0), 0.3)
     wanted = torch.tensor([frame.at(1.0, 0.5, 2.0), frame.at(-0.4, 1.7, 3.0)])
     apart = torch.cdist(ends, wanted)
@@ -109,8 +109,8 @@ def test_a_bar_ends_where_it_was_said_to(scene: Scene) -> None:
 
 def test_the_nearer_of_two_is_seen_and_named(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0))
-    scene.add(SolidKind.BOX, (0.0, 0.0, 6.0), (9.0, 9.0, 0.5), GREY)
-    scene.add(SolidKind.SPHERE, (0.0, 0.0, 3.0), (0.5, 0.5, 0.5), GREY)
+    scene.add(SolidKind.BOX, (0.0, 0.0, 6.0), (9.0, 9.0, 0.5), GRAY)
+    scene.add(SolidKind.SPHERE, (0.0, 0.0, 3.0), (0.5, 0.5, 0.5), GRAY)
     hits = cast([scene], gather_solids([scene]), HEIGHT, WIDTH)
     assert hits.solid[0, HEIGHT // 2, WIDTH // 2] == 1
     assert hits.solid[0, 0, 0] == 0
@@ -122,10 +122,10 @@ def test_tiles_change_nothing(scene: Scene) -> None:
     rng = random.Random(3)
     for kind in SolidKind:
         for _ in range(6):
-            centre = (rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(-1, 5))  # some behind or around the camera
+            center = (rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(-1, 5))  # some behind or around the camera
             half = (rng.uniform(0.05, 1.0), rng.uniform(0.05, 1.0), rng.uniform(0.05, 1.0))
             angles = [rng.uniform(-3, 3) for _ in range(3)]
-            scene.add(kind, centre, half, GREY, yaw=angles[0], pitch=angles[1], roll=angles[2])
+            scene.add(kind, center, half, GRAY, yaw=angles[0], pitch=angles[1], roll=angles[2])
     scene.camera = Camera((0.1, 0.2, 0.0), fov_deg=80)
     solids = gather_solids([scene])
     x, y = (values.float() for values in rays(scene.camera))
@@ -133,7 +133,7 @@ def test_tiles_change_nothing(scene: Scene) -> None:
     every = []
     for number in range(len(scene.solids)):
         along = (direction @ solids.to_local[number].T).unbind(-1)
-        place = solids.to_local[number] @ (torch.tensor(scene.camera.position) - solids.centre[number])
+        place = solids.to_local[number] @ (torch.tensor(scene.camera.position) - solids.center[number])
         every.append(intersect(SolidKind(int(solids.kind[number])), along, list(place)))
     expected = torch.stack(every).amin(0)
     found = cast([scene], solids, HEIGHT, WIDTH).depth[0]
@@ -148,7 +148,7 @@ def test_scenes_of_a_batch_do_not_see_each_other(scene: Scene) -> None:
     other = Scene(random.Random(0), atlas=scene.atlas)
     for one, distance in ((scene, 3.0), (other, 7.0)):
         one.camera = Camera((0.0, 0.0, 0.0))
-        one.add(SolidKind.BOX, (0.0, 0.0, distance), (0.5, 0.5, 0.1), GREY)
+        one.add(SolidKind.BOX, (0.0, 0.0, distance), (0.5, 0.5, 0.1), GRAY)
     together = depth_of(scene, other)
     assert torch.equal(together[0], depth_of(scene)[0])
     assert torch.equal(together[1], depth_of(other)[0])

@@ -39,14 +39,14 @@ def test_what_is_kept_is_what_is_rendered(tmp_path: Path) -> None:
     assert scenes is not None
     assert len(scenes) == 8
     sample = pickle.loads(pickle.dumps(scenes))[1]  # noqa: S301 - our own
-    height, width = sample.metres.shape
+    height, width = sample.meters.shape
     from glpn_cli.scenes.rendering import render_scenes
 
     recipe = SceneRecipe(3, SIZE)
     rgb, depth = render_scenes([recipe.scene_seed(number) for number in range(4)], recipe.atlas(), height, width)
     assert np.array_equal(sample.rgb, rgb[1].numpy())
-    np.testing.assert_allclose(sample.metres, depth[1].numpy(), rtol=6e-4)
-    assert (sample.name, sample.metres.dtype) == ("scene 1", np.float32)
+    np.testing.assert_allclose(sample.meters, depth[1].numpy(), rtol=6e-4)
+    assert (sample.name, sample.meters.dtype) == ("scene 1", np.float32)
 
 
 def test_an_interrupted_filling_goes_on_and_does_no_piece_twice(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_piece(tmp_path: Path, monkeypatc
 def test_scenes_without_end_are_rendered_when_they_are_asked_for() -> None:
     scenes = RenderedScenes(SceneRecipe(0, SIZE), 2**40)
     sample = scenes[2**39]
-    assert sample.rgb.shape == (*sample.metres.shape, 3)
+    assert sample.rgb.shape == (*sample.meters.shape, 3)
     assert sample.rgb.size >= 32 * 32 * 3
     with pytest.raises(IndexError):
         scenes[2**40]
@@ -129,7 +129,7 @@ def test_another_process_makes_the_same_scenes(tmp_path: Path, monkeypatch: pyte
     assert list(fill(SceneSettings(str(tmp_path / "scenes"), 1, (32, 32), workers=2))) == [0, 64]
     scenes = open_kept_scenes(str(tmp_path / "scenes"))
     assert scenes is not None
-    rgb, _ = render_scenes(range(4), SceneRecipe(0, (32, 32)).atlas(), *scenes[0].metres.shape)
+    rgb, _ = render_scenes(range(4), SceneRecipe(0, (32, 32)).atlas(), *scenes[0].meters.shape)
     assert np.array_equal(scenes[3].rgb, rgb[3].numpy())
 
 
@@ -150,7 +150,7 @@ def make_program(path: Path, code: str) -> str:
     return str(path)
 
 
-def test_a_preview_shows_pictures_over_their_depth(tmp_path: Path) -> None:
+def test_a_preview_shows_images_over_their_depth(tmp_path: Path) -> None:
     from PIL import Image
 
     list(fill(settings(tmp_path, 4)))
@@ -158,15 +158,15 @@ def test_a_preview_shows_pictures_over_their_depth(tmp_path: Path) -> None:
         assert image.size == (6 * SIZE[1] // 2, 4 * SIZE[0])
 
 
-def test_textures_come_from_pictures_and_not_from_their_depth(tmp_path: Path) -> None:
+def test_textures_come_from_images_and_not_from_their_depth(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (60, 50), (1, 2, 3)).save(tmp_path / "a.jpg")
     Image.new("I;16", (60, 50)).save(tmp_path / "a.png")
-    (picture,) = kept.read_texture_pictures([str(tmp_path)])
-    assert picture.shape == (50, 60, 3)
+    (image,) = kept.read_texture_images([str(tmp_path)])
+    assert image.shape == (50, 60, 3)
     with pytest.raises(UsageError, match="no such folder"):
-        kept.read_texture_pictures([str(tmp_path / "gone")])
+        kept.read_texture_images([str(tmp_path / "gone")])
 
 
 def test_no_scene_of_a_seed_is_one_of_another() -> None:

@@ -40,7 +40,7 @@ def test_a_seed_decides_everything(atlas: Atlas) -> None:
     assert not torch.equal(first[1], other[1])
 
 
-def test_company_changes_depth_and_colours_by_no_more_than_rounding(atlas: Atlas) -> None:
+def test_company_changes_depth_and_colors_by_no_more_than_rounding(atlas: Atlas) -> None:
     scenes = [make_scene(seed, atlas) for seed in range(3)]
     together = render(scenes, 32, 48)
     for number, scene in enumerate(scenes):
@@ -67,14 +67,14 @@ def test_what_is_in_the_sun_throws_a_shadow_where_it_should(atlas: Atlas) -> Non
     bright, _ = render([floor_with_lamp(atlas, ball=False)], 64, 64)
     assert bright.float().std() < 3
     column = 32 + round(0.8 / 3 * 32 / math.tan(math.radians(30)))
-    picture = dark[0, 32].float().mean(-1)
-    assert picture[column] < 0.7 * picture[5]
+    image = dark[0, 32].float().mean(-1)
+    assert image[column] < 0.7 * image[5]
 
 
-def test_pieces_of_pictures_become_textures() -> None:
-    picture = np.zeros((80, 90, 3), np.uint8)
-    picture[..., 1] = 200
-    atlas = build_atlas(0, [picture])
+def test_pieces_of_images_become_textures() -> None:
+    image = np.zeros((80, 90, 3), np.uint8)
+    image[..., 1] = 200
+    atlas = build_atlas(0, [image])
     chosen = {atlas.pick(random.Random(seed), "print") for seed in range(20)}
     assert len(chosen) > 5
     for number in chosen:

@@ -22,17 +22,17 @@ SMALL = """{
 
 @pytest.fixture
 def settings(tmp_path: Path) -> TrainSettings:
-    """A training of seconds: twelve pairs, a network of a few thousand parameters, small pictures."""
+    """A training of seconds: twelve pairs, a network of a few thousand parameters, small images."""
     (tmp_path / "small.json").write_text(SMALL, encoding="utf-8")
     return TrainSettings(
         data=(str(PAIRS),),
-        units_per_metre=1000,
+        units_per_meter=1000,
         init="none",
         config=str(tmp_path / "small.json"),
         sizes=((32, 64, 1.0),),
         batch_size=4,
         steps=6,
-        validation_pictures=1,
+        validation_images=1,
         learning_rate=3e-3,
         ema=0.9,
         clip_norm=1.0,

@@ -8,13 +8,13 @@ import pytest
 from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError
 from glpn_cli.settings.training import NATIVE_CROP, Photometric, TrainSettings
-from glpn_cli.training.augmentation import augment, change_colours, cut_depth
+from glpn_cli.training.augmentation import augment, change_colors, cut_depth
 
 PLAIN = TrainSettings(data=("x",), flip=0, cut_depth=0, photometric=Photometric.NONE, crop=NATIVE_CROP)
 
 
 def sample(height: int = 60, width: int = 80) -> Sample:
-    """Columns and rows can be read from the colours, and depth is 1 m and a centimetre per column."""
+    """Columns and rows can be read from the colors, and depth is 1 m and a centimeter per column."""
     rows, columns = np.mgrid[:height, :width]
     rgb = np.stack([rows, columns, rows * 0 + 7], -1).astype(np.uint8)
     return Sample("s", rgb, (1 + columns / 100).astype(np.float32), (height, width))
@@ -25,7 +25,7 @@ def test_a_native_cut_keeps_pixels_and_depth_together() -> None:
     for seed in range(20):
         made = augment(sample(), (32, 64), np.random.default_rng(seed), PLAIN, limit_m=10)
         assert made.rgb.shape == (32, 64, 3)
-        np.testing.assert_allclose(made.metres, 1 + made.rgb[..., 1] / 100, rtol=1e-6)
+        np.testing.assert_allclose(made.meters, 1 + made.rgb[..., 1] / 100, rtol=1e-6)
         assert (np.diff(made.rgb[:, 0, 0].astype(int)) == 1).all()
         tops.add(int(made.rgb[0, 0, 0]))
     assert min(tops) >= 0
@@ -36,28 +36,28 @@ def test_a_native_cut_keeps_pixels_and_depth_together() -> None:
 def test_mirroring_turns_both() -> None:
     made = augment(sample(), (60, 80), np.random.default_rng(0), replace(PLAIN, flip=1), limit_m=10)
     assert made.rgb[0, 0, 1] == 79
-    np.testing.assert_allclose(made.metres, 1 + made.rgb[..., 1] / 100, rtol=1e-6)
+    np.testing.assert_allclose(made.meters, 1 + made.rgb[..., 1] / 100, rtol=1e-6)
 
 
 def test_a_share_is_resized_and_its_depth_picked_and_not_blended() -> None:
     step = sample()
-    metres = np.where(step.metres > 1.4, 5, 1).astype(np.float32)
-    step = Sample("s", step.rgb, metres, (60, 80))
+    meters = np.where(step.meters > 1.4, 5, 1).astype(np.float32)
+    step = Sample("s", step.rgb, meters, (60, 80))
     for seed in range(10):
         made = augment(step, (64, 96), np.random.default_rng(seed), replace(PLAIN, crop=(0.5, 0.9)), limit_m=10)
         assert made.rgb.shape == (64, 96, 3)
-        assert set(np.unique(made.metres)) <= {1.0, 5.0}
-        # What is right of the step in colours is far.
+        assert set(np.unique(made.meters)) <= {1.0, 5.0}
+        # What is right of the step in colors is far.
         clear = np.abs(made.rgb[..., 1].astype(float) - 40.5) > 2
-        assert ((made.metres == 5) == (made.rgb[..., 1] > 40))[clear].all()
+        assert ((made.meters == 5) == (made.rgb[..., 1] > 40))[clear].all()
 
 
 def test_depth_beyond_the_limit_is_as_deep_as_the_limit_and_unknown_stays_unknown() -> None:
-    metres = np.full((60, 80), np.inf, np.float32)
-    metres[:20], metres[20:40] = 0, np.nan
-    made = augment(Sample("s", sample().rgb, metres, (60, 80)), (60, 80), np.random.default_rng(0), PLAIN, limit_m=12)
-    assert (made.metres[:40] == 0).all()
-    assert (made.metres[40:] == 12).all()
+    meters = np.full((60, 80), np.inf, np.float32)
+    meters[:20], meters[20:40] = 0, np.nan
+    made = augment(Sample("s", sample().rgb, meters, (60, 80)), (60, 80), np.random.default_rng(0), PLAIN, limit_m=12)
+    assert (made.meters[:40] == 0).all()
+    assert (made.meters[40:] == 12).all()
 
 
 def test_a_sample_that_is_smaller_than_the_cut_is_named() -> None:
@@ -65,16 +65,16 @@ def test_a_sample_that_is_smaller_than_the_cut_is_named() -> None:
         augment(sample(), (64, 64), np.random.default_rng(0), PLAIN, limit_m=10)
 
 
-def test_a_strip_from_top_to_bottom_shows_depth_in_the_range_of_a_picture() -> None:
+def test_a_strip_from_top_to_bottom_shows_depth_in_the_range_of_a_image() -> None:
     one = sample()
-    metres = np.linspace(0, 7.2, 60 * 80, dtype=np.float32).reshape(60, 80)  # wraps round nowhere
+    meters = np.linspace(0, 7.2, 60 * 80, dtype=np.float32).reshape(60, 80)  # wraps round nowhere
     widths = []
     for seed in range(300):
-        pasted = cut_depth(one.rgb, metres, np.random.default_rng(seed), coverage=0.75)
+        pasted = cut_depth(one.rgb, meters, np.random.default_rng(seed), coverage=0.75)
         changed = (pasted != one.rgb).any((0, 2)).nonzero()[0]
         assert (np.diff(changed) == 1).all()
         strip = pasted[:, changed[0] : changed[-1] + 1]
-        expected = (metres[:, changed[0] : changed[-1] + 1] * (255 / 7.2)).astype(int)
+        expected = (meters[:, changed[0] : changed[-1] + 1] * (255 / 7.2)).astype(int)
         assert np.abs(strip - expected[..., None]).max() <= 1
         assert len(changed) <= max(1, 0.75 * (80 - changed[0]))
         widths.append(len(changed))
@@ -93,9 +93,9 @@ def test_strips_come_as_often_as_they_should() -> None:
 
 
 @pytest.mark.parametrize("photometric", [Photometric.PAPER, Photometric.STRONG])
-def test_colours_change_by_chance_and_stay_8_bit_pictures(photometric: Photometric) -> None:
+def test_colors_change_by_chance_and_stay_8_bit_images(photometric: Photometric) -> None:
     rgb = np.full((16, 16, 3), (200, 120, 60), np.uint8)
-    made = [change_colours(rgb, np.random.default_rng(seed), photometric) for seed in range(200)]
+    made = [change_colors(rgb, np.random.default_rng(seed), photometric) for seed in range(200)]
     assert all(one.dtype == np.uint8 and one.shape == rgb.shape for one in made)
     means = np.array([one.mean((0, 1)) for one in made])
     assert (means.std(0) > 8).all()
@@ -106,19 +106,19 @@ def test_colours_change_by_chance_and_stay_8_bit_pictures(photometric: Photometr
     assert 200 * 0.02 < unchanged < 200 * 0.3 if photometric is Photometric.PAPER else unchanged < 20
 
 
-def test_strong_changes_leave_some_pictures_grey_and_light_some_unevenly() -> None:
+def test_strong_changes_leave_some_images_gray_and_light_some_unevenly() -> None:
     rgb = np.full((32, 48, 3), (200, 120, 60), np.uint8)
-    made = [change_colours(rgb, np.random.default_rng(seed), Photometric.STRONG).astype(float) for seed in range(400)]
+    made = [change_colors(rgb, np.random.default_rng(seed), Photometric.STRONG).astype(float) for seed in range(400)]
     spread = np.array([np.abs(one[..., 0] - one[..., 2]).mean() for one in made])
     assert 0.1 < (spread < 3).mean() < 0.4
     halves = np.array([abs(one[:, :24].mean() - one[:, 24:].mean()) for one in made])
     assert 0.15 < (halves > 5).mean() < 0.4
 
 
-def test_the_papers_colours_stay_within_the_papers_ranges() -> None:
-    grey = np.full((4, 4, 3), 128, np.uint8)
-    values = [change_colours(grey, np.random.default_rng(seed), Photometric.PAPER).max() for seed in range(500)]
+def test_the_papers_colors_stay_within_the_papers_ranges() -> None:
+    gray = np.full((4, 4, 3), 128, np.uint8)
+    values = [change_colors(gray, np.random.default_rng(seed), Photometric.PAPER).max() for seed in range(500)]
     # Contrast and brightness reach 0.5·1.2 + 0.2, gamma 0.8 lifts that, value adds 20.
     assert max(values) <= ((128 / 255 * 1.2 + 0.2) ** 0.8) * 255 + 22
     assert max(values) > 200
-    assert np.array_equal(change_colours(grey, np.random.default_rng(0), Photometric.NONE), grey)
+    assert np.array_equal(change_colors(gray, np.random.default_rng(0), Photometric.NONE), gray)

@@ -25,9 +25,9 @@ def build(settings: TrainSettings) -> Learner:
     return Learner(load_start(settings, "small"), settings, runtime, ALONE)
 
 
-def batch(*, seed: int = 0, metres: float = 4.0) -> Batch:
+def batch(*, seed: int = 0, meters: float = 4.0) -> Batch:
     rgb = torch.randint(0, 256, (2, 3, 32, 64), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    return Batch(rgb, torch.full((2, 32, 64), metres), ["left", "right"])
+    return Batch(rgb, torch.full((2, 32, 64), meters), ["left", "right"])
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -74,9 +74,9 @@ def test_the_length_of_the_gradient_is_given_where_it_is_clipped(settings: Train
     assert free.step(0, 1e-3, [batch()])[1] == 0
 
 
-def test_a_loss_that_is_no_number_names_the_step_and_the_picture(settings: TrainSettings) -> None:
+def test_a_loss_that_is_no_number_names_the_step_and_the_image(settings: TrainSettings) -> None:
     bad = batch()
-    bad.metres[1, 0, 0] = torch.inf
+    bad.meters[1, 0, 0] = torch.inf
     with pytest.raises(TrainingError, match=r"step 4: the loss is no number; it comes from right$"):
         build(settings).step(3, 1e-3, [bad])
 

@@ -20,8 +20,8 @@ def test_by_default_it_is_the_papers_loss_of_the_batch() -> None:
     assert training_loss(depths(0), depths(1), SETTINGS) == silog_loss(depths(0), depths(1))
 
 
-def test_per_picture_it_is_the_mean_of_the_pictures_losses() -> None:
-    settings = replace(SETTINGS, loss_per_picture=True, scale_forgiveness=0.8)
+def test_per_image_it_is_the_mean_of_the_images_losses() -> None:
+    settings = replace(SETTINGS, loss_per_image=True, scale_forgiveness=0.8)
     one_by_one = [silog_loss(depths(0)[i : i + 1], depths(1)[i : i + 1], scale_forgiveness=0.8) for i in range(3)]
     assert training_loss(depths(0), depths(1), settings) == pytest.approx(float(sum(one_by_one)) / 3)
 

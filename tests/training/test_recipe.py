@@ -48,7 +48,7 @@ def test_what_the_user_says_counts_more_than_the_recipe() -> None:
         ({"data": ["a"], "sizes": [[0, 0, 1]]}, "0x0=1"),
         ({"data": ["a"], "sizes": [[32, 64, 1], [64, 96, 0]]}, "64x96=0"),
         ({"data": ["a"], "sizes": [[32, 64, float("nan")]]}, "32x64=nan"),
-        ({"data": ["a"], "units_per_metre": -5}, "units_per_metre is a positive number"),
+        ({"data": ["a"], "units_per_meter": -5}, "units_per_meter is a positive number"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_says_where(recipe: dict[str, Any], words: str) -> None:

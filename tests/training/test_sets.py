@@ -13,7 +13,7 @@ from glpn_cli.settings.training import SceneSettings, TrainSettings
 from glpn_cli.training.sets import paper_size, training_sets, validation_sets
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs"
-REAL = TrainSettings(data=(str(PAIRS),), units_per_metre=1000)
+REAL = TrainSettings(data=(str(PAIRS),), units_per_meter=1000)
 
 
 def names(samples: object) -> set[str]:
@@ -35,7 +35,7 @@ def test_what_is_measured_by_name_is_not_taken_from_what_is_learnt() -> None:
 
 def test_not_more_is_measured_than_was_said_and_every_set_has_its_share() -> None:
     words = tuple(str(PAIRS / name) for name in ("aims_lab", "tum_fr1_rpy", "tum_fr2_pioneer"))
-    few = replace(REAL, validation=words, validation_pictures=5)
+    few = replace(REAL, validation=words, validation_images=5)
     assert [len(one.samples) for one in validation_sets(few)] == [2, 2, 1]
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 NEW = TrainSettings(data=("x",), init="none")
 
 
-def test_a_new_network_begins_around_three_metres_and_follows_from_the_seed() -> None:
+def test_a_new_network_begins_around_three_meters_and_follows_from_the_seed() -> None:
     start = load_start(NEW, "mine")
     with torch.inference_mode():
-        metres = start.network.eval()(torch.rand(1, 3, 64, 96)).predicted_depth
-    assert 2 < metres.median() < 4.5
-    assert metres.log().std() < 0.6
+        meters = start.network.eval()(torch.rand(1, 3, 64, 96)).predicted_depth
+    assert 2 < meters.median() < 4.5
+    assert meters.log().std() < 0.6
     again, other = load_start(NEW, "mine").network, load_start(replace(NEW, seed=1), "mine").network
     key = "glpn.encoder.patch_embeddings.0.proj.weight"
     assert torch.equal(start.network.state_dict()[key], again.state_dict()[key])

@@ -128,7 +128,7 @@ def test_the_weights_predict_and_say_what_they_are(settings: TrainSettings, run:
     assert (predictor.card.depth_limit_m, predictor.card.working_size, predictor.card.shrink) == (80, (32, 64), True)
     assert predictor.card.metric is False
     depth = predictor.predict(np.zeros((48, 60, 3), np.uint8))
-    assert depth.metres.shape == (48, 60)
+    assert depth.meters.shape == (48, 60)
     metadata = read_checkpoint(outcome.folder).metadata
     assert '"steps": 2' in metadata["training"]
     assert str(Path.home()) not in metadata["training"]
@@ -159,7 +159,7 @@ def test_another_training_is_not_gone_on_with(settings: TrainSettings, run: Run)
         train(short, run())
 
 
-def test_a_training_does_not_go_on_with_more_pictures_than_it_began_with(
+def test_a_training_does_not_go_on_with_more_images_than_it_began_with(
     settings: TrainSettings, run: Run, tmp_path: Path
 ) -> None:
     for name in "abcd":
@@ -206,23 +206,23 @@ def test_a_damaged_state_is_said(settings: TrainSettings, run: Run) -> None:
         train(settings, run())
 
 
-def make_pair(folder: Path, name: str, metres: float, *, size: tuple[int, int] = (80, 48)) -> None:
+def make_pair(folder: Path, name: str, meters: float, *, size: tuple[int, int] = (80, 48)) -> None:
     folder.mkdir(exist_ok=True)
     Image.new("RGB", (80, 48), (90, 120, 30)).save(folder / f"{name}.jpg")
-    depth = np.full((size[1], size[0]), metres * 1000, np.uint16)
+    depth = np.full((size[1], size[0]), meters * 1000, np.uint16)
     Image.fromarray(depth).save(folder / f"{name}.png")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_without_depth_is_named(settings: TrainSettings, run: Run, tmp_path: Path, workers: int) -> None:
-    for name, metres in (("good", 2.0), ("empty", 0.0), ("last", 2.0)):
-        make_pair(tmp_path / "pairs", name, metres)
+def test_a_image_without_depth_is_named(settings: TrainSettings, run: Run, tmp_path: Path, workers: int) -> None:
+    for name, meters in (("good", 2.0), ("empty", 0.0), ("last", 2.0)):
+        make_pair(tmp_path / "pairs", name, meters)
     data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data)
     with pytest.raises(InputError, match="empty: has no pixel of known depth"):
         train(data, run(workers=workers))
 
 
-def test_a_picture_and_a_depth_of_two_sizes_are_named(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
+def test_a_image_and_a_depth_of_two_sizes_are_named(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
     make_pair(tmp_path / "pairs", "good", 2.0)
     make_pair(tmp_path / "pairs", "odd", 2.0, size=(40, 24))
     data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data)
@@ -231,12 +231,12 @@ def test_a_picture_and_a_depth_of_two_sizes_are_named(settings: TrainSettings, r
 
 
 @pytest.mark.parametrize(
-    ("metres", "size", "said"), [(2.0, (40, 24), r"odd\.png"), (0.0, (80, 48), "no picture to validate with")]
+    ("meters", "size", "said"), [(2.0, (40, 24), r"odd\.png"), (0.0, (80, 48), "no image to validate with")]
 )
-def test_a_picture_that_cannot_be_measured_by_is_named_before_a_step(
-    settings: TrainSettings, run: Run, tmp_path: Path, metres: float, size: tuple[int, int], said: str
+def test_a_image_that_cannot_be_measured_by_is_named_before_a_step(
+    settings: TrainSettings, run: Run, tmp_path: Path, meters: float, size: tuple[int, int], said: str
 ) -> None:
-    make_pair(tmp_path / "pairs", "odd", metres, size=size)
+    make_pair(tmp_path / "pairs", "odd", meters, size=size)
     train(settings, run())
     before = contents(run())
     recorder = Recorder()
@@ -246,7 +246,7 @@ def test_a_picture_that_cannot_be_measured_by_is_named_before_a_step(
     assert same(contents(run()), before)
 
 
-def test_a_loss_that_is_no_number_names_the_picture(
+def test_a_loss_that_is_no_number_names_the_image(
     settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from glpn_cli.training import augmentation
@@ -254,7 +254,7 @@ def test_a_loss_that_is_no_number_names_the_picture(
     def poisoned(sample: Any, *arguments: Any, **options: Any) -> Any:
         made = augmentation.augment(sample, *arguments, **options)
         if sample.name.startswith("tum_fr2_pioneer"):
-            made.metres[0, 0] = np.inf
+            made.meters[0, 0] = np.inf
         return made
 
     monkeypatch.setattr("glpn_cli.training.loading.augment", poisoned)
@@ -273,7 +273,7 @@ def test_sizes_and_parts_that_cannot_be_are_refused_before_anything_is_read(sett
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_short_training_on_real_pictures_lowers_the_error_on_one_that_it_has_not_seen(
+def test_a_short_training_on_real_images_lowers_the_error_on_one_that_it_has_not_seen(
     settings: TrainSettings, run: Run, precision: str
 ) -> None:
     from glpn_cli.settings.prediction import Precision
@@ -505,8 +505,8 @@ def test_what_was_to_be_measured_when_it_stopped_is_measured_first(
 ) -> None:
     train(settings, run("whole", validate_every=3))
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "validate", lambda *_: (_ for _ in ()).throw(InputError("a bad picture")))
-        with pytest.raises(InputError, match="a bad picture"):
+        patched.setattr(trainer, "validate", lambda *_: (_ for _ in ()).throw(InputError("a bad image")))
+        with pytest.raises(InputError, match="a bad image"):
             train(settings, run("twice", validate_every=3))
     assert contents(run("twice"))["step"] == 3
     assert train(settings, run("twice", validate_every=3)).finished

@@ -11,12 +11,12 @@ def read(**metadata: str) -> WeightsCard:
 
 
 def test_weights_without_metadata_get_the_published_convention() -> None:
-    assert read() == WeightsCard("x", depth_limit_m=10.0, metres_per_unit=1.0, working_size=(480, 640), metric=None)
+    assert read() == WeightsCard("x", depth_limit_m=10.0, meters_per_unit=1.0, working_size=(480, 640), metric=None)
     assert not read().shrink
 
 
 def test_the_depth_limit_follows_the_scale() -> None:
-    assert read(metres_per_unit="8").depth_limit_m == 80.0
+    assert read(meters_per_unit="8").depth_limit_m == 80.0
 
 
 def test_approximate_weights_work_at_their_own_size() -> None:
@@ -45,7 +45,7 @@ def test_a_card_survives_its_metadata(card: WeightsCard) -> None:
         {"working_size": "480"},
         {"working_size": "0x640"},
         {"depth_limit_m": "ten"},
-        {"metres_per_unit": "-1"},
+        {"meters_per_unit": "-1"},
         {"depth_limit_m": "nan"},
     ],
 )

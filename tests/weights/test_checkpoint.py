@@ -159,7 +159,7 @@ def test_the_hash_is_that_of_the_file(folder: Path) -> None:
     assert file_sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_the_bundled_weights_say_what_the_catalogue_says() -> None:
+def test_the_bundled_weights_say_what_the_catalog_says() -> None:
     checkpoint = read_checkpoint(locate_weights("tiny").path)
     card = WeightsCard.from_metadata(checkpoint.metadata, name="tiny", max_depth=0.0)
     assert card == CATALOG["tiny"].card
@@ -169,5 +169,5 @@ def test_the_bundled_weights_say_what_the_catalogue_says() -> None:
 def test_the_bundled_weights_carry_everything_in_their_metadata() -> None:
     with safe_open(locate_weights("tiny").path, framework="pt") as opened:
         metadata = opened.metadata()
-    assert {"config", "depth_limit_m", "working_size", "metres_per_unit"} <= metadata.keys()
+    assert {"config", "depth_limit_m", "working_size", "meters_per_unit"} <= metadata.keys()
     assert json.loads(metadata["config"])["max_depth"] == 80

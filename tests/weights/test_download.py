@@ -55,25 +55,25 @@ def test_a_pickle_becomes_one_safetensors_file_that_says_all_about_itself(hub: S
     metadata = checkpoint.metadata
     assert (metadata["source"], metadata["revision"]) == (KITTI, COMMIT)
     assert metadata["source_sha256"] == sha256(hub.files[KITTI, "pytorch_model.bin"])
-    assert metadata["license"] == CATALOG["kitti"].licence
+    assert metadata["license"] == CATALOG["kitti"].license
     assert json.loads(metadata["config"])["max_depth"] == 10
     assert WeightsCard.from_metadata(metadata, name="kitti", max_depth=10.0) == CATALOG["kitti"].card
     assert is_sealed_intact(kept.path)
 
 
-def test_kitti_gets_the_factor_to_metres_and_the_reference_classes_keep_the_published_scale(hub: StandInHub) -> None:
+def test_kitti_gets_the_factor_to_meters_and_the_reference_classes_keep_the_published_scale(hub: StandInHub) -> None:
     hub.publish(KITTI)
     kept = download("kitti")
     assert kept is not None
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m, kept.scale_known) == (8.0, 80, True)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.scale_known) == (8.0, 80, True)
     assert GLPNForDepthEstimation.from_pretrained(kept.path).config.max_depth == 10
 
 
-def test_a_published_configuration_that_is_mended_one_day_gives_metres_too(hub: StandInHub) -> None:
+def test_a_published_configuration_that_is_mended_one_day_gives_meters_too(hub: StandInHub) -> None:
     hub.publish(KITTI, max_depth=80)
     kept = download("kitti")
     assert kept is not None
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m) == (1.0, 80)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m) == (1.0, 80)
 
 
 def test_safetensors_are_preferred_and_a_pickle_is_the_second_choice(hub: StandInHub) -> None:
@@ -88,7 +88,7 @@ def test_a_repository_of_nobody_we_know_gets_factor_one_and_a_note(hub: StandInH
     kept = download("someone/glpn-x")
     assert kept is not None
     assert kept.path == kept_file(home, "someone--glpn-x")
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1.0, 10.0, None)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1.0, 10.0, None)
     assert "scale" in str(kept.scale_note)
 
 

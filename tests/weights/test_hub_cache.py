@@ -38,7 +38,7 @@ def test_what_another_program_has_downloaded_is_used_instead_of_the_network(
     assert kept is not None
     assert is_sealed_intact(kept.path)
     assert read_metadata(kept.path)["revision"] == COMMIT
-    assert kept.card.metres_per_unit == 8
+    assert kept.card.meters_per_unit == 8
     assert hub.asked == []
     assert "Hugging Face cache" in recorder.notes[0]
 

@@ -91,24 +91,24 @@ def test_a_pickle_with_the_published_keys_alone_needs_its_configuration(tmp_path
 
 def test_the_scale_of_an_unknown_file_is_one_and_is_said_to_be_unknown(folder: Path) -> None:
     kept = import_weights(folder, "mine")
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1.0, 10.0, None)
-    assert "--metres-per-unit" in str(kept.scale_note)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1.0, 10.0, None)
+    assert "--meters-per-unit" in str(kept.scale_note)
 
 
-def test_a_factor_that_the_user_knows_makes_metres(folder: Path) -> None:
-    kept = import_weights(folder, "mine", metres_per_unit=1 / 3)
+def test_a_factor_that_the_user_knows_makes_meters(folder: Path) -> None:
+    kept = import_weights(folder, "mine", meters_per_unit=1 / 3)
     assert kept.scale_note is None
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1 / 3, 10 * (1 / 3), True)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1 / 3, 10 * (1 / 3), True)
     metadata = read_metadata(kept.path)
-    assert float(metadata["metres_per_unit"]) == 1 / 3
+    assert float(metadata["meters_per_unit"]) == 1 / 3
     assert GLPNForDepthEstimation.from_pretrained(kept.path).config.max_depth == 10
 
 
 @pytest.mark.parametrize("name", ["kitti", "vinvino02/glpn-kitti"])
-def test_importing_as_kitti_gives_the_scale_of_the_catalogue(folder: Path, name: str) -> None:
+def test_importing_as_kitti_gives_the_scale_of_the_catalog(folder: Path, name: str) -> None:
     kept = import_weights(folder, name)
     assert kept.name == "kitti"
-    assert (kept.card.metres_per_unit, kept.card.depth_limit_m, kept.scale_note) == (8.0, 80, None)
+    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.scale_note) == (8.0, 80, None)
     assert locate_weights("kitti").path == kept.path
 
 
@@ -118,14 +118,14 @@ def test_a_repository_can_be_brought_as_a_file(folder: Path) -> None:
 
 
 def test_what_a_file_says_of_its_scale_counts(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "w", SMALL, random_glpn(), {"metres_per_unit": "8", "metric": "metric"})
+    write_checkpoint(tmp_path / "w", SMALL, random_glpn(), {"meters_per_unit": "8", "metric": "metric"})
     kept = import_weights(tmp_path / "w", "mine")
-    assert (kept.card.metres_per_unit, kept.card.metric, kept.scale_note) == (8.0, True, None)
-    assert import_weights(tmp_path / "w", "mine", metres_per_unit=2.0, overwrite=True).card.depth_limit_m == 20.0
+    assert (kept.card.meters_per_unit, kept.card.metric, kept.scale_note) == (8.0, True, None)
+    assert import_weights(tmp_path / "w", "mine", meters_per_unit=2.0, overwrite=True).card.depth_limit_m == 20.0
 
 
 def test_a_copy_of_the_bundled_weights_stays_approximate() -> None:
-    kept = import_weights(locate_weights("tiny").path, "mine", metres_per_unit=2.0)
+    kept = import_weights(locate_weights("tiny").path, "mine", meters_per_unit=2.0)
     assert (kept.card.metric, kept.card.shrink, kept.card.working_size) == (
         False,
         True,
@@ -137,10 +137,10 @@ def test_a_copy_of_the_bundled_weights_stays_approximate() -> None:
 def test_a_name_is_never_taken_from_other_weights_unless_asked(folder: Path) -> None:
     first = import_weights(folder, "mine").path.read_bytes()
     with pytest.raises(WeightsError, match="there already") as caught:
-        import_weights(folder, "mine", metres_per_unit=5.0)
+        import_weights(folder, "mine", meters_per_unit=5.0)
     assert "--overwrite" in str(caught.value.hint)
     assert locate_weights("mine").path.read_bytes() == first
-    import_weights(folder, "mine", metres_per_unit=5.0, overwrite=True)
+    import_weights(folder, "mine", meters_per_unit=5.0, overwrite=True)
     assert locate_weights("mine").path.read_bytes() != first
 
 
@@ -165,8 +165,8 @@ def test_names_that_can_be_are_found_again(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_factor_that_makes_no_sense_is_refused(folder: Path, factor: float) -> None:
-    with pytest.raises(UsageError, match="--metres-per-unit"):
-        import_weights(folder, "mine", metres_per_unit=factor)
+    with pytest.raises(UsageError, match="--meters-per-unit"):
+        import_weights(folder, "mine", meters_per_unit=factor)
 
 
 @pytest.mark.parametrize(

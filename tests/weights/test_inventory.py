@@ -29,15 +29,15 @@ def some_weights(hub: StandInHub, tmp_path: Path) -> None:
     import_weights(tmp_path / "w", "mine")
 
 
-def test_without_anything_kept_the_catalogue_is_all_there_is(home: Path) -> None:
+def test_without_anything_kept_the_catalog_is_all_there_is(home: Path) -> None:
     rows = take_inventory()
     assert [row.name for row in rows] == list(CATALOG)
     assert [row.status for row in rows] == [Status.BUNDLED, Status.ABSENT, Status.ABSENT]
     for row in rows:
         entry = CATALOG[row.name]
-        assert (row.card, row.licence, row.domain, row.source) == (
+        assert (row.card, row.license, row.domain, row.source) == (
             entry.card,
-            entry.licence,
+            entry.license,
             entry.domain,
             entry.source,
         )
@@ -53,7 +53,7 @@ def test_what_is_kept_says_what_it_is(tmp_path: Path) -> None:
     assert kitti.size_bytes == kitti.path.stat().st_size
     assert (mine.name, mine.status, mine.revision) == ("mine", Status.IMPORTED, None)
     assert mine.source == str(tmp_path / "w" / "model.safetensors")
-    assert (mine.licence, mine.domain) == ("unknown", "")
+    assert (mine.license, mine.domain) == ("unknown", "")
 
 
 @pytest.mark.usefixtures("some_weights")
@@ -81,7 +81,7 @@ def test_damage_is_found(name: str, damage: str) -> None:
         verify(locate_weights(name))
 
 
-def test_the_bundled_file_is_the_one_that_the_catalogue_means() -> None:
+def test_the_bundled_file_is_the_one_that_the_catalog_means() -> None:
     path = locate_weights("tiny").path
     assert file_sha256(path) == CATALOG["tiny"].sha256
     assert path.stat().st_size == CATALOG["tiny"].size_bytes

@@ -64,15 +64,15 @@ def test_a_path_that_is_not_there_is_answered_with_the_names() -> None:
     assert all(name in str(caught.value.hint) for name in CATALOG)
 
 
-def test_every_row_of_the_catalogue_is_either_bundled_or_has_a_source() -> None:
+def test_every_row_of_the_catalog_is_either_bundled_or_has_a_source() -> None:
     for name, entry in CATALOG.items():
         assert name == entry.card.name
         assert (entry.bundled_file is None) != (entry.source is None)
 
 
 def test_the_published_weights_have_the_scales_that_they_were_trained_at() -> None:
-    assert (CATALOG["nyu"].card.metres_per_unit, CATALOG["nyu"].card.depth_limit_m) == (1, 10)
-    assert (CATALOG["kitti"].card.metres_per_unit, CATALOG["kitti"].card.depth_limit_m) == (8, 80)
+    assert (CATALOG["nyu"].card.meters_per_unit, CATALOG["nyu"].card.depth_limit_m) == (1, 10)
+    assert (CATALOG["kitti"].card.meters_per_unit, CATALOG["kitti"].card.depth_limit_m) == (8, 80)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_is_kept_is_found_by_its_name(kept: Callable[[str], Path], name: st
     assert locate_weights(name) == LocatedWeights(name, path, CATALOG.get(name))
 
 
-def test_a_repository_of_the_catalogue_has_its_name_there(kept: Callable[[str], Path]) -> None:
+def test_a_repository_of_the_catalog_has_its_name_there(kept: Callable[[str], Path]) -> None:
     kept("kitti")
     for text in ("vinvino02/glpn-kitti", "Vinvino02/GLPN-kitti"):
         assert locate_weights(text).name == "kitti"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from glpn_cli.inference.predictor import Predictor, PreparedPicture
+    from glpn_cli.inference.predictor import Predictor, PreparedImage
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.settings.measuring import Rival
 
@@ -59,14 +59,14 @@ class Measurement:
     """The result of one case.
 
     Attributes:
-        height_px: of the picture.
+        height_px: of the image.
         width_px: likewise.
         network_size: (height, width) that the network saw.
         precision: what it computed in.
         device: on what.
         threads: of torch on the CPU.
         stages: timing of decode, preprocess, network, upsample, encode.
-        whole: timing of all stages together, picture by picture.
+        whole: timing of all stages together, image by image.
         peak_bytes: the most memory in use; None where the system does not tell.
         comparisons: with others.
     """
@@ -83,8 +83,8 @@ class Measurement:
     comparisons: list[Comparison] = field(default_factory=list)
 
     @property
-    def pictures_per_second(self) -> float:
-        """How many pictures go through in a second, one after the other."""
+    def images_per_second(self) -> float:
+        """How many images go through in a second, one after the other."""
         return 1 / self.whole.median_s
 
 
@@ -146,7 +146,7 @@ def _compare_all(
     rivals: Sequence[Rival],
     predictor: Predictor,
     network: GLPNForDepthEstimation,
-    prepared: PreparedPicture,
+    prepared: PreparedImage,
     *,
     rounds: int,
     tell: Callable[[str], None],
@@ -163,7 +163,7 @@ def _compare_all(
 
 
 def _compare(
-    rival: Rival, predictor: Predictor, network: GLPNForDepthEstimation, prepared: PreparedPicture, *, rounds: int
+    rival: Rival, predictor: Predictor, network: GLPNForDepthEstimation, prepared: PreparedImage, *, rounds: int
 ) -> Comparison:
     pixel_values: Tensor = prepared.pixel_values
     theirs = build_rival(rival, network, pixel_values, predictor.runtime)

@@ -1,4 +1,4 @@
-"""What is measured when nobody names weights or pictures: the published architecture and a picture made up."""
+"""What is measured when nobody names weights or images: the published architecture and an image made up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_subject(weights: str, *, offline: bool, watcher: Watcher) -> LoadedWeig
 def published_network() -> GLPNForDepthEstimation:
     """Build the architecture of the published weights (MiT-B4) with random ones that use the whole range of depth.
 
-    Time does not depend on the weights, but errors do: as initialised, a network gives the same depth everywhere and
+    Time does not depend on the weights, but errors do: as initialized, a network gives the same depth everywhere and
     hides them.
 
     Returns:
@@ -74,7 +74,7 @@ def _spread_depth(network: GLPNForDepthEstimation, pixel_values: Tensor) -> None
 
 
 def make_photo(height: int, width: int) -> bytes:
-    """Make up a photo-like picture: soft shapes and some noise, as a JPEG file."""
+    """Make up a photo-like image: soft shapes and some noise, as a JPEG file."""
     random = np.random.default_rng(_SEED)
     coarse = random.integers(0, 256, (_COARSE, _COARSE, 3), np.uint8)
     soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)

@@ -16,20 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["parse_anchors", "say_anchors"]
 
 
-def parse_anchors(texts: Sequence[str] | None, *, pictures: int = 1) -> list[Anchor]:
-    """Read anchors, which belong to one picture.
+def parse_anchors(texts: Sequence[str] | None, *, images: int = 1) -> list[Anchor]:
+    """Read anchors, which belong to one image.
 
     Raises:
-        UsageError: one cannot be read, or there are several pictures.
+        UsageError: one cannot be read, or there are several images.
     """
     if not texts:
         return []
     from glpn_cli.geometry.anchors import Anchor
 
-    if pictures != 1:
-        raise UsageError(
-            f"--anchor names a pixel of one picture, and there are {pictures}", hint="predict them one by one"
-        )
+    if images != 1:
+        raise UsageError(f"--anchor names a pixel of one image, and there are {images}", hint="predict them one by one")
     return [Anchor.parse(text) for text in texts]
 
 

@@ -42,7 +42,7 @@ def build_app(only: str | None = None) -> typer.Typer:
     """
     app = typer.Typer(
         name="glpn",
-        help="Depth maps in metres from ordinary photos.",
+        help="Depth maps in meters from ordinary photos.",
         epilog="glpn predict photo.jpg writes photo.depth.png beside the photo.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # a bug shows Python's own traceback
@@ -60,14 +60,14 @@ def build_app(only: str | None = None) -> typer.Typer:
 
 
 def _options_of_glpn(*, version: Version = False) -> None:
-    """Depth maps in metres from ordinary photos."""
+    """Depth maps in meters from ordinary photos."""
 
 
 def main() -> None:
     """Run the command line; SIGTERM ends it as cleanly as Ctrl-C does."""
     if sys.stderr is None:  # closed by whoever started us; talk goes nowhere then
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
-    # Pillow's remarks on odd EXIF and TIFF tags; what matters of a picture we say ourselves.
+    # Pillow's remarks on odd EXIF and TIFF tags; what matters of an image we say ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # What the client of the Hub would print by itself; what matters of a download we say ourselves.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

@@ -23,7 +23,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class BatchProgress:
-    """Counts pictures and tells the rate and the time left; a context manager."""
+    """Counts images and tells the rate and the time left; a context manager."""
 
     def __init__(self, console: Console, total: int, *, doing: str = "depth") -> None:
         """Begin to count to `total`, calling it what is being done."""
@@ -48,7 +48,7 @@ class BatchProgress:
         self._bar.stop()
 
     def advance(self) -> None:
-        """Count one more picture."""
+        """Count one more image."""
         self._done += 1
         self._bar.advance(self._task)
         now_s = time.monotonic()
@@ -60,7 +60,7 @@ class BatchProgress:
 
 
 class _RateColumn(ProgressColumn):
-    """Pictures per second."""
+    """Images per second."""
 
     def render(self, task: Task) -> Text:
         """Give the rate of the last while, or nothing yet."""

@@ -37,8 +37,8 @@ def reported(
         folder: the batch's output folder.
         run: how depth is made.
         records: what the manifest knows before, by source.
-        sources: of all pictures of this run.
-        workers: threads that take in pictures which were done before.
+        sources: of all images of this run.
+        workers: threads that take in images which were done before.
     """
     from glpn_cli.report.report import Report
 
@@ -47,7 +47,7 @@ def reported(
     try:
         missing = report.missing()
         if missing:
-            console.say(f"{len(missing)} pictures that were done before are taken into the report")
+            console.say(f"{len(missing)} images that were done before are taken into the report")
             caught_up = report.catch_up(missing, workers=workers)
             with closing(caught_up), BatchProgress(console, len(missing), doing="report") as progress:
                 for _ in caught_up:

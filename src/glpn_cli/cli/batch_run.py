@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.image.listing import PictureList
+    from glpn_cli.image.listing import ImageList
     from glpn_cli.inference.manifest import Manifest, Record
-    from glpn_cli.inference.mirror import MirroredPicture
+    from glpn_cli.inference.mirror import MirroredImage
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.report.report import Report
@@ -43,7 +43,7 @@ class BatchRun:
 
     console: Console
     folders: Sequence[str]
-    listed: PictureList | None
+    listed: ImageList | None
     search: SearchSettings
     out: Path
     formats: Sequence[DepthFormat]
@@ -54,18 +54,18 @@ class BatchRun:
     report: bool
 
     def tell(self) -> None:
-        """Print what would be written, one line for each picture, and touch nothing."""
+        """Print what would be written, one line for each image, and touch nothing."""
         from glpn_cli.inference.manifest import read_records
 
         self._refuse_nothing()
-        pictures = list(self._mirror({} if self.overwrite else read_records(self.out)))
-        for picture in pictures:
-            state = "done before" if picture.done else picture.failure.message if picture.failure else "to be done"
-            becomes = f" -> {', '.join(str(path) for _, path in picture.outputs)}" if picture.outputs else ""
-            self.console.data(printable(f"{picture.source}{becomes}: {state}"))
-        to_do = sum(not (picture.done or picture.failure) for picture in pictures)
-        done = sum(picture.done for picture in pictures)
-        self.console.say(f"{to_do} to be done, {done} done before, {len(pictures) - to_do - done} cannot be done")
+        images = list(self._mirror({} if self.overwrite else read_records(self.out)))
+        for image in images:
+            state = "done before" if image.done else image.failure.message if image.failure else "to be done"
+            becomes = f" -> {', '.join(str(path) for _, path in image.outputs)}" if image.outputs else ""
+            self.console.data(printable(f"{image.source}{becomes}: {state}"))
+        to_do = sum(not (image.done or image.failure) for image in images)
+        done = sum(image.done for image in images)
+        self.console.say(f"{to_do} to be done, {done} done before, {len(images) - to_do - done} cannot be done")
 
     def go(self, settings: PredictorSettings) -> None:
         """Do what is not done yet, report, and raise what it came to."""
@@ -86,17 +86,17 @@ class BatchRun:
             elif changes:
                 raise UsageError(
                     f"{self.out} was begun with other settings: {changes}",
-                    hint="--overwrite does all pictures again; another --out keeps both",
+                    hint="--overwrite does all images again; another --out keeps both",
                 )
             manifest.begin()
-            pictures = list(self._mirror(manifest.records))
-            to_do = [picture for picture in pictures if not picture.done]
+            images = list(self._mirror(manifest.records))
+            to_do = [image for image in images if not image.done]
             failures: list[Record] = []
             if to_do:
-                how |= self._settle_range(predictor, manifest, pictures)
-            with self._reported(pictures, predictor, manifest, how) as report:
+                how |= self._settle_range(predictor, manifest, images)
+            with self._reported(images, predictor, manifest, how) as report:
                 if to_do:
-                    done_before = len(pictures) - len(to_do)
+                    done_before = len(images) - len(to_do)
                     failures = self._stream(
                         to_do,
                         predictor,
@@ -107,13 +107,13 @@ class BatchRun:
                         threads_fixed=settings.threads is not None,
                     )
                 else:
-                    self.console.say(f"all {len(pictures)} done before, in {self.out}")
+                    self.console.say(f"all {len(images)} done before, in {self.out}")
         if to_do and not self.report:
             say_stale_page(self.console, self.out)
         self._list(failures)
-        conclude(len(pictures), [record.exit_code for record in failures])
+        conclude(len(images), [record.exit_code for record in failures])
 
-    def _mirror(self, records: dict[str, Record]) -> Iterator[MirroredPicture]:
+    def _mirror(self, records: dict[str, Record]) -> Iterator[MirroredImage]:
         from glpn_cli.inference.mirror import mirror_folders
 
         return mirror_folders(
@@ -131,12 +131,12 @@ class BatchRun:
         if next(self._mirror({}), None) is None:
             where = ", ".join([*self.folders, *(["the list"] if self.listed else [])])
             filtered = self.search.include or self.search.exclude
-            raise InputError(f"no pictures in {where}" + (" that --include and --exclude leave" if filtered else ""))
+            raise InputError(f"no images in {where}" + (" that --include and --exclude leave" if filtered else ""))
 
     def _settle_range(
-        self, predictor: Predictor, manifest: Manifest, pictures: Sequence[MirroredPicture]
+        self, predictor: Predictor, manifest: Manifest, images: Sequence[MirroredImage]
     ) -> dict[str, Any]:
-        """Fix the depths that colours stand for, once for the whole run: as before, or by looking at some pictures.
+        """Fix the depths that colors stand for, once for the whole run: as before, or by looking at some images.
 
         Returns:
             What the manifest says of it.
@@ -147,20 +147,20 @@ class BatchRun:
             return {}
         range_m = range_of_before(manifest.records.values())
         if range_m is None:
-            sample = spread_sample([picture.source for picture in pictures if picture.failure is None])
-            with BatchProgress(self.console, len(sample), doing="range of colours") as progress:
+            sample = spread_sample([image.source for image in images if image.failure is None])
+            with BatchProgress(self.console, len(sample), doing="range of colors") as progress:
                 range_m, looked_at = measure_run_range(
                     predictor, sample, self.output_settings, advance=progress.advance
                 )
-            seen = f", measured on {looked_at} of the pictures" if looked_at else ""
-            self.console.say(f"colours: {range_m[0]:g} to {range_m[1]:g} m in every picture{seen}")
+            seen = f", measured on {looked_at} of the images" if looked_at else ""
+            self.console.say(f"colors: {range_m[0]:g} to {range_m[1]:g} m in every image{seen}")
         self.output_settings = replace(self.output_settings, range_m=range_m)
         return {RANGE_M: list(range_m)}
 
     def _reported(
-        self, pictures: list[MirroredPicture], predictor: Predictor, manifest: Manifest, how: dict[str, Any]
+        self, images: list[MirroredImage], predictor: Predictor, manifest: Manifest, how: dict[str, Any]
     ) -> AbstractContextManager[Report | None]:
-        """Keep a report while the pictures are done, if one is wanted."""
+        """Keep a report while the images are done, if one is wanted."""
         if not self.report:
             return nullcontext()
         from glpn_cli.report.run_facts import describe_run
@@ -172,13 +172,13 @@ class BatchRun:
             self.out,
             describe_run(predictor, self.folders or [str(self.out)], how, colors),
             records=manifest.records,
-            sources=[str(picture.source) for picture in pictures],
+            sources=[str(image.source) for image in images],
             workers=self.batch.workers,
         )
 
     def _stream(
         self,
-        to_do: list[MirroredPicture],
+        to_do: list[MirroredImage],
         predictor: Predictor,
         manifest: Manifest,
         how: dict[str, Any],
@@ -187,7 +187,7 @@ class BatchRun:
         done_before: int,
         threads_fixed: bool,
     ) -> list[Record]:
-        """Do the pictures and give the records of those that failed."""
+        """Do the images and give the records of those that failed."""
         from glpn_cli.inference.batch import run_batch
 
         failures: list[Record] = []

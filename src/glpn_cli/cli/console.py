@@ -69,7 +69,7 @@ class Console:
     def note(self, text: str, *, about: str = "") -> None:
         """Tell something that the user may not expect, unless quiet."""
         if not self._quiet:
-            self._print(self._labelled("note", "yellow", f"{about}: {text}" if about else text))
+            self._print(self._labeled("note", "yellow", f"{about}: {text}" if about else text))
 
     def error(self, error: GLPNError) -> None:
         """Tell what went wrong, even if quiet; with --debug also where."""
@@ -80,9 +80,9 @@ class Console:
 
     def failure(self, message: str, hint: str | None = None) -> None:
         """Tell what went wrong, even if quiet."""
-        self._print(self._labelled("error", "bold red", message))
+        self._print(self._labeled("error", "bold red", message))
         if hint:
-            self._print(self._labelled("hint", "cyan", hint))
+            self._print(self._labeled("hint", "cyan", hint))
 
     def data(self, line: str) -> None:
         """Print one line of data on stdout.
@@ -146,8 +146,8 @@ class Console:
         return self._stderr.height
 
     @property
-    def has_colours(self) -> bool:
-        """Whether what is said may be coloured."""
+    def has_colors(self) -> bool:
+        """Whether what is said may be colored."""
         return self._stderr.color_system is not None and not self._stderr.no_color
 
     @property
@@ -160,7 +160,7 @@ class Console:
         return True
 
     def draw(self, line: Text) -> None:
-        """Print a line of a picture on standard error, unless quiet."""
+        """Print a line of an image on standard error, unless quiet."""
         if not self._quiet:
             self._stderr.print(line, no_wrap=True, overflow="crop", crop=True)
 
@@ -178,7 +178,7 @@ class Console:
             raise typer.Exit(error.exit_code) from error
 
     @staticmethod
-    def _labelled(label: str, style: str, text: str) -> Text:
+    def _labeled(label: str, style: str, text: str) -> Text:
         return Text.assemble((f"{label}:", style), " ", printable(text))
 
     def _print(self, text: Text) -> None:

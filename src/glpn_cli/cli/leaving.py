@@ -1,7 +1,7 @@
 """The way out: end the process without taking torch apart.
 
 Python ends by freeing all that was ever imported. After `import torch` that takes 0.2 to 0.3 seconds, more than the
-bundled weights need for a picture, and the system does the same in no time.
+bundled weights need for an image, and the system does the same in no time.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def load_predictor(console: Console, settings: PredictorSettings) -> Predictor:
         if predictor.card.metric is False:
             console.note(f"{used}: depth is approximate")
         else:
-            console.detail(used)  # the last line of every picture names them anyway
+            console.detail(used)  # the last line of every image names them anyway
     return predictor
 
 

@@ -1,4 +1,4 @@
-"""What several pictures came to, as one exit code."""
+"""What several images came to, as one exit code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["conclude"]
 
 
 def conclude(total: int, failure_codes: Sequence[int]) -> None:
-    """End the command according to the failures of its pictures, which have been reported.
+    """End the command according to the failures of its images, which have been reported.
 
     Args:
-        total: how many pictures there were.
+        total: how many images there were.
         failure_codes: the exit code of each that failed.
 
     Raises:

@@ -1,10 +1,10 @@
-"""A picture from a pipe."""
+"""An image from a pipe."""
 
 from __future__ import annotations
 
 import sys
 
-from glpn_cli.errors import PictureError, UsageError
+from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.image.bounded import read_bounded
 from glpn_cli.settings.inputs import MAX_STREAM_BYTES
 
@@ -12,7 +12,7 @@ __all__ = ["check_stdin", "read_stdin"]
 
 
 def check_stdin(command: str) -> None:
-    """Refuse to wait for a picture where none can come from.
+    """Refuse to wait for an image where none can come from.
 
     Raises:
         UsageError: standard input is closed, or a person's keyboard.
@@ -20,19 +20,19 @@ def check_stdin(command: str) -> None:
     if sys.stdin is None:
         raise UsageError("standard input is closed")
     if sys.stdin.isatty():
-        raise UsageError("standard input is a terminal", hint=f"pipe a picture in: cat photo.jpg | glpn {command} -")
+        raise UsageError("standard input is a terminal", hint=f"pipe an image in: cat photo.jpg | glpn {command} -")
 
 
 def read_stdin() -> bytes:
     """Read all of standard input.
 
     Raises:
-        PictureError: it is longer than any picture, or cannot be read.
+        ImageError: it is longer than any image, or cannot be read.
     """
     try:
         data = read_bounded(sys.stdin.buffer, MAX_STREAM_BYTES)
     except OSError as error:
-        raise PictureError(f"standard input: cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"standard input: cannot be read: {error.strerror or error}") from error
     if data is None:
-        raise PictureError(f"standard input: more than {MAX_STREAM_BYTES} bytes, which no picture needs")
+        raise ImageError(f"standard input: more than {MAX_STREAM_BYTES} bytes, which no image needs")
     return data

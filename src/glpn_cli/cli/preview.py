@@ -1,4 +1,4 @@
-"""`--preview`: depth in the terminal, two pixels in each character, with a scale in metres beneath."""
+"""`--preview`: depth in the terminal, two pixels in each character, with a scale in meters beneath."""
 
 from __future__ import annotations
 
@@ -29,57 +29,57 @@ _SHADES, _ASCII_SHADES = "█▓▒░ ", "@%#*+=-:. "
 _TICKS = 4
 _LEAST_COLUMNS = 24
 _ROWS_BESIDE = 4
-"""Left for the scale and what is said, so that a picture does not scroll its own top away."""
+"""Left for the scale and what is said, so that an image does not scroll its own top away."""
 
 
 def show_preview(console: Console, depth: DepthMap, settings: OutputSettings) -> None:
-    """Draw depth on standard error, as large and as colourful as the terminal allows."""
+    """Draw depth on standard error, as large and as colorful as the terminal allows."""
     for line in draw_preview(
         depth,
         settings,
         columns=console.width,
         rows=max(1, console.height - _ROWS_BESIDE),
-        colours=console.has_colours,
+        colors=console.has_colors,
         blocks=console.has_blocks,
     ):
         console.draw(line)
 
 
 def draw_preview(
-    depth: DepthMap, settings: OutputSettings, *, columns: int, rows: int, colours: bool = True, blocks: bool = True
+    depth: DepthMap, settings: OutputSettings, *, columns: int, rows: int, colors: bool = True, blocks: bool = True
 ) -> list[Text]:
     """Draw depth as lines of text.
 
     Args:
         depth: what is drawn.
-        settings: range, colour map and near, as for coloured pictures.
+        settings: range, color map and near, as for colored images.
         columns: at most so wide.
         rows: at most so high, without the scale.
-        colours: False draws with shades: the denser, the nearer.
+        colors: False draws with shades: the denser, the nearer.
         blocks: False draws with ASCII alone, for terminals that cannot show more.
     """
     low_m, high_m = range_of(depth, settings)
-    height, width = depth.metres.shape
-    # A character is twice as high as wide: in colour its halves are two pixels, in shades it is one of two rows.
+    height, width = depth.meters.shape
+    # A character is twice as high as wide: in color its halves are two pixels, in shades it is one of two rows.
     zoom = min(columns / width, 2 * rows / height)
     across, down = max(1, round(width * zoom)), max(1, round(height * zoom / 2))
-    if colours and blocks:
+    if colors and blocks:
         pixels = colorize(_resize(depth, 2 * down, across), settings, low_m, high_m)
         lines = [_half_blocks(pixels[row], pixels[row + 1]) for row in range(0, 2 * down, 2)]
     else:
         shades = _SHADES if blocks else _ASCII_SHADES
-        small = _resize(depth, down, across).metres
+        small = _resize(depth, down, across).meters
         lines = [Text("".join(_shade(row, shades, low_m, high_m))) for row in small]
-    bar = _bar(settings, max(across, min(columns, _LEAST_COLUMNS)), colours=colours, blocks=blocks)
+    bar = _bar(settings, max(across, min(columns, _LEAST_COLUMNS)), colors=colors, blocks=blocks)
     return [*lines, bar, _ticks(low_m, high_m, len(bar))]
 
 
 def _resize(depth: DepthMap, height: int, width: int) -> DepthMap:
     """Make depth smaller by means over what is known, or larger."""
-    known = is_known(depth.metres)
+    known = is_known(depth.meters)
     share = _shrink(known.astype(np.float32), height, width)
-    metres = _shrink(np.where(known, depth.metres, np.float32(0)), height, width)
-    return DepthMap(np.where(share >= 0.5, metres / np.maximum(share, 1e-6), 0).astype(np.float32), depth.provenance)
+    meters = _shrink(np.where(known, depth.meters, np.float32(0)), height, width)
+    return DepthMap(np.where(share >= 0.5, meters / np.maximum(share, 1e-6), 0).astype(np.float32), depth.provenance)
 
 
 def _shrink(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -93,16 +93,16 @@ def _half_blocks(upper: NDArray[np.uint8], lower: NDArray[np.uint8]) -> Text:
     return line
 
 
-def _shade(metres: NDArray[np.float32], shades: str, low_m: float, high_m: float) -> Iterator[str]:
-    for value in metres:
+def _shade(meters: NDArray[np.float32], shades: str, low_m: float, high_m: float) -> Iterator[str]:
+    for value in meters:
         share = min(max((float(value) - low_m) / (high_m - low_m), 0.0), 1.0)
         yield "?" if value <= 0 else shades[round(share * (len(shades) - 1))]
 
 
-def _bar(settings: OutputSettings, columns: int, *, colours: bool, blocks: bool) -> Text:
+def _bar(settings: OutputSettings, columns: int, *, colors: bool, blocks: bool) -> Text:
     """Draw what near and far look like, from left to right."""
     shares = np.linspace(0, 1, columns)
-    if colours and blocks:
+    if colors and blocks:
         row = table_from_near(settings)[np.rint(shares * 255).astype(int)]
         return _half_blocks(row, row)
     shades = _SHADES if blocks else _ASCII_SHADES
@@ -110,7 +110,7 @@ def _bar(settings: OutputSettings, columns: int, *, colours: bool, blocks: bool)
 
 
 def _ticks(low_m: float, high_m: float, columns: int) -> Text:
-    """Write the metres below the bar, the first at its beginning and the last at its end."""
+    """Write the meters below the bar, the first at its beginning and the last at its end."""
     labels = [f"{low_m + (high_m - low_m) * tick / (_TICKS - 1):.3g}" for tick in range(_TICKS)]
     labels[-1] += " m"
     line = ""

@@ -1,4 +1,4 @@
-"""What a run has to say once about all its pictures: cameras that were assumed, depth at the limit of the weights."""
+"""What a run has to say once about all its images: cameras that were assumed, depth at the limit of the weights."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Remarks:
         self._saturated: list[tuple[str, str, float, float]] = []
 
     def take(self, depth: DepthMap) -> None:
-        """Look at the depth of a picture, as the network gave it."""
+        """Look at the depth of an image, as the network gave it."""
         self._seen += 1
         facts = depth.provenance
-        name = facts.source or "the picture"
+        name = facts.source or "the image"
         if self._on_cameras and depth.camera is not None and depth.camera.is_assumed:
             self._assumed.append((name, depth.camera.source.removeprefix("assumed: ")))
         share = depth.saturated_share
@@ -44,7 +44,7 @@ class Remarks:
             name, assumption = self._assumed[0]
             who = f"{name} says"
             if len(self._assumed) > 1:
-                who = f"{len(self._assumed)} of {self._seen} pictures say"
+                who = f"{len(self._assumed)} of {self._seen} images say"
                 assumption = f"{ASSUMED_FOV_DEG:g}° along the long side"
             console.note(
                 f"{who} nothing of the lens; {assumption} is assumed for points in space "
@@ -55,12 +55,12 @@ class Remarks:
             if len(self._saturated) == 1:
                 who = f"{share:.0%} of {name} lies"
             else:
-                who = f"much of {len(self._saturated)} of {self._seen} pictures lies"
+                who = f"much of {len(self._saturated)} of {self._seen} images lies"
             console.note(f"{who} at the limit of {weights}, {limit_m:g} m, and may be any farther; {_advice(limit_m)}")
 
 
 def _advice(limit_m: float) -> str:
     better = find_farther_sighted(limit_m)
     if better is None:
-        return "no weights of the catalogue see farther"
-    return f"--weights {better.card.name} sees {better.card.depth_limit_m:g} m far (made for pictures {better.domain})"
+        return "no weights of the catalog see farther"
+    return f"--weights {better.card.name} sees {better.card.depth_limit_m:g} m far (made for images {better.domain})"

@@ -1,1 +1,1 @@
-"""Pictures with known depth, for training and for evaluation."""
+"""Images with known depth, for training and for evaluation."""

@@ -18,7 +18,7 @@ MIN_DEPTH_M = 1e-3
 """True depth of this or less counts as unknown."""
 
 KB_SIZE = (352, 1216)
-"""(height, width) to which all pictures of KITTI are cropped, for training and for evaluation."""
+"""(height, width) to which all images of KITTI are cropped, for training and for evaluation."""
 
 _NYU_SIZE = (480, 640)
 _NYU_ROWS, _NYU_COLUMNS = (45, 471), (41, 601)
@@ -31,7 +31,7 @@ def kb_slices(height: int, width: int) -> tuple[slice, slice]:
     """Give the rows and columns of the KITTI crop: the lowest 352 rows, the middle 1216 columns.
 
     Raises:
-        UsageError: the picture is smaller than that.
+        UsageError: the image is smaller than that.
 
     Source: the cropping of the KITTI benchmark's files, as arXiv 2201.07436 applies it.
     """
@@ -65,12 +65,12 @@ def crop_slices(crop: Crop, height: int, width: int) -> tuple[slice, slice]:
 
 
 def valid_pixels(
-    metres: NDArray[np.floating[Any]], *, cap_m: float, crop: Crop = Crop.NONE, min_m: float = MIN_DEPTH_M
+    meters: NDArray[np.floating[Any]], *, cap_m: float, crop: Crop = Crop.NONE, min_m: float = MIN_DEPTH_M
 ) -> NDArray[np.bool_]:
     """Tell which pixels count: nearer than the cap, farther than nothing (both strictly), and within the crop.
 
     Args:
-        metres: (H, W) any float dtype, metres; 0 or not a number where nothing is known.
+        meters: (H, W) any float dtype, meters; 0 or not a number where nothing is known.
         cap_m: true depth of this or more does not count.
         crop: see `crop_slices`.
         min_m: true depth of this or less does not count.
@@ -78,9 +78,9 @@ def valid_pixels(
     Returns:
         (H, W) bool.
     """
-    height, width = metres.shape
+    height, width = meters.shape
     rows, columns = crop_slices(crop, height, width)
     valid = np.zeros((height, width), bool)
-    inside = metres[rows, columns]
+    inside = meters[rows, columns]
     valid[rows, columns] = (inside > min_m) & (inside < cap_m)
     return valid

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from glpn_cli.data.lists import find_listed, read_list
 from glpn_cli.data.sample import SampleFiles, Samples
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.image.folder import walk_pictures
+from glpn_cli.image.folder import walk_images
 from glpn_cli.settings.inputs import SearchSettings
 from glpn_cli.settings.measuring import DATA_VARIABLE, Crop, DataSettings
 
@@ -36,25 +36,25 @@ class Layout:
     Attributes:
         name: as `--data` names it.
         folder: its folder below the root; the root itself may be that folder.
-        units_per_metre: what a metre is in its depth files; None where the user has to say.
-        kb_crop: whether pictures and depth are cropped as KITTI's are.
+        units_per_meter: what a meter is in its depth files; None where the user has to say.
+        kb_crop: whether images and depth are cropped as KITTI's are.
         crop: in which true depth counts in an evaluation.
         cap_m: true depth of this or more does not count.
         list_name: where its lists are by default, below the root; {} is the split.
-        picture_bases: folders below its own in which listed pictures may lie.
+        image_bases: folders below its own in which listed images may lie.
         depth_bases: likewise for depth.
         pairs: finds the pairs of a split where there is no list; None where only a list tells which they are.
-        sample_name: what a sample is called after its picture's path below the data set's folder.
+        sample_name: what a sample is called after its image's path below the data set's folder.
     """
 
     name: str
     folder: str
-    units_per_metre: float | None
+    units_per_meter: float | None
     kb_crop: bool
     crop: Crop
     cap_m: float
     list_name: str
-    picture_bases: tuple[str, ...]
+    image_bases: tuple[str, ...]
     depth_bases: tuple[str, ...]
     pairs: Callable[[Path, Split], Iterator[tuple[Path, Path | None]]] | None
     sample_name: Callable[[Path], str]
@@ -63,35 +63,35 @@ class Layout:
 def _nyu_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | None]]:
     """Find rgb_N.jpg with sync_depth_N.png: in official_splits/test, or everywhere but in official_splits."""
     test = folder / "official_splits" / "test"
-    for picture in _pictures(test if split is Split.TEST else folder):
-        if split is Split.TRAIN and picture.is_relative_to(folder / "official_splits"):
+    for image in _images(test if split is Split.TEST else folder):
+        if split is Split.TRAIN and image.is_relative_to(folder / "official_splits"):
             continue
-        kind, _, number = picture.stem.partition("_")
+        kind, _, number = image.stem.partition("_")
         if kind == "rgb":
-            depth = picture.with_name(f"sync_depth_{number}.png")
-            yield picture, depth if os.path.exists(depth) else None
+            depth = image.with_name(f"sync_depth_{number}.png")
+            yield image, depth if os.path.exists(depth) else None
 
 
 def _folder_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | None]]:
-    """Find NAME.jpg (or another picture, but no PNG) with NAME.png, in all folders below."""
+    """Find NAME.jpg (or another image, but no PNG) with NAME.png, in all folders below."""
     del split  # a plain folder is one set
-    for picture in _pictures(folder):
-        if picture.suffix.lower() != ".png":
-            beside = [picture.with_suffix(ending) for ending in (".png", ".PNG")]
-            yield picture, next((depth for depth in beside if os.path.exists(depth)), None)
+    for image in _images(folder):
+        if image.suffix.lower() != ".png":
+            beside = [image.with_suffix(ending) for ending in (".png", ".PNG")]
+            yield image, next((depth for depth in beside if os.path.exists(depth)), None)
 
 
-def _nyu_name(picture: Path) -> str:
-    return f"{picture.parent.name}_{picture.stem}"
+def _nyu_name(image: Path) -> str:
+    return f"{image.parent.name}_{image.stem}"
 
 
-def _kitti_name(picture: Path) -> str:
-    drive = next((part for part in picture.parts if part.endswith("_sync")), picture.parent.name)
-    return f"{drive}_{picture.stem}"
+def _kitti_name(image: Path) -> str:
+    drive = next((part for part in image.parts if part.endswith("_sync")), image.parent.name)
+    return f"{drive}_{image.stem}"
 
 
-def _folder_name(picture: Path) -> str:
-    return picture.with_suffix("").as_posix()
+def _folder_name(image: Path) -> str:
+    return image.with_suffix("").as_posix()
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -100,12 +100,12 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="nyu",
             folder="nyu_depth_v2",
-            units_per_metre=1000.0,
+            units_per_meter=1000.0,
             kb_crop=False,
             crop=Crop.NYU,
             cap_m=10.0,
             list_name="filenames/nyudepthv2/{}_list.txt",
-            picture_bases=("", "official_splits/test"),
+            image_bases=("", "official_splits/test"),
             depth_bases=("", "official_splits/test"),
             pairs=_nyu_pairs,
             sample_name=_nyu_name,
@@ -113,12 +113,12 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="kitti",
             folder="kitti",
-            units_per_metre=256.0,
+            units_per_meter=256.0,
             kb_crop=True,
             crop=Crop.GARG,
             cap_m=80.0,
             list_name="filenames/eigen_benchmark/{}_list.txt",
-            picture_bases=("", "raw_data"),
+            image_bases=("", "raw_data"),
             depth_bases=("", "data_depth_annotated", "data_depth_annotated/train", "data_depth_annotated/val"),
             pairs=None,
             sample_name=_kitti_name,
@@ -129,12 +129,12 @@ LAYOUTS: dict[str, Layout] = {
 _FOLDER = Layout(
     name="folder",
     folder="",
-    units_per_metre=None,
+    units_per_meter=None,
     kb_crop=False,
     crop=Crop.NONE,
     cap_m=80.0,
     list_name="",
-    picture_bases=("",),
+    image_bases=("",),
     depth_bases=("",),
     pairs=_folder_pairs,
     sample_name=_folder_name,
@@ -159,26 +159,26 @@ def find_samples(settings: DataSettings, split: Split) -> Samples:
     """
     layout = layout_of(settings.data)
     folder, root = _folders(settings, layout)
-    units_per_metre = settings.units_per_metre or layout.units_per_metre
-    if units_per_metre is None:
+    units_per_meter = settings.units_per_meter or layout.units_per_meter
+    if units_per_meter is None:
         raise UsageError(
             f"--data {settings.data}: it is not said what its depth files count in",
-            hint="--units-per-metre 1000 for millimetres, 256 for files like KITTI's",
+            hint="--units-per-meter 1000 for millimeters, 256 for files like KITTI's",
         )
     list_file = settings.list_file or _default_list(layout, split, folder, root)
     if list_file is not None:
         pairs = _listed(layout, folder, str(list_file))
     elif layout.pairs is not None:
-        pairs = _one_picture_each(layout.pairs(folder, split))
+        pairs = _one_image_each(layout.pairs(folder, split))
     else:
         raise UsageError(
-            f"--data {layout.name}: which pictures belong to the {split} split is said by a list",
+            f"--data {layout.name}: which images belong to the {split} split is said by a list",
             hint=f"put it at {root / layout.list_name.format(split)}; evaluate also takes --list FILE",
         )
     files = tuple(_named(layout, folder, pairs))
     if not files:
-        raise InputError(f"{folder}: no pictures with true depth", hint=_what_is_expected(layout))
-    return Samples(files, units_per_metre, layout.kb_crop, without_depth=len(pairs) - len(files))
+        raise InputError(f"{folder}: no images with true depth", hint=_what_is_expected(layout))
+    return Samples(files, units_per_meter, layout.kb_crop, without_depth=len(pairs) - len(files))
 
 
 def _folders(settings: DataSettings, layout: Layout) -> tuple[Path, Path]:
@@ -204,46 +204,46 @@ def _default_list(layout: Layout, split: Split, folder: Path, root: Path) -> Pat
 
 
 def _listed(layout: Layout, folder: Path, list_file: str) -> list[tuple[Path, Path | None]]:
-    picture_bases = [folder / base for base in layout.picture_bases]
+    image_bases = [folder / base for base in layout.image_bases]
     depth_bases = [folder / base for base in layout.depth_bases]
     pairs = [
-        (find_listed(pair.picture, picture_bases), None if pair.depth is None else find_listed(pair.depth, depth_bases))
+        (find_listed(pair.image, image_bases), None if pair.depth is None else find_listed(pair.depth, depth_bases))
         for pair in read_list(list_file)
     ]
-    if not any(os.path.exists(picture) for picture, _ in pairs):
-        raise InputError(f"{list_file}: none of its pictures is in {folder}", hint=f"the first would be {pairs[0][0]}")
+    if not any(os.path.exists(image) for image, _ in pairs):
+        raise InputError(f"{list_file}: none of its images is in {folder}", hint=f"the first would be {pairs[0][0]}")
     return pairs
 
 
 def _named(layout: Layout, folder: Path, pairs: Iterable[tuple[Path, Path | None]]) -> Iterator[SampleFiles]:
     found = []
-    for picture, depth in pairs:
+    for image, depth in pairs:
         if depth is not None:
-            relative = Path(os.path.relpath(picture, folder))
-            found.append(SampleFiles(layout.sample_name(relative), picture, depth, relative))
+            relative = Path(os.path.relpath(image, folder))
+            found.append(SampleFiles(layout.sample_name(relative), image, depth, relative))
     count = Counter(files.name for files in found)
     for files in found:
         # Two cameras of one drive, say: then the whole path is the name.
         yield files if count[files.name] == 1 else replace(files, name="_".join(files.relative.with_suffix("").parts))
 
 
-def _one_picture_each(pairs: Iterable[tuple[Path, Path | None]]) -> list[tuple[Path, Path | None]]:
-    """See that no two pictures of a folder claim the same depth: nothing would tell whose it is."""
+def _one_image_each(pairs: Iterable[tuple[Path, Path | None]]) -> list[tuple[Path, Path | None]]:
+    """See that no two images of a folder claim the same depth: nothing would tell whose it is."""
     owners: dict[Path, Path] = {}
     pairs = list(pairs)
-    for picture, depth in pairs:
-        if depth is not None and owners.setdefault(depth, picture) != picture:
+    for image, depth in pairs:
+        if depth is not None and owners.setdefault(depth, image) != image:
             raise InputError(
-                f"{depth}: is the depth of {owners[depth].name} and of {picture.name}",
+                f"{depth}: is the depth of {owners[depth].name} and of {image.name}",
                 hint="take one of them away, or name the pairs in a list, for glpn evaluate --list",
             )
     return pairs
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[Path]:
     if not os.path.isdir(folder):
         return
-    for found in walk_pictures(folder, search=SearchSettings(recursive=True), is_output=lambda _: False):
+    for found in walk_images(folder, search=SearchSettings(recursive=True), is_output=lambda _: False):
         if not isinstance(found, Path):
             raise InputError(found[1].message)
         yield found
@@ -251,5 +251,5 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 def _what_is_expected(layout: Layout) -> str:
     if layout is _FOLDER:
-        return "NAME.jpg with NAME.png beside it; evaluate also takes --list FILE, a picture and its depth in each line"
+        return "NAME.jpg with NAME.png beside it; evaluate also takes --list FILE, an image and its depth in each line"
     return "--root is the folder that holds " + layout.folder

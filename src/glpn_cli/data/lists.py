@@ -1,4 +1,4 @@
-"""Lists of samples: a picture and its depth in each line, as the authors and others write them."""
+"""Lists of samples: an image and its depth in each line, as the authors and others write them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class ListedPair:
     """One line of a list.
 
     Attributes:
-        picture: a path as it is written, without a slash in front.
+        image: a path as it is written, without a slash in front.
         depth: likewise, or None where the line says that there is none.
     """
 
-    picture: str
+    image: str
     depth: str | None
 
 
 def read_list(path: str | os.PathLike[str]) -> list[ListedPair]:
     """Read a list of samples.
 
-    A line is a picture and a depth file, with tabs between them or else spaces; what follows (some lists have a
+    A line is an image and a depth file, with tabs between them or else spaces; what follows (some lists have a
     focal length there) is ignored, as are empty lines and those that begin with #. Paths may begin with a slash, as
     in the authors' lists, and are below the root of the data all the same. "None" stands for depth that is not there.
 
@@ -52,7 +52,7 @@ def read_list(path: str | os.PathLike[str]) -> list[ListedPair]:
             continue
         fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
         if len(fields) < 2 or not (fields[0] and fields[1]):
-            raise InputError(f"{path}: line {number} is no pair of a picture and its depth")
+            raise InputError(f"{path}: line {number} is no pair of an image and its depth")
         depth = None if fields[1].lower() == _NO_DEPTH else _relative(fields[1])
         pairs.append(ListedPair(_relative(fields[0]), depth))
     if not pairs:

@@ -1,4 +1,4 @@
-"""One picture with its true depth, and many of them to be read one by one."""
+"""One image with its true depth, and many of them to be read one by one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 from glpn_cli.data.crops import kb_slices
 from glpn_cli.data.depth_png import read_depth_png
 from glpn_cli.errors import DepthFileError, UsageError
-from glpn_cli.image.reading import read_picture
+from glpn_cli.image.reading import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,31 +26,31 @@ class SampleFiles:
 
     Attributes:
         name: unique within its data set; also what its prediction is called.
-        picture: the picture.
+        image: the image.
         depth: a 16-bit PNG of the same size.
-        relative: the picture's path below the root of the data, for predictions that mirror it.
+        relative: the image's path below the root of the data, for predictions that mirror it.
     """
 
     name: str
-    picture: Path
+    image: Path
     depth: Path
     relative: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A picture with its true depth.
+    """An image with its true depth.
 
     Attributes:
         name: unique within its data set.
         rgb: (H, W, 3) uint8, in [0, 255], contiguous.
-        metres: (H, W) float32, metres; 0 where nothing is known.
-        uncropped_size: (height, width) of the picture as it is in its file.
+        meters: (H, W) float32, meters; 0 where nothing is known.
+        uncropped_size: (height, width) of the image as it is in its file.
     """
 
     name: str
     rgb: NDArray[np.uint8]
-    metres: NDArray[np.float32]
+    meters: NDArray[np.float32]
     uncropped_size: tuple[int, int]
 
 
@@ -60,13 +60,13 @@ class Samples(Sequence[Sample]):
 
     Attributes:
         files: in a fixed order.
-        units_per_metre: what a metre is in the depth files.
-        kb_crop: whether picture and depth are cropped as KITTI's are.
-        without_depth: how many pictures were left out because no true depth of them is there.
+        units_per_meter: what a meter is in the depth files.
+        kb_crop: whether image and depth are cropped as KITTI's are.
+        without_depth: how many images were left out because no true depth of them is there.
     """
 
     files: tuple[SampleFiles, ...]
-    units_per_metre: float
+    units_per_meter: float
     kb_crop: bool = False
     without_depth: int = 0
 
@@ -81,26 +81,26 @@ class Samples(Sequence[Sample]):
         """Read one sample, or choose several without reading them.
 
         Raises:
-            PictureError: the picture cannot be used.
-            DepthFileError: the depth cannot be used, or is of another size than the picture.
+            ImageError: the image cannot be used.
+            DepthFileError: the depth cannot be used, or is of another size than the image.
         """
         if isinstance(index, slice):
-            return Samples(self.files[index], self.units_per_metre, self.kb_crop)
+            return Samples(self.files[index], self.units_per_meter, self.kb_crop)
         return self._read(self.files[index])
 
     def _read(self, files: SampleFiles) -> Sample:
-        rgb = read_picture(files.picture).rgb
-        metres = read_depth_png(files.depth, units_per_metre=self.units_per_metre)
+        rgb = read_image(files.image).rgb
+        meters = read_depth_png(files.depth, units_per_meter=self.units_per_meter)
         size = rgb.shape[0], rgb.shape[1]
-        if metres.shape != size:
+        if meters.shape != size:
             raise DepthFileError(
-                f"{files.depth}: is {metres.shape[0]}x{metres.shape[1]}, its picture {size[0]}x{size[1]}",
-                hint="true depth has the size of its picture",
+                f"{files.depth}: is {meters.shape[0]}x{meters.shape[1]}, its image {size[0]}x{size[1]}",
+                hint="true depth has the size of its image",
             )
         if self.kb_crop:
             try:
                 rows, columns = kb_slices(*size)
             except UsageError as error:
-                raise DepthFileError(f"{files.picture}: {error.message}") from error
-            rgb, metres = rgb[rows, columns].copy(), metres[rows, columns].copy()
-        return Sample(files.name, rgb, metres, size)
+                raise DepthFileError(f"{files.image}: {error.message}") from error
+            rgb, meters = rgb[rows, columns].copy(), meters[rows, columns].copy()
+        return Sample(files.name, rgb, meters, size)

@@ -1,1 +1,1 @@
-"""How good depth is, against pictures whose depth is known (`glpn evaluate`)."""
+"""How good depth is, against images whose depth is known (`glpn evaluate`)."""

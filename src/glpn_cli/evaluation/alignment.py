@@ -1,4 +1,4 @@
-"""One factor for a picture, found from its true depth, for predictions that know shapes better than metres."""
+"""One factor for an image, found from its true depth, for predictions that know shapes better than meters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def scale_factor(predicted: NDArray[np.float64], true: NDArray[np.float64], alig
     """Find the factor that brings a prediction to the true scale.
 
     Args:
-        predicted: (N,) float64, metres, positive: the pixels that count.
-        true: (N,) float64, metres, positive.
-        align: MEDIAN makes the medians equal; LEAST_SQUARES makes the sum of squared errors in metres smallest.
+        predicted: (N,) float64, meters, positive: the pixels that count.
+        true: (N,) float64, meters, positive.
+        align: MEDIAN makes the medians equal; LEAST_SQUARES makes the sum of squared errors in meters smallest.
 
     Returns:
         Positive.

@@ -1,6 +1,6 @@
 """What one can say of depth without looking: the least that weights have to beat.
 
-Both baselines are told the median of each picture's true depth, which no prediction knows, so a fair comparison is
+Both baselines are told the median of each image's true depth, which no prediction knows, so a fair comparison is
 with predictions whose scale is aligned by the median.
 """
 
@@ -27,7 +27,7 @@ _SEARCH_PIXELS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """Depth that depends on nothing but the height in the picture.
+    """Depth that depends on nothing but the height in the image.
 
     Attributes:
         kind: what runs evenly from the upper edge to the lower: "depth", "log depth" or "inverse depth", which is
@@ -59,12 +59,12 @@ RAMPS: tuple[Ramp, ...] = tuple(
 
 
 def median_depth(true: Values) -> Values:
-    """Predict the median of the true depth for every pixel: (N,) to (N,), metres."""
+    """Predict the median of the true depth for every pixel: (N,) to (N,), meters."""
     return np.full_like(true, np.median(true))
 
 
 def ramp_depth(ramp: Ramp, true: Values, heights: Values) -> Values:
-    """Predict a ramp that has the median of the true depth: (N,) and (N,) to (N,), metres."""
+    """Predict a ramp that has the median of the true depth: (N,) and (N,) to (N,), meters."""
     shape = ramp.at(heights)
     return shape * scale_factor(shape, true, Align.MEDIAN)
 
@@ -76,7 +76,7 @@ class RampSearch:
         self._errors = np.zeros(len(RAMPS))
 
     def add(self, true: Values, heights: Values) -> None:
-        """Try every ramp on the pixels of one picture that count, or on an even selection of them."""
+        """Try every ramp on the pixels of one image that count, or on an even selection of them."""
         step = max(1, true.size // _SEARCH_PIXELS)
         true, heights = true[::step], heights[::step]
         self._errors += [np.mean(np.abs(ramp_depth(ramp, true, heights) - true) / true) for ramp in RAMPS]

@@ -1,4 +1,4 @@
-"""How sure a mean over pictures is: intervals from drawing the same number of pictures again and again."""
+"""How sure a mean over images is: intervals from drawing the same number of images again and again."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ class Interval:
 
 
 class Bootstrap:
-    """Draws pictures with replacement; every question gets the same draws, so that answers can be compared.
+    """Draws images with replacement; every question gets the same draws, so that answers can be compared.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentile intervals.
     """
 
-    def __init__(self, *, pictures: int, resamples: int, confidence: float, seed: int) -> None:
+    def __init__(self, *, images: int, resamples: int, confidence: float, seed: int) -> None:
         """Draw.
 
         Args:
-            pictures: how many there are.
+            images: how many there are.
             resamples: how often as many are drawn.
             confidence: the share of the draws that lies within an interval, such as 0.95.
             seed: of the draws.
         """
         chance = np.random.default_rng(seed)
-        self._counts = np.empty((resamples, pictures), np.uint16)
+        self._counts = np.empty((resamples, images), np.uint16)
         for rows in self._row_blocks():
-            drawn = chance.integers(0, pictures, (rows.stop - rows.start, pictures))
-            flat = drawn + np.arange(len(drawn))[:, None] * pictures
+            drawn = chance.integers(0, images, (rows.stop - rows.start, images))
+            flat = drawn + np.arange(len(drawn))[:, None] * images
             self._counts[rows] = np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape)
         self._ends = (50 * (1 - confidence), 50 * (1 + confidence))
 
@@ -62,14 +62,14 @@ class Bootstrap:
         """Give the interval of a mean.
 
         Args:
-            values: (pictures,) float64, one for each picture; for a comparison, the differences of two.
+            values: (images,) float64, one for each image; for a comparison, the differences of two.
         """
-        pictures = self._counts.shape[1]
-        means = np.concatenate([self._counts[rows] @ values for rows in self._row_blocks()]) / pictures
+        images = self._counts.shape[1]
+        means = np.concatenate([self._counts[rows] @ values for rows in self._row_blocks()]) / images
         low, high = np.percentile(means, self._ends)
         return Interval(float(low), float(high))
 
     def _row_blocks(self) -> Iterator[slice]:
-        resamples, pictures = self._counts.shape
-        step = max(1, _AT_ONCE // pictures)
+        resamples, images = self._counts.shape
+        step = max(1, _AT_ONCE // images)
         return (slice(start, min(start + step, resamples)) for start in range(0, resamples, step))

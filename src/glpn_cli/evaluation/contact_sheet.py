@@ -1,4 +1,4 @@
-"""The worst pictures of an evaluation, side by side with what is true and what was predicted."""
+"""The worst images of an evaluation, side by side with what is true and what was predicted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from glpn_cli.evaluation.drawing import GREY, INK, MARGIN_PX, PAGE_WIDTH_PX, blank_page, draw_text, text_height
+from glpn_cli.evaluation.drawing import GRAY, INK, MARGIN_PX, PAGE_WIDTH_PX, blank_page, draw_text, text_height
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Sample
-    from glpn_cli.evaluation.picture import Truth
+    from glpn_cli.evaluation.image import Truth
 
     Values = NDArray[np.float64]
 
-__all__ = ["WorstPictures"]
+__all__ = ["WorstImages"]
 
-_HEADINGS = ("picture", "true depth", "predicted", "relative error")
+_HEADINGS = ("image", "true depth", "predicted", "relative error")
 _TILE_WIDTH_PX = (PAGE_WIDTH_PX - MARGIN_PX * (len(_HEADINGS) + 1)) // len(_HEADINGS)
 _TILE_HEIGHT_PX = 2 * _TILE_WIDTH_PX
 _UNKNOWN = (70, 80, 120)
@@ -33,14 +33,14 @@ _LEAST_SPAN = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Row:
-    """One picture of the sheet: a caption, and a tile for each heading."""
+    """One image of the sheet: a caption, and a tile for each heading."""
 
     caption: str
     tiles: tuple[Image.Image, ...]
 
 
-class WorstPictures:
-    """Keeps the pictures with the largest AbsRel, as small images."""
+class WorstImages:
+    """Keeps the images with the largest AbsRel, as small images."""
 
     def __init__(self, keep: int = 6) -> None:
         """Keep so many."""
@@ -49,11 +49,11 @@ class WorstPictures:
         self._offered = 0
 
     def offer(self, sample: Sample, predicted: NDArray[np.float32], truth: Truth, scores: Mapping[str, float]) -> None:
-        """Take a picture if it is worse than one that is kept.
+        """Take an image if it is worse than one that is kept.
 
         Args:
-            sample: picture and true depth.
-            predicted: (H, W) float32, metres.
+            sample: image and true depth.
+            predicted: (H, W) float32, meters.
             truth: the pixels that count.
             scores: the metrics of the prediction.
         """
@@ -69,7 +69,7 @@ class WorstPictures:
             heapq.heapreplace(self._heap, entry)
 
     def draw(self) -> Image.Image:
-        """Draw the sheet, the worst picture first."""
+        """Draw the sheet, the worst image first."""
         rows = [row for _, _, row in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
         line = text_height() + MARGIN_PX // 2
         height = 2 * line + sum(line + row.tiles[0].height + MARGIN_PX for row in rows) + MARGIN_PX
@@ -77,12 +77,12 @@ class WorstPictures:
         draw_text(
             draw,
             (MARGIN_PX, 0),
-            "The worst pictures. Depth: near is dark; blue is unknown or does not count. "
+            "The worst images. Depth: near is dark; blue is unknown or does not count. "
             f"Error: black is none, yellow {_WHOLE_ERROR:.0%} or more.",
         )
         lefts = [MARGIN_PX + column * (_TILE_WIDTH_PX + MARGIN_PX) for column in range(len(_HEADINGS))]
         for left, heading in zip(lefts, _HEADINGS, strict=True):
-            draw_text(draw, (left, line), heading, GREY)
+            draw_text(draw, (left, line), heading, GRAY)
         top = 2 * line
         for row in rows:
             draw_text(draw, (MARGIN_PX, top), row.caption, INK)
@@ -93,10 +93,10 @@ class WorstPictures:
 
 
 def _tiles(sample: Sample, predicted: NDArray[np.float32], truth: Truth) -> tuple[Image.Image, ...]:
-    height, width = sample.metres.shape
+    height, width = sample.meters.shape
     scale = min(_TILE_WIDTH_PX / width, _TILE_HEIGHT_PX / height)
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    known = np.where(truth.valid, sample.metres, np.nan)
+    known = np.where(truth.valid, sample.meters, np.nan)
     true_cells, predicted_cells = _shrunk(known, size), _shrunk(predicted, size)
     error_cells = _shrunk(np.abs(predicted - known) / known, size)
     near, far = np.nanmin(true_cells), np.nanmax(true_cells)
@@ -115,7 +115,7 @@ def _shrunk(values: NDArray[np.floating], size: tuple[int, int]) -> Values:
     height, width = values.shape
     rows = np.arange(height) * size[0] // height
     columns = np.arange(width) * size[1] // width
-    if size[0] > height or size[1] > width:  # a small picture is enlarged without new values
+    if size[0] > height or size[1] > width:  # a small image is enlarged without new values
         rows = np.arange(size[0]) * height // size[0]
         columns = np.arange(size[1]) * width // size[1]
         enlarged: Values = values[rows[:, None], columns].astype(np.float64)
@@ -129,11 +129,11 @@ def _shrunk(values: NDArray[np.floating], size: tuple[int, int]) -> Values:
     return means.reshape(size)
 
 
-def _depth_tile(metres: Values, near: float, far: float) -> Image.Image:
-    """Draw depth on a logarithmic grey scale that the true and the predicted tile share."""
-    known = np.isfinite(metres)
+def _depth_tile(meters: Values, near: float, far: float) -> Image.Image:
+    """Draw depth on a logarithmic gray scale that the true and the predicted tile share."""
+    known = np.isfinite(meters)
     span = np.log(far / near)
-    light = np.log(np.clip(np.where(known, metres, near), near, far) / near) / span
+    light = np.log(np.clip(np.where(known, meters, near), near, far) / near) / span
     rgb = np.repeat((light * 255).astype(np.uint8)[..., None], 3, axis=2)
     rgb[~known] = _UNKNOWN
     return Image.fromarray(rgb)

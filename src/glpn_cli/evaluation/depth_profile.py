@@ -19,10 +19,10 @@ _BINS_PER_DOUBLING = 2
 
 
 class DepthProfile:
-    """Collects the errors of several predictions by true depth, over the pixels of all pictures together.
+    """Collects the errors of several predictions by true depth, over the pixels of all images together.
 
     Attributes:
-        edges_m: (bins + 1,) metres; each bin reaches √2 times as far as the one before. What is nearer than the
+        edges_m: (bins + 1,) meters; each bin reaches √2 times as far as the one before. What is nearer than the
             first edge belongs to the first bin.
     """
 
@@ -40,12 +40,12 @@ class DepthProfile:
         self._signed: dict[str, Values] = {}
 
     def add(self, true: Values, predicted: dict[str, Values], *, again: bool = False) -> None:
-        """Add the pixels of one picture that count, (N,) metres, in each of several predictions.
+        """Add the pixels of one image that count, (N,) meters, in each of several predictions.
 
         Args:
             true: of these pixels.
             predicted: by name.
-            again: that picture was added before, with other predictions.
+            again: that image was added before, with other predictions.
         """
         bins = len(self._pixels)
         which = np.clip(np.searchsorted(self.edges_m, true, side="right") - 1, 0, bins - 1)

@@ -6,14 +6,14 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["COLORS", "GREY", "INK", "MARGIN_PX", "PAGE_WIDTH_PX", "blank_page", "draw_text", "text_height"]
+__all__ = ["COLORS", "GRAY", "INK", "MARGIN_PX", "PAGE_WIDTH_PX", "blank_page", "draw_text", "text_height"]
 
 PAGE_WIDTH_PX = 1200
 MARGIN_PX = 16
 INK = (30, 30, 30)
-GREY = (120, 120, 120)
+GRAY = (120, 120, 120)
 COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0))
-"""For lines: those of Okabe and Ito, which people who confuse colours can tell apart."""
+"""For lines: those of Okabe and Ito, which people who confuse colors can tell apart."""
 
 _PAPER = (255, 255, 255)
 _TEXT_PX = 15

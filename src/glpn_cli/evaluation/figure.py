@@ -1,4 +1,4 @@
-"""The figure of an evaluation: error over depth, and below it the worst pictures."""
+"""The figure of an evaluation: error over depth, and below it the worst images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from glpn_cli.evaluation.drawing import (
     COLORS,
-    GREY,
+    GRAY,
     INK,
     MARGIN_PX,
     PAGE_WIDTH_PX,
@@ -41,7 +41,7 @@ def draw_figure(title: str, profile: DepthProfile, sheet: Image.Image) -> bytes:
     Args:
         title: what was measured.
         profile: errors by depth.
-        sheet: the worst pictures.
+        sheet: the worst images.
 
     Returns:
         A PNG file.
@@ -62,9 +62,9 @@ class _Axes:
         self.top, self.bottom = top, top + _PLOT_HEIGHT_PX
         self._near_m, self._far_m, self.highest = near_m, far_m, highest
 
-    def x(self, metres: float) -> float:
+    def x(self, meters: float) -> float:
         """Give the column of a depth; the scale is logarithmic."""
-        share = math.log(metres / self._near_m) / math.log(self._far_m / self._near_m)
+        share = math.log(meters / self._near_m) / math.log(self._far_m / self._near_m)
         return _LEFT_PX + (_RIGHT_PX - _LEFT_PX) * share
 
     def y(self, error: float) -> float:
@@ -72,7 +72,7 @@ class _Axes:
         return self.bottom - _PLOT_HEIGHT_PX * min(error / self.highest, 1.0)
 
     def depths(self) -> list[float]:
-        """List the depths that are labelled."""
+        """List the depths that are labeled."""
         return [depth for depth in _TICKS_M if self._near_m <= depth <= self._far_m]
 
 
@@ -93,7 +93,7 @@ def _draw_plot(title: str, profile: DepthProfile) -> Image.Image:
         "AbsRel over true depth; bars are the share of pixels (the highest is "
         f"{profile.pixel_share.max():.0%})"
         + (f"; errors above {highest:.0%} are cut" if errors.max() > highest else ""),
-        GREY,
+        GRAY,
     )
     _draw_bars(draw, axes, profile)
     _draw_grid(draw, axes)
@@ -102,8 +102,8 @@ def _draw_plot(title: str, profile: DepthProfile) -> Image.Image:
         corner = (_LEFT_PX + (index % 3) * (_RIGHT_PX - _LEFT_PX) / 3, MARGIN_PX + line * (2 + index // 3))
         draw.line([(corner[0], corner[1] + 9), (corner[0] + 24, corner[1] + 9)], fill=color, width=4)
         draw_text(draw, (corner[0] + 32, corner[1]), name)
-        centres = np.sqrt(profile.edges_m[used] * profile.edges_m[used + 1])
-        points = [(axes.x(depth), axes.y(error)) for depth, error in zip(centres, values[used], strict=True)]
+        centers = np.sqrt(profile.edges_m[used] * profile.edges_m[used + 1])
+        points = [(axes.x(depth), axes.y(error)) for depth, error in zip(centers, values[used], strict=True)]
         draw.line(points, fill=color, width=3, joint="curve")
         for x, y in points:
             draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=color)
@@ -123,8 +123,8 @@ def _draw_grid(draw: ImageDraw, axes: _Axes) -> None:
         error = axes.highest * step / 5
         y = axes.y(error)
         draw.line([(_LEFT_PX, y), (_RIGHT_PX, y)], fill=_GRID if step else INK)
-        draw_text(draw, (MARGIN_PX, y - text_height() / 2), f"{error:.0%}", GREY)
+        draw_text(draw, (MARGIN_PX, y - text_height() / 2), f"{error:.0%}", GRAY)
     for depth in axes.depths():
         x = axes.x(depth)
         draw.line([(x, axes.bottom), (x, axes.bottom + 5)], fill=INK)
-        draw_text(draw, (x - 10, axes.bottom + 7), f"{depth:g} m", GREY)
+        draw_text(draw, (x - 10, axes.bottom + 7), f"{depth:g} m", GRAY)

@@ -1,4 +1,4 @@
-"""A data set measured picture by picture, every failure a value, and what it comes to."""
+"""A data set measured image by image, every failure a value, and what it comes to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from glpn_cli.errors import GLPNError, InputError, UsageError
 from glpn_cli.evaluation.baselines import RampSearch, median_depth, ramp_depth
 from glpn_cli.evaluation.bootstrap import Bootstrap, Interval
 from glpn_cli.evaluation.depth_profile import DepthProfile
-from glpn_cli.evaluation.picture import Column, Measured, PictureScores, Protocol, Truth
-from glpn_cli.metrics import METRICS, mean_of_pictures, measure, usable_prediction
+from glpn_cli.evaluation.image import Column, ImageScores, Measured, Protocol, Truth
+from glpn_cli.metrics import METRICS, mean_of_images, measure, usable_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Samples
-    from glpn_cli.evaluation.contact_sheet import WorstPictures
+    from glpn_cli.evaluation.contact_sheet import WorstImages
     from glpn_cli.evaluation.sources import Source
     from glpn_cli.settings.measuring import EvaluationSettings
 
@@ -47,7 +47,7 @@ def protocol_for(data: str, settings: EvaluationSettings) -> Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that could not be measured.
+    """An image that could not be measured.
 
     Attributes:
         name: of the sample.
@@ -69,7 +69,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over pictures.
+    """A mean over images.
 
     Attributes:
         mean: the number.
@@ -82,7 +82,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two predictions of the same pictures compare.
+    """How two predictions of the same images compare.
 
     Attributes:
         ours: whose numbers.
@@ -104,8 +104,8 @@ class Evaluation:
         sources: whose predictions; the first is the one that others are compared with.
         protocol: what counts.
         settings: how sure it is made to be, and whether baselines are measured.
-        worst: collects the worst pictures of the first source, or None.
-        pictures: what has been measured.
+        worst: collects the worst images of the first source, or None.
+        images: what has been measured.
         failures: what could not be.
         profile: errors by depth.
         ramp: the best ramp, once it is known.
@@ -115,8 +115,8 @@ class Evaluation:
     sources: Sequence[Source]
     protocol: Protocol
     settings: EvaluationSettings
-    worst: WorstPictures | None = None
-    pictures: list[PictureScores] = field(default_factory=list)
+    worst: WorstImages | None = None
+    images: list[ImageScores] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     ramp: str | None = None
 
@@ -130,51 +130,51 @@ class Evaluation:
             )
         self.profile = DepthProfile(self.protocol.cap_m)
         self._ramps = RampSearch()
-        self._by_index: dict[int, PictureScores] = {}
+        self._by_index: dict[int, ImageScores] = {}
 
-    def run(self) -> Generator[PictureScores | Failure]:
-        """Measure one picture after the other; what is given is also kept."""
+    def run(self) -> Generator[ImageScores | Failure]:
+        """Measure one image after the other; what is given is also kept."""
         for index, files in enumerate(self.samples.files):
             try:
                 result = self._measure(index)
             except GLPNError as error:
                 if isinstance(error, UsageError) and index == 0:
-                    raise  # most likely it is the same for every picture
+                    raise  # most likely it is the same for every image
                 failure = Failure(files.name, error.message, error.hint, error.exit_code)
                 self.failures.append(failure)
                 yield failure
             else:
-                self.pictures.append(result)
+                self.images.append(result)
                 self._by_index[index] = result
                 yield result
 
     def finish(self) -> None:
-        """Measure the best ramp, which is known only when all pictures have been seen, and which has to see them again.
+        """Measure the best ramp, which is known only when all images have been seen, and which has to see them again.
 
         Raises:
-            InputError: no picture was measured.
+            InputError: no image was measured.
         """
-        if not self.pictures:
-            raise InputError(f"none of {len(self.samples)} pictures could be measured")
+        if not self.images:
+            raise InputError(f"none of {len(self.samples)} images could be measured")
         if not self.settings.baselines:
             return
         ramp = self._ramps.best()
         self.ramp = str(ramp)
-        for index, picture in self._by_index.items():  # not by name: a list may have a picture twice
+        for index, image in self._by_index.items():  # not by name: a list may have an image twice
             truth = Truth.of(self.samples[index], self.protocol)
-            predicted = ramp_depth(ramp, truth.metres, truth.heights)
-            picture.scores[Column(RAMP_LABEL)] = measure(predicted, truth.metres)
-            self.profile.add(truth.metres, {RAMP_LABEL: predicted}, again=True)
+            predicted = ramp_depth(ramp, truth.meters, truth.heights)
+            image.scores[Column(RAMP_LABEL)] = measure(predicted, truth.meters)
+            self.profile.add(truth.meters, {RAMP_LABEL: predicted}, again=True)
 
     @property
     def columns(self) -> list[Column]:
         """What was measured, in the order of the table."""
-        return list(self.pictures[0].scores) if self.pictures else []
+        return list(self.images[0].scores) if self.images else []
 
     def figures(self) -> dict[Column, dict[str, Figure]]:
-        """Give the mean of every metric over the pictures, for each column."""
+        """Give the mean of every metric over the images, for each column."""
         bootstrap = self._bootstrap()
-        means = {column: mean_of_pictures(item.scores[column] for item in self.pictures) for column in self.columns}
+        means = {column: mean_of_images(item.scores[column] for item in self.images) for column in self.columns}
         return {
             column: {
                 name: Figure(mean, bootstrap.interval(self._values(column, name)) if bootstrap else None)
@@ -186,7 +186,7 @@ class Evaluation:
     def differences(self) -> list[Difference]:
         """Compare the first source with all others: unaligned with unaligned, aligned with aligned.
 
-        Baselines know the median of every picture, so what is compared with them is aligned if anything is.
+        Baselines know the median of every image, so what is compared with them is aligned if anything is.
         """
         ours_plain = Column(self.sources[0].label)
         ours_aligned = Column(ours_plain.label, self.protocol.align)
@@ -203,23 +203,23 @@ class Evaluation:
             for ours, theirs in pairs
         ]
 
-    def _measure(self, index: int) -> PictureScores:
+    def _measure(self, index: int) -> ImageScores:
         sample, files = self.samples[index], self.samples.files[index]
         truth = Truth.of(sample, self.protocol)
-        result = PictureScores(sample.name, truth.metres.size)
+        result = ImageScores(sample.name, truth.meters.size)
         measured: dict[Column, Measured] = {}
         shown: NDArray[np.float32] | None = None
         for source in self.sources:
             predicted = source.predict(sample, files)
             shown = predicted if shown is None else shown
             measured |= result.add(source.label, predicted, truth, self.protocol)
-        values = {str(column): item.metres for column, item in measured.items()}
+        values = {str(column): item.meters for column, item in measured.items()}
         if self.settings.baselines:
-            constant = median_depth(truth.metres)
-            result.scores[Column(MEDIAN_LABEL)] = measure(constant, truth.metres)
+            constant = median_depth(truth.meters)
+            result.scores[Column(MEDIAN_LABEL)] = measure(constant, truth.meters)
             values[MEDIAN_LABEL] = constant
-            self._ramps.add(truth.metres, truth.heights)
-        self.profile.add(truth.metres, values)
+            self._ramps.add(truth.meters, truth.heights)
+        self.profile.add(truth.meters, values)
         if self.worst is not None and shown is not None:
             column = Column(self.sources[0].label, self.protocol.align)
             drawn, _ = usable_prediction(shown, low_m=MIN_DEPTH_M, high_m=self.protocol.cap_m)  # as it is measured
@@ -231,17 +231,17 @@ class Evaluation:
         return [column for column in self.columns if column.label in {other.label for other in self.sources[1:]}]
 
     def _values(self, column: Column, metric: str) -> NDArray[np.float64]:
-        return np.array([picture.scores[column][metric] for picture in self.pictures])
+        return np.array([image.scores[column][metric] for image in self.images])
 
     def _difference(self, ours: Column, theirs: Column, metric: str, bootstrap: Bootstrap | None) -> Figure:
         values = self._values(ours, metric) - self._values(theirs, metric)
         return Figure(float(values.mean()), bootstrap.interval(values) if bootstrap else None)
 
     def _bootstrap(self) -> Bootstrap | None:
-        if not (self.settings.resamples and self.pictures):
+        if not (self.settings.resamples and self.images):
             return None
         return Bootstrap(
-            pictures=len(self.pictures),
+            images=len(self.images),
             resamples=self.settings.resamples,
             confidence=self.settings.confidence_percent / 100,
             seed=self.settings.seed,

@@ -32,11 +32,11 @@ class Source(Protocol):
     """What it is called in tables."""
 
     def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
-        """Give the depth of a sample's picture: (H, W) float32, metres."""
+        """Give the depth of a sample's image: (H, W) float32, meters."""
 
 
 class FromNetwork:
-    """Predicts the picture of the sample, for KITTI cropped as the sample is.
+    """Predicts the image of the sample, for KITTI cropped as the sample is.
 
     Attributes:
         label: the name of the weights.
@@ -49,23 +49,23 @@ class FromNetwork:
     def predict(self, sample: Sample, files: SampleFiles) -> NDArray[np.float32]:
         """Run the network."""
         del files
-        return self._predictor.predict(sample.rgb, name=sample.name).metres
+        return self._predictor.predict(sample.rgb, name=sample.name).meters
 
 
 class FromFiles:
-    """Reads depth that lies in a folder under the name of the sample or, mirrored, of its picture.
+    """Reads depth that lies in a folder under the name of the sample or, mirrored, of its image.
 
     Attributes:
         label: the name of the folder.
         approximate: whether something was read that had been rounded to 8 bits.
     """
 
-    def __init__(self, folder: Path, *, units_per_metre: float, samples: Sequence[SampleFiles] = ()) -> None:
+    def __init__(self, folder: Path, *, units_per_meter: float, samples: Sequence[SampleFiles] = ()) -> None:
         """Take a folder.
 
         Args:
             folder: may have folders below it.
-            units_per_metre: what a metre is in 16-bit PNG files that are not of this program.
+            units_per_meter: what a meter is in 16-bit PNG files that are not of this program.
             samples: all that will be asked for. Where several are called alike but for their folders, a file that has
                 the name without a folder is nobody's.
 
@@ -77,7 +77,7 @@ class FromFiles:
         self.label = folder.resolve().name
         self.approximate = False
         self._folder = folder
-        self._units_per_metre = units_per_metre
+        self._units_per_meter = units_per_meter
         names = Counter(Path(one.name).name for one in samples)
         self._ambiguous = {name for name, count in names.items() if count > 1}
 
@@ -88,27 +88,27 @@ class FromFiles:
             DepthFileError: there is none, it is damaged or of another size.
         """
         found = [path for path in self._candidates(files) if os.path.isfile(path) and not _is_truth(path, files)]
-        # Others write pictures to look at beside their depth, so a PNG that is not ours counts only where it is all.
+        # Others write images to look at beside their depth, so a PNG that is not ours counts only where it is all.
         path = next((path for path in found if not _is_foreign_png(path)), found[0] if found else None)
         if path is None:
             raise DepthFileError(
                 f"{files.name}: no prediction in {self._folder}",
                 hint=f"it is looked for as {files.name}.npy and the like, or as `glpn batch --out` would name it",
             )
-        metres = self._read(path)
-        if metres.shape == sample.metres.shape:
-            return metres
-        if metres.shape == sample.uncropped_size:
-            return metres[kb_slices(*sample.uncropped_size)]
-        expected = " or ".join(f"{size[0]}x{size[1]}" for size in {sample.metres.shape, sample.uncropped_size})
-        raise DepthFileError(f"{path}: is {metres.shape[0]}x{metres.shape[1]}, and its picture is {expected}")
+        meters = self._read(path)
+        if meters.shape == sample.meters.shape:
+            return meters
+        if meters.shape == sample.uncropped_size:
+            return meters[kb_slices(*sample.uncropped_size)]
+        expected = " or ".join(f"{size[0]}x{size[1]}" for size in {sample.meters.shape, sample.uncropped_size})
+        raise DepthFileError(f"{path}: is {meters.shape[0]}x{meters.shape[1]}, and its image is {expected}")
 
     def _read(self, path: Path) -> NDArray[np.float32]:
         if _is_foreign_png(path):
-            return read_depth_png(path, units_per_metre=self._units_per_metre)
+            return read_depth_png(path, units_per_meter=self._units_per_meter)
         depth = read_depth(path)
         self.approximate |= depth.provenance.approximate
-        return depth.metres
+        return depth.meters
 
     def _candidates(self, files: SampleFiles) -> Iterator[Path]:
         """Give the paths that are looked at, the exact formats first."""
@@ -131,5 +131,5 @@ def _is_foreign_png(path: Path) -> bool:
 
 
 def _is_truth(path: Path, files: SampleFiles) -> bool:
-    """Tell whether a file is what a prediction is measured by, or the picture itself."""
-    return any(os.path.samefile(path, other) for other in (files.depth, files.picture) if os.path.exists(other))
+    """Tell whether a file is what a prediction is measured by, or the image itself."""
+    return any(os.path.samefile(path, other) for other in (files.depth, files.image) if os.path.exists(other))

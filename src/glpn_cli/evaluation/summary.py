@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glpn_cli.evaluation.run import Evaluation, Figure
 
-__all__ = ["summarise"]
+__all__ = ["summarize"]
 
 
-def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
-    """Give everything but the pictures.
+def summarize(evaluation: Evaluation, data: str) -> dict[str, Any]:
+    """Give everything but the images.
 
     Args:
-        evaluation: finished, or without a picture that could be measured.
+        evaluation: finished, or without an image that could be measured.
         data: as the user named it.
     """
     predictions: dict[str, Any] = {}
@@ -25,7 +25,7 @@ def summarise(evaluation: Evaluation, data: str) -> dict[str, Any]:
     return {
         "status": "summary",
         "data": data,
-        "pictures": len(evaluation.pictures),
+        "images": len(evaluation.images),
         "failed": len(evaluation.failures),
         "crop": str(protocol.crop),
         "cap_m": protocol.cap_m,

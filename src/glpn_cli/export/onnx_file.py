@@ -13,7 +13,7 @@ from torch.export import Dim
 
 from glpn_cli import __version__
 from glpn_cli.errors import MissingPackageError
-from glpn_cli.export.wrappers import FromPictures, FromPixelValues
+from glpn_cli.export.wrappers import FromImages, FromPixelValues
 from glpn_cli.runtime import memory_errors_named
 from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["INPUT_NAMES", "Subject", "build_onnx", "build_subject", "example_input"]
 
-INPUT_NAMES = {True: "pictures", False: "pixel_values"}
+INPUT_NAMES = {True: "images", False: "pixel_values"}
 """What the input is called, with preprocessing inside the graph and without."""
 
-_OUTPUT_NAMES = {True: "metres", False: "predicted_depth"}
+_OUTPUT_NAMES = {True: "meters", False: "predicted_depth"}
 _OPSET = 18
 _TRACED_SIZE = (64, 96)
 _LARGEST_SIDE_PX = 16_384
@@ -64,19 +64,19 @@ def build_subject(weights: LoadedWeights, settings: ExportSettings) -> Subject:
     network = weights.network
     if settings.precision is Precision.FLOAT16:
         network.half()
-    module = FromPictures(network, weights.card) if settings.with_preprocessing else FromPixelValues(network)
+    module = FromImages(network, weights.card) if settings.with_preprocessing else FromPixelValues(network)
     return Subject(module.eval(), weights, settings, size)
 
 
 def example_input(subject: Subject, *, batch: int, size: tuple[int, int], seed: int = 0) -> Tensor:
-    """Make up pictures as the subject takes them: patches of colour with some noise."""
+    """Make up images as the subject takes them: patches of color with some noise."""
     chance = torch.Generator().manual_seed(seed)
     patches = torch.rand(batch, 3, 5, 7, generator=chance)
-    pictures = torch.nn.functional.interpolate(patches, size, mode="nearest")
-    pictures = (pictures + 0.1 * torch.rand(batch, 3, *size, generator=chance)).clamp(0, 1)
+    images = torch.nn.functional.interpolate(patches, size, mode="nearest")
+    images = (images + 0.1 * torch.rand(batch, 3, *size, generator=chance)).clamp(0, 1)
     if not subject.settings.with_preprocessing:
-        return pictures
-    return (pictures * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return images
+    return (images * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def build_onnx(subject: Subject) -> bytes:
@@ -111,7 +111,7 @@ def build_onnx(subject: Subject) -> bytes:
         raise RuntimeError("the exporter gave no program")
     model = program.model_proto
     _forget_where_it_was_made(model)
-    model.doc_string = "Depth from a picture: GLPN, arXiv 2201.07436"
+    model.doc_string = "Depth from an image: GLPN, arXiv 2201.07436"
     model.producer_name, model.producer_version = "glpn-cli", __version__
     onnx.helper.set_model_props(model, _facts(subject))
     onnx.checker.check_model(model)
@@ -143,12 +143,12 @@ def _facts(subject: Subject) -> dict[str, str]:
         "input_size": size,
         "working_size": "{}x{}".format(*card.working_size),
         "preprocessing": (
-            "upright picture, alpha over white, resized to the input size by Pillow's BILINEAR; "
+            "upright image, alpha over white, resized to the input size by Pillow's BILINEAR; "
             + ("nothing else" if inside else "then divided by 255")
         ),
         "output": "(batch, height, width) float32 depth along the optical axis, at the size of the input",
-        "unit": "metre" if inside else "published scale; multiply with metres_per_unit",
-        "metres_per_unit": repr(1.0 if inside else card.metres_per_unit),
+        "unit": "meter" if inside else "published scale; multiply with meters_per_unit",
+        "meters_per_unit": repr(1.0 if inside else card.meters_per_unit),
         "depth_limit_m": repr(card.depth_limit_m),
     }
 

@@ -30,9 +30,9 @@ class Agreement:
     """How near two runtimes are on one input.
 
     Attributes:
-        batch: pictures at once.
+        batch: images at once.
         size: (height, width), pixels.
-        largest_m: the largest difference of a pixel, metres.
+        largest_m: the largest difference of a pixel, meters.
     """
 
     batch: int
@@ -46,7 +46,7 @@ def can_verify() -> bool:
 
 
 def verify(data: bytes, subject: Subject, *, name: str) -> list[Agreement]:
-    """Run the file in ONNX Runtime and the subject in torch, on the same made-up pictures.
+    """Run the file in ONNX Runtime and the subject in torch, on the same made-up images.
 
     Args:
         data: the file.
@@ -85,7 +85,7 @@ def _compare(session: Any, subject: Subject, batch: int, size: tuple[int, int]) 
     (computed,) = session.run(None, {INPUT_NAMES[subject.settings.with_preprocessing]: given.numpy()})
     if computed.shape != expected.shape:
         return Agreement(batch, size, float("inf"))
-    per_unit = 1.0 if subject.settings.with_preprocessing else subject.weights.card.metres_per_unit
+    per_unit = 1.0 if subject.settings.with_preprocessing else subject.weights.card.meters_per_unit
     return Agreement(batch, size, float(np.abs(computed - expected).max()) * per_unit)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.weights.card import WeightsCard
 
-__all__ = ["FromPictures", "FromPixelValues"]
+__all__ = ["FromImages", "FromPixelValues"]
 
 _WHITE = 255
 
@@ -38,25 +38,25 @@ class FromPixelValues(nn.Module):
         return predicted.to(torch.float32)
 
 
-class FromPictures(nn.Module):
-    """The network between the 8-bit pictures that everybody has and metres."""
+class FromImages(nn.Module):
+    """The network between the 8-bit images that everybody has and meters."""
 
     def __init__(self, network: GLPNForDepthEstimation, card: WeightsCard) -> None:
-        """Take a network in evaluation mode and the facts that turn its output into metres."""
+        """Take a network in evaluation mode and the facts that turn its output into meters."""
         super().__init__()
         self.inner = FromPixelValues(network)
-        self.metres_per_unit = card.metres_per_unit
+        self.meters_per_unit = card.meters_per_unit
         self.depth_limit_m = card.depth_limit_m
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Predict.
 
         Args:
-            pictures: (B, H, W, 3) uint8 in [0, 255], RGB, sides multiples of 32.
+            images: (B, H, W, 3) uint8 in [0, 255], RGB, sides multiples of 32.
 
         Returns:
-            (B, H, W) float32, metres.
+            (B, H, W) float32, meters.
         """
-        pixel_values = pictures.permute(0, 3, 1, 2).to(torch.float32) / _WHITE
+        pixel_values = images.permute(0, 3, 1, 2).to(torch.float32) / _WHITE
         predicted: Tensor = self.inner(pixel_values)
-        return (predicted * self.metres_per_unit).clamp(0.0, self.depth_limit_m)
+        return (predicted * self.meters_per_unit).clamp(0.0, self.depth_limit_m)

@@ -29,9 +29,9 @@ class Anchor:
     """A pixel whose depth somebody has measured.
 
     Attributes:
-        x: column in the upright picture, from the left.
+        x: column in the upright image, from the left.
         y: row, from the top.
-        known_m: depth along the viewing direction, metres.
+        known_m: depth along the viewing direction, meters.
     """
 
     x: int
@@ -40,20 +40,20 @@ class Anchor:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "x,y=metres".
+        """Read "x,y=meters".
 
         Raises:
             UsageError: it is something else.
         """
-        place, _, metres = text.partition("=")
+        place, _, meters = text.partition("=")
         example = "for example 320,240=2.4: the pixel in column 320 and row 240 is 2.4 m away"
         x, y = parse_numbers(place, 2, option="--anchor", text=text, hint=example)
         try:
-            known_m = float(metres)
+            known_m = float(meters)
         except ValueError:
             known_m = math.nan
         if not (math.isfinite(known_m) and known_m > 0):
-            raise UsageError(f"--anchor {text}: is not x,y=METRES", hint=example)
+            raise UsageError(f"--anchor {text}: is not x,y=METERS", hint=example)
         return cls(x, y, known_m)
 
 
@@ -72,50 +72,50 @@ def anchor_depth(depth: DepthMap, anchors: Sequence[Anchor]) -> DepthMap:
         Depth with `metric` "anchored", and in its provenance the factor and what is left at each anchor.
 
     Raises:
-        UsageError: an anchor lies outside of the picture, or where there is no depth.
+        UsageError: an anchor lies outside of the image, or where there is no depth.
     """
     if not anchors:
         return depth
     predicted_m = [_depth_at(depth, anchor) for anchor in anchors]
-    logs = np.log([anchor.known_m / metres for anchor, metres in zip(anchors, predicted_m, strict=True)])
+    logs = np.log([anchor.known_m / meters for anchor, meters in zip(anchors, predicted_m, strict=True)])
     factor = math.exp(_huber_mean(logs))
     facts = depth.provenance
     provenance = replace(
         facts,
         metric="anchored",
         depth_limit_m=None if facts.depth_limit_m is None else facts.depth_limit_m * factor,
-        metres_per_unit=None if facts.metres_per_unit is None else facts.metres_per_unit * factor,
+        meters_per_unit=None if facts.meters_per_unit is None else facts.meters_per_unit * factor,
         anchor_factor=factor * (facts.anchor_factor or 1.0),
         anchors=tuple(
             {
                 "x": anchor.x,
                 "y": anchor.y,
                 "known_m": anchor.known_m,
-                "predicted_m": metres,
-                "residual_m": metres * factor - anchor.known_m,
+                "predicted_m": meters,
+                "residual_m": meters * factor - anchor.known_m,
             }
-            for anchor, metres in zip(anchors, predicted_m, strict=True)
+            for anchor, meters in zip(anchors, predicted_m, strict=True)
         ),
     )
     uncertainty_m = None if depth.uncertainty_m is None else depth.uncertainty_m * np.float32(factor)
-    return replace(depth, metres=depth.metres * np.float32(factor), provenance=provenance, uncertainty_m=uncertainty_m)
+    return replace(depth, meters=depth.meters * np.float32(factor), provenance=provenance, uncertainty_m=uncertainty_m)
 
 
 def _depth_at(depth: DepthMap, anchor: Anchor) -> float:
     refuse_outside((anchor.x, anchor.y, anchor.x + 1, anchor.y + 1), depth, what=f"--anchor {anchor.x},{anchor.y}")
-    metres = float(depth.metres[anchor.y, anchor.x])
-    if not (math.isfinite(metres) and metres > 0):
+    meters = float(depth.meters[anchor.y, anchor.x])
+    if not (math.isfinite(meters) and meters > 0):
         raise UsageError(f"--anchor {anchor.x},{anchor.y}: there is no depth at this pixel")
-    return metres
+    return meters
 
 
 def _huber_mean(values: np.ndarray) -> float:
-    """Give the centre that Huber's loss gives, by weights that are made anew until it stays."""
-    centre = float(np.median(values))
+    """Give the center that Huber's loss gives, by weights that are made anew until it stays."""
+    center = float(np.median(values))
     for _ in range(_ROUNDS):
-        distance = np.abs(values - centre)
+        distance = np.abs(values - center)
         weights = np.minimum(1.0, _TRUSTED_LOG / np.maximum(distance, _TRUSTED_LOG))
-        before, centre = centre, float(np.average(values, weights=weights))
-        if abs(centre - before) < 1e-9:
+        before, center = center, float(np.average(values, weights=weights))
+        if abs(center - before) < 1e-9:
             break
-    return centre
+    return center

@@ -1,4 +1,4 @@
-"""The camera of a picture: from what the user says, else from what the picture says, else an assumption."""
+"""The camera of an image: from what the user says, else from what the image says, else an assumption."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def choose_camera(
     exif_mm_35: float | None = None,
     exif_focal_px: float | None = None,
 ) -> Camera:
-    """Decide what camera a picture was taken with.
+    """Decide what camera an image was taken with.
 
     Args:
         settings: what the user says; it counts before everything else.
-        size: (height, width) of the upright picture.
-        exif_mm_35: the picture's 35 mm equivalent focal length, or None.
+        size: (height, width) of the upright image.
+        exif_mm_35: the image's 35 mm equivalent focal length, or None.
         exif_focal_px: its focal length in pixels by the lens and the sensor's resolution, or None.
     """
     height, width = size
@@ -54,7 +54,7 @@ def focal_px_of_mm_35(focal_mm_35: float, size: tuple[int, int]) -> float:
     """Give the focal length in pixels of a 35 mm equivalent one.
 
     Equivalent means: the same angle along the diagonal as on film of 36 by 24 mm. Cameras state it so whatever the
-    shape of their sensor, and a diagonal does not change when the picture is turned upright.
+    shape of their sensor, and a diagonal does not change when the image is turned upright.
 
     Source: CIPA DCG-001, on the 35 mm film equivalent focal length.
     """

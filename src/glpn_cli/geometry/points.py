@@ -1,6 +1,6 @@
 """From depth and a camera to points in space, without those that hang in the air between two surfaces.
 
-The axes are those of glTF: X to the right, Y up, and the camera at the origin looks along -Z. Metres everywhere.
+The axes are those of glTF: X to the right, Y up, and the camera at the origin looks along -Z. Meters everywhere.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["PointGrid", "find_flying", "find_valid", "to_points"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointGrid:
-    """Points in the order of the pixels that they come from, so that neighbours stay neighbours.
+    """Points in the order of the pixels that they come from, so that neighbors stay neighbors.
 
     Attributes:
-        xyz: (h, w, 3) float32, metres; X right, Y up, Z towards the camera.
+        xyz: (h, w, 3) float32, meters; X right, Y up, Z towards the camera.
         kept: (h, w) bool; False where there is no depth, it is out of range, or the point would hang in the air.
-        rows: (h,) of the pixels in the picture.
+        rows: (h,) of the pixels in the image.
         columns: (w,) likewise.
         camera: that they were seen by.
     """
@@ -47,7 +47,7 @@ class PointGrid:
 def to_points(depth: DepthMap, settings: OutputSettings | None = None) -> PointGrid:
     """Put every pixel of a depth map at its place in space.
 
-    Pixels are square, the axis of the camera goes through the middle of the picture, and a point lies on the ray
+    Pixels are square, the axis of the camera goes through the middle of the image, and a point lies on the ray
     through the middle of its pixel.
 
     Args:
@@ -55,19 +55,19 @@ def to_points(depth: DepthMap, settings: OutputSettings | None = None) -> PointG
         settings: of which `edge_filter`, `valid_range` and `max_points` count; None for the defaults.
     """
     settings = settings or OutputSettings()
-    height, width = depth.metres.shape
+    height, width = depth.meters.shape
     camera = depth.camera or choose_camera(CameraSettings(), (height, width))
     kept = find_valid(depth, settings.valid_range)
     if settings.edge_filter:
-        kept &= ~find_flying(depth.metres, jump=settings.edge_filter, reach=_reach(depth))
+        kept &= ~find_flying(depth.meters, jump=settings.edge_filter, reach=_reach(depth))
     step = 1 if not settings.max_points else max(1, math.ceil(math.sqrt(height * width / settings.max_points)))
     rows, columns = (np.arange(min(step // 2, side - 1), side, step) for side in (height, width))
-    metres = depth.metres[np.ix_(rows, columns)]
+    meters = depth.meters[np.ix_(rows, columns)]
     across = ((columns + 0.5 - width / 2) / camera.focal_px).astype(np.float32)
     down = ((rows + 0.5 - height / 2) / camera.focal_px).astype(np.float32)
     kept = kept[np.ix_(rows, columns)]
-    metres = np.where(kept, metres, np.float32(0))
-    xyz = np.stack([metres * across, -metres * down[:, None], -metres], axis=-1)
+    meters = np.where(kept, meters, np.float32(0))
+    xyz = np.stack([meters * across, -meters * down[:, None], -meters], axis=-1)
     return PointGrid(xyz, kept, rows, columns, camera)
 
 
@@ -82,33 +82,33 @@ def find_valid(depth: DepthMap, valid_range: ValidRange | None = None) -> NDArra
     """
     near_m, far_m = (valid_range.near_m, valid_range.far_m) if valid_range else (None, None)
     limit_m = depth.provenance.depth_limit_m
-    valid = is_known(depth.metres)
+    valid = is_known(depth.meters)
     if near_m is not None:
-        valid &= depth.metres >= near_m
+        valid &= depth.meters >= near_m
     if far_m is not None:
-        valid &= depth.metres <= far_m
+        valid &= depth.meters <= far_m
     elif limit_m is not None:
-        valid &= depth.metres < SATURATED_SHARE * limit_m
+        valid &= depth.meters < SATURATED_SHARE * limit_m
     return valid
 
 
-def find_flying(metres: NDArray[np.float32], *, jump: float, reach: tuple[int, int] = (1, 1)) -> NDArray[np.bool_]:
+def find_flying(meters: NDArray[np.float32], *, jump: float, reach: tuple[int, int] = (1, 1)) -> NDArray[np.bool_]:
     """Mark the pixels that lie between a near and a far surface and belong to neither.
 
-    Such a pixel is farther than one neighbour by more than `jump`, and nearer than another one by more than it. The
-    last pixel of the near surface and the first of the far one have only one such neighbour and stay.
+    Such a pixel is farther than one neighbor by more than `jump`, and nearer than another one by more than it. The
+    last pixel of the near surface and the first of the far one have only one such neighbor and stay.
 
     Args:
-        metres: (H, W) float32, metres; what is not positive and finite is unknown and nobody's neighbour.
+        meters: (H, W) float32, meters; what is not positive and finite is unknown and nobody's neighbor.
         jump: a share, such as 0.1.
-        reach: how many rows and columns away a neighbour is.
+        reach: how many rows and columns away a neighbor is.
 
     Returns:
         (H, W) bool.
     """
-    known = is_known(metres)
-    nearest = np.where(known, metres, np.float32(np.inf))
-    farthest = np.where(known, metres, np.float32(0))
+    known = is_known(meters)
+    nearest = np.where(known, meters, np.float32(np.inf))
+    farthest = np.where(known, meters, np.float32(0))
     low, high = nearest.copy(), farthest.copy()
     for axis, distance in enumerate(reach):
         ahead: list[slice] = [slice(None), slice(None)]
@@ -119,13 +119,13 @@ def find_flying(metres: NDArray[np.float32], *, jump: float, reach: tuple[int, i
             np.maximum(high[here], farthest[there], out=high[here])
     with np.errstate(invalid="ignore"):
         factor = np.float32(1 + jump)
-        return known & (metres > factor * low) & (high > factor * metres)
+        return known & (meters > factor * low) & (high > factor * meters)
 
 
 def _reach(depth: DepthMap) -> tuple[int, int]:
     """Give how far apart two pixels are of which the network itself said something; between them is interpolation."""
     if depth.provenance.tile_size is not None:
         return 1, 1
-    height, width = depth.metres.shape
+    height, width = depth.meters.shape
     seen_height, seen_width = depth.provenance.network_size or (height, width)
     return max(1, round(height / seen_height)), max(1, round(width / seen_width))

@@ -1,4 +1,4 @@
-"""Pixels and boxes of the upright picture, and the depth in them."""
+"""Pixels and boxes of the upright image, and the depth in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Region:
 
     Attributes:
         label: as the user wrote it.
-        box: x0, y0, x1, y1; None is the whole picture.
+        box: x0, y0, x1, y1; None is the whole image.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Measurement:
     """The depth in a region; None where nothing in it is known.
 
     Attributes:
-        median_m: half of the region is nearer, metres.
+        median_m: half of the region is nearer, meters.
         p10_m: a tenth of it is nearer.
         p90_m: nine tenths of it are nearer.
         pixels: how many the region has.
@@ -77,21 +77,21 @@ def measure(depth: DepthMap, region: Region) -> Measurement:
     """Say how deep a region is.
 
     Raises:
-        UsageError: it lies outside of the picture, or in part.
+        UsageError: it lies outside of the image, or in part.
     """
-    height, width = depth.metres.shape
+    height, width = depth.meters.shape
     x0, y0, x1, y1 = region.box or (0, 0, width, height)
     refuse_outside((x0, y0, x1, y1), depth, what=region.label)
     here = np.s_[y0:y1, x0:x1]
-    metres = depth.metres[here]
-    where_known = is_known(metres)
-    known = metres[where_known]
+    meters = depth.meters[here]
+    where_known = is_known(meters)
+    known = meters[where_known]
     if not known.size:
-        return Measurement(None, None, None, metres.size, 0)
+        return Measurement(None, None, None, meters.size, 0)
     p10, median, p90 = (float(value) for value in np.percentile(known, [10, 50, 90]))
     unsure = depth.uncertainty_m
     uncertainty_m = None if unsure is None else float(np.median(unsure[here][where_known]))
-    return Measurement(median, p10, p90, metres.size, known.size, uncertainty_m)
+    return Measurement(median, p10, p90, meters.size, known.size, uncertainty_m)
 
 
 def parse_numbers(numbers: str, count: int, *, option: str, text: str, hint: str) -> list[int]:
@@ -107,15 +107,15 @@ def parse_numbers(numbers: str, count: int, *, option: str, text: str, hint: str
 
 
 def refuse_outside(box: tuple[int, int, int, int], depth: DepthMap, *, what: str) -> None:
-    """Refuse pixels that the picture does not have.
+    """Refuse pixels that the image does not have.
 
     Raises:
-        UsageError: the box reaches beyond the picture.
+        UsageError: the box reaches beyond the image.
     """
-    height, width = depth.metres.shape
+    height, width = depth.meters.shape
     x0, y0, x1, y1 = box
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise UsageError(
-            f"{what}: reaches beyond the picture, which is {width} wide and {height} high",
+            f"{what}: reaches beyond the image, which is {width} wide and {height} high",
             hint=f"x is 0 to {width - 1} from the left, y is 0 to {height - 1} from the top",
         )

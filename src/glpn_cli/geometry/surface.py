@@ -15,7 +15,7 @@ __all__ = ["to_triangles"]
 
 
 def to_triangles(grid: PointGrid, *, jump: float) -> NDArray[np.uint32]:
-    """Span triangles between neighbouring points, and none across an edge of depth.
+    """Span triangles between neighboring points, and none across an edge of depth.
 
     Each square of four points is cut along the diagonal whose ends are closer in depth; three points alone are one
     triangle. A triangle whose farthest corner is farther than the nearest by more than `jump` is left out.
@@ -29,12 +29,12 @@ def to_triangles(grid: PointGrid, *, jump: float) -> NDArray[np.uint32]:
     """
     height, width = grid.kept.shape
     index = np.arange(height * width, dtype=np.uint32).reshape(height, width)
-    metres = -grid.xyz[..., 2]
+    meters = -grid.xyz[..., 2]
     # top left, top right, bottom left, bottom right
     corners = [slice(None, -1), slice(1, None)]
     quads = [index[rows, columns].ravel() for rows in corners for columns in corners]
     top_left, top_right, bottom_left, bottom_right = quads
-    kept, depth = grid.kept.ravel(), metres.ravel()
+    kept, depth = grid.kept.ravel(), meters.ravel()
     falling = np.abs(depth[top_left] - depth[bottom_right]) < np.abs(depth[top_right] - depth[bottom_left])
     missing = [~kept[corner] for corner in quads]
     # With a corner missing, the diagonal that does not touch it leaves one whole triangle.

@@ -1,1 +1,1 @@
-"""Pictures: found, read upright as RGB, made into what the network sees, and back."""
+"""Images: found, read upright as RGB, made into what the network sees, and back."""

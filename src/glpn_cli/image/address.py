@@ -1,4 +1,4 @@
-"""Addresses of pictures on the network: what to show of them, and what to call what comes from there."""
+"""Addresses of images on the network: what to show of them, and what to call what comes from there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from glpn_cli.errors import PictureError
-from glpn_cli.image.folder import is_picture_name
+from glpn_cli.errors import ImageError
+from glpn_cli.image.folder import is_image_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -57,9 +57,9 @@ class Address:
         """Read an address as a user writes it.
 
         Raises:
-            PictureError: it makes no sense; what it was is not said, as it may hold a password.
+            ImageError: it makes no sense; what it was is not said, as it may hold a password.
         """
-        nonsense = PictureError("an address that makes no sense", hint="it begins like https://HOST/PATH")
+        nonsense = ImageError("an address that makes no sense", hint="it begins like https://HOST/PATH")
         try:
             parts = urlsplit(text.strip())
             host, port = parts.hostname or "", parts.port
@@ -87,11 +87,11 @@ class Address:
     def name(self) -> str:
         """A file name that is safe everywhere: the last part of the path, or else the host.
 
-        Where that is no picture's name and there is a query, which then tells the pictures apart, it has the hash.
+        Where that is no image's name and there is a query, which then tells the images apart, it has the hash.
         """
         last = PurePosixPath(urlsplit(self.url).path).name
         name = safe_name(unquote(last) or self.host)
-        return f"{name}-{self.query_hash}" if self.query_hash and not is_picture_name(name) else name
+        return f"{name}-{self.query_hash}" if self.query_hash and not is_image_name(name) else name
 
     @property
     def folders(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class BatchFeature(UserDict[str, Any]):
         """Keep the values, as tensors if asked.
 
         Args:
-            data: lists of arrays by name, one array for each picture.
+            data: lists of arrays by name, one array for each image.
             tensor_type: None, "np", "pt", "tf" or "jax", or an enum member with such a value.
 
         Raises:
@@ -81,7 +81,7 @@ def _stack(name: str, arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any,
     if len(shapes) > 1:
         raise ValueError(
             f"{name} of different shapes ({', '.join(str(shape) for shape in sorted(shapes))}) make no tensor;"
-            " process the pictures one at a time, or with return_tensors=None"
+            " process the images one at a time, or with return_tensors=None"
         )
     return np.stack(arrays)
 

@@ -1,6 +1,6 @@
 """From every kind of pixel that images and arrays hold to RGB, saying what was done.
 
-Embedded colour profiles are not applied: the reference takes the numbers as they are, the network was trained on
+Embedded color profiles are not applied: the reference takes the numbers as they are, the network was trained on
 such numbers, and depth that differs from the reference's for every photo of a phone would help nobody.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ _CHANNELS_WITHOUT_ALPHA = frozenset({1, 3})
 _CHANNELS_WITH_ALPHA = frozenset({2, 4})
 
 _WIDE_INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_COLOUR_SPACES = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
+_COLOR_SPACES = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
 
 # Files whose numbers Pillow gives as mode I although they have at most 16 bits, scaled to all of them.
 _SIXTEEN_BIT_FORMATS = frozenset({"PPM", "PNG", "JPEG2000"})
@@ -51,35 +51,33 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         The same image if it is plain RGB, else a new one; and a short line for each thing worth telling.
 
     Raises:
-        PictureError: it cannot be decoded, or the values are negative, not finite or beyond 65535.
+        ImageError: it cannot be decoded, or the values are negative, not finite or beyond 65535.
     """
     try:
         return _convert(image)
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow and its decoders raise anything
-        raise PictureError(f"cannot be converted from {image.mode} to RGB: {_one_line(error)}") from error
+        raise ImageError(f"cannot be converted from {image.mode} to RGB: {_one_line(error)}") from error
 
 
-def to_rgb_array(
-    picture: Image.Image | NDArray[Any], layout: str | None = None
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Give a picture three channels, in its own dtype and range; one that has them is not changed.
+def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Give an image three channels, in its own dtype and range; one that has them is not changed.
 
     Args:
-        picture: a PIL image; or (H, W, C), (C, H, W) or (H, W) of integers or floats, C from 1 to 4.
+        image: a PIL image; or (H, W, C), (C, H, W) or (H, W) of integers or floats, C from 1 to 4.
         layout: where an array has its channels; None looks for them.
 
     Returns:
         (H, W, 3), and a short line for each thing that was done.
 
     Raises:
-        PictureError: the image cannot be decoded or converted.
-        ValueError: the array is no picture.
+        ImageError: the image cannot be decoded or converted.
+        ValueError: the array is no image.
     """
-    if isinstance(picture, Image.Image):
-        return _image_to_array(picture)
-    values = _to_channels_last(picture, layout)
+    if isinstance(image, Image.Image):
+        return _image_to_array(image)
+    values = _to_channels_last(image, layout)
     notes = []
     if values.dtype == np.uint16 and int(values.max()) > _MAX_8:
         values = _wide_to_8_bits(values)
@@ -89,7 +87,7 @@ def to_rgb_array(
         notes.append("alpha put over white")
     elif values.shape[2] == 1:
         values = values.repeat(3, axis=2)
-        notes.append("grey converted to RGB")
+        notes.append("gray converted to RGB")
     return values, tuple(notes)
 
 
@@ -111,7 +109,7 @@ def to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
         return values, False
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low + high) or low < 0 or high > _MAX_8:
-        raise ValueError(f"the values go from {low:g} to {high:g}; a picture is in [0, 255], or in [0, 1]")
+        raise ValueError(f"the values go from {low:g} to {high:g}; an image is in [0, 255], or in [0, 1]")
     if np.allclose(values, values.astype(np.int64)):
         return values.astype(np.uint8), False
     if high > 1:
@@ -132,7 +130,7 @@ def _convert(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         return _put_over_white(image)
     if image.mode == "RGB":
         return image, ()
-    notes = (f"{image.mode} converted to RGB without a colour profile",) if image.mode in _COLOUR_SPACES else ()
+    notes = (f"{image.mode} converted to RGB without a color profile",) if image.mode in _COLOR_SPACES else ()
     return image.convert("RGB"), notes
 
 
@@ -149,17 +147,17 @@ def _put_over_white(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def _convert_numbers(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     values = np.asarray(image)
     if image.mode in _WIDE_INTEGER_MODES:
-        grey, note = _wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
+        gray, note = _wide_to_8_bits(values), "16-bit gray scaled to 8 bits"
     elif image.mode == "I":
-        grey, note = _scale_integers(values, sixteen_bit=image.format in _SIXTEEN_BIT_FORMATS)
+        gray, note = _scale_integers(values, sixteen_bit=image.format in _SIXTEEN_BIT_FORMATS)
     else:
-        grey, note = _scale_floats(values)
+        gray, note = _scale_floats(values)
     notes = [note]
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and (values == transparent).any():
-        grey[values == transparent] = _MAX_8
+        gray[values == transparent] = _MAX_8
         notes.append("alpha put over white")
-    return Image.fromarray(grey).convert("RGB"), tuple(notes)
+    return Image.fromarray(gray).convert("RGB"), tuple(notes)
 
 
 def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray[np.uint8], str]:
@@ -167,23 +165,23 @@ def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray
     if low < 0 or high > _MAX_16:
         raise _unusable_range("integer", low, high)
     if high <= _MAX_8 and not sixteen_bit:
-        return values.astype(np.uint8), "32-bit grey taken as 0 to 255"
-    return _wide_to_8_bits(values), "16-bit grey scaled to 8 bits"
+        return values.astype(np.uint8), "32-bit gray taken as 0 to 255"
+    return _wide_to_8_bits(values), "16-bit gray scaled to 8 bits"
 
 
 def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     if not np.isfinite(values).all():
-        raise PictureError("its float values are not all finite")
+        raise ImageError("its float values are not all finite")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > _MAX_16:
         raise _unusable_range("float", low, high)
     full = 1 if high <= 1 else _MAX_8 if high <= _MAX_8 else _MAX_16
-    return np.rint(values * (_MAX_8 / full)).astype(np.uint8), f"float grey taken as 0 to {full}"
+    return np.rint(values * (_MAX_8 / full)).astype(np.uint8), f"float gray taken as 0 to {full}"
 
 
-def _unusable_range(kind: str, low: float, high: float) -> PictureError:
-    return PictureError(
-        f"its {kind} values go from {low:g} to {high:g}, which is the range of no picture",
+def _unusable_range(kind: str, low: float, high: float) -> ImageError:
+    return ImageError(
+        f"its {kind} values go from {low:g} to {high:g}, which is the range of no image",
         hint=f"scale them to 0 to {_MAX_8} first",
     )
 
@@ -197,8 +195,8 @@ def _image_to_array(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
     try:
         image.load()
     except Exception as error:  # Pillow's decoders raise anything
-        raise PictureError(f"the {image.format or mode} image cannot be decoded: {_one_line(error)}") from error
-    if mode == "RGB":  # not `to_rgb`: the reference ignores a transparent colour of such an image
+        raise ImageError(f"the {image.format or mode} image cannot be decoded: {_one_line(error)}") from error
+    if mode == "RGB":  # not `to_rgb`: the reference ignores a transparent color of such an image
         return np.array(image), ()
     rgb, notes = to_rgb(image)
     return np.array(rgb), notes or (f"mode {mode} converted to RGB",)
@@ -206,14 +204,14 @@ def _image_to_array(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 def _to_channels_last(array: NDArray[Any], layout: str | None) -> NDArray[Any]:
     if array.dtype.kind not in "buif":
-        raise ValueError(f"a picture is an array of numbers, not of {array.dtype}")
+        raise ValueError(f"an image is an array of numbers, not of {array.dtype}")
     if array.size == 0:
         raise ValueError(f"an array of shape {array.shape} has no pixels")
     if array.ndim == 2 and layout in {None, NONE}:
         return array[:, :, None]
     if array.ndim != 3 or layout == NONE:
         expected = "(H, W)" if layout == NONE else "(H, W, C), (C, H, W), or one more in front for several"
-        raise ValueError(f"an array of shape {array.shape} is no picture; expected {expected}")
+        raise ValueError(f"an array of shape {array.shape} is no image; expected {expected}")
     layout = layout or _find_channels(array.shape)
     values = array.transpose(1, 2, 0) if layout == FIRST else array
     if values.shape[2] > max(_CHANNELS_WITH_ALPHA):

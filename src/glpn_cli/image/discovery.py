@@ -1,4 +1,4 @@
-"""From what a user names to pictures: files, folders, patterns, lists, addresses and standard input."""
+"""From what a user names to images: files, folders, patterns, lists, addresses and standard input."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from glpn_cli.errors import PictureError, UsageError
+from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.image.address import Address, is_address
-from glpn_cli.image.folder import is_file_or_was, is_picture_name, walk_pictures
+from glpn_cli.image.folder import is_file_or_was, is_image_name, walk_images
 from glpn_cli.image.pattern import to_regex
-from glpn_cli.image.reading import missing_picture
+from glpn_cli.image.reading import missing_image
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from glpn_cli.image.listing import PictureList
+    from glpn_cli.image.listing import ImageList
 
-__all__ = ["STDIN", "FoundPictures", "Source", "address_of", "find_pictures", "missing_listed"]
+__all__ = ["STDIN", "FoundImages", "Source", "address_of", "find_images", "missing_listed"]
 
 Source: TypeAlias = "Path | Address"
-"""Where a picture comes from; `str` of it may be shown."""
+"""Where an image comes from; `str` of it may be shown."""
 
 STDIN = Path("-")
-"""Stands for the picture on standard input. Compare with `is`: a file may have this name."""
+"""Stands for the image on standard input. Compare with `is`: a file may have this name."""
 
 _DEFAULTS = SearchSettings()
 
 
 @dataclass(slots=True)
-class FoundPictures:
+class FoundImages:
     """What the arguments of a command came to.
 
     Attributes:
-        pictures: in the order of the arguments, each once; `STDIN` for standard input.
-        failures: arguments that gave no picture, with the reason.
+        images: in the order of the arguments, each once; `STDIN` for standard input.
+        failures: arguments that gave no image, with the reason.
         skipped_outputs: how many files of folders and patterns were left out because they are depth files.
     """
 
-    pictures: list[Source] = field(default_factory=list)
-    failures: list[tuple[str, PictureError]] = field(default_factory=list)
+    images: list[Source] = field(default_factory=list)
+    failures: list[tuple[str, ImageError]] = field(default_factory=list)
     skipped_outputs: int = 0
 
 
-def find_pictures(
+def find_images(
     arguments: Iterable[str],
     *,
     is_output: Callable[[Path], bool],
     search: SearchSettings = _DEFAULTS,
-    listed: PictureList | None = None,
-) -> FoundPictures:
-    """Expand arguments into pictures; what a file really holds is found out when it is read.
+    listed: ImageList | None = None,
+) -> FoundImages:
+    """Expand arguments into images; what a file really holds is found out when it is read.
 
-    A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the pictures
+    A file is taken whatever its name; a depth file only when it is the one argument. A folder gives the images
     in it, by suffix, sorted by name. A pattern (`*`, `?`, `[...]`, `**` for any folders) that is no existing file is
     expanded here, so that it may be quoted. "-" is standard input. What begins with http:// or https:// is an
     address. In a list, patterns and "-" are names of files.
@@ -65,7 +65,7 @@ def find_pictures(
         arguments: as the user wrote them.
         is_output: tells whether a file is a depth file.
         search: what is looked for in folders; of patterns, only whether hidden files count.
-        listed: more pictures.
+        listed: more images.
 
     Raises:
         UsageError: an argument is empty, a pattern of `search` is none, or there is an address that `search` does
@@ -84,7 +84,7 @@ def find_pictures(
     return finder.found
 
 
-def address_of(text: str, *, search: SearchSettings) -> Address | PictureError:
+def address_of(text: str, *, search: SearchSettings) -> Address | ImageError:
     """Read an address, or say why it is none.
 
     Raises:
@@ -92,19 +92,19 @@ def address_of(text: str, *, search: SearchSettings) -> Address | PictureError:
     """
     try:
         address = Address.parse(text)
-    except PictureError as error:
+    except ImageError as error:
         return error
     if not search.allow_url:
         raise UsageError(f"{address}: is an address, and nothing is fetched unasked", hint="--allow-url fetches it")
     return address
 
 
-def missing_listed(entry: str, listed: PictureList) -> PictureError:
+def missing_listed(entry: str, listed: ImageList) -> ImageError:
     """Say that an entry of a list leads to no file, and where it was perhaps looked for in vain."""
-    error = missing_picture(entry)
+    error = missing_image(entry)
     if listed.folder and os.path.lexists(os.path.join(listed.folder, entry)):
         hint = f"paths in a list count from the current folder; this one is there from {listed.folder}"
-        return PictureError(error.message, hint=hint)
+        return ImageError(error.message, hint=hint)
     return error
 
 
@@ -112,13 +112,13 @@ class _Finder:
     """What was found so far, and what of it was seen before."""
 
     def __init__(self, is_output: Callable[[Path], bool], search: SearchSettings) -> None:
-        self.found = FoundPictures()
+        self.found = FoundImages()
         self._is_output = is_output
         self._search = search
         self._seen: set[str] = set()
 
     def take(self, argument: str, *, alone: bool) -> None:
-        """Add the pictures that one argument stands for."""
+        """Add the images that one argument stands for."""
         path = Path(argument)
         if argument == "-":
             self._add([STDIN])
@@ -130,13 +130,13 @@ class _Finder:
             if glob.has_magic(argument):
                 self._add(self._without_outputs(self._matches(argument)))
             else:
-                self.found.failures.append((argument, missing_picture(argument)))
+                self.found.failures.append((argument, missing_image(argument)))
         else:
             # Several files are mostly a pattern that the shell expanded.
             self._add([path] if alone else self._without_outputs([path]))
 
-    def take_listed(self, entry: str, listed: PictureList, *, alone: bool) -> None:
-        """Add the pictures that one entry of a list stands for."""
+    def take_listed(self, entry: str, listed: ImageList, *, alone: bool) -> None:
+        """Add the images that one entry of a list stands for."""
         path = Path(entry)
         if is_address(entry):
             self._take_address(entry)
@@ -149,7 +149,7 @@ class _Finder:
 
     def _take_address(self, text: str) -> None:
         address = address_of(text, search=self._search)
-        if isinstance(address, PictureError):
+        if isinstance(address, ImageError):
             self.found.failures.append(("an address", address))
         else:
             self._add([address])
@@ -162,7 +162,7 @@ class _Finder:
                 identity = os.path.realpath(candidate) if candidate is not STDIN else "-"
             if identity not in self._seen:
                 self._seen.add(identity)
-                self.found.pictures.append(candidate)
+                self.found.images.append(candidate)
 
     def _without_outputs(self, paths: Iterable[Path]) -> Iterator[Path]:
         for path in paths:
@@ -173,7 +173,7 @@ class _Finder:
 
     def _in_folder(self, folder: Path, argument: str) -> Iterator[Path]:
         any_found = False
-        for found in walk_pictures(folder, search=self._search, is_output=lambda _: False):
+        for found in walk_images(folder, search=self._search, is_output=lambda _: False):
             any_found = True
             if isinstance(found, tuple):
                 self.found.failures.append((str(found[0]), found[1]))
@@ -182,12 +182,12 @@ class _Finder:
         if not any_found:
             self.found.failures.append((argument, self._nothing_in(argument)))
 
-    def _nothing_in(self, argument: str) -> PictureError:
+    def _nothing_in(self, argument: str) -> ImageError:
         if self._search.include or self._search.exclude:
-            return PictureError(f"{argument}: no pictures that --include and --exclude leave")
+            return ImageError(f"{argument}: no images that --include and --exclude leave")
         if self._search.recursive:
-            return PictureError(f"{argument}: no pictures in this folder and those below it")
-        return PictureError(f"{argument}: no pictures in this folder", hint="--recursive looks into its sub-folders")
+            return ImageError(f"{argument}: no images in this folder and those below it")
+        return ImageError(f"{argument}: no images in this folder", hint="--recursive looks into its sub-folders")
 
     def _matches(self, pattern: str) -> Iterator[Path]:
         any_found = False
@@ -195,16 +195,16 @@ class _Finder:
             any_found = True
             yield path
         if not any_found:
-            self.found.failures.append((pattern, PictureError(f"{pattern}: no picture matches")))
+            self.found.failures.append((pattern, ImageError(f"{pattern}: no image matches")))
 
 
 def _expand(pattern: str, *, hidden: bool) -> Iterator[Path]:
-    """Yield the pictures that a pattern matches, sorted."""
+    """Yield the images that a pattern matches, sorted."""
     parts = pattern.replace(os.sep, "/").split("/")
     plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     if "**" not in parts or ".." in parts[plain:]:
         names = glob.glob(pattern, recursive=True, include_hidden=hidden)
-        yield from (path for path in sorted(map(Path, names)) if is_picture_name(path.name) and is_file_or_was(path))
+        yield from (path for path in sorted(map(Path, names)) if is_image_name(path.name) and is_file_or_was(path))
         return
     # The library would follow links in circles.
     root = Path("/".join(parts[:plain]) + "/" if plain else ".")
@@ -213,7 +213,7 @@ def _expand(pattern: str, *, hidden: bool) -> Iterator[Path]:
     except re.error:
         return
     search = SearchSettings(recursive=True, hidden=hidden)
-    for found in walk_pictures(root, search=search, is_output=lambda _: False):
+    for found in walk_images(root, search=search, is_output=lambda _: False):
         if isinstance(found, Path) and matching.match(found.relative_to(root).as_posix()):
             yield found
 

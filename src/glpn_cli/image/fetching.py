@@ -1,4 +1,4 @@
-"""Pictures from the network, within limits of time and size; what arrived is judged by the reader alone."""
+"""Images from the network, within limits of time and size; what arrived is judged by the reader alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from urllib.request import (
 )
 
 from glpn_cli import __version__
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.address import Address, is_address
 from glpn_cli.settings.inputs import FetchSettings
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
-__all__ = ["Stopper", "fetch_picture"]
+__all__ = ["Stopper", "fetch_image"]
 
 _DEFAULTS = FetchSettings()
 _CHUNK_BYTES = 2**16
@@ -69,7 +69,7 @@ class Stopper:
                 self._deadlines.discard(deadline)
 
 
-def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS, *, stopper: Stopper | None = None) -> bytes:
+def fetch_image(address: Address, settings: FetchSettings = _DEFAULTS, *, stopper: Stopper | None = None) -> bytes:
     """Fetch what is at an address; proxies of the environment are used.
 
     Name and password are sent to the server that the user named and to no other.
@@ -80,7 +80,7 @@ def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS, *, stop
         stopper: may end it early; the error is that of a deadline.
 
     Raises:
-        PictureError: there is nothing, or it is too large, too slow, cut off, or redirected too often or elsewhere.
+        ImageError: there is nothing, or it is too large, too slow, cut off, or redirected too often or elsewhere.
     """
     try:
         with (
@@ -88,8 +88,8 @@ def fetch_picture(address: Address, settings: FetchSettings = _DEFAULTS, *, stop
             (stopper or Stopper()).stopping(deadline),
         ):
             return _follow(address, settings, deadline)
-    except PictureError as error:
-        raise PictureError(f"{address}: {error.message}", hint=error.hint) from error
+    except ImageError as error:
+        raise ImageError(f"{address}: {error.message}", hint=error.hint) from error
 
 
 class _Deadline:
@@ -106,9 +106,9 @@ class _Deadline:
         """Whether the moment has come."""
         return time.monotonic() >= self._end_s
 
-    def error(self) -> PictureError:
+    def error(self) -> ImageError:
         """Say that it has."""
-        return PictureError(f"not here after {self.timeout_s:g} s", hint="download it first")
+        return ImageError(f"not here after {self.timeout_s:g} s", hint="download it first")
 
     @contextmanager
     def watching(self) -> Iterator[_Deadline]:
@@ -221,7 +221,7 @@ def _follow(address: Address, settings: FetchSettings, deadline: _Deadline) -> b
         except (OSError, http.client.HTTPException, ValueError) as error:
             # Not as the cause: what the library says may hold the address as it was sent.
             raise _translate(error, settings, deadline) from None
-    raise PictureError(f"redirected more than {settings.max_redirects} times", hint="download it first")
+    raise ImageError(f"redirected more than {settings.max_redirects} times", hint="download it first")
 
 
 def _request(address: Address) -> Request:
@@ -240,7 +240,7 @@ def _redirected(address: Address, headers: Message[str, str], first: Address) ->
     target = urljoin(address.url, location)
     if not location or not is_address(target):
         scheme = urlsplit(target).scheme if location else ""
-        raise PictureError(f"redirected to {scheme or 'nowhere'}, which is not followed")
+        raise ImageError(f"redirected to {scheme or 'nowhere'}, which is not followed")
     to = Address.parse(target)
     same_server = urlsplit(to.url)[:2] == urlsplit(first.url)[:2]
     return replace(to, userinfo=first.userinfo if same_server else "")
@@ -261,22 +261,22 @@ def _read(answer: Any, settings: FetchSettings, deadline: _Deadline) -> bytes:
     if deadline.is_over:
         raise deadline.error()
     if expected is not None and len(data) < expected:
-        raise PictureError(f"cut off after {len(data)} of {expected} bytes", hint="try again")
+        raise ImageError(f"cut off after {len(data)} of {expected} bytes", hint="try again")
     return bytes(data)
 
 
-def _too_large(settings: FetchSettings) -> PictureError:
-    return PictureError(f"larger than {settings.max_bytes >> 20} MiB", hint="download it first")
+def _too_large(settings: FetchSettings) -> ImageError:
+    return ImageError(f"larger than {settings.max_bytes >> 20} MiB", hint="download it first")
 
 
-def _refusal(code: int) -> PictureError:
-    reasons = {401: "a login is needed", 403: "access is refused", 404: "there is no such picture", 410: "it is gone"}
+def _refusal(code: int) -> ImageError:
+    reasons = {401: "a login is needed", 403: "access is refused", 404: "there is no such image", 410: "it is gone"}
     said = reasons.get(code) or http.client.responses.get(code, "an unknown answer").lower()
-    return PictureError(f"the server answers {code}: {said}")
+    return ImageError(f"the server answers {code}: {said}")
 
 
-def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -> PictureError:
-    if isinstance(error, PictureError):
+def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -> ImageError:
+    if isinstance(error, ImageError):
         return error
     if deadline.is_over:
         return deadline.error()
@@ -293,4 +293,4 @@ def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -
         said = f"cannot be reached: {reason.strerror or type(reason).__name__}"
     else:
         said = "the server does not speak HTTP as it should"
-    return PictureError(said, hint="try again later, or download it yourself")
+    return ImageError(said, hint="try again later, or download it yourself")

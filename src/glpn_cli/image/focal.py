@@ -1,4 +1,4 @@
-"""What a picture says of the lens that took it."""
+"""What an image says of the lens that took it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ExifFocal:
 
     Attributes:
         mm_35: its 35 mm equivalent, or None.
-        px: in pixels of the picture as it is now, from the lens and the resolution of the sensor, or None.
+        px: in pixels of the image as it is now, from the lens and the resolution of the sensor, or None.
     """
 
     mm_35: float | None = None
@@ -42,9 +42,9 @@ class ExifFocal:
 
 
 def read_focal(image: Image.Image) -> ExifFocal | None:
-    """Read the focal length of a picture; None if it does not say one that can be.
+    """Read the focal length of an image; None if it does not say one that can be.
 
-    Turning a picture does not change it: pixels are taken as square, and sizes are compared by their longer sides.
+    Turning an image does not change it: pixels are taken as square, and sizes are compared by their longer sides.
     """
     try:
         tags = image.getexif().get_ifd(_EXIF_IFD)
@@ -57,7 +57,7 @@ def read_focal(image: Image.Image) -> ExifFocal | None:
 
 
 def _share_of_longer_side(tags: Mapping[int, object], longer_side: int) -> float | None:
-    """Give the focal length as a share of the picture's longer side.
+    """Give the focal length as a share of the image's longer side.
 
     The resolution counts pixels as the camera wrote them; EXIF says how many there were, in case it is fewer now.
 

@@ -1,4 +1,4 @@
-"""The pictures of a folder, and of the folders below it if that is asked for."""
+"""The images of a folder, and of the folders below it if that is asked for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.pattern import PathFilter
-from glpn_cli.image.reading import PICTURE_SUFFIXES
+from glpn_cli.image.reading import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from glpn_cli.settings.inputs import SearchSettings
 
-__all__ = ["is_file_or_was", "is_picture_name", "picture_names", "walk_pictures"]
+__all__ = ["image_names", "is_file_or_was", "is_image_name", "walk_images"]
 
 
-def walk_pictures(
+def walk_images(
     folder: Path, *, search: SearchSettings, is_output: Callable[[Path], bool], without: Path | None = None
-) -> Iterator[Path | tuple[Path, PictureError]]:
-    """Yield the pictures of a folder in the order of their names; see `SearchSettings` for which.
+) -> Iterator[Path | tuple[Path, ImageError]]:
+    """Yield the images of a folder in the order of their names; see `SearchSettings` for which.
 
     A link to a folder is followed, unless it leads to a folder that we are in. Behind a link, further links are
     followed only to folders that were not entered yet, so that links that lead to each other end.
@@ -35,7 +35,7 @@ def walk_pictures(
         without: a folder that is not entered, such as the one that depth is written to; unless it is `folder` itself.
 
     Yields:
-        The path of a picture; or a folder that cannot be listed, with the reason.
+        The path of an image; or a folder that cannot be listed, with the reason.
 
     Raises:
         UsageError: a pattern of the settings is none.
@@ -75,8 +75,8 @@ class _Walk:
         self._left_out = None if without is None else os.path.realpath(without)
         self._entered: set[str] = set()
 
-    def entries(self, folder: _Folder) -> Iterator[Path | tuple[Path, PictureError] | _Folder]:
-        """Yield the pictures of one folder, and the folders to go on with."""
+    def entries(self, folder: _Folder) -> Iterator[Path | tuple[Path, ImageError] | _Folder]:
+        """Yield the images of one folder, and the folders to go on with."""
         identity = os.path.realpath(folder.path)
         self._entered.add(identity)
         try:
@@ -84,7 +84,7 @@ class _Walk:
                 visible = [entry for entry in entries if self._search.hidden or not is_hidden(entry)]
                 found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in visible)
         except OSError as error:
-            yield folder.path, PictureError(f"{folder.path}: cannot be listed: {error.strerror}")
+            yield folder.path, ImageError(f"{folder.path}: cannot be listed: {error.strerror}")
             return
         ancestors = folder.ancestors | {identity}
         for name, is_folder, is_link in found:
@@ -100,7 +100,7 @@ class _Walk:
 
     def _is_wanted(self, path: Path, place: str) -> bool:
         return (
-            is_picture_name(path.name)
+            is_image_name(path.name)
             and self._wanted.wants(place)
             and is_file_or_was(path)
             and not self._is_output(path)
@@ -124,11 +124,11 @@ def is_hidden(entry: os.DirEntry[str]) -> bool:
     return bool(attributes & stat.FILE_ATTRIBUTE_HIDDEN)
 
 
-def picture_names(folder: Path) -> list[str]:
-    """List the files of a folder that have the suffix of a picture, unsorted; empty if it cannot be listed."""
+def image_names(folder: Path) -> list[str]:
+    """List the files of a folder that have the suffix of an image, unsorted; empty if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if is_picture_name(entry.name) and is_file_or_was(entry.path)]
+            return [entry.name for entry in entries if is_image_name(entry.name) and is_file_or_was(entry.path)]
     except OSError:
         return []
 
@@ -136,11 +136,11 @@ def picture_names(folder: Path) -> list[str]:
 def is_file_or_was(path: str | Path) -> bool:
     """Tell whether a path leads to a file, may not be asked about, or is a link to a file that is gone.
 
-    The last two are taken as pictures, so that reading them says what is wrong; leaving them out would hide it.
+    The last two are taken as images, so that reading them says what is wrong; leaving them out would hide it.
     """
     return os.path.isfile(path) or not os.path.exists(path)
 
 
-def is_picture_name(name: str) -> bool:
-    """Tell whether a name ends as those of pictures do."""
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+def is_image_name(name: str) -> bool:
+    """Tell whether a name ends as those of images do."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES

@@ -1,4 +1,4 @@
-"""HEIC pictures, as phones take them: read by an optional package, and only when there is one to read."""
+"""HEIC images, as phones take them: read by an optional package, and only when there is one to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["open_heif"]
 
 
 def open_heif(stream: BinaryIO) -> Image.Image:
-    """Open a HEIC picture; it is turned upright by being decoded, whatever its EXIF says, as its format wants it.
+    """Open a HEIC image; it is turned upright by being decoded, whatever its EXIF says, as its format wants it.
 
     The package is not made a part of Pillow, so that the program around us reads what it always read.
 
@@ -25,7 +25,7 @@ def open_heif(stream: BinaryIO) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise MissingPackageError(
-            "a HEIC picture, and the package that reads them is not installed",
+            "a HEIC image, and the package that reads them is not installed",
             hint="pip install pillow-heif; or convert it to JPEG first",
         ) from error
     opener: Any = HeifImageFile

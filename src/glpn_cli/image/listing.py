@@ -1,4 +1,4 @@
-"""Lists of pictures: one path on each line, or NUL characters between them."""
+"""Lists of images: one path on each line, or NUL characters between them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from glpn_cli.settings.inputs import MAX_LIST_BYTES
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["PictureList", "parse_list", "read_list"]
+__all__ = ["ImageList", "parse_list", "read_list"]
 
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
-"""What the usual pictures begin with, and no list does: the slip would bring thousands of errors."""
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""What the usual images begin with, and no list does: the slip would bring thousands of errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class PictureList:
-    """A list of pictures.
+class ImageList:
+    """A list of images.
 
     Attributes:
         entries: paths or addresses as they stand there; relative ones count from the current folder.
@@ -33,14 +33,14 @@ class PictureList:
     folder: str | None = None
 
 
-def read_list(source: str | BinaryIO) -> PictureList:
-    """Read a list of pictures; see `parse_list`.
+def read_list(source: str | BinaryIO) -> ImageList:
+    """Read a list of images; see `parse_list`.
 
     Args:
         source: a path, or a stream of bytes such as standard input.
 
     Raises:
-        InputError: it cannot be read, is endless, a picture itself, or names nothing.
+        InputError: it cannot be read, is endless, an image itself, or names nothing.
     """
     name = source if isinstance(source, str) else "the list on standard input"
     try:
@@ -53,12 +53,12 @@ def read_list(source: str | BinaryIO) -> PictureList:
         raise InputError(f"{name}: cannot be read as a list: {getattr(error, 'strerror', None) or error}") from error
     if data is None:
         raise InputError(f"{name}: endless, or longer than {MAX_LIST_BYTES >> 20} MiB")
-    if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
-        raise InputError(f"{name}: is a picture, not a list of pictures", hint="name it without --from-list")
+    if data.startswith(_IMAGES) or data[4:8] == b"ftyp":
+        raise InputError(f"{name}: is an image, not a list of images", hint="name it without --from-list")
     entries = parse_list(data)
     if not entries:
-        raise InputError(f"{name}: names no pictures")
-    return PictureList(tuple(entries), os.path.dirname(source) if isinstance(source, str) else None)
+        raise InputError(f"{name}: names no images")
+    return ImageList(tuple(entries), os.path.dirname(source) if isinstance(source, str) else None)
 
 
 def parse_list(data: bytes) -> list[str]:

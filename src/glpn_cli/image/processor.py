@@ -1,4 +1,4 @@
-"""From pictures to what the network sees, and from what it gives back to metres for each pixel of the picture."""
+"""From images to what the network sees, and from what it gives back to meters for each pixel of the image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "GLPNImageProcessor",
     "fitted_size",
     "floored_size",
-    "to_metres",
+    "to_meters",
     "to_pixel_values",
 ]
 
@@ -60,9 +60,9 @@ def floored_size(height: int, width: int, divisor: int = SIZE_DIVISOR) -> tuple[
 
 
 def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple[int, int]:
-    """Give the size, in multiples of 32, that keeps a picture's shape and has about as many pixels as a working size.
+    """Give the size, in multiples of 32, that keeps an image's shape and has about as many pixels as a working size.
 
-    A picture squeezed into another shape is one that the network never learnt.
+    An image squeezed into another shape is one that the network never learnt.
     """
     zoom = (working_size[0] * working_size[1] / (height * width)) ** 0.5
     fitted_height, fitted_width = (max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width))
@@ -70,7 +70,7 @@ def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple
 
 
 def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: int = Resampling.BILINEAR) -> Tensor:
-    """Make a picture into what the network sees: exactly the processor's numbers.
+    """Make an image into what the network sees: exactly the processor's numbers.
 
     Args:
         rgb: (H, W, 3) uint8, in [0, 255].
@@ -86,35 +86,35 @@ def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: 
     return torch.from_numpy(pixel_values)
 
 
-def to_metres(
-    predicted: Tensor, size: tuple[int, int], *, metres_per_unit: float, limit_m: float
+def to_meters(
+    predicted: Tensor, size: tuple[int, int], *, meters_per_unit: float, limit_m: float
 ) -> NDArray[np.float32]:
-    """Make what the network gave into metres for each pixel of the picture; the inverse of `to_pixel_values`.
+    """Make what the network gave into meters for each pixel of the image; the inverse of `to_pixel_values`.
 
-    The order is the documented one: first bicubic to the size of the picture, which may overshoot, then the scale,
+    The order is the documented one: first bicubic to the size of the image, which may overshoot, then the scale,
     then the limits.
 
     Args:
         predicted: (1, h, w) of any float dtype, finite, in the scale of the published weights, on any device.
-        size: (height, width) of the picture.
-        metres_per_unit: the factor from that scale to metres.
-        limit_m: the largest depth that the weights can give, metres.
+        size: (height, width) of the image.
+        meters_per_unit: the factor from that scale to meters.
+        limit_m: the largest depth that the weights can give, meters.
 
     Returns:
-        (height, width) float32, metres, in [0, limit_m].
+        (height, width) float32, meters, in [0, limit_m].
     """
     predicted = predicted.detach().to(torch.float32)
-    metres = _interpolate(predicted, size)[0] * metres_per_unit
-    return metres.clamp_(0, limit_m).cpu().numpy()
+    meters = _interpolate(predicted, size)[0] * meters_per_unit
+    return meters.clamp_(0, limit_m).cpu().numpy()
 
 
 class GLPNImageProcessor:
-    """Resize pictures to multiples of 32 and scale them to [0, 1], as the reference does.
+    """Resize images to multiples of 32 and scale them to [0, 1], as the reference does.
 
-    RGB pictures give the reference's numbers to the last bit. Other kinds, which it refuses or lets the model stumble
-    over, are converted with a UserWarning: grey and palette to RGB, alpha over white, 16 bits to 8, and sides that
+    RGB images give the reference's numbers to the last bit. Other kinds, which it refuses or lets the model stumble
+    over, are converted with a UserWarning: gray and palette to RGB, alpha over white, 16 bits to 8, and sides that
     are shorter than the divisor are enlarged to it. The EXIF orientation is not applied, as in the reference;
-    `read_picture` does that.
+    `read_image` does that.
 
     Attributes:
         do_resize: round the sides down to multiples of `size_divisor` by resizing.
@@ -122,7 +122,7 @@ class GLPNImageProcessor:
         resample: one of Pillow's filters.
         do_rescale: divide by 255.
 
-    Source: transformers v4.37.2, GLPNImageProcessor (its documentation and its behaviour).
+    Source: transformers v4.37.2, GLPNImageProcessor (its documentation and its behavior).
     """
 
     model_input_names = ("pixel_values",)
@@ -147,7 +147,7 @@ class GLPNImageProcessor:
         self.do_rescale = _checked_flag("do_rescale", do_rescale)
 
     def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
-        """Preprocess one picture or several; see `preprocess`."""
+        """Preprocess one image or several; see `preprocess`."""
         return self.preprocess(images, **kwargs)
 
     def preprocess(
@@ -162,10 +162,10 @@ class GLPNImageProcessor:
         input_data_format: object = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make pictures into pixel values.
+        """Make images into pixel values.
 
         Args:
-            images: one picture or several: PIL images, or NumPy arrays or torch tensors in [0, 255], each (H, W, C),
+            images: one image or several: PIL images, or NumPy arrays or torch tensors in [0, 255], each (H, W, C),
                 (C, H, W) or (H, W); a list of them, or an array with one more dimension in front. If the values are
                 in [0, 1] already, pass `do_rescale=False`; resizing then rounds them to 1/255.
             do_resize: instead of the processor's own; None keeps that, here and in the next three.
@@ -174,16 +174,16 @@ class GLPNImageProcessor:
             do_rescale: likewise.
             return_tensors: None for a list of NumPy arrays, or "np", "pt", "tf" or "jax" for one tensor.
             data_format: "channels_first" or "channels_last", of the result.
-            input_data_format: "channels_first", "channels_last" or "none" (no channels: grey); by default it is
+            input_data_format: "channels_first", "channels_last" or "none" (no channels: gray); by default it is
                 found out from each array's shape. PIL images know it themselves.
             kwargs: ignored, as in the reference.
 
         Returns:
-            `pixel_values`: for each picture (3, H, W) or (H, W, 3), float32 in [0, 1]. With `do_rescale=False` uint8,
+            `pixel_values`: for each image (3, H, W) or (H, W, 3), float32 in [0, 1]. With `do_rescale=False` uint8,
             or float32 for floats in [0, 1].
 
         Raises:
-            ValueError: no pictures, or something about them or the choices that cannot be.
+            ValueError: no images, or something about them or the choices that cannot be.
             MissingPackageError: the library of `return_tensors` is not installed.
         """
         del kwargs
@@ -200,9 +200,9 @@ class GLPNImageProcessor:
 
         notes: dict[str, None] = {}  # a set that keeps its order
         processed: list[NDArray[Any]] = []
-        for picture in _to_list(images, input_layout):
-            values, picture_notes = to_rgb_array(picture, input_layout)
-            notes |= dict.fromkeys(picture_notes)
+        for image in _to_list(images, input_layout):
+            values, image_notes = to_rgb_array(image, input_layout)
+            notes |= dict.fromkeys(image_notes)
             if not processed and do_rescale and is_unit_range(values):
                 notes["the values are in [0, 1] already and are divided by 255 again; pass do_rescale=False"] = None
             if do_resize:
@@ -220,14 +220,14 @@ class GLPNImageProcessor:
     def post_process_depth_estimation(
         self, outputs: Any, target_sizes: Sequence[tuple[int, int] | None] | Tensor | None = None
     ) -> list[dict[str, Tensor]]:
-        """Bring predictions to the sizes of their pictures, bicubically; neither scaled nor limited.
+        """Bring predictions to the sizes of their images, bicubically; neither scaled nor limited.
 
         Args:
             outputs: with an attribute `predicted_depth`, (B, H', W').
-            target_sizes: (height, width) for each picture, or None to leave it; as a list, or a (B, 2) tensor.
+            target_sizes: (height, width) for each image, or None to leave it; as a list, or a (B, 2) tensor.
 
         Returns:
-            For each picture {"predicted_depth": (height, width)}, of the dtype and device of the prediction.
+            For each image {"predicted_depth": (height, width)}, of the dtype and device of the prediction.
 
         Raises:
             ValueError: the number of sizes is not that of the predictions, or a size is none.
@@ -399,19 +399,19 @@ def _to_integer(value: Any) -> int | None:
 
 
 def _to_list(images: Any, input_layout: str | None) -> list[Image.Image | NDArray[Any]]:
-    """Split what was given into single pictures; arrays are (H, W), or have three dimensions in any order."""
+    """Split what was given into single images; arrays are (H, W), or have three dimensions in any order."""
     if isinstance(images, list | tuple):
-        pictures = [_to_picture(image) for image in images]
+        given_images = [_to_image(image) for image in images]
     else:
-        given = _to_picture(images)
+        given = _to_image(images)
         axes_of_batch = 3 if input_layout == NONE else 4
-        pictures = list(given) if isinstance(given, np.ndarray) and given.ndim == axes_of_batch else [given]
-    if not pictures:
-        raise ValueError("no pictures were given")
-    return pictures
+        given_images = list(given) if isinstance(given, np.ndarray) and given.ndim == axes_of_batch else [given]
+    if not given_images:
+        raise ValueError("no images were given")
+    return given_images
 
 
-def _to_picture(image: Any) -> Image.Image | NDArray[Any]:
+def _to_image(image: Any) -> Image.Image | NDArray[Any]:
     if isinstance(image, Image.Image):
         return image
     if isinstance(image, Tensor):
@@ -423,7 +423,7 @@ def _to_picture(image: Any) -> Image.Image | NDArray[Any]:
             if isinstance(image, str | bytes | Path)
             else type(image).__name__
         )
-        raise ValueError(f"a picture is a PIL image, an array or a tensor, or a list of them, not {given}")
+        raise ValueError(f"an image is a PIL image, an array or a tensor, or a list of them, not {given}")
     return np.asarray(image)
 
 
@@ -438,7 +438,7 @@ def _resize(values: NDArray[Any], size: tuple[int, int], resample: int) -> NDArr
 
 
 def _resize_8_bits(rgb: NDArray[np.uint8], size: tuple[int, int], resample: int) -> NDArray[np.uint8]:
-    if rgb.shape[:2] == size:  # every filter of Pillow leaves such a picture as it is
+    if rgb.shape[:2] == size:  # every filter of Pillow leaves such an image as it is
         return rgb
     height, width = size
     image = Image.fromarray(np.ascontiguousarray(rgb))

@@ -11,11 +11,11 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from glpn_cli.errors import MissingPackageError, PictureError
+from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image.bounded import read_bounded
 from glpn_cli.image.focal import read_focal
 from glpn_cli.settings.inputs import MAX_STREAM_BYTES
-from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
+from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.focal import ExifFocal
 
-__all__ = ["FORMATS", "PICTURE_SUFFIXES", "Picture", "missing_picture", "read_picture"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "LoadedImage", "missing_image", "read_image"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -48,17 +48,17 @@ FORMATS: dict[str, tuple[str, ...]] = {
 """The formats that are read, by Pillow's names, and the suffixes of their files. No format that starts a program
 (EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here; HEIF has its own module."""
 
-PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-"""What the names of pictures end in, in lower case, with the dot."""
+IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+"""What the names of images end in, in lower case, with the dot."""
 
 # These begin with bytes that any file may begin with, so they are tried only where the suffix names them.
 _BY_SUFFIX_ONLY = frozenset({"DIB", "SGI", "TGA"})
 
-# Pillow also takes PFM and kinds of its own for PPM; those are maps of numbers, not pictures.
-_NETPBM_PICTURE = re.compile(rb"P[1-6][\s#]")
+# Pillow also takes PFM and kinds of its own for PPM; those are maps of numbers, not images.
+_NETPBM_IMAGE = re.compile(rb"P[1-6][\s#]")
 
 _ACCEPT_BYTES = 16
-_MAX_NEIGHBOURS = 10_000
+_MAX_NEIGHBORS = 10_000
 _ORIENTATION_TAG = 0x0112
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG = 254
@@ -67,7 +67,7 @@ _RAW_SUFFIXES = frozenset(
 )
 _OF_SEVERAL = {
     "TIFF": "several pages: only the first page is used",
-    "HEIF": "several pictures: only the main one is used",
+    "HEIF": "several images: only the main one is used",
 }
 _TRUNCATED = re.compile(
     r"truncat|not enough|not large enough|incomplete|\beof\b|unexpected end|expected to read", re.IGNORECASE
@@ -75,8 +75,8 @@ _TRUNCATED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A picture as the processor wants it.
+class LoadedImage:
+    """An image as the processor wants it.
 
     Attributes:
         rgb: (H, W, 3) uint8, in [0, 255], upright, contiguous.
@@ -93,24 +93,24 @@ class Picture:
     focal: ExifFocal | None = None
 
 
-def read_picture(
+def read_image(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8],
     *,
     name: str | None = None,
-    max_pixels: int = MAX_PICTURE_PIXELS,
-) -> Picture:
-    """Read a picture and turn it upright.
+    max_pixels: int = MAX_IMAGE_PIXELS,
+) -> LoadedImage:
+    """Read an image and turn it upright.
 
     Only the first frame or page of several is read. What the file holds counts, not its suffix.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is used as it is.
         name: what to call it in messages; a path is its own name.
-        max_pixels: a picture of more is refused before it is decoded.
+        max_pixels: an image of more is refused before it is decoded.
 
     Raises:
-        PictureError: there is no such file, or it is no picture, broken or too large.
-        MissingPackageError: it is a HEIC picture, and the package for them is not installed.
+        ImageError: there is no such file, or it is no image, broken or too large.
+        MissingPackageError: it is a HEIC image, and the package for them is not installed.
     """
     path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
     name = path if name is None else name
@@ -119,18 +119,18 @@ def read_picture(
             return _read_memory(source, name, max_pixels)
         with _open_file(path) as stream:
             return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower(), max_pixels=max_pixels)
-    except (PictureError, MissingPackageError) as error:
-        label = "the picture" if name is None else name
+    except (ImageError, MissingPackageError) as error:
+        label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
 
 
-def missing_picture(path: str) -> PictureError:
+def missing_image(path: str) -> ImageError:
     """Say that a path leads to no file, and which one there was perhaps meant."""
     error = _missing(path)
-    return PictureError(f"{path}: {error.message}", hint=error.hint)
+    return ImageError(f"{path}: {error.message}", hint=error.hint)
 
 
-def _read_memory(source: object, name: str | None, max_pixels: int) -> Picture:
+def _read_memory(source: object, name: str | None, max_pixels: int) -> LoadedImage:
     import numpy as np
     from PIL import Image
 
@@ -140,15 +140,15 @@ def _read_memory(source: object, name: str | None, max_pixels: int) -> Picture:
     if isinstance(source, Image.Image):
         focal = _focal_before_decoding(source)
         rgb, notes = _decode(source, max_pixels)
-        return Picture(rgb, name, source.format, notes, focal or read_focal(source))
+        return LoadedImage(rgb, name, source.format, notes, focal or read_focal(source))
     if not isinstance(source, np.ndarray):
-        raise PictureError(f"a {type(source).__name__} is no picture; give a path, bytes, a PIL image or a NumPy array")
+        raise ImageError(f"a {type(source).__name__} is no image; give a path, bytes, a PIL image or a NumPy array")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
-        raise PictureError(
+        raise ImageError(
             f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
         )
     _check_size(source.shape[0], source.shape[1], max_pixels)
-    return Picture(np.ascontiguousarray(source), name)
+    return LoadedImage(np.ascontiguousarray(source), name)
 
 
 def _open_file(path: str) -> BinaryIO:
@@ -158,74 +158,74 @@ def _open_file(path: str) -> BinaryIO:
         raise _missing(path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if os.path.isdir(path):
-            raise PictureError("a folder, not a picture") from error
+            raise ImageError("a folder, not an image") from error
         if isinstance(error, PermissionError):
-            raise PictureError("no permission to read it") from error
+            raise ImageError("no permission to read it") from error
         reason = error.strerror if isinstance(error, OSError) else None
-        raise PictureError(f"cannot be opened: {reason or error}") from error
+        raise ImageError(f"cannot be opened: {reason or error}") from error
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return stream
     with stream:  # a pipe, or /dev/stdin: Pillow has to seek
         try:
             data = read_bounded(stream, MAX_STREAM_BYTES)
         except OSError as error:
-            raise PictureError(f"cannot be read: {error.strerror or error}") from error
+            raise ImageError(f"cannot be read: {error.strerror or error}") from error
     if data is None:
-        raise PictureError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
+        raise ImageError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
     return io.BytesIO(data)
 
 
-def _missing(path: str) -> PictureError:
+def _missing(path: str) -> ImageError:
     if "://" in path:
-        return PictureError("an address, not a file", hint="download it first; --allow-url fetches http and https")
+        return ImageError("an address, not a file", hint="download it first; --allow-url fetches http and https")
     if os.path.islink(path):
-        return PictureError("a link to a file that is not there")
+        return ImageError("a link to a file that is not there")
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or ".") as entries:
             names = {
-                entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBOURS), strict=False)
+                entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBORS), strict=False)
             }
     except OSError:
-        return PictureError("no such file", hint=f"there is no folder {folder}")
+        return ImageError("no such file", hint=f"there is no folder {folder}")
     near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
     hint = f"did you mean {names[near[0]]}?" if near else f"nothing in {folder or 'this folder'} has a name like it"
-    return PictureError("no such file", hint=hint)
+    return ImageError("no such file", hint=hint)
 
 
-def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> Picture:
+def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> LoadedImage:
     image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
     focal = _focal_before_decoding(image)
     rgb, notes = _decode(image, max_pixels)
-    if image.format != "MPO" and _has_several_frames(image):  # an MPO's second picture is a phone's extra, not a frame
+    if image.format != "MPO" and _has_several_frames(image):  # an MPO's second image is a phone's extra, not a frame
         notes = (*notes, _OF_SEVERAL.get(image.format or "", "animated: only the first frame is used"))
-    return Picture(rgb, name, image.format, notes, focal or read_focal(image))
+    return LoadedImage(rgb, name, image.format, notes, focal or read_focal(image))
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
     """Open with the first format of the list that recognizes the content.
 
-    Pillow's own `Image.open` is not used: it warns about large pictures, and warnings cannot be silenced for one
-    thread alone; it also does not tell a broken picture from none.
+    Pillow's own `Image.open` is not used: it warns about large images, and warnings cannot be silenced for one
+    thread alone; it also does not tell a broken image from none.
     """
     from glpn_cli.image.sniffing import HEAD_BYTES, HEIC, recognize
 
     head = _read_head(stream, HEAD_BYTES)
-    failure: PictureError | None = None
+    failure: ImageError | None = None
     for format_name, factory, accept in _openers(suffix):
         try:
             accepted = True if accept is None else accept(head[:_ACCEPT_BYTES])
-            if not accepted or (format_name == "PPM" and not _NETPBM_PICTURE.match(head)):
+            if not accepted or (format_name == "PPM" and not _NETPBM_IMAGE.match(head)):
                 continue
             if isinstance(accepted, str):
-                failure = PictureError(f"{format_name}, which the installed Pillow was built without")
+                failure = ImageError(f"{format_name}, which the installed Pillow was built without")
                 continue
             _refuse_hostile(stream, head, format_name, max_pixels)
             stream.seek(0)
             # Without a file name Pillow does not map the file into memory, where another program could cut it short.
             image: Image.Image = factory(stream, "")
-        except PictureError:
+        except ImageError:
             raise
         except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
             failure = failure or _translate(error, format_name)
@@ -236,8 +236,8 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
         return _open_heic(stream)
     known = f"the formats that are read are {', '.join(FORMATS)}"
     if content is not None:
-        raise PictureError(f"{content.what}, not a picture", hint=content.hint or known)
-    raise failure or PictureError("not a picture in a known format", hint=known)
+        raise ImageError(f"{content.what}, not an image", hint=content.hint or known)
+    raise failure or ImageError("not an image in a known format", hint=known)
 
 
 def _open_heic(stream: BinaryIO) -> Image.Image:
@@ -256,9 +256,9 @@ def _read_head(stream: BinaryIO, length: int) -> bytes:
     try:
         head = stream.read(length)
     except OSError as error:
-        raise PictureError(f"cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
     if not head:
-        raise PictureError("an empty file", hint="copy or download it again")
+        raise ImageError("an empty file", hint="copy or download it again")
     return head
 
 
@@ -288,7 +288,7 @@ def _refuse_hostile(stream: BinaryIO, head: bytes, format_name: str, max_pixels:
     elif format_name == "WEBP" and (size := webp_size(head)) is not None:
         _check_size(*size, max_pixels)
     elif format_name == "JPEG" and has_too_many_scans(stream):
-        raise PictureError(
+        raise ImageError(
             f"a JPEG of more than {MAX_SCANS} scans", hint="no camera makes such files, and decoding one can take hours"
         )
 
@@ -299,7 +299,7 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
         return
     tags = getattr(image, "tag_v2", {})
     if suffix in _RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
-        raise PictureError(
+        raise ImageError(
             "a raw camera file; only its preview could be read",
             hint="export it as JPEG or TIFF with a raw converter first",
         )
@@ -307,7 +307,7 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
-        raise PictureError(
+        raise ImageError(
             f"{height}x{width} pixels are {_megapixels(height * width)} megapixels,"
             f" more than the limit of {_megapixels(max_pixels)}",
             hint="make it smaller first, or raise --max-pixels if you know it; "
@@ -383,20 +383,20 @@ def _has_several_frames(image: Image.Image) -> bool:
         return True
 
 
-def _translate(error: Exception, format_name: str) -> PictureError:
+def _translate(error: Exception, format_name: str) -> ImageError:
     from PIL.Image import DecompressionBombError
 
-    # What a parser stumbles over in Python says nothing about the picture.
+    # What a parser stumbles over in Python says nothing about the image.
     detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
     if isinstance(error, DecompressionBombError):
-        translated = PictureError(f"too large to be decoded: {detail}", hint="make it smaller first")
+        translated = ImageError(f"too large to be decoded: {detail}", hint="make it smaller first")
     elif isinstance(error, MemoryError):
-        translated = PictureError(f"not enough memory to decode this {format_name}", hint="make it smaller first")
+        translated = ImageError(f"not enough memory to decode this {format_name}", hint="make it smaller first")
     elif _is_short(error) or _TRUNCATED.search(detail):
-        translated = PictureError(f"a truncated {format_name}, its end is missing", hint="copy or download it again")
+        translated = ImageError(f"a truncated {format_name}, its end is missing", hint="copy or download it again")
     else:
         what = f"a broken or incomplete {format_name}"
-        translated = PictureError(f"{what}: {detail}" if detail else what, hint="copy or download it again")
+        translated = ImageError(f"{what}: {detail}" if detail else what, hint="copy or download it again")
     translated.__cause__ = error
     return translated
 

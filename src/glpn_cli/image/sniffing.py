@@ -1,4 +1,4 @@
-"""What a file holds that is no picture, told from its first bytes: for error messages that help."""
+"""What a file holds that is no image, told from its first bytes: for error messages that help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Content(NamedTuple):
 
     Attributes:
         what: a noun phrase, such as "a PDF document".
-        hint: how to get a picture out of it, or None.
+        hint: how to get an image out of it, or None.
     """
 
     what: str
@@ -31,12 +31,12 @@ _RENDER = "render it as PNG first"
 
 _VIDEO = Content("a video", _FRAMES)
 _SOUND = Content("a sound")
-HEIC = Content("a HEIC picture")
-_JPEG_XL = Content("a JPEG XL picture", _TO_JPEG_OR_PNG)
+HEIC = Content("a HEIC image")
+_JPEG_XL = Content("a JPEG XL image", _TO_JPEG_OR_PNG)
 _RAW = Content("a raw camera file", _DEVELOP)
 _POSTSCRIPT = Content("PostScript, which is a program and never opened", _RENDER)
 _SVG = Content("an SVG drawing", _RENDER)
-_HTML = Content("an HTML page", "download the picture itself, not the page that shows it")
+_HTML = Content("an HTML page", "download the image itself, not the page that shows it")
 _METAFILE = Content("a Windows metafile", _RENDER)
 
 # What the bytes begin with, as a pattern, and what that means; the first match wins. Sources: the formats'
@@ -74,11 +74,11 @@ _SIGNATURES: tuple[tuple[bytes, Content], ...] = (
     (rb"\x00MRM|FOVb|II.{4}HEAPCCDR", _RAW),  # Minolta, Sigma, Canon before CR2
     (rb"8BPS", Content("a Photoshop document", _TO_JPEG_OR_PNG)),
     (rb"gimp xcf", Content("a GIMP document", _TO_JPEG_OR_PNG)),
-    (rb"\x76\x2f\x31\x01", Content("an OpenEXR picture", _TO_JPEG_OR_PNG)),
-    (rb"#\?RADIANCE|#\?RGBE", Content("a Radiance HDR picture", _TO_JPEG_OR_PNG)),
+    (rb"\x76\x2f\x31\x01", Content("an OpenEXR image", _TO_JPEG_OR_PNG)),
+    (rb"#\?RADIANCE|#\?RGBE", Content("a Radiance HDR image", _TO_JPEG_OR_PNG)),
     (rb"\x00\x00\x01\x00", Content("a Windows icon", _TO_JPEG_OR_PNG)),
     (rb"P[fF]\n", Content("a PFM map of floats")),
-    (rb"P7\n", Content("a PAM picture", _TO_JPEG_OR_PNG)),
+    (rb"P7\n", Content("a PAM image", _TO_JPEG_OR_PNG)),
     (rb"\x93NUMPY", Content("a NumPy array")),
     (rb"version https://git-lfs", Content("a Git LFS pointer", "fetch what it stands for: git lfs pull")),
 )
@@ -94,13 +94,13 @@ _NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def recognize(head: bytes) -> Content | None:
-    """Say what a file holds that Pillow could not read as a picture.
+    """Say what a file holds that Pillow could not read as an image.
 
     Args:
         head: the first `HEAD_BYTES` of it, or all of it.
 
     Returns:
-        None if nothing is known about these bytes, or if they begin like a picture.
+        None if nothing is known about these bytes, or if they begin like an image.
     """
     for pattern, content in _PATTERNS:
         if pattern.match(head):
@@ -118,7 +118,7 @@ def _recognize_iso_media(head: bytes) -> Content | None:
     if head[8:12] == b"crx ":
         return _RAW
     if brands & _AVIF_BRANDS:
-        return None  # a picture that Pillow knows, only broken
+        return None  # an image that Pillow knows, only broken
     return HEIC if brands & _HEIF_BRANDS else _VIDEO
 
 

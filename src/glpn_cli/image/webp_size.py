@@ -1,4 +1,4 @@
-"""The size of a WebP picture from its header, because its decoder takes the memory for it as soon as it is opened."""
+"""The size of a WebP image from its header, because its decoder takes the memory for it as soon as it is opened."""
 
 from __future__ import annotations
 

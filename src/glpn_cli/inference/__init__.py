@@ -1,1 +1,1 @@
-"""The product: from a picture to a depth map."""
+"""The product: from an image to a depth map."""

@@ -1,4 +1,4 @@
-"""Many pictures in one stream: read ahead, compute, write behind, and every failure a value."""
+"""Many images in one stream: read ahead, compute, write behind, and every failure a value."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.manifest import Manifest
-    from glpn_cli.inference.mirror import MirroredPicture
-    from glpn_cli.inference.predictor import Predictor, PreparedPicture
+    from glpn_cli.inference.mirror import MirroredImage
+    from glpn_cli.inference.predictor import Predictor, PreparedImage
     from glpn_cli.settings.output import OutputSettings
 
 __all__ = ["run_batch"]
@@ -44,15 +44,15 @@ __all__ = ["run_batch"]
 
 @dataclass(slots=True)
 class _Item:
-    """A picture on its way through the stream."""
+    """An image on its way through the stream."""
 
-    picture: MirroredPicture
+    image: MirroredImage
     stopwatch: Stopwatch
     mark: str
 
 
 def run_batch(
-    pictures: Iterable[MirroredPicture],
+    images: Iterable[MirroredImage],
     predictor: Predictor,
     manifest: Manifest,
     *,
@@ -65,27 +65,27 @@ def run_batch(
     on_depth: Callable[[Record, DepthMap], None] | None = None,
     observe: Callable[[DepthMap], None] | None = None,
 ) -> Generator[Record]:
-    """Predict pictures and write their depth, with reading, computing and writing at the same time.
+    """Predict images and write their depth, with reading, computing and writing at the same time.
 
-    A picture that cannot be done is a record like any other. Closing the iterator, as an interrupt does, finishes
+    An image that cannot be done is a record like any other. Closing the iterator, as an interrupt does, finishes
     what is being written and drops the rest.
 
     Args:
-        pictures: what is to be done, without what was done before.
+        images: what is to be done, without what was done before.
         predictor: computes, in the caller's thread.
-        manifest: entered; gets a line for each picture.
+        manifest: entered; gets a line for each image.
         output_settings: what the numbers in the outputs are.
         settings: what the lines of the manifest say of how the outputs were made.
         workers: threads that read, and as many that write.
-        batch_size: pictures of one size that the network sees at once; None finds out. A CPU takes one.
+        batch_size: images of one size that the network sees at once; None finds out. A CPU takes one.
         threads_fixed: leave the number of torch's threads as it is, instead of finding out how many suit.
         tell: is told in one line when something has to go on with less.
         on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
-            appear: who is killed in between sees the picture again.
+            appear: who is killed in between sees the image again.
         observe: is shown every depth map, in the caller's thread.
 
     Yields:
-        The record of each picture when it is finished.
+        The record of each image when it is finished.
 
     Raises:
         OutputError: nothing can be written any more.
@@ -106,10 +106,10 @@ def run_batch(
         on_depth=on_depth,
         observe=observe,
     )
-    return stream.run(iter(pictures))
+    return stream.run(iter(images))
 
 
-_Prepared: TypeAlias = "tuple[_Item, PreparedPicture]"
+_Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
 
 
 class _Stream:
@@ -142,14 +142,14 @@ class _Stream:
         self._observe = observe
         self._readers = ThreadPoolExecutor(workers, "glpn-read")
         self._writers = ThreadPoolExecutor(workers, "glpn-write")
-        self._reading: deque[tuple[_Item, Future[PreparedPicture]]] = deque()
+        self._reading: deque[tuple[_Item, Future[PreparedImage]]] = deque()
         self._writing: deque[tuple[_Item, Future[Record]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
 
-    def run(self, pictures: Iterator[MirroredPicture]) -> Generator[Record]:
-        """Take pictures in order and give their records as they are finished."""
+    def run(self, images: Iterator[MirroredImage]) -> Generator[Record]:
+        """Take images in order and give their records as they are finished."""
         try:
-            self._read_ahead(pictures)
+            self._read_ahead(images)
             while self._reading:
                 item, reading = self._reading.popleft()
                 try:
@@ -159,7 +159,7 @@ class _Stream:
                 else:
                     yield from self._join(item, prepared)
                     del prepared  # it may be large, and the next is being read
-                self._read_ahead(pictures)
+                self._read_ahead(images)
                 yield from self._finished(at_most=2 * self._workers)
             for size in list(self._waiting):
                 yield from self._compute(self._waiting.pop(size))
@@ -171,25 +171,25 @@ class _Stream:
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
 
-    def _read_ahead(self, pictures: Iterator[MirroredPicture]) -> None:
-        """Keep a few pictures in memory and no more, however many there are."""
-        # Pictures with tiles are large, stay in memory as they are, and gain nothing from company.
+    def _read_ahead(self, images: Iterator[MirroredImage]) -> None:
+        """Keep a few images in memory and no more, however many there are."""
+        # Images with tiles are large, stay in memory as they are, and gain nothing from company.
         company = 0 if self._predictor.tiles.is_on else self._group_size.largest
         while len(self._reading) < self._workers + company:
-            picture = next(pictures, None)
-            if picture is None:
+            image = next(images, None)
+            if image is None:
                 return
-            item = _Item(picture, Stopwatch(), file_mark(picture.source))
+            item = _Item(image, Stopwatch(), file_mark(image.source))
             self._reading.append((item, self._readers.submit(self._read, item)))
 
-    def _read(self, item: _Item) -> PreparedPicture:
-        if item.picture.failure is not None:
-            raise item.picture.failure
-        picture, name = open_source(item.picture.source, stopwatch=item.stopwatch, stopper=self._stopper)
-        return self._predictor.prepare(picture, name=name, stopwatch=item.stopwatch)
+    def _read(self, item: _Item) -> PreparedImage:
+        if item.image.failure is not None:
+            raise item.image.failure
+        image, name = open_source(item.image.source, stopwatch=item.stopwatch, stopper=self._stopper)
+        return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
 
-    def _join(self, item: _Item, prepared: PreparedPicture) -> Iterator[Record]:
-        """Let a picture wait for others of its size, as long as few are waiting."""
+    def _join(self, item: _Item, prepared: PreparedImage) -> Iterator[Record]:
+        """Let an image wait for others of its size, as long as few are waiting."""
         if prepared.grid is not None:
             yield from self._compute([(item, prepared)])
             return
@@ -202,20 +202,20 @@ class _Stream:
             yield from self._compute(self._waiting.pop(fullest))
 
     def _compute(self, group: list[_Prepared]) -> Iterator[Record]:
-        """Run the network on pictures of one size, of as many at once as it has memory for."""
+        """Run the network on images of one size, of as many at once as it has memory for."""
         size = tuple(group[0][1].pixel_values.shape)
         while group:
             at_once = min(len(group), self._group_size.of(size))
             records = self._compute_together(group[:at_once])
             if records is None:
                 fewer = self._group_size.halve(size, at_once)
-                self._tell(f"{at_once} pictures at once are too much for the memory; going on with {fewer}")
+                self._tell(f"{at_once} images at once are too much for the memory; going on with {fewer}")
             else:
                 group = group[at_once:]
                 yield from records
 
     def _compute_together(self, group: list[_Prepared]) -> list[Record] | None:
-        """Run the network on pictures of one size at once and hand their depth to the writers.
+        """Run the network on images of one size at once and hand their depth to the writers.
 
         Returns:
             The records of those that failed; None if there are several and they are too much for the memory.
@@ -244,7 +244,7 @@ class _Stream:
         return failed
 
     def _learn(self, group: list[_Prepared]) -> None:
-        """Find out more about the machine from pictures that the network has just seen."""
+        """Find out more about the machine from images that the network has just seen."""
         _, prepared = group[0]
         if prepared.grid is not None:
             return
@@ -271,15 +271,15 @@ class _Stream:
             yield record
 
     def _write(self, item: _Item, depth: DepthMap) -> Record:
-        """Encode and write all outputs of a picture and its line in the manifest; runs in a writer's thread."""
-        paths = [path for _, path in item.picture.outputs]
-        names = [row.name for row, _ in item.picture.outputs]
+        """Encode and write all outputs of an image and its line in the manifest; runs in a writer's thread."""
+        paths = [path for _, path in item.image.outputs]
+        names = [row.name for row, _ in item.image.outputs]
         try:
-            encoding = memory_errors_named(f"{item.picture.source}: encoding", hint="fewer --workers")
+            encoding = memory_errors_named(f"{item.image.source}: encoding", hint="fewer --workers")
             with item.stopwatch.stage("encode"), encoding:
-                files = [row.load_codec().encode(depth, self._output_settings) for row, _ in item.picture.outputs]
+                files = [row.load_codec().encode(depth, self._output_settings) for row, _ in item.image.outputs]
             record = Record(
-                source=str(item.picture.source),
+                source=str(item.image.source),
                 status=DONE,
                 outputs=dict(zip(names, (self._relative(path) for path in paths), strict=True)),
                 source_mark=item.mark,
@@ -296,9 +296,8 @@ class _Stream:
                     make_folder(folder)
                 # Asked again, because hours may have passed since it was planned.
                 overwrite = all(
-                    item.picture.may_replace(row, path) or not os.path.lexists(path)
-                    for row, path in item.picture.outputs
-                ) and (item.picture.overwrite or item.picture.record is not None)
+                    item.image.may_replace(row, path) or not os.path.lexists(path) for row, path in item.image.outputs
+                ) and (item.image.overwrite or item.image.record is not None)
                 write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
         except GLPNError as error:
             return self._failed(item, error)
@@ -310,7 +309,7 @@ class _Stream:
         if isinstance(error, OutputError):
             self._stop_if_hopeless(error)
         record = Record(
-            source=str(item.picture.source),
+            source=str(item.image.source),
             status=FAILED,
             error=error.message,
             hint=error.hint,
@@ -322,7 +321,7 @@ class _Stream:
         return record
 
     def _stop_if_hopeless(self, error: OutputError) -> None:
-        """Raise an error that every other picture would meet too."""
+        """Raise an error that every other image would meet too."""
         folder = self._manifest.folder
         if not folder.exists():
             raise OutputError(

@@ -1,4 +1,4 @@
-"""The pictures of a list, and the place that each gets below a batch's output folder."""
+"""The images of a list, and the place that each gets below a batch's output folder."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import PictureError
+from glpn_cli.errors import ImageError
 from glpn_cli.image.address import is_address
 from glpn_cli.image.discovery import address_of, missing_listed
-from glpn_cli.image.folder import walk_pictures
+from glpn_cli.image.folder import walk_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from glpn_cli.image.discovery import Source
-    from glpn_cli.image.listing import PictureList
+    from glpn_cli.image.listing import ImageList
     from glpn_cli.settings.inputs import SearchSettings
 
-__all__ = ["PlacedPicture", "place_listed"]
+__all__ = ["PlacedImage", "place_listed"]
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedPicture:
-    """A picture of a list.
+class PlacedImage:
+    """An image of a list.
 
     Attributes:
         source: absolute path, its folder without links; or an address.
         place: relative path of the folder for its depth, without "..".
-        failure: why there is no such picture, or None.
+        failure: why there is no such image, or None.
     """
 
     source: Source
     place: Path
-    failure: PictureError | None = None
+    failure: ImageError | None = None
 
 
 def place_listed(
-    listed: PictureList, *, search: SearchSettings, is_output: Callable[[Path], bool]
-) -> Iterator[PlacedPicture]:
-    """Yield the pictures of a list in its order.
+    listed: ImageList, *, search: SearchSettings, is_output: Callable[[Path], bool]
+) -> Iterator[PlacedImage]:
+    """Yield the images of a list in its order.
 
     What lies below the current folder keeps its path from there. Anything else, reached by an absolute path, by ".."
     or through a link, gets its whole path without the root. What comes from an address gets a folder named after its
@@ -57,34 +57,34 @@ def place_listed(
         UsageError: there is an address, and they are not allowed.
     """
     here = Path(os.path.realpath("."))
-    real = lru_cache(maxsize=1024)(os.path.realpath)  # many pictures share a folder
+    real = lru_cache(maxsize=1024)(os.path.realpath)  # many images share a folder
     for number, entry in enumerate(listed.entries, start=1):
         if is_address(entry):
             address = address_of(entry, search=search)
-            if isinstance(address, PictureError):
-                yield PlacedPicture(Path(f"entry {number} of the list"), Path(), address)
+            if isinstance(address, ImageError):
+                yield PlacedImage(Path(f"entry {number} of the list"), Path(), address)
             else:
-                yield PlacedPicture(address, Path(*address.folders))
+                yield PlacedImage(address, Path(*address.folders))
         elif os.path.isdir(entry):
             yield from _of_folder(Path(os.path.realpath(entry)), here, search, is_output)
         else:
             folder, name = os.path.split(entry)  # the name may be that of a link, which has a depth of its own
             source = Path(real(folder or ".")) / name
             if not os.path.lexists(entry):
-                yield PlacedPicture(source, Path(), missing_listed(entry, listed))
+                yield PlacedImage(source, Path(), missing_listed(entry, listed))
             elif not is_output(source):
-                yield PlacedPicture(source, _place(source.parent, here))
+                yield PlacedImage(source, _place(source.parent, here))
 
 
 def _of_folder(
     folder: Path, here: Path, search: SearchSettings, is_output: Callable[[Path], bool]
-) -> Iterator[PlacedPicture]:
+) -> Iterator[PlacedImage]:
     place = _place(folder, here)
-    for found in walk_pictures(folder, search=search, is_output=is_output):
+    for found in walk_images(folder, search=search, is_output=is_output):
         if isinstance(found, tuple):
-            yield PlacedPicture(found[0], place, found[1])
+            yield PlacedImage(found[0], place, found[1])
         else:
-            yield PlacedPicture(found, place / found.parent.relative_to(folder))
+            yield PlacedImage(found, place / found.parent.relative_to(folder))
 
 
 def _place(folder: Path, here: Path) -> Path:

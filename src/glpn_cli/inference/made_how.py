@@ -54,7 +54,7 @@ def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:
 
 
 def range_of_before(records: Iterable[Record]) -> tuple[float, float] | None:
-    """Give the range that the pictures that are done have, so that the others get the same."""
+    """Give the range that the images that are done have, so that the others get the same."""
     for record in records:
         ends = record.settings.get(RANGE_M)
         if record.is_done and isinstance(ends, list) and len(ends) == 2:

@@ -1,7 +1,7 @@
 """What a batch has done so far, in files beside its outputs that survive any interruption.
 
-`glpn-batch.jsonl` has one line for each picture that is finished, well or badly. The hidden journal has a line for
-each picture whose outputs are about to get their names, so that a run that is killed between an output and its line
+`glpn-batch.jsonl` has one line for each image that is finished, well or badly. The hidden journal has a line for
+each image whose outputs are about to get their names, so that a run that is killed between an output and its line
 is understood by the next: the outputs are recognized by their hashes, and nothing is done twice. Its lines reach the
 disk before the outputs get their names; the manifest's need not, because the journal knows what they said.
 """
@@ -60,15 +60,15 @@ class Record:
     """One line of the manifest.
 
     Attributes:
-        source: absolute path of the picture, or its address as it may be shown.
+        source: absolute path of the image, or its address as it may be shown.
         status: "done"; "failed"; "outdated": done before, and about to be done again; or "unfinished": some outputs
             of several appeared before a run was killed, or all did and a later run failed to make them anew.
         outputs: path of each output relative to the manifest's folder, by format.
-        error: of a failed picture, what went wrong.
+        error: of a failed image, what went wrong.
         hint: and what to do about it.
-        exit_code: and what it would be as the only picture of a command.
+        exit_code: and what it would be as the only image of a command.
         seconds: that were spent on it.
-        source_mark: size and modification time of the source, to notice another picture of the same name.
+        source_mark: size and modification time of the source, to notice another image of the same name.
         sha256: of each output, by format.
         settings: everything that decides what is in the outputs.
     """
@@ -86,7 +86,7 @@ class Record:
 
     @property
     def is_done(self) -> bool:
-        """Whether the picture needs nothing more."""
+        """Whether the image needs nothing more."""
         return self.status == DONE
 
     def matches(self, name: str, path: Path) -> bool:
@@ -156,10 +156,10 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of the folder; after a run that came to its end, with one line for each picture and no journal."""
+        """Let go of the folder; after a run that came to its end, with one line for each image and no journal."""
         try:
             if kind is None and self._begun:
-                # What is still outdated now is of pictures that are gone; left so, it would look like an interruption.
+                # What is still outdated now is of images that are gone; left so, it would look like an interruption.
                 self._rewrite(
                     replace(record, status=UNFINISHED) if record.status == OUTDATED else record
                     for record in _latest(_read_records(self.path)).values()
@@ -209,10 +209,10 @@ class Manifest:
             self._begun = True
 
     def announce(self, record: Record, partials: Iterable[Path]) -> None:
-        """Note that the outputs of a picture are complete and about to appear.
+        """Note that the outputs of an image are complete and about to appear.
 
         Args:
-            record: the line that the picture will have in the manifest.
+            record: the line that the image will have in the manifest.
             partials: the temporary files that become its outputs.
 
         Raises:
@@ -222,7 +222,7 @@ class Manifest:
         self._append(self._journal, line, durably=True)
 
     def append(self, record: Record) -> None:
-        """Add the line of a finished picture, in one piece; any thread may call it.
+        """Add the line of a finished image, in one piece; any thread may call it.
 
         Raises:
             OutputError: it cannot be written.
@@ -300,7 +300,7 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 
 def file_mark(source: Source) -> str:
-    """Give what tells a picture from another that later has its name; empty if it is not there, or fetched."""
+    """Give what tells an image from another that later has its name; empty if it is not there, or fetched."""
     if isinstance(source, Address):
         return ""
     try:
@@ -343,7 +343,7 @@ def _read_records(path: Path) -> list[Record]:
 def _latest(records: Iterable[Record]) -> dict[str, Record]:
     """Give the last record of each source, without those whose outputs a later one took over.
 
-    A picture that was done once and then failed still has outputs of this batch, which the next try may replace.
+    An image that was done once and then failed still has outputs of this batch, which the next try may replace.
     """
     latest: dict[str, Record] = {}
     owners: dict[str, str] = {}

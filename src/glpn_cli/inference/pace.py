@@ -1,4 +1,4 @@
-"""What a batch finds out about its machine while it runs: pictures at once on a GPU, threads on a CPU."""
+"""What a batch finds out about its machine while it runs: images at once on a GPU, threads on a CPU."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["CoreShare", "GroupSize", "choose_threads"]
 
 _MOST_AT_ONCE = 32  # beyond it a GPU gains nothing, and a failure costs more
 _SPARE = 0.7  # of the memory that is free; the rest is for what other programs may want, and for fragments
-_SOUND_OUT_AFTER = 6  # pictures; the first ones pay for what is set up once
+_SOUND_OUT_AFTER = 6  # images; the first ones pay for what is set up once
 _AROUND_MATTERS = 0.15  # of the network's time; below it the network may have all cores
 _PASSES = 3
 
 
 class GroupSize:
-    """How many pictures of one size the network sees at once.
+    """How many images of one size the network sees at once.
 
     A number that the user gives holds until memory runs out. Otherwise a device that says how much memory it has
-    begins with one picture of each size and then takes as many as fit by what that one took.
+    begins with one image of each size and then takes as many as fit by what that one took.
     """
 
     def __init__(self, asked: int | None, memory: MemoryMeter | None) -> None:
-        """Take what the user asks for (None: automatic), and the device's memory (None: one picture at a time)."""
+        """Take what the user asks for (None: automatic), and the device's memory (None: one image at a time)."""
         self._limit = asked or (_MOST_AT_ONCE if memory else 1)
         self._limits: dict[tuple[int, ...], int] = {}
         self._memory = None if asked else memory
@@ -41,7 +41,7 @@ class GroupSize:
         return min(self._limit, max(self._learnt.values(), default=1)) if self._memory else self._limit
 
     def of(self, size: tuple[int, ...]) -> int:
-        """Give the number for pictures of a size."""
+        """Give the number for images of a size."""
         # Where so many of a size were too much, so they are of every larger one.
         limits = (fewer for known, fewer in self._limits.items() if math.prod(known) <= math.prod(size))
         limit = min(limits, default=self._limit)
@@ -52,25 +52,25 @@ class GroupSize:
         if self._memory:
             self._memory.reset()
 
-    def learn(self, size: tuple[int, ...], pictures: int) -> None:
+    def learn(self, size: tuple[int, ...], images: int) -> None:
         """Take notice of what the pass since `watch` took."""
-        if not self._memory or self._learnt.get(size, 0) >= pictures:
+        if not self._memory or self._learnt.get(size, 0) >= images:
             return
-        each_bytes = self._memory.peak_bytes() / pictures
+        each_bytes = self._memory.peak_bytes() / images
         self._learnt[size] = max(1, int(_SPARE * self._memory.free_bytes() / max(1.0, each_bytes)))
 
-    def halve(self, size: tuple[int, ...], pictures: int) -> int:
+    def halve(self, size: tuple[int, ...], images: int) -> int:
         """Take fewer of a size from now on, because so many were too much for the memory; gives how many."""
-        self._limits[size] = max(1, pictures // 2)
+        self._limits[size] = max(1, images // 2)
         return self._limits[size]
 
 
 class CoreShare:
     """Leaves cores to the threads that read and write, where the network gains less from them.
 
-    A network on all cores waits for every one of them at each operation, and a core that decodes a picture comes
+    A network on all cores waits for every one of them at each operation, and a core that decodes an image comes
     late. With a large network that hardly matters; with a small one, fewer threads are faster. What suits is found
-    out with a few passes once some pictures are through. The number of threads does not change the numbers.
+    out with a few passes once some images are through. The number of threads does not change the numbers.
     """
 
     def __init__(self, cores: int, set_threads: Callable[[int], None]) -> None:
@@ -83,7 +83,7 @@ class CoreShare:
         self._changed = False
 
     def note(self, network_s: float, around_s: float) -> None:
-        """Take notice of a picture: seconds of the network, and of reading and writing."""
+        """Take notice of an image: seconds of the network, and of reading and writing."""
         if self._open:
             self._network_s.append(network_s)
             self._around_s.append(around_s)
@@ -112,7 +112,7 @@ class CoreShare:
 
 
 def choose_threads(network_s: Mapping[int, float], around_s: float) -> int:
-    """Choose the number of threads with which a picture is through soonest.
+    """Choose the number of threads with which an image is through soonest.
 
     Args:
         network_s: seconds of the network by number of threads; the largest number is all cores.
@@ -120,9 +120,9 @@ def choose_threads(network_s: Mapping[int, float], around_s: float) -> int:
     """
     cores = max(network_s)
 
-    def picture_s(threads: int) -> float:
+    def image_s(threads: int) -> float:
         if threads == cores:  # everything else happens in between
             return network_s[threads] + around_s / cores
         return max(network_s[threads], around_s / (cores - threads))
 
-    return min(network_s, key=picture_s)
+    return min(network_s, key=image_s)

@@ -1,4 +1,4 @@
-"""Which picture becomes which files, decided before anything is computed."""
+"""Which image becomes which files, decided before anything is computed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.address import Address
-from glpn_cli.image.discovery import STDIN, find_pictures
-from glpn_cli.image.folder import picture_names
+from glpn_cli.image.discovery import STDIN, find_images
+from glpn_cli.image.folder import image_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_name
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
 from glpn_cli.output.writer import make_folder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from glpn_cli.image.discovery import Source
-    from glpn_cli.image.listing import PictureList
+    from glpn_cli.image.listing import ImageList
     from glpn_cli.output.formats import DepthFormat
 
 __all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "names_in", "names_of", "plan_outputs"]
@@ -34,10 +34,10 @@ _SEARCH = SearchSettings()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture and the files that its depth goes to.
+    """One image and the files that its depth goes to.
 
     Attributes:
-        source: the picture; `STDIN` for standard input.
+        source: the image; `STDIN` for standard input.
         outputs: a path for each format; `STDOUT` for standard output.
         failure: why it cannot be done, known beforehand; or None.
     """
@@ -52,10 +52,10 @@ class Plan:
     """All that a command is going to do.
 
     Attributes:
-        jobs: one for each picture and for each argument that gave none.
+        jobs: one for each image and for each argument that gave none.
         skipped_outputs: how many depth files were left out when folders and patterns were expanded.
         folder: the folder that all outputs go to, to be created; or None.
-        formats: what every picture becomes.
+        formats: what every image becomes.
         named: the one output is a file that the user named, so that what a link there leads to is meant.
     """
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def from_stdin(self) -> bool:
-        """Whether a picture comes from standard input."""
+        """Whether an image comes from standard input."""
         return any(job.source is STDIN for job in self.jobs)
 
     def make_folder(self) -> None:
@@ -92,39 +92,39 @@ def plan_outputs(
     formats: Sequence[str] = (),
     overwrite: bool = False,
     search: SearchSettings = _SEARCH,
-    listed: PictureList | None = None,
+    listed: ImageList | None = None,
 ) -> Plan:
     """Decide what becomes of each argument.
 
     Args:
-        arguments: pictures, folders, patterns, addresses, "-".
-        output: None for beside each picture (in the current folder for what is fetched), "-" for standard output, a
+        arguments: images, folders, patterns, addresses, "-".
+        output: None for beside each image (in the current folder for what is fetched), "-" for standard output, a
             folder if it ends in a slash, is one, or several files are to be written, else a file.
         formats: names of `FORMATS`; empty leaves it to the suffix of an output file, else the default.
-        overwrite: whether files may be replaced. A picture itself never is.
+        overwrite: whether files may be replaced. An image itself never is.
         search: what is looked for in folders, and whether addresses are allowed.
-        listed: more pictures.
+        listed: more images.
 
     Raises:
         UsageError: the arguments contradict each other, or there are none.
         InputError: the arguments are nothing but depth files.
     """
     if not (arguments or listed):
-        raise UsageError("no pictures are named", hint="glpn predict photo.jpg, or --from-list FILE")
-    found = find_pictures(arguments, is_output=is_depth_file, search=search, listed=listed)
-    if not (found.pictures or found.failures):
+        raise UsageError("no images are named", hint="glpn predict photo.jpg, or --from-list FILE")
+    found = find_images(arguments, is_output=is_depth_file, search=search, listed=listed)
+    if not (found.images or found.failures):
         raise InputError(
             f"there are only depth files ({found.skipped_outputs})", hint="a depth file that is named alone is taken"
         )
     rows = [FORMATS[name] for name in dict.fromkeys(formats)]
     # What could not be found counts too: with the slip mended, the same command must mean the same.
-    several = (len(found.pictures) + len(found.failures)) * max(1, len(rows)) > 1
-    from_stdin = any(picture is STDIN for picture in found.pictures)
+    several = (len(found.images) + len(found.failures)) * max(1, len(rows)) > 1
+    from_stdin = any(image is STDIN for image in found.images)
     folder: Path | None = None
     single: Path | None = None
     if output == "":
         raise UsageError("-o is empty", hint="is a variable of the shell not set?")
-    if output == "-" or (output is None and from_stdin and len(found.pictures) == 1):
+    if output == "-" or (output is None and from_stdin and len(found.images) == 1):
         if several:
             raise UsageError("standard output takes one depth file", hint="-o FOLDER/ takes several")
         single = STDOUT
@@ -137,11 +137,11 @@ def plan_outputs(
             single = Path(output)
             rows = [_row_of_file(single, rows)]
     elif from_stdin:
-        raise UsageError("a picture from standard input has no folder of its own", hint="name one with -o FOLDER/")
+        raise UsageError("an image from standard input has no folder of its own", hint="name one with -o FOLDER/")
     rows = rows or [FORMATS[DEFAULT_FORMAT]]
 
-    planner = _Planner(rows, folder, single, overwrite=overwrite, sources=found.pictures)
-    jobs = [planner.job(picture) for picture in found.pictures]
+    planner = _Planner(rows, folder, single, overwrite=overwrite, sources=found.images)
+    jobs = [planner.job(image) for image in found.images]
     jobs += [Job(argument, failure=error) for argument, error in found.failures]
     return Plan(
         tuple(jobs), found.skipped_outputs, folder, tuple(rows), named=single is not None and single is not STDOUT
@@ -161,7 +161,7 @@ def _row_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:
 
 
 class _Planner:
-    """Gives each picture its output paths and finds the clashes."""
+    """Gives each image its output paths and finds the clashes."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class _Planner:
         self._claimed: dict[str, Source] = {}
 
     def job(self, source: Source) -> Job:
-        """Plan one picture."""
+        """Plan one image."""
         outputs = tuple((row, self._path(source, row)) for row in self._rows)
         for _, path in outputs:
             failure = None if path is STDOUT else self._clash(source, path)
@@ -206,18 +206,18 @@ class _Planner:
 
     def _names_beside(self, source: Path) -> SiblingNames:
         if source.parent not in self._siblings:
-            # A picture that is named may have a name that a folder's listing would pass over.
+            # An image that is named may have a name that a folder's listing would pass over.
             self._siblings[source.parent] = names_in(source.parent, also=self._named[source.parent])
         return self._siblings[source.parent]
 
     def _clash(self, source: Source, path: Path) -> GLPNError | None:
         identity = os.path.normcase(os.path.realpath(path))
         if identity in self._sources:
-            return OutputError(f"{path}: is one of the pictures and will not be replaced", hint="choose another -o")
+            return OutputError(f"{path}: is one of the images and will not be replaced", hint="choose another -o")
         other = self._claimed.setdefault(identity, source)
         if other is not source:
             return OutputError(
-                f"{path}: is already the output of {other}", hint="predict pictures of the same name one by one"
+                f"{path}: is already the output of {other}", hint="predict images of the same name one by one"
             )
         if not self._overwrite and os.path.lexists(path) and (os.path.isfile(path) or not os.path.exists(path)):
             return OutputExistsError(f"{path}: is there already", hint="--overwrite replaces it")
@@ -229,13 +229,13 @@ class _Planner:
 
 
 def names_in(folder: Path, *, also: Sequence[str] = ()) -> SiblingNames:
-    """List the pictures of a folder, to name their depth.
+    """List the images of a folder, to name their depth.
 
     Args:
         folder: where they lie.
-        also: names that count as pictures whatever they end in.
+        also: names that count as images whatever they end in.
     """
-    return SiblingNames([*picture_names(folder), *also], is_output=lambda name: is_depth_file(folder / name))
+    return SiblingNames([*image_names(folder), *also], is_output=lambda name: is_depth_file(folder / name))
 
 
 def names_of(addresses: Iterable[Address]) -> SiblingNames:
@@ -244,7 +244,7 @@ def names_of(addresses: Iterable[Address]) -> SiblingNames:
 
 
 def is_depth_file(path: Path) -> bool:
-    """Tell whether a file is a depth file, by its name or, where pictures have such names too, by what is in it."""
+    """Tell whether a file is a depth file, by its name or, where images have such names too, by what is in it."""
     if ends_like_an_output(path.name):
         return True
     if not may_be_an_output(path.name):

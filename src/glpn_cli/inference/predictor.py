@@ -1,4 +1,4 @@
-"""From a picture to a depth map: the product in one object."""
+"""From an image to a depth map: the product in one object."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DeviceError, UsageError
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.focal import ExifFocal
-from glpn_cli.image.processor import fitted_size, floored_size, to_metres, to_pixel_values
-from glpn_cli.image.reading import read_picture
+from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.reading import read_image
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
@@ -22,7 +22,7 @@ from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.runtime import choose_runtime, memory_errors_named
 from glpn_cli.settings.prediction import (
     FAR_LARGER_FACTOR,
-    MAX_PICTURE_PIXELS,
+    MAX_IMAGE_PIXELS,
     SIZE_DIVISOR,
     CameraSettings,
     InputSize,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import Camera
     from glpn_cli.runtime import Runtime
 
-__all__ = ["LoadedWeights", "Predictor", "PreparedPicture", "build_predictor", "load", "load_weights"]
+__all__ = ["LoadedWeights", "Predictor", "PreparedImage", "build_predictor", "load", "load_weights"]
 
 _NO_TILES = Tiles()
 _TILES_AT_ONCE = 4
@@ -58,16 +58,16 @@ _TILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedPicture:
-    """A picture as the network sees it.
+class PreparedImage:
+    """An image as the network sees it.
 
     Attributes:
         name: what to call it, or None.
-        size: (height, width) of the upright picture.
+        size: (height, width) of the upright image.
         notes: what had to be done to it.
         pixel_values: (1, 3, h, w) float32 in [0, 1], on the CPU.
-        rgb: (H, W, 3) uint8, the upright picture; None unless the predictor keeps it or it is cut into tiles.
-        grid: how it is cut into tiles; None where the picture as a whole is all that the network sees.
+        rgb: (H, W, 3) uint8, the upright image; None unless the predictor keeps it or it is cut into tiles.
+        grid: how it is cut into tiles; None where the image as a whole is all that the network sees.
         camera: what took it, as far as is known.
     """
 
@@ -86,7 +86,7 @@ class LoadedWeights:
 
     Attributes:
         network: float32, on the CPU, in evaluation mode; the weights may be mapped from their file.
-        card: the facts that turn its output into metres.
+        card: the facts that turn its output into meters.
         sha256: gives that of the weights file, which may still be computed.
         chosen: False when nobody asked for these weights and they are only the best of what is there.
     """
@@ -101,15 +101,15 @@ class Predictor:
     """Predicts depth with one network on one device.
 
     Attributes:
-        card: the facts that turn the network's output into metres.
+        card: the facts that turn the network's output into meters.
         weights_chosen: False when nobody asked for these weights and they are only the best of what is there.
         runtime: device and precision.
-        input_size: what size the network sees a picture in.
-        tiles: whether large pictures are also seen in tiles.
-        keep_rgb: whether depth maps hold the picture too.
-        max_pixels: pictures of more are refused.
-        tta: what else the network is asked about each picture.
-        camera: what the user says of the camera; the rest is up to each picture.
+        input_size: what size the network sees an image in.
+        tiles: whether large images are also seen in tiles.
+        keep_rgb: whether depth maps hold the image too.
+        max_pixels: images of more are refused.
+        tta: what else the network is asked about each image.
+        camera: what the user says of the camera; the rest is up to each image.
         engine: the network made ready for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in the published scale.
     """
 
@@ -121,7 +121,7 @@ class Predictor:
         input_size: InputSize | None = None,
         tiles: Tiles = _NO_TILES,
         keep_rgb: bool = False,
-        max_pixels: int = MAX_PICTURE_PIXELS,
+        max_pixels: int = MAX_IMAGE_PIXELS,
         tta: Tta = Tta.NONE,
         camera: CameraSettings | None = None,
         consume: bool = False,
@@ -132,11 +132,11 @@ class Predictor:
             weights: the network.
             runtime: device and precision.
             input_size: None leaves it to the weights.
-            tiles: whether large pictures are also seen in tiles.
-            keep_rgb: leave the picture in the depth map.
-            max_pixels: pictures of more are refused before they are decoded.
-            tta: what else the network is asked about each picture.
-            camera: what is known of the camera; None leaves it to each picture.
+            tiles: whether large images are also seen in tiles.
+            keep_rgb: leave the image in the depth map.
+            max_pixels: images of more are refused before they are decoded.
+            tta: what else the network is asked about each image.
+            camera: what is known of the camera; None leaves it to each image.
             consume: let go of the network's own tensors, which makes it useless for anything else and saves memory.
         """
         self.card = weights.card
@@ -159,51 +159,51 @@ class Predictor:
 
     def predict(
         self,
-        picture: str | PathLike[str] | bytes | Image.Image | np.ndarray,
+        image: str | PathLike[str] | bytes | Image.Image | np.ndarray,
         *,
         name: str | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> DepthMap:
-        """Predict the depth of one picture.
+        """Predict the depth of one image.
 
         Args:
-            picture: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 array of RGB.
-            name: what to call the picture in messages and provenance, where it has no file name.
+            image: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 array of RGB.
+            name: what to call the image in messages and provenance, where it has no file name.
             stopwatch: collects the time of each stage.
 
         Returns:
-            Depth of the upright picture at its own size, within [0, depth limit].
+            Depth of the upright image at its own size, within [0, depth limit].
 
         Raises:
-            PictureError: the picture cannot be used.
+            ImageError: the image cannot be used.
             DeviceError: memory ran out, or the precision overflowed.
         """
         stopwatch = stopwatch or Stopwatch()
-        prepared = self.prepare(picture, name=name, stopwatch=stopwatch)
+        prepared = self.prepare(image, name=name, stopwatch=stopwatch)
         with stopwatch.stage("network"):
             (predicted,) = self.run([prepared])
         return self.finish(prepared, predicted, stopwatch=stopwatch)
 
     def prepare(
         self,
-        picture: str | PathLike[str] | bytes | Image.Image | np.ndarray,
+        image: str | PathLike[str] | bytes | Image.Image | np.ndarray,
         *,
         name: str | None = None,
         stopwatch: Stopwatch | None = None,
-    ) -> PreparedPicture:
-        """Read a picture and make it into what the network sees; the first third of `predict`, for any thread."""
+    ) -> PreparedImage:
+        """Read an image and make it into what the network sees; the first third of `predict`, for any thread."""
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.stage("decode"):
-            upright = read_picture(picture, name=name, max_pixels=self.max_pixels)
+            upright = read_image(image, name=name, max_pixels=self.max_pixels)
         height, width = upright.rgb.shape[:2]
         grid = TileGrid.of((height, width), self.tiles, self._model_size(height, width))
         network_size = self._overview_size(height, width) if grid else self.network_size(height, width)
-        with stopwatch.stage("preprocess"), memory_errors_named(upright.name or "the picture"):
+        with stopwatch.stage("preprocess"), memory_errors_named(upright.name or "the image"):
             pixel_values = to_pixel_values(upright.rgb, network_size)
         notes = (*upright.notes, *(() if grid else self._notes_on_size(height, width)))
         rgb = upright.rgb if self.keep_rgb or grid else None
         focal = upright.focal or ExifFocal()
-        return PreparedPicture(
+        return PreparedImage(
             upright.name,
             (height, width),
             notes,
@@ -213,50 +213,50 @@ class Predictor:
             camera=choose_camera(self.camera, (height, width), exif_mm_35=focal.mm_35, exif_focal_px=focal.px),
         )
 
-    def run(self, pictures: Sequence[PreparedPicture]) -> list[Tensor]:
-        """Run the network on prepared pictures of one size; the second third of `predict`.
+    def run(self, images: Sequence[PreparedImage]) -> list[Tensor]:
+        """Run the network on prepared images of one size; the second third of `predict`.
 
-        On a CPU they go one by one, which is faster there and gives every picture the same bits in any company.
+        On a CPU they go one by one, which is faster there and gives every image the same bits in any company.
 
         Returns:
-            For each picture (1, h, w) float32 in the published scale, on the CPU; with `tta` (2, h, w), of which the
-            second is what the network said of the mirrored picture, turned back.
+            For each image (1, h, w) float32 in the published scale, on the CPU; with `tta` (2, h, w), of which the
+            second is what the network said of the mirrored image, turned back.
         """
-        views = [picture.pixel_values for picture in pictures]
-        answers = self._run_views(pictures, views)
+        views = [image.pixel_values for image in images]
+        answers = self._run_views(images, views)
         if self.tta is Tta.FLIP:
-            mirrored = self._run_views(pictures, [view.flip(-1) for view in views])
+            mirrored = self._run_views(images, [view.flip(-1) for view in views])
             answers = [torch.cat([answer, other.flip(-1)]) for answer, other in zip(answers, mirrored, strict=True)]
         return answers
 
-    def finish(self, picture: PreparedPicture, predicted: Tensor, *, stopwatch: Stopwatch | None = None) -> DepthMap:
-        """Turn what the network said into metres at the picture's size; the last third of `predict`, for any thread."""
+    def finish(self, image: PreparedImage, predicted: Tensor, *, stopwatch: Stopwatch | None = None) -> DepthMap:
+        """Turn what the network said into meters at the image's size; the last third of `predict`, for any thread."""
         stopwatch = stopwatch or Stopwatch()
-        called = picture.name or "the picture"
+        called = image.name or "the image"
         self._refuse_overflow(predicted, called)
         mean = predicted.mean(dim=0, keepdim=True)
-        if picture.grid is not None and picture.rgb is not None:
+        if image.grid is not None and image.rgb is not None:
             with stopwatch.stage("tiles"):
-                metres = self._metres_from_tiles(picture.rgb, mean, picture.grid, called)
+                meters = self._meters_from_tiles(image.rgb, mean, image.grid, called)
         else:
             with stopwatch.stage("upsample"), memory_errors_named(called):
-                metres = self._to_metres(mean, picture.size)
+                meters = self._to_meters(mean, image.size)
         uncertainty_m = None
         if self.tta is Tta.FLIP:
             with stopwatch.stage("upsample"), memory_errors_named(called):
-                uncertainty_m = self._to_metres((predicted[:1] - predicted[1:]).abs() / 2, picture.size)
+                uncertainty_m = self._to_meters((predicted[:1] - predicted[1:]).abs() / 2, image.size)
         return DepthMap(
-            metres,
-            self._provenance(picture),
-            rgb=picture.rgb if self.keep_rgb else None,
-            camera=picture.camera,
+            meters,
+            self._provenance(image),
+            rgb=image.rgb if self.keep_rgb else None,
+            camera=image.camera,
             uncertainty_m=uncertainty_m,
         )
 
-    def _metres_from_tiles(
+    def _meters_from_tiles(
         self, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid, called: str
     ) -> NDArray[np.float32]:
-        """Give (H, W) float32, metres, in [0, depth limit], from the whole picture's depth and what tiles add to it."""
+        """Give (H, W) float32, meters, in [0, depth limit], from the whole image's depth and what tiles add to it."""
         at_once = 1 if self.runtime.device.type == "cpu" else _TILES_AT_ONCE
 
         def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
@@ -270,9 +270,9 @@ class Predictor:
 
         seen = "x".join(str(side) for side in grid.seen_size)
         with memory_errors_named(f"{called}, in tiles seen as {seen}"):
-            metres = merge_tiles(rgb, whole, grid, predict=predict, at_once=at_once)
-        metres *= self.card.metres_per_unit  # in place, as pictures with tiles are large
-        return metres.clip(0, self.card.depth_limit_m, out=metres)
+            meters = merge_tiles(rgb, whole, grid, predict=predict, at_once=at_once)
+        meters *= self.card.meters_per_unit  # in place, as images with tiles are large
+        return meters.clip(0, self.card.depth_limit_m, out=meters)
 
     def _refuse_overflow(self, predicted: Tensor, called: str) -> None:
         if not bool(torch.isfinite(predicted).all()):
@@ -282,10 +282,10 @@ class Predictor:
             )
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Give the (height, width) in which the network sees a picture of a size; both are multiples of 32.
+        """Give the (height, width) in which the network sees an image of a size; both are multiples of 32.
 
-        "native" rounds down as the documented processor does. "model" keeps the picture's shape and gives it about
-        as many pixels as the working size has, because a squeezed picture is one that the network never learnt.
+        "native" rounds down as the documented processor does. "model" keeps the image's shape and gives it about
+        as many pixels as the working size has, because a squeezed image is one that the network never learnt.
         """
         if self.input_size.mode == "fixed":
             return self.input_size.height_px, self.input_size.width_px
@@ -294,28 +294,28 @@ class Predictor:
         return self._model_size(height, width)
 
     def _overview_size(self, height: int, width: int) -> tuple[int, int]:
-        """Give the size in which the network sees a whole picture whose details come from tiles."""
+        """Give the size in which the network sees a whole image whose details come from tiles."""
         native = self.input_size.mode == "native"
         return self._model_size(height, width) if native else self.network_size(height, width)
 
     def _model_size(self, height: int, width: int) -> tuple[int, int]:
         return fitted_size(height, width, self.card.working_size)
 
-    def _run_views(self, pictures: Sequence[PreparedPicture], views: Sequence[Tensor]) -> list[Tensor]:
-        """Run the network on one view, (1, 3, h, w), of each picture."""
-        if self.runtime.device.type == "cpu" or len(pictures) == 1:
-            return [self._run_stacked([picture], [view]) for picture, view in zip(pictures, views, strict=True)]
-        return list(torch.split(self._run_stacked(pictures, views), 1))
+    def _run_views(self, images: Sequence[PreparedImage], views: Sequence[Tensor]) -> list[Tensor]:
+        """Run the network on one view, (1, 3, h, w), of each image."""
+        if self.runtime.device.type == "cpu" or len(images) == 1:
+            return [self._run_stacked([image], [view]) for image, view in zip(images, views, strict=True)]
+        return list(torch.split(self._run_stacked(images, views), 1))
 
-    def _run_stacked(self, pictures: Sequence[PreparedPicture], views: Sequence[Tensor]) -> Tensor:
+    def _run_stacked(self, images: Sequence[PreparedImage], views: Sequence[Tensor]) -> Tensor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""
         seen = "x".join(str(side) for side in views[0].shape[2:])
-        called = pictures[0].name or "the picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+        called = images[0].name or "the image" if len(images) == 1 else f"{len(images)} images"
         with memory_errors_named(f"{called}, seen as {seen}"), self.runtime.products():
             return self.engine(torch.cat(list(views))).cpu()
 
-    def _to_metres(self, predicted: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-        return to_metres(predicted, size, metres_per_unit=self.card.metres_per_unit, limit_m=self.card.depth_limit_m)
+    def _to_meters(self, predicted: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+        return to_meters(predicted, size, meters_per_unit=self.card.meters_per_unit, limit_m=self.card.depth_limit_m)
 
     def _notes_on_size(self, height: int, width: int) -> Iterator[str]:
         if min(height, width) < SIZE_DIVISOR:
@@ -327,21 +327,21 @@ class Predictor:
                 "for; --input-size model is faster and often better"
             )
 
-    def _provenance(self, picture: PreparedPicture) -> Provenance:
-        _, _, height, width = picture.pixel_values.shape
+    def _provenance(self, image: PreparedImage) -> Provenance:
+        _, _, height, width = image.pixel_values.shape
         return Provenance(
-            source=None if picture.name is None else os.path.basename(picture.name),
+            source=None if image.name is None else os.path.basename(image.name),
             weights=self.card.name,
             weights_sha256=self.weights_sha256,
             metric=self.card.metric,
             depth_limit_m=self.card.depth_limit_m,
-            metres_per_unit=self.card.metres_per_unit,
+            meters_per_unit=self.card.meters_per_unit,
             network_size=(height, width),
-            tile_size=None if picture.grid is None else picture.grid.tile_size,
+            tile_size=None if image.grid is None else image.grid.tile_size,
             device=str(self.runtime.device),
             precision=str(self.runtime.precision),
             tool=f"glpn-cli {__version__}",
-            notes=picture.notes,
+            notes=image.notes,
             tta=None if self.tta is Tta.NONE else str(self.tta),
         )
 
@@ -356,13 +356,13 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     keep_rgb: bool = False,
-    max_pixels: int = MAX_PICTURE_PIXELS,
+    max_pixels: int = MAX_IMAGE_PIXELS,
     tta: str = "none",
     fov_deg: float | None = None,
     focal_px: float | None = None,
     focal_mm_35: float | None = None,
 ) -> Predictor:
-    """Load a predictor: the short door to depth in metres.
+    """Load a predictor: the short door to depth in meters.
 
     Args:
         weights: a name ("tiny", "nyu", "kitti", or an imported one), a weights file, a folder as transformers saves
@@ -370,17 +370,17 @@ def load(
             it is on this machine, else "tiny". What is named and not here is downloaded, once.
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: what the network computes in: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
-        input_size: "native" (the picture's size, floored to multiples of 32), "model" (about as many pixels as the
+        input_size: "native" (the image's size, floored to multiples of 32), "model" (about as many pixels as the
             weights were made for), "HxW", or None: "model" for "tiny", else "native".
-        tiles: "auto" also sees pictures that are far larger than the weights were made for in overlapping tiles,
+        tiles: "auto" also sees images that are far larger than the weights were made for in overlapping tiles,
             "HxW" all that are larger than such a tile; "off" none.
         threads: CPU threads of torch in this process; None leaves torch's own choice.
         offline: download nothing.
-        keep_rgb: leave the picture in the depth maps, for formats that show it.
-        max_pixels: pictures of more are refused before they are decoded.
-        tta: "flip" averages with the mirrored picture and fills `DepthMap.uncertainty_m`; "none" does not.
-        fov_deg: degrees that the camera sees horizontally. Without this and the next two each picture's EXIF says it.
-        focal_px: or its focal length in pixels of the upright picture.
+        keep_rgb: leave the image in the depth maps, for formats that show it.
+        max_pixels: images of more are refused before they are decoded.
+        tta: "flip" averages with the mirrored image and fills `DepthMap.uncertainty_m`; "none" does not.
+        fov_deg: degrees that the camera sees horizontally. Without this and the next two each image's EXIF says it.
+        focal_px: or its focal length in pixels of the upright image.
         focal_mm_35: or in 35 mm terms.
 
     Raises:

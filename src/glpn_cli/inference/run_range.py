@@ -1,4 +1,4 @@
-"""One range of depth for all pictures of a run, so that their colours can be compared."""
+"""One range of depth for all images of a run, so that their colors can be compared."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLE_SIZE", "is_range_needed", "measure_run_range", "spread_sample"]
 
 SAMPLE_SIZE = 16
-"""How many pictures are looked at beforehand: enough for percentiles, and soon done."""
+"""How many images are looked at beforehand: enough for percentiles, and soon done."""
 
 
 def is_range_needed(formats: Iterable[DepthFormat], settings: OutputSettings) -> bool:
-    """Tell whether a run writes pictures whose colours or greys stand for a range."""
+    """Tell whether a run writes images whose colors or grays stand for a range."""
     names = {row.name for row in formats}
     return "color" in names or ("png" in names and settings.range is not None)
 
@@ -41,18 +41,18 @@ def measure_run_range(
 ) -> tuple[tuple[float, float], int]:
     """Settle the range of a run.
 
-    Metres are taken as they are. For percentiles the depth of the sample is predicted beforehand; each picture counts
+    Meters are taken as they are. For percentiles the depth of the sample is predicted beforehand; each image counts
     the same, and those that cannot be used are passed over. The ends are rounded outwards to three digits, so that the
-    same pictures give the same range.
+    same images give the same range.
 
     Args:
         predictor: computes.
         sample: what to look at, from `spread_sample`.
         settings: what the user asked for.
-        advance: is called after each picture that was looked at.
+        advance: is called after each image that was looked at.
 
     Returns:
-        Nearest and farthest depth in metres, and how many pictures were looked at.
+        Nearest and farthest depth in meters, and how many images were looked at.
     """
     asked = settings.range or DepthRange.parse("auto")
     if asked.mode == "fixed":
@@ -66,16 +66,16 @@ def measure_run_range(
     return (_rounded(low_m, math.floor), _rounded(high_m, math.ceil)), len(depths)
 
 
-def spread_sample(pictures: Sequence[Source]) -> list[Source]:
-    """Take some pictures, evenly spread over all."""
-    count = min(SAMPLE_SIZE, len(pictures))
-    return [pictures[(2 * index + 1) * len(pictures) // (2 * count)] for index in range(count)]
+def spread_sample(images: Sequence[Source]) -> list[Source]:
+    """Take some images, evenly spread over all."""
+    count = min(SAMPLE_SIZE, len(images))
+    return [images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
 
 
-def _predictable(predictor: Predictor, pictures: Iterable[Source], advance: Callable[[], None]) -> Iterator[DepthMap]:
-    for picture in pictures:
+def _predictable(predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]) -> Iterator[DepthMap]:
+    for image in images:
         try:
-            opened, name = open_source(picture, stopwatch=Stopwatch())
+            opened, name = open_source(image, stopwatch=Stopwatch())
             yield thin_out(predictor.predict(opened, name=name))
         except GLPNError:
             continue  # it is reported when its turn comes

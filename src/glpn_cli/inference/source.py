@@ -1,11 +1,11 @@
-"""Where a picture comes from, and how it gets from there to the predictor."""
+"""Where an image comes from, and how it gets from there to the predictor."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from glpn_cli.image.address import Address
-from glpn_cli.image.fetching import fetch_picture
+from glpn_cli.image.fetching import fetch_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,9 @@ def open_source(
         stopper: may end fetching early.
 
     Raises:
-        PictureError: it cannot be fetched.
+        ImageError: it cannot be fetched.
     """
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):
-        return fetch_picture(source, stopper=stopper), str(source)
+        return fetch_image(source, stopper=stopper), str(source)

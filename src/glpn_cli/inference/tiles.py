@@ -1,9 +1,9 @@
-"""Depth of large pictures from overlapping tiles, each aligned to the depth of the whole picture.
+"""Depth of large images from overlapping tiles, each aligned to the depth of the whole image.
 
 A network that sees a tile alone does not know where in the scene it is: its depth is sharp, and wrong as a whole. The
-depth of the whole picture, seen small, is right as a whole, and blurred. So a tile gives the detail, and the whole
+depth of the whole image, seen small, is right as a whole, and blurred. So a tile gives the detail, and the whole
 says how far it all is and how it is shaped: the tile's depth is multiplied by a factor that changes slowly over the
-tile, found so that both agree in most places. Neighbours overlap and fade into each other, so what is left of a
+tile, found so that both agree in most places. Neighbors overlap and fade into each other, so what is left of a
 disagreement is no edge.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Tile", "TileGrid", "align_tile", "merge_tiles"]
 
 _OVERLAP = 0.25
-"""The least share of a tile's side that it has in common with its neighbour."""
+"""The least share of a tile's side that it has in common with its neighbor."""
 
 _MOST_PER_SIDE = 4
 """Tiles that are chosen for the user are at least this part of a side."""
@@ -38,7 +38,7 @@ _MOST_PER_SIDE = 4
 _MIN_CELLS, _MAX_CELLS = 12, 24
 _DEGREE = 6
 """Of the polynomial that a tile is corrected by. With a plane, what tiles have in common, such as a far middle, stayed
-visible as a pattern over the picture; with this it does not, and detail is still finer."""
+visible as a pattern over the image; with this it does not, and detail is still finer."""
 _ROUNDS = 8
 _LEAST_DEVIATION = 1e-3
 _RIDGE = 1e-3
@@ -48,10 +48,10 @@ _LEAST_DEPTH = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """A part of a picture.
+    """A part of an image.
 
     Attributes:
-        top, bottom, left, right: pixels of the picture; the ends are not part of it.
+        top, bottom, left, right: pixels of the image; the ends are not part of it.
         weights: (height, 1) and (1, width) float32, in [0, 1]; those of all tiles add up to 1 in every pixel.
     """
 
@@ -68,11 +68,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """How a picture is cut.
+    """How an image is cut.
 
     Attributes:
-        size: (height, width) of the picture, pixels.
-        tile_size: (height, width) of every tile, at most that of the picture.
+        size: (height, width) of the image, pixels.
+        tile_size: (height, width) of every tile, at most that of the image.
         seen_size: (height, width) in which the network sees a tile, multiples of 32.
     """
 
@@ -82,18 +82,18 @@ class TileGrid:
 
     @classmethod
     def of(cls, size: tuple[int, int], tiles: Tiles, working_size: tuple[int, int]) -> TileGrid | None:
-        """Decide how to cut a picture.
+        """Decide how to cut an image.
 
         Tiles of a fixed size are seen as they are. Otherwise a tile is what the weights were made for, and is seen as
         it is, too, unless that would be less than a quarter of a side: from so little, nobody could tell what it is.
 
         Args:
-            size: (height, width) of the picture.
+            size: (height, width) of the image.
             tiles: what the user wants.
-            working_size: what the weights were made for, in the shape of this picture; multiples of 32.
+            working_size: what the weights were made for, in the shape of this image; multiples of 32.
 
         Returns:
-            None where the picture as a whole is all that is needed.
+            None where the image as a whole is all that is needed.
         """
         height, width = size
         if not tiles.is_on:
@@ -161,15 +161,15 @@ def merge_tiles(
     predict: Callable[[Sequence[NDArray[np.uint8]]], Sequence[Tensor]],
     at_once: int = 1,
 ) -> NDArray[np.float32]:
-    """Predict all tiles of a picture and put them together.
+    """Predict all tiles of an image and put them together.
 
-    Beside the picture and the result there is never more in memory than a few tiles.
+    Beside the image and the result there is never more in memory than a few tiles.
 
     Args:
         rgb: (H, W, 3) uint8.
-        whole: (1, h, w) float32, the depth of the whole picture, in any scale.
+        whole: (1, h, w) float32, the depth of the whole image, in any scale.
         grid: how to cut.
-        predict: gives for each of some parts of the picture its depth, (1, h, w) float32, in the same scale.
+        predict: gives for each of some parts of the image its depth, (1, h, w) float32, in the same scale.
         at_once: how many parts it gets at a time.
 
     Returns:
@@ -190,14 +190,14 @@ def merge_tiles(
 
 
 def align_tile(tile: Tensor, whole_log: Tensor) -> Tensor:
-    """Bring the depth of a tile to that of the whole picture.
+    """Bring the depth of a tile to that of the whole image.
 
     The factor's logarithm is a smooth surface over the tile, fitted to the differences by least absolute deviations, so
     that edges, which are sharp in one and blurred in the other, do not count much.
 
     Args:
         tile: (1, h, w) float32, in any scale.
-        whole_log: (1, 1, rows, columns) float32, the logarithm of the whole picture's depth in as many cells.
+        whole_log: (1, 1, rows, columns) float32, the logarithm of the whole image's depth in as many cells.
 
     Returns:
         (1, h, w) float32, in the scale of the whole.
@@ -211,7 +211,7 @@ def align_tile(tile: Tensor, whole_log: Tensor) -> Tensor:
 
 
 def _seen_in(whole_log: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
-    """Sample the whole picture's log depth in the cells of a tile: about one for each of its pixels there."""
+    """Sample the whole image's log depth in the cells of a tile: about one for each of its pixels there."""
     height, width = size
     _, _, whole_height, whole_width = whole_log.shape
     rows = _cell_count((tile.bottom - tile.top) * whole_height / height)

@@ -28,7 +28,7 @@ class Finding:
         output: path relative to the batch's folder.
         status: "intact"; "missing"; "changed": it is not what was written, or cannot be read; "unlisted": a depth
             file that the manifest does not know; "left over": a hidden part of a run that was killed.
-        source: the picture, absolute; None where the manifest does not know it.
+        source: the image, absolute; None where the manifest does not know it.
         format: likewise.
         sha256: of the file that was written; likewise.
     """

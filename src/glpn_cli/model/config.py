@@ -42,7 +42,7 @@ class GLPNConfig:
     three switches of the last line are read at every forward pass. Lists have one number per encoder stage.
 
     Args:
-        num_channels: channels of the picture.
+        num_channels: channels of the image.
         num_encoder_blocks: stages of the encoder, called n below.
         depths: n numbers, transformer layers.
         sr_ratios: n numbers, the factor by which attention shrinks the sides of what it looks at.

@@ -19,7 +19,7 @@ __all__ = ["Decoder"]
 
 
 def build_upsampling() -> nn.Upsample:
-    """Double both sides; bilinear, between the centres of pixels."""
+    """Double both sides; bilinear, between the centers of pixels."""
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
 
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
 
         Returns:
             One (B, C, H', W') float32 per stage, smallest first; each twice as large as the feature map it came
-            from, and the last four times, which is the size of the picture.
+            from, and the last four times, which is the size of the image.
         """
         x, decoded = None, []
         for stage, feature_map in zip(self.stages, reversed(feature_maps), strict=True):

@@ -1,6 +1,6 @@
-"""The Mix Transformer: from a picture to feature maps at several scales, each of which has seen the whole picture.
+"""The Mix Transformer: from an image to feature maps at several scales, each of which has seen the whole image.
 
-Shapes: B pictures, C channels, H x W places in a map, N = H·W the same places as a row of tokens.
+Shapes: B images, C channels, H x W places in a map, N = H·W the same places as a row of tokens.
 
 Source: SegFormer, arXiv 2105.15203, section 3.1; stochastic depth, arXiv 1603.09382.
 """
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
 
 
 def stage_sizes(config: GLPNConfig, height: int, width: int) -> list[tuple[int, int]]:
-    """Give the (height, width) of every stage's feature map for a picture of a given size, in pixels."""
+    """Give the (height, width) of every stage's feature map for an image of a given size, in pixels."""
     sizes = []
     for kernel, stride in zip(config.patch_sizes, config.strides, strict=True):
         height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
@@ -94,7 +94,7 @@ class SelfAttention(nn.Module):
             x = probabilities @ value
         else:
             # The same to rounding, but the (N, M) table is never held as a whole, which at the first stage of a
-            # large picture would be most of the memory. Gradients are kept out of it: their rounding shows.
+            # large image would be most of the memory. Gradients are kept out of it: their rounding shows.
             x = functional.scaled_dot_product_attention(query, key, value)
         return x.transpose(1, 2).flatten(2), probabilities if output_attentions else None
 
@@ -136,7 +136,7 @@ class Attention(nn.Module):
 
 
 class DepthwiseConvolution(nn.Module):
-    """Look at the eight neighbours, channel by channel. It is all that tells the network where a place is."""
+    """Look at the eight neighbors, channel by channel. It is all that tells the network where a place is."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class MixFFN(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, skip a branch for some pictures of a batch and make up for it in the others."""
+    """In training, skip a branch for some images of a batch and make up for it in the others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All stages: each shrinks the map, runs its layers and normalises."""
+    """All stages: each shrinks the map, runs its layers and normalizes."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class Encoder(nn.Module):
     def forward(
         self, pixel_values: Tensor, *, output_attentions: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixel_values: (B, 3, H, W) float32, RGB, 0 to 1.

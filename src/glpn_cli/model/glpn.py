@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["GLPNForDepthEstimation", "GLPNModel", "check_pixel_values"]
 
-_PICTURE_DIMENSIONS = 4
+_IMAGE_DIMENSIONS = 4
 
 
 class GLPNModel(PretrainedModel):
-    """The encoder alone: a picture becomes feature maps."""
+    """The encoder alone: an image becomes feature maps."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__(config)
         self.encoder = Encoder(config)
-        self._initialise(self.encoder)
+        self._initialize(self.encoder)
 
     def forward(
         self,
@@ -43,7 +43,7 @@ class GLPNModel(PretrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> BaseModelOutput | tuple[Any, ...]:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixel_values: (B, 3, H, W) float32, RGB, 0 to 1.
@@ -56,7 +56,7 @@ class GLPNModel(PretrainedModel):
             tuple, what was not asked for has no place.
 
         Raises:
-            ValueError: the pictures have the wrong number of dimensions or channels, are not floating point, or
+            ValueError: the images have the wrong number of dimensions or channels, are not floating point, or
                 are too small.
         """
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
@@ -84,14 +84,14 @@ class GLPNModel(PretrainedModel):
 
 
 class GLPNForDepthEstimation(PretrainedModel):
-    """The whole network: a picture becomes depth."""
+    """The whole network: an image becomes depth."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__(config)
         self.glpn = GLPNModel(config)
         self.decoder = Decoder(config)
         self.head = DepthHead(config)
-        self._initialise(self.decoder, self.head)
+        self._initialize(self.decoder, self.head)
 
     def forward(
         self,
@@ -117,7 +117,7 @@ class GLPNForDepthEstimation(PretrainedModel):
             not there has no place.
 
         Raises:
-            ValueError: the pictures are none that the network takes, or the labels have another shape.
+            ValueError: the images are none that the network takes, or the labels have another shape.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -149,7 +149,7 @@ def check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool
     if torch.compiler.is_compiling():
         return  # sizes are symbols then, and asking about them would fix them
     shape = (*pixel_values.shape,)
-    if len(shape) != _PICTURE_DIMENSIONS or shape[1] != config.num_channels:
+    if len(shape) != _IMAGE_DIMENSIONS or shape[1] != config.num_channels:
         raise ValueError(f"pixel_values must be (B, {config.num_channels}, H, W), not {shape}")
     if not pixel_values.is_floating_point():
         raise ValueError(f"pixel_values must be floating point, 0 to 1, not {pixel_values.dtype}")

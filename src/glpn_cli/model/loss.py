@@ -15,8 +15,8 @@ def silog_loss(predicted: Tensor, target: Tensor, *, scale_forgiveness: float = 
     root of mean(d²) - scale_forgiveness · mean(d)².
 
     Args:
-        predicted: (B, H, W) float32, metres, positive.
-        target: (B, H, W) any number type, metres; 0 where there is no ground truth.
+        predicted: (B, H, W) float32, meters, positive.
+        target: (B, H, W) any number type, meters; 0 where there is no ground truth.
         scale_forgiveness: 0 counts a wrong overall scale in full, 1 not at all.
 
     Returns:

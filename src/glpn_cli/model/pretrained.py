@@ -84,10 +84,10 @@ class PretrainedModel(nn.Module):
         """Give the tensors of a checkpoint that this network is made of, under its own keys."""
         return dict(tensors)
 
-    def _initialise(self, *parts: nn.Module) -> None:
+    def _initialize(self, *parts: nn.Module) -> None:
         """Draw the weights of some parts for training from nothing; norms and biases start without effect.
 
-        Source: the initialisation of the published implementation, which draws from an untruncated normal.
+        Source: the initialization of the published implementation, which draws from an untruncated normal.
         """
         if torch.get_default_device().type == "meta":
             return  # there is nothing to draw, and asking for it would load torch's compiler, most of a second

@@ -1,4 +1,4 @@
-"""The colours of depth: tables in a picture beside this file, one row each, written by docs/make_colormaps.py."""
+"""The colors of depth: tables in an image beside this file, one row each, written by docs/make_colormaps.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FAR_ENOUGH = 60.0
 
 @cache
 def color_table(name: Colormap) -> NDArray[np.uint8]:
-    """Give the colours of a map.
+    """Give the colors of a map.
 
     Returns:
         (256, 3) uint8, sRGB, from the dark or cold end to the bright or warm one.
@@ -37,7 +37,7 @@ def color_table(name: Colormap) -> NDArray[np.uint8]:
 
 
 def color_of_unknown(name: Colormap) -> tuple[int, int, int]:
-    """Give the colour of unknown depth: the plainest one that is far from all colours of a map."""
+    """Give the color of unknown depth: the plainest one that is far from all colors of a map."""
     table = color_table(name).astype(np.float64)
     distances = {color: float(np.linalg.norm(table - color, axis=1).min()) for color in _FOR_UNKNOWN}
     return next(

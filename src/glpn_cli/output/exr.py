@@ -32,7 +32,7 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     header = {
         "type": openexr.scanlineimage,
         "compression": openexr.ZIP_COMPRESSION,
-        "comments": f"{origin(depth)}: metres = Z * {facts['metres_per_unit']:g}".encode("ascii", "replace").decode(),
+        "comments": f"{origin(depth)}: meters = Z * {facts['meters_per_unit']:g}".encode("ascii", "replace").decode(),
         KEYWORD: facts_to_json(facts),
     }
     channels = {_CHANNEL: np.ascontiguousarray(depth.in_scale(settings.scale))}
@@ -42,7 +42,7 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
 
 
 def decode(data: bytes, name: str) -> DepthMap:
-    """Read depth back; of others' files the channel Z, which nobody says is in metres.
+    """Read depth back; of others' files the channel Z, which nobody says is in meters.
 
     Raises:
         DepthFileError: the file is damaged, or has no such channel.

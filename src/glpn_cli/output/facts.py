@@ -26,7 +26,7 @@ KEYWORD = "glpn"
 """The name under which a format with named texts carries the facts."""
 
 
-def state_facts(format_name: str, depth: DepthMap, scale: Scale = Scale.METRES, **particular: Any) -> dict[str, Any]:
+def state_facts(format_name: str, depth: DepthMap, scale: Scale = Scale.METERS, **particular: Any) -> dict[str, Any]:
     """State what is in a file and where it came from.
 
     Args:
@@ -36,14 +36,14 @@ def state_facts(format_name: str, depth: DepthMap, scale: Scale = Scale.METRES, 
         **particular: what only this format has to say, ready for JSON.
 
     Returns:
-        `format`, `scale`, `metres_per_unit` (the factor from the file's numbers to metres), what is particular,
+        `format`, `scale`, `meters_per_unit` (the factor from the file's numbers to meters), what is particular,
         `camera` if there is one, and `provenance`.
     """
-    published = depth.provenance.metres_per_unit if scale is Scale.PUBLISHED else None
+    published = depth.provenance.meters_per_unit if scale is Scale.PUBLISHED else None
     return {
         "format": format_name,
         "scale": str(scale),
-        "metres_per_unit": published or 1.0,
+        "meters_per_unit": published or 1.0,
         **particular,
         **({} if depth.camera is None else {"camera": depth.camera.to_dict()}),
         "provenance": depth.provenance.to_dict(),
@@ -78,7 +78,7 @@ def depth_from_facts(
     if any(array is not None and array.dtype.kind != "f" for array in (values, uncertainty)):
         raise DepthFileError(f"{name}: holds {values.dtype}, not depth", hint="depth is floating point")
     try:
-        factor = np.float32(facts["metres_per_unit"])
+        factor = np.float32(facts["meters_per_unit"])
         return DepthMap(
             np.ascontiguousarray(values, np.float32) * factor,
             provenance_of(facts),

@@ -52,9 +52,9 @@ class Codec(Protocol):
 class ReadsBack(StrEnum):
     """What `glpn_cli.read` gives for a file of a format."""
 
-    METRES = "metres and provenance"
-    VALUES = "metres, without provenance"
-    APPROXIMATE = "approximate metres and provenance"
+    METERS = "meters and provenance"
+    VALUES = "meters, without provenance"
+    APPROXIMATE = "approximate meters and provenance"
     NEVER = "an error"
 
 
@@ -62,7 +62,7 @@ class Published(StrEnum):
     """What `--scale published` means for a format."""
 
     WRITTEN = "the published numbers are written"
-    IGNORED = "metres, whatever the scale"
+    IGNORED = "meters, whatever the scale"
     REFUSED = "refused"
 
 
@@ -72,7 +72,7 @@ class DepthFormat:
 
     Attributes:
         name: what `--format` calls it.
-        ending: what its default file names end in, after the picture's name. Its last part is the suffix by which a
+        ending: what its default file names end in, after the image's name. Its last part is the suffix by which a
             file name asks for the format; of several formats with one suffix, the first is meant.
         magic: how the files of the format begin. Formats that share it say in their facts which they are.
         module: where its codec is; loaded when it is needed.
@@ -80,10 +80,10 @@ class DepthFormat:
         reads_back: what reading it gives.
         unreadable_because: for a format that never reads back, why: the end of "is a NAME file: ...".
         published: what the published scale means for it.
-        needs_picture: whether its files may show the picture too, so that the predictor has to keep it.
-        needs_camera: whether what is in its files depends on the camera that took the picture.
+        needs_image: whether its files may show the image too, so that the predictor has to keep it.
+        needs_camera: whether what is in its files depends on the camera that took the image.
         needs_uncertainty: whether its files hold by how much answers of the network differ.
-        ending_is_proof: whether no picture of anybody else is called like this.
+        ending_is_proof: whether no image of anybody else is called like this.
         package: what it needs from PyPI beside what is always installed; glpn-cli has an extra with the format's name.
     """
 
@@ -95,7 +95,7 @@ class DepthFormat:
     reads_back: ReadsBack
     unreadable_because: str = ""
     published: Published = Published.REFUSED
-    needs_picture: bool = False
+    needs_image: bool = False
     needs_camera: bool = False
     needs_uncertainty: bool = False
     ending_is_proof: bool = True
@@ -129,7 +129,7 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.png",
             magic=(_PNG,),
             module=_ROOM + "png8",
-            holds="8-bit grey, to look at",
+            holds="8-bit gray, to look at",
             reads_back=ReadsBack.APPROXIMATE,
             published=Published.WRITTEN,
         ),
@@ -138,11 +138,11 @@ FORMATS: dict[str, DepthFormat] = {
             ".color.png",
             magic=(_PNG,),
             module=_ROOM + "color",
-            holds="colours, to look at",
+            holds="colors, to look at",
             reads_back=ReadsBack.NEVER,
-            unreadable_because="colours are for looking at, and no numbers",
+            unreadable_because="colors are for looking at, and no numbers",
             published=Published.IGNORED,
-            needs_picture=True,
+            needs_image=True,
             ending_is_proof=False,  # data sets call photos like this
         ),
         DepthFormat(
@@ -150,15 +150,15 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth16.png",
             magic=(_PNG,),
             module=_ROOM + "png16",
-            holds="16-bit metres (times 1000 or 256)",
-            reads_back=ReadsBack.METRES,
+            holds="16-bit meters (times 1000 or 256)",
+            reads_back=ReadsBack.METERS,
         ),
         DepthFormat(
             "npy",
             ".depth.npy",
             magic=(b"\x93NUMPY",),
             module=_ROOM + "npy",
-            holds="float32 metres",
+            holds="float32 meters",
             reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
         ),
@@ -167,8 +167,8 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.npz",
             magic=(b"PK\x03\x04",),
             module=_ROOM + "npz",
-            holds="float32 metres and what is known of them",
-            reads_back=ReadsBack.METRES,
+            holds="float32 meters and what is known of them",
+            reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
         ),
         DepthFormat(
@@ -176,8 +176,8 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.tiff",
             magic=_TIFF,
             module=_ROOM + "tiff",
-            holds="float32 metres",
-            reads_back=ReadsBack.METRES,
+            holds="float32 meters",
+            reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
         ),
         DepthFormat(
@@ -185,8 +185,8 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.exr",
             magic=(b"v/1\x01",),
             module=_ROOM + "exr",
-            holds="float32 metres in channel Z",
-            reads_back=ReadsBack.METRES,
+            holds="float32 meters in channel Z",
+            reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
             package="OpenEXR",
         ),
@@ -195,7 +195,7 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.pfm",
             magic=(b"Pf",),
             module=_ROOM + "pfm",
-            holds="float32 metres",
+            holds="float32 meters",
             reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
         ),
@@ -204,7 +204,7 @@ FORMATS: dict[str, DepthFormat] = {
             ".uncertainty.tiff",
             magic=_TIFF,
             module=_ROOM + "uncertainty",
-            holds="by how much --tta flip disagrees, float32 metres",
+            holds="by how much --tta flip disagrees, float32 meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because="it holds how uncertain depth is, and no depth",
             needs_uncertainty=True,
@@ -214,10 +214,10 @@ FORMATS: dict[str, DepthFormat] = {
             ".ply",
             magic=(b"ply",),
             module=_ROOM + "ply",
-            holds="coloured points in space, metres",
+            holds="colored points in space, meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because=_LEFT_OUT,
-            needs_picture=True,
+            needs_image=True,
             needs_camera=True,
         ),
         DepthFormat(
@@ -225,10 +225,10 @@ FORMATS: dict[str, DepthFormat] = {
             ".glb",
             magic=(b"glTF",),
             module=_ROOM + "glb",
-            holds="textured surface in space, metres",
+            holds="textured surface in space, meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because=_LEFT_OUT,
-            needs_picture=True,
+            needs_image=True,
             needs_camera=True,
         ),
     )
@@ -264,7 +264,7 @@ def check_settings(rows: Iterable[DepthFormat], settings: OutputSettings) -> Non
     rows = list(rows)
     refusing = [row.name for row in rows if row.published is Published.REFUSED]
     if settings.scale is Scale.PUBLISHED and refusing:
-        raise UsageError(f"--scale published: {refusing[0]} holds metres by definition", hint="leave --scale out")
+        raise UsageError(f"--scale published: {refusing[0]} holds meters by definition", hint="leave --scale out")
     for row in rows:
         if row.package and find_spec(row.package) is None:
             raise MissingPackageError(

@@ -1,4 +1,4 @@
-"""The glb format: a surface in metres with the picture on it, for browsers, Blender and game engines (glTF 2.0)."""
+"""The glb format: a surface in meters with the image on it, for browsers, Blender and game engines (glTF 2.0)."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _TEXTURE_QUALITY = 92
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into a binary glTF: one surface, textured with the picture and lit by nothing else, and its camera.
+    """Turn depth into a binary glTF: one surface, textured with the image and lit by nothing else, and its camera.
 
-    Y is up, and the camera at the origin looks along -Z, as glTF has it. Without a picture the surface is grey.
+    Y is up, and the camera at the origin looks along -Z, as glTF has it. Without an image the surface is gray.
 
     Raises:
         OutputError: no triangle is left.
@@ -56,7 +56,7 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     triangles = to_triangles(grid, jump=settings.edge_filter)
     if not len(triangles):
         raise OutputError(
-            f"{depth.provenance.source or 'the picture'}: no surface is left for a glb file",
+            f"{depth.provenance.source or 'the image'}: no surface is left for a glb file",
             hint="a surface takes two rows and columns; more --max-points"
             if min(grid.xyz.shape[:2]) < 2
             else "all depth is unknown, out of --valid-range or at the depth limit of the weights",
@@ -82,8 +82,8 @@ def read_facts(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def _texture_places(depth: DepthMap, grid: PointGrid) -> NDArray[np.float32]:
-    """Give where in the picture each point of a grid is: (h * w, 2) float32 in [0, 1] from the top left."""
-    height, width = depth.metres.shape
+    """Give where in the image each point of a grid is: (h * w, 2) float32 in [0, 1] from the top left."""
+    height, width = depth.meters.shape
     across = np.broadcast_to((grid.columns + 0.5) / width, grid.kept.shape)
     down = np.broadcast_to(((grid.rows + 0.5) / height)[:, None], grid.kept.shape)
     return np.stack([across, down], axis=-1).reshape(-1, 2).astype(np.float32)
@@ -116,8 +116,8 @@ class _Builder:
 
     def build(self) -> bytes:
         """Give the whole file."""
-        height, width = self._depth.metres.shape
-        facts = state_facts("glb", replace(self._depth, camera=self._camera), picture_size=[height, width])
+        height, width = self._depth.meters.shape
+        facts = state_facts("glb", replace(self._depth, camera=self._camera), image_size=[height, width])
         tool = self._depth.provenance.tool or "glpn-cli"
         document = {
             "asset": {"version": "2.0", "generator": tool, "extras": {KEYWORD: facts_to_json(facts)}},
@@ -155,10 +155,10 @@ class _Builder:
         return self._depth.provenance.source or "depth"
 
     def _material(self) -> dict[str, Any]:
-        """Describe the picture as it is, without light and shadow on it, seen from both sides."""
-        colour: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+        """Describe the image as it is, without light and shadow on it, seen from both sides."""
+        color: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
         if self._depth.rgb is None:
-            colour["baseColorFactor"] = [0.7, 0.7, 0.7, 1.0]
+            color["baseColorFactor"] = [0.7, 0.7, 0.7, 1.0]
         else:
             view = self._view(_to_jpeg(self._depth.rgb))
             self._document["images"] = [{"bufferView": view, "mimeType": "image/jpeg"}]
@@ -166,8 +166,8 @@ class _Builder:
                 {"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}
             ]
             self._document["textures"] = [{"source": 0, "sampler": 0}]
-            colour["baseColorTexture"] = {"index": 0}
-        return {"pbrMetallicRoughness": colour, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
+            color["baseColorTexture"] = {"index": 0}
+        return {"pbrMetallicRoughness": color, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
 
     def _accessor(self, values: NDArray[Any], shape: str, component: int, target: int, **bounds: list[float]) -> int:
         little_endian = values.astype(values.dtype.newbyteorder("<"), copy=False)

@@ -1,4 +1,4 @@
-"""A bar of colours with metres, below a picture of any size."""
+"""A bar of colors with meters, below an image of any size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FONT_SHARE = 0.025
 _LONGEST_CAPTION = 48
 _PAPER, _INK, _EDGE = (255, 255, 255), (24, 24, 24), (150, 150, 150)
 _NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_TITLE = "depth in metres"
+_TITLE = "depth in meters"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +28,11 @@ class Legend:
 
     Attributes:
         colors: (256, 3) uint8, sRGB, from near to far.
-        low_m: the depth of the first colour.
-        high_m: the depth of the last colour.
-        is_nearer: whether the picture has depth before the first colour.
-        is_farther: whether the picture has depth beyond the last colour.
-        unknown: the colour of unknown depth, if the picture has any.
+        low_m: the depth of the first color.
+        high_m: the depth of the last color.
+        is_nearer: whether the image has depth before the first color.
+        is_farther: whether the image has depth beyond the last color.
+        unknown: the color of unknown depth, if the image has any.
         caption: the weights.
     """
 
@@ -45,22 +45,22 @@ class Legend:
     caption: str = ""
 
 
-def draw_legend(picture: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
-    """Put a strip with the legend below a picture.
+def draw_legend(image: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
+    """Put a strip with the legend below an image.
 
-    The picture itself stays as it is, at the top. A narrow one gets white at both sides, so that the words fit.
+    The image itself stays as it is, at the top. A narrow one gets white at both sides, so that the words fit.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         legend: what to say.
 
     Returns:
         (H + strip, max(W, what the words need), 3) uint8.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     strip = _Strip(legend, width, font_px=max(_SMALLEST_FONT_PX, round(_FONT_SHARE * math.sqrt(height * width))))
     canvas = Image.new("RGB", (strip.width, height + strip.height), _PAPER)
-    canvas.paste(Image.fromarray(picture), ((strip.width - width) // 2, 0))
+    canvas.paste(Image.fromarray(image), ((strip.width - width) // 2, 0))
     canvas.paste(strip.draw(), (0, height))
     return np.asarray(canvas)
 
@@ -78,7 +78,7 @@ def tick_values(low: float, high: float, *, at_most: int) -> list[float]:
 class _Strip:
     """The strip: a title and the caption in one line, the bar, ticks and their numbers."""
 
-    def __init__(self, legend: Legend, picture_width: int, *, font_px: int) -> None:
+    def __init__(self, legend: Legend, image_width: int, *, font_px: int) -> None:
         self._legend = legend
         self._font = ImageFont.load_default(size=font_px)
         self._em = font_px
@@ -86,7 +86,7 @@ class _Strip:
         self._title = [_printable(text) for text in (_TITLE, _shortened(legend.caption)) if text]
         self._unknown = "unknown" if legend.unknown else ""
         needed = [*map(self._text_width, self._title)]
-        self.width = max(picture_width, round(max(needed) + 2 * self._margin), 9 * font_px)
+        self.width = max(image_width, round(max(needed) + 2 * self._margin), 9 * font_px)
         # Title and caption share a line where there is room for both, with the key of unknown depth between.
         together = sum(needed) + (self._text_width(self._unknown) + 3 * font_px if self._unknown else 0)
         self._is_one_line = together + (len(needed) + 1) * 1.5 * self._margin <= self.width
@@ -120,13 +120,13 @@ class _Strip:
             self._draw_key(draw, self._margin, y + len(self._title) * self._line_px)
 
     def _draw_key(self, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
-        """Say which colour is unknown depth."""
+        """Say which color is unknown depth."""
         side = round(0.9 * self._em)
         draw.rectangle((x, y, x + side, y + side), self._legend.unknown, outline=_INK)
         draw.text((x + side + 0.5 * self._em, y), self._unknown, _INK, self._font)
 
     def _draw_bar(self, strip: Image.Image, top: int, bottom: int) -> None:
-        """Draw the colours, with a point at an end that stands for everything beyond it."""
+        """Draw the colors, with a point at an end that stands for everything beyond it."""
         left, right = self._bar_ends
         steps = np.linspace(0, 255, max(2, right - left)).round().astype(np.uint8)
         row = self._legend.colors[steps][np.newaxis]

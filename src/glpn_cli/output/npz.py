@@ -24,7 +24,7 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     facts = state_facts("npz", depth, settings.scale)
     arrays: dict[str, Any] = {_FACTS: np.array(facts_to_json(facts)), _DEPTH: depth.in_scale(settings.scale)}
     if depth.uncertainty_m is not None:
-        arrays[_UNCERTAINTY] = depth.uncertainty_m / np.float32(facts["metres_per_unit"])
+        arrays[_UNCERTAINTY] = depth.uncertainty_m / np.float32(facts["meters_per_unit"])
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()

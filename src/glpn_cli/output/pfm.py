@@ -1,4 +1,4 @@
-"""The pfm format: float32 metres in the plainest of all floating-point files."""
+"""The pfm format: float32 meters in the plainest of all floating-point files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ply format: a point cloud in metres, coloured, for MeshLab, CloudCompare, Blender and programs."""
+"""The ply format: a point cloud in meters, colored, for MeshLab, CloudCompare, Blender and programs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LONGEST_HEADER = 2**20
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into a binary little-endian PLY file of x, y, z (float32, metres) and red, green, blue (uint8).
+    """Turn depth into a binary little-endian PLY file of x, y, z (float32, meters) and red, green, blue (uint8).
 
-    X is right, Y up, and the camera at the origin looks along -Z. Without a picture there are no colours.
+    X is right, Y up, and the camera at the origin looks along -Z. Without an image there are no colors.
 
     Raises:
         OutputError: no point is left.
@@ -33,7 +33,7 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     xyz = grid.xyz[grid.kept]
     if not len(xyz):
         raise OutputError(
-            f"{depth.provenance.source or 'the picture'}: no point is left for a ply file",
+            f"{depth.provenance.source or 'the image'}: no point is left for a ply file",
             hint="all depth is unknown, out of --valid-range or at the depth limit of the weights",
         )
     fields: list[tuple[str, str]] = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
@@ -46,11 +46,11 @@ def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
         rgb = depth.rgb[np.ix_(grid.rows, grid.columns)][grid.kept]
         for channel, name in enumerate(("red", "green", "blue")):
             points[name] = rgb[:, channel]
-    facts = state_facts("ply", replace(depth, camera=grid.camera), picture_size=list(depth.metres.shape))
+    facts = state_facts("ply", replace(depth, camera=grid.camera), image_size=list(depth.meters.shape))
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        "comment metres; X right, Y up, and the camera at the origin looks along -Z",
+        "comment meters; X right, Y up, and the camera at the origin looks along -Z",
         _FACTS + facts_to_json(facts),
         f"element vertex {len(points)}",
         *(f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in fields),

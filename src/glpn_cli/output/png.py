@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["open_png", "read_facts", "write_png"]
 
-_KINDS = {"1": "black and white", "L": "8-bit greys", "I;16": "16-bit values", "I": "16-bit values"}
+_KINDS = {"1": "black and white", "L": "8-bit grays", "I;16": "16-bit values", "I": "16-bit values"}
 _HINT = "only PNGs of glpn do"
-_HINTS = {"16-bit values": "data sets mostly have thousandths of a metre (NYU Depth V2) or 256ths (KITTI)"}
+_HINTS = {"16-bit values": "data sets mostly have thousandths of a meter (NYU Depth V2) or 256ths (KITTI)"}
 
 
 def write_png(pixels: NDArray[Any], facts: dict[str, Any], description: str, *, compression: int) -> bytes:
@@ -48,7 +48,7 @@ def open_png(data: bytes, name: str) -> tuple[NDArray[Any], dict[str, Any]]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            facts, kind = facts_from_json(image.info.get(KEYWORD)), _KINDS.get(image.mode, "colours")
+            facts, kind = facts_from_json(image.info.get(KEYWORD)), _KINDS.get(image.mode, "colors")
             pixels = np.asarray(image)
     except Exception as error:  # Pillow raises whatever its parsers raise
         raise DepthFileError(f"{name}: is a damaged PNG") from error

@@ -1,4 +1,4 @@
-"""The png16 format: 16-bit metres in the scale of the benchmarks, which says so in its text."""
+"""The png16 format: 16-bit meters in the scale of the benchmarks, which says so in its text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glpn_cli.output.png import open_png, read_facts, write_png
 if TYPE_CHECKING:
     from glpn_cli.settings.output import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts", "values_per_metre"]
+__all__ = ["decode", "encode", "read_facts", "values_per_meter"]
 
 _INDOORS, _OUTDOORS = 1000, 256
 _INDOOR_LIMIT_M = 65.0
@@ -22,16 +22,16 @@ _LARGEST = 65_535
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into a 16-bit grey PNG: metres times 1000 or 256, to the nearest whole number.
+    """Turn depth into a 16-bit gray PNG: meters times 1000 or 256, to the nearest whole number.
 
     0 stands for unknown, so that positive depth is at least 1; what is too far for 16 bits is 65535.
     """
-    factor = values_per_metre(depth)
-    known = is_known(depth.metres)
-    values = np.rint(np.where(known, depth.metres, 0) * np.float32(factor))
+    factor = values_per_meter(depth)
+    known = is_known(depth.meters)
+    values = np.rint(np.where(known, depth.meters, 0) * np.float32(factor))
     whole = np.where(known, np.clip(values, 1, _LARGEST), 0).astype(np.uint16)
-    facts = state_facts("png16", depth, unit="metre", values_per_metre=factor, unknown=0)
-    description = f"{origin(depth)}: metres = value / {factor}; 0 is unknown"
+    facts = state_facts("png16", depth, unit="meter", values_per_meter=factor, unknown=0)
+    description = f"{origin(depth)}: meters = value / {factor}; 0 is unknown"
     return write_png(whole, facts, description, compression=settings.png_compression)
 
 
@@ -43,19 +43,19 @@ def decode(data: bytes, name: str) -> DepthMap:
     """
     values, facts = open_png(data, name)
     try:
-        metres = values.astype(np.float32) / np.float32(facts["values_per_metre"])
-        return DepthMap(metres, provenance_of(facts), camera=camera_of(facts))
+        meters = values.astype(np.float32) / np.float32(facts["values_per_meter"])
+        return DepthMap(meters, provenance_of(facts), camera=camera_of(facts))
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # somebody edited it
         raise DepthFileError(f"{name}: what it says of its values makes no sense") from error
 
 
-def values_per_metre(depth: DepthMap) -> int:
+def values_per_meter(depth: DepthMap) -> int:
     """Give the benchmarks' scale: 1000 where 16 bits are enough for the depth limit, else 256.
 
-    Source: the authors' evaluation writes NYU Depth V2 in thousandths and KITTI in 256ths of a metre; the KITTI depth
+    Source: the authors' evaluation writes NYU Depth V2 in thousandths and KITTI in 256ths of a meter; the KITTI depth
     benchmark defines its files so.
     """
     limit_m = depth.provenance.depth_limit_m
     if limit_m is None:
-        limit_m = float(np.max(depth.metres, where=is_known(depth.metres), initial=0))
+        limit_m = float(np.max(depth.meters, where=is_known(depth.meters), initial=0))
     return _INDOORS if limit_m <= _INDOOR_LIMIT_M else _OUTDOORS

@@ -1,4 +1,4 @@
-"""Which depths a picture's colours stand for: from what the user asked for to metres."""
+"""Which depths an image's colors stand for: from what the user asked for to meters."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LEAST_SPAN = 1e-3
 
 
 def range_of(depth: DepthMap, settings: OutputSettings) -> tuple[float, float]:
-    """Give the range of a picture: the run's if there is one, else what was asked for, else "auto".
+    """Give the range of an image: the run's if there is one, else what was asked for, else "auto".
 
     Returns:
-        Nearest and farthest depth in metres; the second is the larger one, however flat the depth is.
+        Nearest and farthest depth in meters; the second is the larger one, however flat the depth is.
 
     Raises:
         UsageError: the range of the model is asked for, and nobody knows it.
@@ -36,14 +36,14 @@ def range_of(depth: DepthMap, settings: OutputSettings) -> tuple[float, float]:
 
 
 def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float, float]:
-    """Give the range of several pictures together.
+    """Give the range of several images together.
 
     Args:
         depths: at least one; in percentiles each counts the same, whatever its size.
         asked: what is wanted.
 
     Returns:
-        Nearest and farthest depth in metres.
+        Nearest and farthest depth in meters.
 
     Raises:
         UsageError: the range of the model is asked for, and nobody knows it.
@@ -55,9 +55,9 @@ def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float,
         if limit_m is None:
             raise UsageError("--range model: nobody knows the depth limit of these weights", hint="give LO:HI instead")
         return 0.0, limit_m
-    # One picture in full, so that its percentiles are exact; of several, about as many pixels of each.
+    # One image in full, so that its percentiles are exact; of several, about as many pixels of each.
     thinned = depths if len(depths) == 1 else [thin_out(depth) for depth in depths]
-    known = np.concatenate([depth.metres[is_known(depth.metres)] for depth in thinned])
+    known = np.concatenate([depth.meters[is_known(depth.meters)] for depth in thinned])
     if known.size == 0:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(known, (asked.low, asked.high)))
@@ -66,5 +66,5 @@ def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float,
 
 def thin_out(depth: DepthMap) -> DepthMap:
     """Keep some tens of thousands of pixels, evenly spread, whatever the size; a small map stays as it is."""
-    step = min(math.isqrt(math.ceil(depth.metres.size / _SAMPLE_PIXELS)), *depth.metres.shape)
-    return DepthMap(depth.metres[step // 2 :: step, step // 2 :: step].copy(), depth.provenance)
+    step = min(math.isqrt(math.ceil(depth.meters.size / _SAMPLE_PIXELS)), *depth.meters.shape)
+    return DepthMap(depth.meters[step // 2 :: step, step // 2 :: step].copy(), depth.provenance)

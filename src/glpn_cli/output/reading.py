@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["Description", "describe_file", "is_ours", "read_depth", "recognise"]
+__all__ = ["Description", "describe_file", "is_ours", "read_depth", "recognize"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,13 +39,13 @@ class Description:
 
 
 def read_depth(path: str | PathLike[str]) -> DepthMap:
-    """Turn a depth file back into metres.
+    """Turn a depth file back into meters.
 
     Raises:
         DepthFileError: the file is missing, damaged, none of ours, or of a format that does not hold depth.
     """
     data = _read_bytes(path)
-    row = recognise(io.BytesIO(data))
+    row = recognize(io.BytesIO(data))
     if row is None:
         readable = [row.name for row in FORMATS.values() if row.reads_back is not ReadsBack.NEVER]
         raise DepthFileError(f"{path}: is no depth file", hint="depth files are: " + ", ".join(readable))
@@ -65,12 +65,12 @@ def describe_file(path: str | PathLike[str]) -> Description:
         MissingPackageError: its format needs a package that is not installed.
     """
     data = _read_bytes(path)
-    row = recognise(io.BytesIO(data))
+    row = recognize(io.BytesIO(data))
     if row is None:
-        return _foreign_picture(data) or Description(remark="is no depth file that glpn knows")
+        return _foreign_image(data) or Description(remark="is no depth file that glpn knows")
     facts = row.load_codec().read_facts(io.BytesIO(data))
-    picture = _foreign_picture(data)
-    size = picture.size if picture is not None else None
+    image = _foreign_image(data)
+    size = image.size if image is not None else None
     if row.reads_back is ReadsBack.NEVER:
         return Description(row, facts, size, remark=row.unreadable_because)
     try:
@@ -79,12 +79,12 @@ def describe_file(path: str | PathLike[str]) -> Description:
         if facts is not None:
             raise
         return Description(size=size, remark=error.message.removeprefix(f"{path}: "))
-    known_height, known_width = depth.metres.shape
-    remark = "" if facts is not None else "says nothing of itself; its numbers are taken for metres"
+    known_height, known_width = depth.meters.shape
+    remark = "" if facts is not None else "says nothing of itself; its numbers are taken for meters"
     return Description(row, facts, (known_height, known_width), depth, remark)
 
 
-def recognise(stream: BinaryIO) -> DepthFormat | None:
+def recognize(stream: BinaryIO) -> DepthFormat | None:
     """Find the format of a file by how it begins and, where several begin so, by what it says of itself.
 
     Args:
@@ -104,7 +104,7 @@ def is_ours(path: Path) -> bool:
     """Tell whether a file is one that this program wrote, and says so."""
     try:
         with path.open("rb") as stream:
-            row = recognise(stream)
+            row = recognize(stream)
             stream.seek(0)
             return row is not None and row.load_codec().read_facts(stream) is not None
     except OSError:
@@ -118,11 +118,11 @@ def _read_bytes(path: str | PathLike[str]) -> bytes:
         raise DepthFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _foreign_picture(data: bytes) -> Description | None:
+def _foreign_image(data: bytes) -> Description | None:
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return Description(size=(image.height, image.width), remark=f"is a {image.format} picture, not depth")
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no picture
+            return Description(size=(image.height, image.width), remark=f"is a {image.format} image, not depth")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no image
         return None

@@ -1,4 +1,4 @@
-"""The tiff format: float32 metres that any program for pictures or maps opens."""
+"""The tiff format: float32 meters that any program for images or maps opens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DESCRIPTION, _SOFTWARE = _TAG["ImageDescription"], _TAG["Software"]
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
     """Turn depth into an uncompressed 32-bit floating-point TIFF, described for people and, below, for programs."""
     facts = state_facts("tiff", depth, settings.scale)
-    description = f"{origin(depth)}: metres = value * {facts['metres_per_unit']:g}"
+    description = f"{origin(depth)}: meters = value * {facts['meters_per_unit']:g}"
     tags = describe(depth, description, facts)
     buffer = io.BytesIO()
     Image.fromarray(depth.in_scale(settings.scale)).save(buffer, "TIFF", tiffinfo=tags)
@@ -43,7 +43,7 @@ def describe(depth: DepthMap, description: str, facts: dict[str, Any]) -> ImageF
 
 
 def decode(data: bytes, name: str) -> DepthMap:
-    """Read depth back; of a floating-point TIFF of others the values, which nobody says are metres.
+    """Read depth back; of a floating-point TIFF of others the values, which nobody says are meters.
 
     Raises:
         DepthFileError: the file is damaged, or holds something else.
@@ -54,7 +54,7 @@ def decode(data: bytes, name: str) -> DepthMap:
     except Exception as error:  # Pillow raises whatever its parsers raise
         raise DepthFileError(f"{name}: is a damaged TIFF, or none with depth") from error
     if mode != "F":
-        raise DepthFileError(f"{name}: is a picture, not depth", hint="depth is one channel of floating point")
+        raise DepthFileError(f"{name}: is an image, not depth", hint="depth is one channel of floating point")
     if facts is None:
         return DepthMap(np.ascontiguousarray(values, np.float32))
     return depth_from_facts(values, facts, name)

@@ -1,4 +1,4 @@
-"""The uncertainty format: by how much the network's answers differ, as float32 metres in a TIFF."""
+"""The uncertainty format: by how much the network's answers differ, as float32 meters in a TIFF."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["encode", "read_facts"]
 
 
-def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - metres in any case
-    """Turn the uncertainty of depth into an uncompressed 32-bit floating-point TIFF, metres.
+def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - meters in any case
+    """Turn the uncertainty of depth into an uncompressed 32-bit floating-point TIFF, meters.
 
     Raises:
         UsageError: nobody estimated it.
     """
     if depth.uncertainty_m is None:
         raise UsageError("nobody estimated how uncertain this depth is", hint="predict with --tta flip")
-    facts = state_facts("uncertainty", depth, unit="metre")
-    tags = describe(depth, f"half the difference of two answers, metres; {origin(depth)}", facts)
+    facts = state_facts("uncertainty", depth, unit="meter")
+    tags = describe(depth, f"half the difference of two answers, meters; {origin(depth)}", facts)
     buffer = io.BytesIO()
     Image.fromarray(depth.uncertainty_m).save(buffer, "TIFF", tiffinfo=tags)
     return buffer.getvalue()

@@ -71,7 +71,7 @@ def write_together(
     partials: Sequence[Path] | None = None,
     durably: bool = True,
 ) -> None:
-    """Write the files of one picture, each whole, and all or none unless they replace others.
+    """Write the files of one image, each whole, and all or none unless they replace others.
 
     The bytes go into hidden files beside the targets and reach the disk; then each gets its name in one step. A file
     of that name is never replaced unless `overwrite`, not even one that appeared a moment ago.
@@ -142,7 +142,7 @@ def refuse_outside(folder: Path, root: Path) -> None:
 
 
 def refuses_files(folder: Path) -> bool:
-    """Tell whether a folder takes no files, so that no picture can be written into it."""
+    """Tell whether a folder takes no files, so that no image can be written into it."""
     return not os.access(folder, os.W_OK | os.X_OK)
 
 

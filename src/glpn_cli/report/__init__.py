@@ -1,1 +1,1 @@
-"""A page about a batch: every picture beside its depth, opened from disk, with metres under the pointer."""
+"""A page about a batch: every image beside its depth, opened from disk, with meters under the pointer."""

@@ -1,4 +1,4 @@
-"""What the report knows of one picture, beside what the manifest says."""
+"""What the report knows of one image, beside what the manifest says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME_DIGITS = 24
 
 @dataclass(frozen=True, slots=True)
 class DepthFacts:
-    """Some depths of a picture, metres.
+    """Some depths of an image, meters.
 
     Attributes:
         nearest: of all pixels.
@@ -38,17 +38,17 @@ class DepthFacts:
     farthest: float
 
     @classmethod
-    def of(cls, metres: np.ndarray, thinned: np.ndarray) -> Self:
+    def of(cls, meters: np.ndarray, thinned: np.ndarray) -> Self:
         """Measure a depth map; shares come from a thinned one, whose sorting takes no time.
 
         Args:
-            metres: (H, W) float32, metres.
-            thinned: (h, w) float32, metres: some of them.
+            meters: (H, W) float32, meters.
+            thinned: (h, w) float32, meters: some of them.
         """
         known = thinned[is_known(thinned)]
         shares = np.percentile(known, (2, 50, 98)) if known.size else (0.0, 0.0, 0.0)
-        where = is_known(metres)
-        depths = metres if where.all() else metres[where]
+        where = is_known(meters)
+        depths = meters if where.all() else meters[where]
         ends = (depths.min(), depths.max()) if depths.size else (0.0, 0.0)
         values = (ends[0], *shares, ends[1])
         return cls(*(round(float(value), 4) for value in values))
@@ -59,11 +59,11 @@ class Entry:
     """One line of the report's own list.
 
     Attributes:
-        source: absolute path of the picture, as in the manifest.
+        source: absolute path of the image, as in the manifest.
         outputs_mark: of the outputs that were written from the same depth.
-        height: of the upright picture, pixels.
+        height: of the upright image, pixels.
         width: likewise.
-        depth: metres; None where there was no telling.
+        depth: meters; None where there was no telling.
         approximate: the depth was read from an output that rounds.
     """
 
@@ -76,9 +76,9 @@ class Entry:
 
     @classmethod
     def of(cls, record: Record, depth: DepthMap, thinned: np.ndarray) -> Self:
-        """Describe a picture whose depth is known."""
-        height, width = depth.metres.shape
-        facts = DepthFacts.of(depth.metres, thinned)
+        """Describe an image whose depth is known."""
+        height, width = depth.meters.shape
+        facts = DepthFacts.of(depth.meters, thinned)
         return cls(record.source, outputs_mark(record), height, width, facts, depth.provenance.approximate)
 
     @classmethod
@@ -99,10 +99,10 @@ class Entry:
 
 
 def entry_name(source: str) -> str:
-    """Give the name that a picture has in the report's folder: the same in every run, and harmless in any."""
+    """Give the name that an image has in the report's folder: the same in every run, and harmless in any."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:_NAME_DIGITS]
 
 
 def outputs_mark(record: Record) -> str:
-    """Tell the outputs of a picture from those that another run made of it."""
+    """Tell the outputs of an image from those that another run made of it."""
     return hashlib.sha256(repr(sorted(record.sha256.items())).encode()).hexdigest()[:_NAME_DIGITS]

@@ -20,60 +20,60 @@ _MOST_STEPS = 65_534
 _FAST = 1  # of zlib; its slower levels take ten times as long for a fifth less
 
 
-def sample(metres: NDArray[np.float32], longest_side_px: int) -> NDArray[np.float32]:
+def sample(meters: NDArray[np.float32], longest_side_px: int) -> NDArray[np.float32]:
     """Take depths at regular places, so that no side is longer than a limit.
 
     Depths are taken and not averaged: the mean of near and far at an edge is the depth of nothing.
 
     Args:
-        metres: (H, W) float32, metres.
+        meters: (H, W) float32, meters.
         longest_side_px: of what comes out, if the map is larger.
 
     Returns:
-        (h, w) float32, metres; the value at (r, c) is that of the pixel ((r + 0.5)·H/h, (c + 0.5)·W/w), rounded down.
+        (h, w) float32, meters; the value at (r, c) is that of the pixel ((r + 0.5)·H/h, (c + 0.5)·W/w), rounded down.
     """
-    height, width = metres.shape
+    height, width = meters.shape
     longest = max(height, width)
     if longest <= longest_side_px:
-        return metres
+        return meters
     rows, columns = (
         (np.arange(count) * 2 + 1) * side // (2 * count)
         for side, count in ((side, max(1, side * longest_side_px // longest)) for side in (height, width))
     )
-    picked: NDArray[np.float32] = metres[rows[:, None], columns]
+    picked: NDArray[np.float32] = meters[rows[:, None], columns]
     return picked
 
 
-def encode_grid(metres: NDArray[np.float32]) -> dict[str, Any]:
-    """Turn depth into text: whole steps of a millimetre, or of the 65,534th part of a span of more than 65 m.
+def encode_grid(meters: NDArray[np.float32]) -> dict[str, Any]:
+    """Turn depth into text: whole steps of a millimeter, or of the 65,534th part of a span of more than 65 m.
 
-    Neighbours are alike, so what is kept is how each value differs from what the two before it and those above it
+    Neighbors are alike, so what is kept is how each value differs from what the two before it and those above it
     foretell, the high bytes first, compressed.
 
     Args:
-        metres: (h, w) float32, metres; what is no positive number is unknown.
+        meters: (h, w) float32, meters; what is no positive number is unknown.
 
     Returns:
         What `decode_grid` and the page's `store.js` read, ready for JSON.
     """
-    known = is_known(metres)
+    known = is_known(meters)
     whole = bool(known.all())
-    depths = metres if whole else metres[known]
+    depths = meters if whole else meters[known]
     low, high = (float(depths.min()), float(depths.max())) if depths.size else (0.0, 0.0)
     step_m = max(_STEP_M, (high - low) / _MOST_STEPS)
-    filled = metres if whole else np.where(known, metres, np.float32(low))
+    filled = meters if whole else np.where(known, meters, np.float32(low))
     values = ((filled - np.float32(low)) * np.float32(1 / step_m) + np.float32(1.5)).astype(np.uint16)
     if not whole:
         values[~known] = 0
     across = np.diff(values, axis=1, prepend=np.uint16(0))
     surprise = np.diff(across, axis=0, prepend=np.uint16(0)).view(np.int16)
     folded = ((surprise << 1) ^ (surprise >> 15)).view(np.uint16)  # 0, -1, 1, -2, ... as 0, 1, 2, 3, ...
-    planes = np.empty((2, *metres.shape), np.uint8)
+    planes = np.empty((2, *meters.shape), np.uint8)
     np.right_shift(folded, 8, out=planes[0], casting="unsafe")
     np.bitwise_and(folded, 255, out=planes[1], casting="unsafe")
     return {
-        "height": metres.shape[0],
-        "width": metres.shape[1],
+        "height": meters.shape[0],
+        "width": meters.shape[1],
         "low_m": low,
         "step_m": step_m,
         "data": base64.b64encode(zlib.compress(planes.tobytes(), _FAST)).decode("ascii"),
@@ -84,12 +84,12 @@ def decode_grid(grid: dict[str, Any]) -> NDArray[np.float32]:
     """Read back what `encode_grid` gave.
 
     Returns:
-        (h, w) float32, metres; NaN where depth is unknown.
+        (h, w) float32, meters; NaN where depth is unknown.
     """
     planes = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), np.uint8)
     high, low = planes.reshape(2, grid["height"], grid["width"]).astype(np.uint16)
     folded = (high << 8) | low
     surprise = (folded >> 1) ^ (0 - (folded & 1))
     values = surprise.cumsum(axis=0, dtype=np.uint16).cumsum(axis=1, dtype=np.uint16)
-    metres = np.float32(grid["low_m"]) + (values.astype(np.float32) - 1) * np.float32(grid["step_m"])
-    return np.where(values == 0, np.float32(np.nan), metres)
+    meters = np.float32(grid["low_m"]) + (values.astype(np.float32) - 1) * np.float32(grid["step_m"])
+    return np.where(values == 0, np.float32(np.nan), meters)

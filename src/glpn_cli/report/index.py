@@ -1,4 +1,4 @@
-"""The list of all pictures that the page loads first: a short row for each."""
+"""The list of all images that the page loads first: a short row for each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
     "error",
     "hint",
 )
-"""What stands at each place of a row. Depths are metres; what is unknown is null."""
+"""What stands at each place of a row. Depths are meters; what is unknown is null."""
 
 
 def index_of(
@@ -44,9 +44,9 @@ def index_of(
 
     Args:
         run: how the depth was made.
-        records: one for each picture.
-        entries: what else is known of the pictures, by source.
-        total: how many pictures there are to be in the end.
+        records: one for each image.
+        entries: what else is known of the images, by source.
+        total: how many images there are to be in the end.
         written: date and time, for people.
     """
     records = list(records)
@@ -68,12 +68,12 @@ def index_of(
 
 
 def common_folder(sources: list[str]) -> str:
-    """Give the folder that all pictures are in or below, with a slash at its end; empty if there is none."""
+    """Give the folder that all images are in or below, with a slash at its end; empty if there is none."""
     if any(map(is_address, sources)):
         return ""
     try:
         root = os.path.commonpath([os.path.dirname(source) for source in sources])
-    except ValueError:  # no pictures, or several drives
+    except ValueError:  # no images, or several drives
         return ""
     return os.path.join(root, "")
 

@@ -1,4 +1,4 @@
-"""The report's own list, a line for each picture that is in it; it outlives any interruption."""
+"""The report's own list, a line for each image that is in it; it outlives any interruption."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Journal:
         self._writing = threading.Lock()
 
     def read(self) -> dict[str, Entry]:
-        """Give the last entry of each picture, by source; a file that makes no sense gives none."""
+        """Give the last entry of each image, by source; a file that makes no sense gives none."""
         try:
             text = self._path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The colours that a page offers: those of the color format, from near to far."""
+"""The colors that a page offers: those of the color format, from near to far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["palettes_for"]
 
 
 def palettes_for(settings: OutputSettings) -> dict[str, str]:
-    """Give each map's 256 colours, red, green, blue, near first, as base64.
+    """Give each map's 256 colors, red, green, blue, near first, as base64.
 
     Args:
         settings: say what near looks like.

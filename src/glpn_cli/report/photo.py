@@ -28,7 +28,7 @@ _THUMBNAIL_QUALITY = 75
 def to_jpegs(rgb: NDArray[np.uint8]) -> tuple[str, str]:
     """Make the large and the small copy of a photo, as addresses that hold the JPEG themselves.
 
-    As files of their own they would be pictures below the folder of a batch, and the next batch would take them in.
+    As files of their own they would be images below the folder of a batch, and the next batch would take them in.
 
     Args:
         rgb: (H, W, 3) uint8, in [0, 255], upright.

@@ -37,12 +37,12 @@ PAGE_NAME = "index.html"
 PARTS_NAME = "glpn-report"
 
 GRID_PX = 640
-"""The longest side of the depth that metres are read from; more than the published weights were made for has no use."""
+"""The longest side of the depth that meters are read from; more than the published weights were made for has no use."""
 
 _THUMBNAIL_GRID_PX = THUMBNAIL_PX * 2 // 3
 
-_JOURNAL_NAME = "pictures.jsonl"
-_INDEX_NAME = "pictures.js"
+_JOURNAL_NAME = "images.jsonl"
+_INDEX_NAME = "images.js"
 _OURS = b'<meta name="generator" content="glpn-cli"'
 _ENTRY_FILE = re.compile(r"[0-9a-f]{24}(\.small)?\.js")
 _SECONDS_BETWEEN_INDEXES = 5.0
@@ -72,7 +72,7 @@ class Report:
 
         Args:
             records: what the manifest knows, by source.
-            total: how many pictures there are to be in the end.
+            total: how many images there are to be in the end.
 
         Raises:
             OutputError: it cannot be written.
@@ -93,26 +93,26 @@ class Report:
         self._write(self.page, page)
 
     def add(self, record: Record, depth: DepthMap) -> None:
-        """Take in a picture whose outputs are about to appear; any thread may call it.
+        """Take in an image whose outputs are about to appear; any thread may call it.
 
         Args:
-            record: the line that the picture will have in the manifest.
-            depth: with its picture.
+            record: the line that the image will have in the manifest.
+            depth: with its image.
         """
         self._take_in(record, depth, depth.rgb)
 
     def settle(self, record: Record) -> None:
-        """Note what became of a picture, and now and then tell it to whoever reloads the page."""
+        """Note what became of an image, and now and then tell it to whoever reloads the page."""
         self._records[record.source] = record
         if time.monotonic() >= self._next_index_s:
             self._write_index(complete=False)
 
     def missing(self) -> list[Record]:
-        """List the pictures that are done and not in the report."""
+        """List the images that are done and not in the report."""
         return [record for record in self._records.values() if record.status == DONE and not self._has(record)]
 
     def catch_up(self, missing: list[Record], *, workers: int) -> Generator[None]:
-        """Take in pictures that were done before, from what is left of them; yields after each."""
+        """Take in images that were done before, from what is left of them; yields after each."""
         readers = ThreadPoolExecutor(workers, "glpn-report")
         try:
             yield from readers.map(self._look_back, missing)
@@ -120,7 +120,7 @@ class Report:
             readers.shutdown(cancel_futures=True)
 
     def end(self, *, complete: bool) -> None:
-        """Bring the page up to date, and remove what belongs to pictures that are in the batch no more.
+        """Bring the page up to date, and remove what belongs to images that are in the batch no more.
 
         Args:
             complete: whether the run came to its end.
@@ -137,8 +137,8 @@ class Report:
         photo, thumbnail = (None, None) if rgb is None else to_jpegs(rgb)
         large = small = None
         if depth is not None:
-            large = encode_grid(sample(depth.metres, GRID_PX))
-            thinned = sample(depth.metres, _THUMBNAIL_GRID_PX)
+            large = encode_grid(sample(depth.meters, GRID_PX))
+            thinned = sample(depth.meters, _THUMBNAIL_GRID_PX)
             small = encode_grid(thinned)
             entry = Entry.of(record, depth, thinned)
         else:
@@ -151,13 +151,13 @@ class Report:
             "notes": [] if depth is None else list(depth.provenance.notes),
         }
         small_parts = {"photo": thumbnail, "grid": small}
-        self._write(self._parts / f"{name}.js", to_script("picture", name, about), durably=False)
+        self._write(self._parts / f"{name}.js", to_script("image", name, about), durably=False)
         self._write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small_parts), durably=False)
         self._journal.append(entry)
         self._entries[record.source] = entry
 
     def _look_back(self, record: Record) -> None:
-        depth = depth_of_outputs(record, self._folder, metres_per_unit=self._run.metres_per_unit)
+        depth = depth_of_outputs(record, self._folder, meters_per_unit=self._run.meters_per_unit)
         self._take_in(record, depth, photo_of(record))
 
     def _has(self, record: Record) -> bool:

@@ -25,8 +25,8 @@ class RunFacts:
         title: what the run is called.
         lines: what else there is to know, as pairs of a label and a text.
         depth_limit_m: the largest depth that the weights can give.
-        metric: whether the weights were trained to give metres; None where nobody knows.
-        metres_per_unit: the factor from numbers in the published scale to metres.
+        metric: whether the weights were trained to give meters; None where nobody knows.
+        meters_per_unit: the factor from numbers in the published scale to meters.
         colors: how the page shows depth at first.
     """
 
@@ -34,7 +34,7 @@ class RunFacts:
     lines: tuple[tuple[str, str], ...]
     depth_limit_m: float
     metric: bool | None
-    metres_per_unit: float
+    meters_per_unit: float
     colors: OutputSettings
 
 
@@ -45,13 +45,13 @@ def describe_run(
 
     Args:
         predictor: computed it, or would have.
-        folders: of pictures, as the user named them.
+        folders: of images, as the user named them.
         settings: what decides the contents of the outputs, as in the manifest.
-        colors: of the coloured outputs, which the page has too.
+        colors: of the colored outputs, which the page has too.
     """
     card = predictor.card
     names = [os.path.basename(os.path.abspath(folder)) or folder for folder in folders]
-    trust = {True: "true metres", False: "approximate metres", None: "metres of unknown quality"}[card.metric]
+    trust = {True: "true meters", False: "approximate meters", None: "meters of unknown quality"}[card.metric]
     own = [
         ("Weights", f"{card.name}, {trust} up to {card.depth_limit_m:g} m"),
         ("Computed on", f"{predictor.runtime.device} in {predictor.runtime.precision}"),
@@ -66,7 +66,7 @@ def describe_run(
         lines=(*own, *others, ("Program", f"glpn-cli {__version__}")),
         depth_limit_m=card.depth_limit_m,
         metric=card.metric,
-        metres_per_unit=card.metres_per_unit,
+        meters_per_unit=card.meters_per_unit,
         colors=colors,
     )
 

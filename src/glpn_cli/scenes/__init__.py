@@ -1,1 +1,1 @@
-"""Made-up scenes with exactly known depth: described in metres, cast in batches, coloured, kept for training."""
+"""Made-up scenes with exactly known depth: described in meters, cast in batches, colored, kept for training."""

@@ -35,7 +35,7 @@ def add_house(front: Frame, half_width: float, height: float) -> None:
             )
     if not near:
         return
-    glass = Material(scene.colour(0.05, 0.4, vivid=0.08), glow=rng.choice((0.0, 0.0, 0.5)))
+    glass = Material(scene.color(0.05, 0.4, vivid=0.08), glow=rng.choice((0.0, 0.0, 0.5)))
     frame_paint = scene.material("plain", 0.3, 0.97, vivid=0.08)
     storeys, columns = max(1, min(4, int(height / 3))), max(1, min(4, int(half_width * 2 / 2.4)))
     depth = rng.choice((-0.03, 0.04))
@@ -62,7 +62,7 @@ def add_building(front: Frame, half_width: float, height: float) -> None:
     deep = rng.uniform(5, 10)
     front.box((0, height / 2, -deep), (half_width, height / 2, deep), wall)
     front.box((0, height, -deep), (half_width + 0.4, 0.2, deep + 0.4), trim)
-    glass = Material(scene.colour(0.04, 0.35, vivid=0.06), glow=rng.choice((0.0, 0.0, 0.3)))
+    glass = Material(scene.color(0.04, 0.35, vivid=0.06), glow=rng.choice((0.0, 0.0, 0.3)))
     storey_m, column_m = rng.uniform(2.9, 4.2), rng.uniform(2.0, 4.0)
     for storey in range(min(5, int(height / storey_m))):
         for column in range(min(12, int(half_width * 2 / column_m))):
@@ -82,7 +82,7 @@ def add_building(front: Frame, half_width: float, height: float) -> None:
 
 
 def add_fence(frame: Frame, length: float) -> None:
-    """Put a wall, a hedge or a fence of so many metres across the frame's origin."""
+    """Put a wall, a hedge or a fence of so many meters across the frame's origin."""
     scene = frame.scene
     rng = scene.rng
     height = rng.uniform(0.6, 2.0)

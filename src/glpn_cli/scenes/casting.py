@@ -2,7 +2,7 @@
 
 A solid is the cube from -1 to 1, or the ball or the upright cylinder in it, under an affine map. A ray keeps its
 parameter under such a map, and rays are made with length 1 along the optical axis, so the parameter of a hit is its
-depth. Pictures are cut into tiles; a tile is tested only with the solids whose outline reaches into it. Everything is
+depth. Images are cut into tiles; a tile is tested only with the solids whose outline reaches into it. Everything is
 tensors, so it runs on a GPU as it is.
 
 Source: the box test by slabs is that of Kay and Kajiya, SIGGRAPH 1986.
@@ -45,14 +45,14 @@ class Solids:
         kind: (N,) int64, see `SolidKind`.
         to_world: (N, 3, 3) float32, from its own axes to the scene's.
         to_local: (N, 3, 3) float32, the inverse.
-        centre: (N, 3) float32, metres.
+        center: (N, 3) float32, meters.
     """
 
     scene: Tensor
     kind: Tensor
     to_world: Tensor
     to_local: Tensor
-    centre: Tensor
+    center: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Hits:
     """What rays meet.
 
     Attributes:
-        depth: (B, H, W) float32, metres along the optical axis; infinite where nothing is hit.
+        depth: (B, H, W) float32, meters along the optical axis; infinite where nothing is hit.
         solid: (B, H, W) int64, the row of the solid; -1 where nothing is hit.
     """
 
@@ -83,7 +83,7 @@ def gather_solids(scenes: Sequence[Scene], device: torch.device | str = "cpu") -
         torch.tensor([int(row.kind) for row in rows], device=device),
         (turned * half[:, None, :]).float().to(device),
         (turned / half[:, None, :]).transpose(1, 2).float().to(device),
-        torch.tensor([row.centre for row in rows], dtype=torch.float32, device=device),
+        torch.tensor([row.center for row in rows], dtype=torch.float32, device=device),
     )
 
 
@@ -114,17 +114,17 @@ def cast(scenes: Sequence[Scene], solids: Solids, height: int, width: int) -> Hi
     Args:
         scenes: with their cameras.
         solids: of these scenes, from `gather_solids`.
-        height: of the pictures, in pixels.
+        height: of the images, in pixels.
         width: likewise.
     """
-    device = solids.centre.device
+    device = solids.center.device
     turned = camera_rotation([scene.camera for scene in scenes]).to(device)
     position = torch.tensor([scene.camera.position for scene in scenes], device=device)
     focal = torch.tensor([scene.camera.focal_px(height, width) for scene in scenes], device=device)
     own = solids.scene
     # From the camera's axes to the solid's, and the camera's place among them.
     into = solids.to_local @ turned[own]
-    origin = torch.einsum("nij,nj->ni", solids.to_local, position[own] - solids.centre)
+    origin = torch.einsum("nij,nj->ni", solids.to_local, position[own] - solids.center)
     rectangles = _outlines(solids, turned, position, focal, height, width)
     rows, columns = math.ceil(height / TILE_PX), math.ceil(width / TILE_PX)
     best = torch.full((len(scenes) * rows * columns, TILE_PX, TILE_PX), torch.inf, device=device)
@@ -146,8 +146,8 @@ def _outlines(solids: Solids, turned: Tensor, position: Tensor, focal: Tensor, h
     be seen gives a last one before the first.
     """
     own = solids.scene
-    corners = torch.einsum("nij,kj->nki", solids.to_world, _CORNERS.to(solids.centre.device))
-    corners = torch.einsum("nji,nkj->nki", turned[own], corners + (solids.centre - position[own])[:, None])
+    corners = torch.einsum("nij,kj->nki", solids.to_world, _CORNERS.to(solids.center.device))
+    corners = torch.einsum("nji,nkj->nki", turned[own], corners + (solids.center - position[own])[:, None])
     start, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
     share = (NEAREST_M - start[..., 2]) / (end[..., 2] - start[..., 2])
     crossing = start + share.nan_to_num(0.0, 0.0, 0.0)[..., None] * (end - start)

@@ -24,11 +24,11 @@ def light_outdoors(scene: Scene) -> None:
     scene.lights = [Light(way, (strength, strength * (1 - 0.2 * low_sun), strength * (0.95 - 0.4 * low_sun)))]
     shade = rng.uniform(0.45, 0.75)
     scene.ambient = (shade * 0.92, shade * 0.97, shade * 1.05)
-    grey = rng.uniform(0.75, 1.15)
+    gray = rng.uniform(0.75, 1.15)
     blue = 1 - overcast
     scene.sky = Sky(
-        (grey * (1 - 0.6 * blue), grey * (1 - 0.4 * blue), grey),
-        (grey * (1 - 0.2 * blue), grey * (1 - 0.1 * blue), grey),
+        (gray * (1 - 0.6 * blue), gray * (1 - 0.4 * blue), gray),
+        (gray * (1 - 0.2 * blue), gray * (1 - 0.1 * blue), gray),
         clouds=rng.uniform(0, 0.9),
         haze_m=rng.choice((math.inf, rng.uniform(60, 500), rng.uniform(200, 1500))),
         texture=scene.atlas.pick(rng, "clouds"),

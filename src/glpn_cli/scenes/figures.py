@@ -23,7 +23,7 @@ def add_person(frame: Frame, *, seated: bool = False) -> None:
     skin = Material(rng.choice(_SKIN))
     trousers = scene.material("fabric", 0.05, 0.6, vivid=0.15, repeat_m=(0.3, 1.0))
     coat = scene.material("fabric", 0.05, 0.9, repeat_m=(0.2, 1.0))
-    hair = Material(scene.colour(0.03, 0.4, vivid=0.1))
+    hair = Material(scene.color(0.03, 0.4, vivid=0.1))
     hip = 0.5 if seated else 0.88 * size
     stride = 0.0 if seated else rng.uniform(-0.3, 0.3)
     for side in (-1, 1):
@@ -48,7 +48,7 @@ def add_bust(frame: Frame) -> None:
     size = rng.uniform(0.85, 1.1)
     skin = Material(rng.choice(_SKIN))
     coat = scene.material(rng.choice(("fabric", "plain", "fabric")), 0.05, 0.95, repeat_m=(0.1, 0.6))
-    hair = Material(scene.colour(0.03, 0.55, vivid=0.12))
+    hair = Material(scene.color(0.03, 0.55, vivid=0.12))
     frame.ball((0, 0.1 * size, 0), (0.21 * size, 0.36 * size, 0.13 * size), coat)
     frame.ball((0, 0.3 * size, -0.01), (0.22 * size, 0.1 * size, 0.1 * size), coat)
     for side in (-1, 1):
@@ -74,8 +74,8 @@ def _add_head(frame: Frame, skin: Material, hair: Material) -> None:
     frame.ball((0, 0, 0), (0.078, 0.115, 0.095), skin)
     frame.ball((0, -0.06, 0.03), (0.055, 0.05, 0.06), skin)
     frame.ball((0, -0.015, 0.1), (0.014, 0.028, 0.02), skin)
-    white, dark = Material((0.9, 0.9, 0.88)), Material(scene.colour(0.04, 0.3, vivid=0.1))
-    lip = Material((skin.colour[0] * 0.9, skin.colour[1] * 0.6, skin.colour[2] * 0.6))
+    white, dark = Material((0.9, 0.9, 0.88)), Material(scene.color(0.04, 0.3, vivid=0.1))
+    lip = Material((skin.color[0] * 0.9, skin.color[1] * 0.6, skin.color[2] * 0.6))
     frame.ball((0, -0.063, 0.082), (0.026, rng.uniform(0.005, 0.014), 0.012), white if scene.chance(0.2) else lip)
     for side in (-1, 1):
         frame.ball((side * 0.031, 0.018, 0.083), (0.013, 0.007, 0.008), white)
@@ -103,14 +103,14 @@ def add_animal(frame: Frame, size: float) -> None:
 
     Args:
         frame: where.
-        size: from the ground to the shoulders, metres.
+        size: from the ground to the shoulders, meters.
     """
     scene = frame.scene
     rng = scene.rng
     fur = scene.material(
         rng.choice(("plain", "ground", "fabric", "foliage")), 0.05, 0.95, vivid=0.08, repeat_m=(0.2, 1)
     )
-    second = fur if scene.chance(0.5) else Material(scene.colour(0.05, 0.97, vivid=0.06))
+    second = fur if scene.chance(0.5) else Material(scene.color(0.05, 0.97, vivid=0.06))
     dark = Material((0.05, 0.05, 0.05))
     style = rng.choice(("stand", "sit", "lie"))
     level = {"stand": 0.8, "sit": 0.6, "lie": 0.28}[style] * size
@@ -228,6 +228,6 @@ def add_lamp_post(frame: Frame) -> None:
         frame.box((0, min(height, 2.8) - 0.3, 0.08), (rng.uniform(0.2, 0.5), rng.uniform(0.2, 0.5), 0.015), sign)
     else:
         frame.box((0, height - 0.4, 0.1), (0.15, 0.42, 0.1), scene.material("plain", 0.02, 0.2))
-        for number, colour in enumerate(((0.9, 0.1, 0.05), (0.9, 0.7, 0.1), (0.1, 0.8, 0.3))):
+        for number, color in enumerate(((0.9, 0.1, 0.05), (0.9, 0.7, 0.1), (0.1, 0.8, 0.3))):
             glow = 1.2 if rng.random() < 0.4 else 0.0
-            frame.ball((0, height - 0.13 - 0.27 * number, 0.2), (0.1, 0.1, 0.04), Material(colour, glow=glow))
+            frame.ball((0, height - 0.13 - 0.27 * number, 0.2), (0.1, 0.1, 0.04), Material(color, glow=glow))

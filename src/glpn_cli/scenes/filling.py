@@ -21,7 +21,7 @@ from glpn_cli.scenes.kept import (
     make_piece,
     open_kept_scenes,
     pieces_to_make,
-    read_texture_pictures,
+    read_texture_images,
     start_keeping,
 )
 
@@ -50,13 +50,13 @@ def fill(settings: SceneSettings) -> Iterator[int]:
 
     Raises:
         UsageError: the folder has scenes of another recipe, or there is no such folder of textures.
-        InputError: a picture for textures cannot be used.
+        InputError: an image for textures cannot be used.
         OutputError: a piece cannot be written.
         DeviceError: the device is not here.
     """
     device = choose_runtime(settings.device).device
     recipe = _recipe(settings)
-    read_texture_pictures(settings.textures)  # what is wrong with them is said here, before anything is written
+    read_texture_images(settings.textures)  # what is wrong with them is said here, before anything is written
     start_keeping(settings.out, recipe)
     missing = pieces_to_make(settings.out, settings.count)
     done = -(-settings.count // PIECE_SCENES) - len(missing)
@@ -87,11 +87,11 @@ def write_preview(settings: SceneSettings) -> Path:
     cells = []
     for number in range(_PREVIEW):
         sample = scenes[number * len(scenes) // _PREVIEW]
-        metres = np.clip(sample.metres, *_PREVIEW_RANGE_M)
-        grey = ((np.log(metres) - low) / (high - low) * 255).astype(np.uint8)
+        meters = np.clip(sample.meters, *_PREVIEW_RANGE_M)
+        gray = ((np.log(meters) - low) / (high - low) * 255).astype(np.uint8)
         pair = [
             np.asarray(ImageOps.pad(Image.fromarray(values).convert("RGB"), (width // 2, height // 2)))
-            for values in (sample.rgb, grey)
+            for values in (sample.rgb, gray)
         ]
         cells.append(np.concatenate(pair))
     rows = [np.concatenate(cells[at : at + _PREVIEW_COLUMNS], 1) for at in range(0, _PREVIEW, _PREVIEW_COLUMNS)]

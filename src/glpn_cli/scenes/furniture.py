@@ -19,7 +19,7 @@ def add_furniture(frame: Frame, width: float) -> None:
 
     Args:
         frame: where.
-        width: at most about this wide, in metres.
+        width: at most about this wide, in meters.
     """
     makers = (
         (_add_table, 5),
@@ -77,7 +77,7 @@ def add_counter(frame: Frame, half_width: float, room_height: float) -> None:
 
 
 def add_dining_table(frame: Frame, half_width: float, half_depth: float) -> float:
-    """Put a table with chairs and things on it on the frame's origin; gives the height of its top, metres."""
+    """Put a table with chairs and things on it on the frame's origin; gives the height of its top, meters."""
     scene = frame.scene
     rng = scene.rng
     high, thick = rng.uniform(0.68, 0.8), rng.uniform(0.012, 0.03)
@@ -165,7 +165,7 @@ def _add_ball(frame: Frame) -> None:
 def _add_monitor(frame: Frame) -> None:
     scene = frame.scene
     rng = scene.rng
-    dark = Material(scene.colour(0.02, 0.15, vivid=0.02))
+    dark = Material(scene.color(0.02, 0.15, vivid=0.02))
     half = (rng.uniform(0.2, 0.36), rng.uniform(0.13, 0.22), 0.015)
     frame.box((0, 0.01, 0), (0.12, 0.01, 0.09), dark)
     frame.rod((0, 0, -0.02), 0.02, 0.2, dark)
@@ -177,8 +177,8 @@ def _add_monitor(frame: Frame) -> None:
 
 def _add_laptop(frame: Frame) -> None:
     scene = frame.scene
-    grey = scene.material("plain", 0.05, 0.8, vivid=0.03)
-    frame.box((0, 0.01, 0), (0.17, 0.01, 0.12), grey)
+    gray = scene.material("plain", 0.05, 0.8, vivid=0.03)
+    frame.box((0, 0.01, 0), (0.17, 0.01, 0.12), gray)
     screen = scene.material("print", 0.4, 0.9, glow=scene.rng.choice((0.0, 0.8)), repeat_m=(0.3, 0.6))
     frame.box((0, 0.11, -0.14), (0.17, 0.11, 0.006), screen, pitch=scene.rng.uniform(0.05, 0.4))
 

@@ -36,10 +36,10 @@ def make_room(scene: Scene) -> None:
 
 
 def add_shell(scene: Scene, width: float, length: float, height: float) -> None:
-    """Build floor, ceiling and walls of a room around the origin, with what hangs on them; metres."""
+    """Build floor, ceiling and walls of a room around the origin, with what hangs on them; meters."""
     rng = scene.rng
     root = Frame(scene, (0.0, 0.0, 0.0))
-    vivid = rng.choice((0.03, 0.05, 0.15))  # most rooms are white, grey or beige
+    vivid = rng.choice((0.03, 0.05, 0.15))  # most rooms are white, gray or beige
     floor = scene.material(
         rng.choice(("wood", "wood", "tiles", "fabric", "ground", "plaster", "plain")), 0.1, 0.8, vivid=vivid
     )
@@ -122,7 +122,7 @@ def _hang(frame: Frame, height: float) -> None:
         frame.box((0, tall / 2, -0.01), (0.43, tall / 2, 0.025), look)
         frame.box((0, tall / 2, 0.0), (0.5, tall / 2 + 0.05, 0.02), scene.material("plain", 0.1, 0.97, vivid=0.1))
         frame.bar((0.3, 1.02, -0.08), (0.4, 1.02, -0.08), 0.012, scene.material("plain", 0.3, 0.9, vivid=0.05))
-    elif style < 0.6:  # a picture, a poster, a board, a screen
+    elif style < 0.6:  # an image, a poster, a board, a screen
         half, tall = rng.uniform(0.12, 0.8), rng.uniform(0.12, 0.55)
         y = rng.uniform(1.1, max(1.2, height - 0.6))
         rim = scene.material("plain", 0.02, 0.95, vivid=0.1)

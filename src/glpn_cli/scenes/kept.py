@@ -1,6 +1,6 @@
 """Scenes as samples: rendered when they are asked for, or rendered once and kept.
 
-Kept scenes lie in pieces of 64 of one size: pictures as uint8, depth as float16 (its digits are good to one part in two
+Kept scenes lie in pieces of 64 of one size: images as uint8, depth as float16 (its digits are good to one part in two
 thousand), both as plain `.npy` that is mapped into memory, so that a sample is read as fast as the disk gives it. A
 piece is there whole or not at all, and which seeds it has follows from its number; so several processes may make pieces
 at once, and what was interrupted goes on.
@@ -22,8 +22,8 @@ import numpy as np
 
 from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError, OutputError, UsageError
-from glpn_cli.image.folder import walk_pictures
-from glpn_cli.image.reading import read_picture
+from glpn_cli.image.folder import walk_images
+from glpn_cli.image.reading import read_image
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ __all__ = [
     "make_piece",
     "open_kept_scenes",
     "pieces_to_make",
-    "read_texture_pictures",
+    "read_texture_images",
     "start_keeping",
 ]
 
@@ -49,7 +49,7 @@ PIECE_SCENES = 64
 
 _RECIPE_NAME = "scenes.json"
 _BATCH = 4
-_MOST_TEXTURE_PICTURES = 400
+_MOST_TEXTURE_IMAGES = 400
 _LARGEST_TEXTURE_PX = 640
 _SHAPES: tuple[tuple[float, float, int], ...] = (
     (1.0, 1.0, 11),
@@ -70,7 +70,7 @@ class SceneRecipe:
     Attributes:
         seed: of the textures and of all scenes, none of which any other seed has.
         size: (height, width) in pixels; some pieces are upright, square or wide, with about as many.
-        textures: folders of pictures of which pieces become textures.
+        textures: folders of images of which pieces become textures.
         kinds: kinds of scenes and their shares, as of `rendering.SCENE_KINDS`; empty for the usual ones.
     """
 
@@ -87,26 +87,26 @@ class SceneRecipe:
         """Draw the textures."""
         from glpn_cli.scenes.textures import build_atlas
 
-        return build_atlas(self.seed, read_texture_pictures(self.textures))
+        return build_atlas(self.seed, read_texture_images(self.textures))
 
 
-def read_texture_pictures(folders: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """Read pictures for textures, not more than 400 of a folder and not larger than a texture needs.
+def read_texture_images(folders: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Read images for textures, not more than 400 of a folder and not larger than a texture needs.
 
     Raises:
         UsageError: there is no such folder.
-        InputError: there is no picture in one.
+        InputError: there is no image in one.
     """
-    return [picture for folder in folders for picture in _read_texture_folder(folder)]
+    return [image for folder in folders for image in _read_texture_folder(folder)]
 
 
 def _read_texture_folder(folder: str) -> list[NDArray[np.uint8]]:
-    pictures = []
+    images = []
     for path in _texture_files(folder):
-        rgb = read_picture(path).rgb
+        rgb = read_image(path).rgb
         coarser = max(1, min(rgb.shape[:2]) // _LARGEST_TEXTURE_PX)
-        pictures.append(np.ascontiguousarray(rgb[::coarser, ::coarser]))
-    return pictures
+        images.append(np.ascontiguousarray(rgb[::coarser, ::coarser]))
+    return images
 
 
 def _texture_files(folder: str) -> list[Path]:
@@ -114,19 +114,19 @@ def _texture_files(folder: str) -> list[Path]:
         raise UsageError(f"--textures {folder}: there is no such folder")
     found = [
         path
-        for path in walk_pictures(Path(folder), search=SearchSettings(recursive=True), is_output=lambda _: False)
+        for path in walk_images(Path(folder), search=SearchSettings(recursive=True), is_output=lambda _: False)
         if isinstance(path, Path)
     ]
-    # Beside a picture of a pair lies its depth, which is no texture.
+    # Beside an image of a pair lies its depth, which is no texture.
     found = [path for path in found if path.suffix.lower() != ".png" or not path.with_suffix(".jpg").exists()]
     if not found:
-        raise InputError(f"--textures {folder}: there are no pictures")
-    step = max(1, len(found) // _MOST_TEXTURE_PICTURES)
+        raise InputError(f"--textures {folder}: there are no images")
+    step = max(1, len(found) // _MOST_TEXTURE_IMAGES)
     return found[::step]
 
 
 def _fingerprint(folders: Sequence[str]) -> str:
-    """Give what tells folders of pictures apart that are called alike: the names and sizes of the pictures."""
+    """Give what tells folders of images apart that are called alike: the names and sizes of the images."""
     files = [
         f"{path.relative_to(folder)} {path.stat().st_size}" for folder in folders for path in _texture_files(folder)
     ]
@@ -196,17 +196,17 @@ class KeptScenes(Sequence[Sample]):
             raise IndexError(index)
         piece, place = self._pieces[index // PIECE_SCENES], index % PIECE_SCENES
         rgb, depth = self._mapped(piece)
-        metres = depth[place].astype(np.float32)
-        height, width = metres.shape
-        return Sample(f"scene {piece * PIECE_SCENES + place}", np.array(rgb[place]), metres, (height, width))
+        meters = depth[place].astype(np.float32)
+        height, width = meters.shape
+        return Sample(f"scene {piece * PIECE_SCENES + place}", np.array(rgb[place]), meters, (height, width))
 
     def _mapped(self, piece: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
         if piece not in self._open:
-            picture, depth = _files(self._folder, piece)
+            image, depth = _files(self._folder, piece)
             try:
-                self._open[piece] = np.load(picture, mmap_mode="r"), np.load(depth, mmap_mode="r")
+                self._open[piece] = np.load(image, mmap_mode="r"), np.load(depth, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
-                raise InputError(f"{picture}: cannot be read: {error}", hint="delete it and render again") from error
+                raise InputError(f"{image}: cannot be read: {error}", hint="delete it and render again") from error
         return self._open[piece]
 
 
@@ -278,7 +278,7 @@ def make_piece(
     batch = _BATCH if torch.device(device).type == "cpu" else PIECE_SCENES
     for start in range(0, PIECE_SCENES, batch):
         part = slice(start, start + batch)
-        pictures, metres = render_scenes(
+        images, meters = render_scenes(
             range(first + start, first + start + batch),
             atlas,
             height,
@@ -286,15 +286,15 @@ def make_piece(
             kinds=dict(recipe.kinds),
             device=device,
         )
-        rgb[part], depth[part] = pictures.cpu().numpy(), metres.cpu().numpy()
-    picture_file, depth_file = _files(Path(folder), piece)
+        rgb[part], depth[part] = images.cpu().numpy(), meters.cpu().numpy()
+    image_file, depth_file = _files(Path(folder), piece)
     try:
-        # The picture's name is given last; a piece is there when it is.
-        for file, values in ((depth_file, depth), (picture_file, rgb)):
+        # The image's name is given last; a piece is there when it is.
+        for file, values in ((depth_file, depth), (image_file, rgb)):
             with _whole(file) as stream:
                 np.save(stream, values)
     except OSError as error:
-        raise OutputError(f"{picture_file}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{image_file}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

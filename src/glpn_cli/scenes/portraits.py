@@ -17,7 +17,7 @@ __all__ = ["make_portrait"]
 
 
 def make_portrait(scene: Scene) -> None:
-    """Look at somebody, or at an animal, from one or two metres, with a room or a garden behind."""
+    """Look at somebody, or at an animal, from one or two meters, with a room or a garden behind."""
     rng = scene.rng
     indoors = scene.chance(0.6)
     if indoors:

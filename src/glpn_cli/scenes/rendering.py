@@ -1,4 +1,4 @@
-"""From a seed to pictures with their depth."""
+"""From a seed to images with their depth."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def render(
     """Render a batch of scenes that share an atlas.
 
     Returns:
-        (B, H, W, 3) uint8, and depth along the optical axis, (B, H, W) float32, metres, infinite in the sky.
+        (B, H, W, 3) uint8, and depth along the optical axis, (B, H, W) float32, meters, infinite in the sky.
     """
     with torch.inference_mode():
         solids = gather_solids(scenes, device)
         hits = cast(scenes, solids, height, width)
-        picture = shade(scenes, solids, hits, scenes[0].atlas)
-        return (picture * 255 + 0.5).to(torch.uint8), hits.depth
+        image = shade(scenes, solids, hits, scenes[0].atlas)
+        return (image * 255 + 0.5).to(torch.uint8), hits.depth
 
 
 def render_scenes(
@@ -96,7 +96,7 @@ def render_scenes(
 
 
 def _shows_something(scene: Scene) -> bool:
-    """Tell from a tiny picture whether there is more than one thing near the lens to be seen."""
+    """Tell from a tiny image whether there is more than one thing near the lens to be seen."""
     with torch.inference_mode():
         depth = cast([scene], gather_solids([scene]), _LOOK_SIDE_PX, _LOOK_SIDE_PX).depth.flatten()
     known = depth[depth.isfinite()]

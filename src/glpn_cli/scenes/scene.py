@@ -1,4 +1,4 @@
-"""What a scene is made of: solids with materials, a camera, lights and a sky. Metres; x right, y up, z ahead."""
+"""What a scene is made of: solids with materials, a camera, lights and a sky. Meters; x right, y up, z ahead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Camera", "Frame", "Light", "Material", "Scene", "Sky", "Solid", "SolidKind"]
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Point = tuple[float, float, float]
 
 
@@ -32,14 +32,14 @@ class Material:
     """How a surface looks.
 
     Attributes:
-        colour: albedo, each 0 to 1.
+        color: albedo, each 0 to 1.
         texture: index into the atlas, or -1 for none.
-        repeat_m: after how many metres the texture begins again.
+        repeat_m: after how many meters the texture begins again.
         strength: how much of the albedo is the texture's, 0 to 1.
         glow: light of its own, as a factor on the albedo.
     """
 
-    colour: Colour
+    color: Color
     texture: int = -1
     repeat_m: float = 1.0
     strength: float = 0.6
@@ -52,8 +52,8 @@ class Solid:
 
     Attributes:
         kind: which.
-        centre: metres.
-        half: half of its extent along its own axes, metres.
+        center: meters.
+        half: half of its extent along its own axes, meters.
         yaw: about the upright axis, radians; then `pitch` about its own x axis and `roll` about its own z axis.
         pitch: radians.
         roll: radians.
@@ -62,7 +62,7 @@ class Solid:
     """
 
     kind: SolidKind
-    centre: Point
+    center: Point
     half: Point
     yaw: float
     pitch: float
@@ -76,11 +76,11 @@ class Camera:
     """A pinhole with square pixels that looks along z when all angles are 0.
 
     Attributes:
-        position: metres.
+        position: meters.
         yaw: to the right, radians.
         pitch: upward, radians.
-        roll: clockwise picture, radians.
-        fov_deg: what the longer side of the picture sees, degrees.
+        roll: clockwise image, radians.
+        fov_deg: what the longer side of the image sees, degrees.
     """
 
     position: Point
@@ -90,7 +90,7 @@ class Camera:
     fov_deg: float = 60.0
 
     def focal_px(self, height: int, width: int) -> float:
-        """Give the focal length in pixels for a picture of a size."""
+        """Give the focal length in pixels for an image of a size."""
         return max(height, width) / 2 / math.tan(math.radians(self.fov_deg) / 2)
 
 
@@ -99,13 +99,13 @@ class Light:
     """A lamp, or the sun.
 
     Attributes:
-        position: metres; for the sun the direction to it, of length 1.
-        colour: with its strength.
+        position: meters; for the sun the direction to it, of length 1.
+        color: with its strength.
         reach_m: where a lamp is a quarter as bright; infinite for the sun.
     """
 
     position: Point
-    colour: Colour
+    color: Color
     reach_m: float = math.inf
 
 
@@ -114,15 +114,15 @@ class Sky:
     """What is seen where nothing is.
 
     Attributes:
-        zenith: colour above.
-        horizon: colour at eye level, and of haze.
+        zenith: color above.
+        horizon: color at eye level, and of haze.
         clouds: 0 to 1.
-        haze_m: after how many metres two thirds of a colour are haze; infinite for none.
+        haze_m: after how many meters two thirds of a color are haze; infinite for none.
         texture: whose pattern the clouds have.
     """
 
-    zenith: Colour
-    horizon: Colour
+    zenith: Color
+    horizon: Color
     clouds: float = 0.0
     haze_m: float = math.inf
     texture: int = 0
@@ -141,9 +141,9 @@ class Scene:
         ambient: light from everywhere.
         camera: who sees it.
         sky: behind everything.
-        exposure: mean brightness of the picture before the tone curve, 0 to 1.
+        exposure: mean brightness of the image before the tone curve, 0 to 1.
         gamma: of the tone curve.
-        saturation: 1 leaves colours as they are.
+        saturation: 1 leaves colors as they are.
     """
 
     rng: random.Random
@@ -151,7 +151,7 @@ class Scene:
     kind: str = ""
     solids: list[Solid] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
-    ambient: Colour = (0.4, 0.4, 0.4)
+    ambient: Color = (0.4, 0.4, 0.4)
     camera: Camera = field(default_factory=lambda: Camera((0.0, 1.5, 0.0)))
     sky: Sky = field(default_factory=lambda: Sky((0.4, 0.6, 0.95), (0.8, 0.88, 0.95)))
     exposure: float = 0.35
@@ -161,7 +161,7 @@ class Scene:
     def add(
         self,
         kind: SolidKind,
-        centre: Point,
+        center: Point,
         half: Point,
         material: Material,
         *,
@@ -171,12 +171,12 @@ class Scene:
         casts_shadow: bool = True,
     ) -> None:
         """Put a solid in."""
-        self.solids.append(Solid(kind, centre, half, yaw, pitch, roll, material, casts_shadow))
+        self.solids.append(Solid(kind, center, half, yaw, pitch, roll, material, casts_shadow))
 
-    def colour(self, low: float = 0.1, high: float = 0.9, *, vivid: float = 0.4) -> Colour:
+    def color(self, low: float = 0.1, high: float = 0.9, *, vivid: float = 0.4) -> Color:
         """Draw an albedo; `vivid` is how far its channels go apart."""
-        grey = self.rng.uniform(low, high)
-        red, green, blue = (min(0.97, max(0.02, grey + self.rng.uniform(-vivid, vivid))) for _ in range(3))
+        gray = self.rng.uniform(low, high)
+        red, green, blue = (min(0.97, max(0.02, gray + self.rng.uniform(-vivid, vivid))) for _ in range(3))
         return red, green, blue
 
     def material(
@@ -190,14 +190,14 @@ class Scene:
         glow: float = 0.0,
     ) -> Material:
         """Draw a material with a texture of a family; "plain" has none."""
-        colour = self.colour(low, high, vivid=vivid)
+        color = self.color(low, high, vivid=vivid)
         if family == "wood" and self.chance(0.75):  # mostly some brown
-            grey = sum(colour) / 3
-            colour = (min(0.97, grey * 1.15), grey * self.rng.uniform(0.7, 0.95), grey * self.rng.uniform(0.4, 0.8))
+            gray = sum(color) / 3
+            color = (min(0.97, gray * 1.15), gray * self.rng.uniform(0.7, 0.95), gray * self.rng.uniform(0.4, 0.8))
         if family == "plain":
-            return Material(colour, glow=glow)
+            return Material(color, glow=glow)
         return Material(
-            colour,
+            color,
             self.atlas.pick(self.rng, family),
             self.rng.uniform(*repeat_m),
             1.0 if family == "print" else self.rng.uniform(0.45, 0.95),
@@ -215,7 +215,7 @@ class Frame:
 
     Attributes:
         scene: what they go into.
-        origin: metres; usually on the floor.
+        origin: meters; usually on the floor.
         yaw: which way is ahead, radians.
     """
 
@@ -232,25 +232,25 @@ class Frame:
         """Give a frame within this one."""
         return Frame(self.scene, self.at(x, y, z), self.yaw + yaw)
 
-    def box(self, centre: Point, half: Point, material: Material, *, yaw: float = 0.0, pitch: float = 0.0) -> None:
+    def box(self, center: Point, half: Point, material: Material, *, yaw: float = 0.0, pitch: float = 0.0) -> None:
         """Put a box in."""
-        self.scene.add(SolidKind.BOX, self.at(*centre), half, material, yaw=self.yaw + yaw, pitch=pitch)
+        self.scene.add(SolidKind.BOX, self.at(*center), half, material, yaw=self.yaw + yaw, pitch=pitch)
 
-    def ball(self, centre: Point, half: Point, material: Material, *, yaw: float = 0.0, roll: float = 0.0) -> None:
+    def ball(self, center: Point, half: Point, material: Material, *, yaw: float = 0.0, roll: float = 0.0) -> None:
         """Put an ellipsoid in."""
-        self.scene.add(SolidKind.SPHERE, self.at(*centre), half, material, yaw=self.yaw + yaw, roll=roll)
+        self.scene.add(SolidKind.SPHERE, self.at(*center), half, material, yaw=self.yaw + yaw, roll=roll)
 
     def rod(self, foot: Point, radius: float, height: float, material: Material) -> None:
         """Put an upright cylinder on its foot."""
-        centre = self.at(foot[0], foot[1] + height / 2, foot[2])
-        self.scene.add(SolidKind.CYLINDER, centre, (radius, height / 2, radius), material, yaw=self.yaw)
+        center = self.at(foot[0], foot[1] + height / 2, foot[2])
+        self.scene.add(SolidKind.CYLINDER, center, (radius, height / 2, radius), material, yaw=self.yaw)
 
     def bar(self, start: Point, end: Point, radius: float, material: Material) -> None:
         """Put a cylinder between two points."""
         first, last = self.at(*start), self.at(*end)
         x, y, z = (b - a for a, b in zip(first, last, strict=True))
         level = math.hypot(x, z)
-        centre = ((first[0] + last[0]) / 2, (first[1] + last[1]) / 2, (first[2] + last[2]) / 2)
+        center = ((first[0] + last[0]) / 2, (first[1] + last[1]) / 2, (first[2] + last[2]) / 2)
         half = (radius, math.hypot(level, y) / 2, radius)
         # An upright cylinder, laid down ahead by its pitch and turned by its yaw.
-        self.scene.add(SolidKind.CYLINDER, centre, half, material, yaw=math.atan2(x, z), pitch=-math.atan2(level, y))
+        self.scene.add(SolidKind.CYLINDER, center, half, material, yaw=math.atan2(x, z), pitch=-math.atan2(level, y))

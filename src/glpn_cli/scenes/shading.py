@@ -1,4 +1,4 @@
-"""Colour what was cast: textures, lamps and sun with shadows, dark corners, haze and sky, and a camera's tone curve."""
+"""Color what was cast: textures, lamps and sun with shadows, dark corners, haze and sky, and a camera's tone curve."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Surface:
         pixel: where in the flattened batch.
         scene: which scene.
         row: which solid.
-        point: metres.
+        point: meters.
         normal: of length 1.
         albedo: red, green and blue.
         glow: light of its own.
@@ -52,14 +52,14 @@ class _Surface:
 
 
 def shade(scenes: Sequence[Scene], solids: Solids, hits: Hits, atlas: Atlas) -> Tensor:
-    """Give the pictures, (B, H, W, 3) float32 in [0, 1]."""
+    """Give the images, (B, H, W, 3) float32 in [0, 1]."""
     height, width = hits.depth.shape[1:]
     rays = _rays(scenes, height, width, hits.depth.device)
-    picture = torch.stack(_sky(scenes, rays, atlas), 1)
+    image = torch.stack(_sky(scenes, rays, atlas), 1)
     surface = _surface(scenes, solids, hits, rays, atlas)
     if len(surface.pixel):
-        picture[surface.pixel] = torch.stack(_lit(scenes, solids, hits, surface), 1)
-    return _developed(scenes, picture.reshape(len(scenes), height, width, 3))
+        image[surface.pixel] = torch.stack(_lit(scenes, solids, hits, surface), 1)
+    return _developed(scenes, image.reshape(len(scenes), height, width, 3))
 
 
 def _rays(scenes: Sequence[Scene], height: int, width: int, device: torch.device) -> Triple:
@@ -124,7 +124,7 @@ def _surface(scenes: Sequence[Scene], solids: Solids, hits: Hits, rays: Triple, 
     depth = _pick(hits.depth.flatten(), pixel)
     position = _per_scene([item.camera.position for item in scenes], scene)
     point = tuple(o + depth * _pick(ray, pixel) for o, ray in zip(position, rays, strict=True))
-    across = [point[i] - _pick(solids.centre[:, i], row) for i in range(3)]
+    across = [point[i] - _pick(solids.center[:, i], row) for i in range(3)]
     inverse = [[_pick(solids.to_local[:, i, j], row) for j in range(3)] for i in range(3)]
     local = [sum((inverse[i][j] * across[j] for j in range(1, 3)), inverse[i][0] * across[0]) for i in range(3)]
     kind = _pick(solids.kind, row)
@@ -134,7 +134,7 @@ def _surface(scenes: Sequence[Scene], solids: Solids, hits: Hits, rays: Triple, 
     ]
     length = (turned[0] ** 2 + turned[1] ** 2 + turned[2] ** 2 + 1e-20).rsqrt()
     normal = (turned[0] * length, turned[1] * length, turned[2] * length)
-    u, v = _metres_on_surface(solids, row, face, local)
+    u, v = _meters_on_surface(solids, row, face, local)
     focal = torch.tensor([item.camera.focal_px(*hits.depth.shape[1:]) for item in scenes], device=pixel.device)
     rows = [solid for item in scenes for solid in item.solids]
     albedo, glow = _albedo(rows, row, u, v, depth / _pick(focal, scene), atlas)
@@ -160,12 +160,12 @@ def _own_normal(kind: Tensor, local: Sequence[Tensor]) -> tuple[list[Tensor], Te
     ], face
 
 
-def _metres_on_surface(solids: Solids, row: Tensor, face: Tensor, local: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _meters_on_surface(solids: Solids, row: Tensor, face: Tensor, local: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     half = solids.to_world.norm(dim=1)
-    metres = [local[i] * _pick(half[:, i], row) for i in range(3)]
+    meters = [local[i] * _pick(half[:, i], row) for i in range(3)]
     around = torch.atan2(local[0], local[2]) * _pick(half[:, 0], row)
-    u = torch.where(face == 3, around, torch.where(face == 0, metres[2], metres[0]))
-    v = torch.where(face == 1, metres[2], metres[1])
+    u = torch.where(face == 3, around, torch.where(face == 0, meters[2], meters[0]))
+    v = torch.where(face == 1, meters[2], meters[1])
     # Each solid begins somewhere else in its texture, whatever other scenes there are.
     counts = solids.scene.bincount()
     number = torch.arange(len(solids.scene), device=row.device) - (counts.cumsum(0) - counts)[solids.scene]
@@ -185,10 +185,10 @@ def _albedo(
     )
     level = (pixel_m * (TEXTURE_SIDE_PX / repeat)).clamp_min(1e-6).log2()
     found = _texels(atlas, texture.clamp_min(0), u / repeat, -v / repeat, level + 0.5)
-    colour = torch.tensor([item.colour for item in materials], device=device)
+    color = torch.tensor([item.color for item in materials], device=device)
     albedo = []
     for i in range(3):
-        plain = _pick(colour[:, i], row)
+        plain = _pick(color[:, i], row)
         albedo.append(plain * (1 - strength) + found[i] * strength * (strength + (1 - strength) * plain))
     glow = _pick(torch.tensor([item.glow for item in materials], device=device), row)
     return (albedo[0], albedo[1], albedo[2]), glow
@@ -204,8 +204,8 @@ def _lit(scenes: Sequence[Scene], solids: Solids, hits: Hits, surface: _Surface)
         falling = _falling(lights, surface)
         if number == 0:
             falling = falling * _pick(_shadows(scenes, lights, solids, hits, surface), surface.pixel)
-        colour = _per_scene([(0.0, 0.0, 0.0) if item is None else item.colour for item in lights], surface.scene)
-        light = [part + falling * shade for part, shade in zip(light, colour, strict=True)]
+        color = _per_scene([(0.0, 0.0, 0.0) if item is None else item.color for item in lights], surface.scene)
+        light = [part + falling * shade for part, shade in zip(light, color, strict=True)]
     shown = [albedo * part for albedo, part in zip(surface.albedo, light, strict=True)]
     depth = _pick(hits.depth.flatten(), surface.pixel)
     haze_m = _pick(torch.tensor([scene.sky.haze_m for scene in scenes], device=depth.device), surface.scene)
@@ -283,7 +283,7 @@ def _shadows(
 def _blocked(start: Tensor, ahead: Tensor, solids: Solids, casters: Tensor, radius: Tensor, limit: float) -> Tensor:
     """Tell which rays meet a caster before `limit` times their direction: first by enclosing balls, then exactly."""
     length = ahead.norm(dim=1, keepdim=True)
-    middle, unit, reach = solids.centre[casters], ahead / length, radius[casters][None] * 1.001 + 0.01
+    middle, unit, reach = solids.center[casters], ahead / length, radius[casters][None] * 1.001 + 0.01
     along = unit @ middle.T - (unit * start).sum(1, keepdim=True)
     apart = start.square().sum(1, keepdim=True) - 2 * start @ middle.T + middle.square().sum(1) - along.square()
     maybe = (apart < reach.square()) & (along > -reach)
@@ -292,7 +292,7 @@ def _blocked(start: Tensor, ahead: Tensor, solids: Solids, casters: Tensor, radi
     ray, member = maybe.nonzero(as_tuple=True)
     row = casters[member]
     direction = torch.einsum("nij,nj->in", solids.to_local[row], ahead[ray])
-    origin = torch.einsum("nij,nj->in", solids.to_local[row], start[ray] - solids.centre[row])
+    origin = torch.einsum("nij,nj->in", solids.to_local[row], start[ray] - solids.center[row])
     found = torch.full((len(ray),), torch.inf, device=start.device)
     for kind in SolidKind:
         of_kind = _pick(solids.kind, row) == int(kind)
@@ -309,8 +309,8 @@ def _developed(scenes: Sequence[Scene], light: Tensor) -> Tensor:
     def per_scene(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, device=light.device)[:, None, None, None]
 
-    grey = light.mean(3, keepdim=True)
-    light = grey + (light - grey) * per_scene([scene.saturation for scene in scenes])
+    gray = light.mean(3, keepdim=True)
+    light = gray + (light - gray) * per_scene([scene.saturation for scene in scenes])
     # Half by the mean and half by the median, so that a bright window does not turn a room black.
     middle = 0.5 * light.mean((1, 2, 3)) + 0.5 * light.flatten(1).median(1).values
     light = light * (per_scene([scene.exposure for scene in scenes]) / middle.clamp_min(1e-3)[:, None, None, None])

@@ -1,4 +1,4 @@
-"""Textures: drawn by procedures and cut from pictures that the user names, each at several sizes."""
+"""Textures: drawn by procedures and cut from images that the user names, each at several sizes."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Atlas:
         texels: (textures, texels) uint8 of three channels each; every level follows the one twice as large.
     """
 
-    def __init__(self, pictures: Sequence[NDArray[np.uint8]], families: dict[str, range]) -> None:
+    def __init__(self, images: Sequence[NDArray[np.uint8]], families: dict[str, range]) -> None:
         """Lay out textures.
 
         Args:
-            pictures: (256, 256, 3) uint8 each.
+            images: (256, 256, 3) uint8 each.
             families: which indices belong to which kind of surface.
         """
-        self.texels = torch.from_numpy(np.stack([_levels(picture) for picture in pictures]))
+        self.texels = torch.from_numpy(np.stack([_levels(image) for image in images]))
         self._planes = self.texels.reshape(-1, 3).T.contiguous()
         self._families = families
-        self._count = len(pictures)
+        self._count = len(images)
 
     def planes(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Give the channels of all textures one after the other, (textures · texels,) uint8 each, on a device."""
@@ -58,45 +58,45 @@ class Atlas:
         return rng.choice(members)
 
 
-def build_atlas(seed: int = 0, pictures: Sequence[NDArray[np.uint8]] = ()) -> Atlas:
+def build_atlas(seed: int = 0, images: Sequence[NDArray[np.uint8]] = ()) -> Atlas:
     """Draw all textures.
 
     Args:
         seed: decides everything that is drawn.
-        pictures: (H, W, 3) uint8 each, from which pieces are cut; without them the prints are procedural too.
+        images: (H, W, 3) uint8 each, from which pieces are cut; without them the prints are procedural too.
     """
     rng = np.random.default_rng([seed, 7])
     textures: list[NDArray[np.uint8]] = []
     families: dict[str, range] = {}
     for name, draw in _PROCEDURES.items():
         start = len(textures)
-        textures += [_coloured(draw(rng), rng, name) for _ in range(_PER_FAMILY)]
+        textures += [_colored(draw(rng), rng, name) for _ in range(_PER_FAMILY)]
         families[name] = range(start, len(textures))
-    if pictures:
+    if images:
         start = len(textures)
-        textures += [_cut(pictures[int(rng.integers(len(pictures)))], rng) for _ in range(_CUTS)]
+        textures += [_cut(images[int(rng.integers(len(images)))], rng) for _ in range(_CUTS)]
         families["print"] = range(start, len(textures))
     return Atlas(textures, families)
 
 
-def _levels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    image = Image.fromarray(picture)
+def _levels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(rgb)
     sides = [TEXTURE_SIDE_PX >> level for level in range(LEVELS)]
     return np.concatenate(
         [np.asarray(image.resize((side, side), Image.Resampling.BOX)).reshape(-1, 3) for side in sides]
     )
 
 
-def _cut(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
+def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.25, 1.0))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    piece = Image.fromarray(picture[top : top + side, left : left + side])
+    piece = Image.fromarray(image[top : top + side, left : left + side])
     return np.asarray(piece.resize((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX), Image.Resampling.BILINEAR))
 
 
-def _coloured(pattern: Grid, rng: np.random.Generator, family: str) -> NDArray[np.uint8]:
-    """Spread a pattern of 0 to 1 between two colours, which the colour of a material then tints."""
+def _colored(pattern: Grid, rng: np.random.Generator, family: str) -> NDArray[np.uint8]:
+    """Spread a pattern of 0 to 1 between two colors, which the color of a material then tints."""
     vivid = {"print": 0.3, "fabric": 0.25, "ground": 0.03, "clouds": 0.0}.get(family, 0.07)
     if family == "foliage":
         first = np.array([rng.uniform(0.05, 0.25), rng.uniform(0.15, 0.35), rng.uniform(0.02, 0.12)])
@@ -192,7 +192,7 @@ def _foliage(rng: np.random.Generator) -> Grid:
 
 
 def _print(rng: np.random.Generator) -> Grid:
-    """Draw something like a page, a cover, a poster: blocks, lines of text, a picture."""
+    """Draw something like a page, a cover, a poster: blocks, lines of text, an image."""
     page = np.full((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX), rng.uniform(0, 1), np.float32)
     for _ in range(int(rng.integers(2, 9))):
         top, left = rng.integers(0, TEXTURE_SIDE_PX - 40, 2)

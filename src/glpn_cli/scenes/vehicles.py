@@ -21,7 +21,7 @@ def add_vehicle(frame: Frame) -> None:
     """Put a car, a van, a lorry or a bicycle on the road, its front ahead."""
     scene = frame.scene
     rng = scene.rng
-    paint = Material(scene.colour(0.04, 0.95, vivid=0.25 if scene.chance(0.5) else 0.03))
+    paint = Material(scene.color(0.04, 0.95, vivid=0.25 if scene.chance(0.5) else 0.03))
     glass, rubber = Material((0.07, 0.09, 0.11)), Material((0.04, 0.04, 0.045))
     style = rng.random()
     if style < 0.08:
@@ -72,7 +72,7 @@ def add_car(frame: Frame, *, lit: bool = False) -> None:
     scene = frame.scene
     rng = scene.rng
     paint = _paint(scene)
-    glass = Material(scene.colour(0.03, 0.3, vivid=0.04))
+    glass = Material(scene.color(0.03, 0.3, vivid=0.04))
     long, wide = rng.uniform(1.85, 2.5), rng.uniform(0.82, 0.95)
     floor, belt, top = rng.uniform(0.2, 0.32), rng.uniform(0.85, 1.05), rng.uniform(1.4, 1.85)
     # Where the cabin begins and ends, as z; an estate goes on to the end of the body.
@@ -138,8 +138,8 @@ def add_lorry(frame: Frame, *, lit: bool = False) -> None:
     else:
         frame.box((0, base + 0.08, 0), (wide, 0.08, long), scene.material("wood", 0.2, 0.6))
     for number in range(7) if scene.chance(0.4) else ():  # stripes of warning
-        colour = Material((0.9, 0.75, 0.1)) if number % 2 else Material((0.75, 0.1, 0.08))
-        frame.box((wide * (number - 3) / 3.6, base - 0.05, -long - 0.03), (wide / 8, 0.09, 0.02), colour)
+        color = Material((0.9, 0.75, 0.1)) if number % 2 else Material((0.75, 0.1, 0.08))
+        frame.box((wide * (number - 3) / 3.6, base - 0.05, -long - 0.03), (wide / 8, 0.09, 0.02), color)
     frame.box((0, 0.5, -long), (wide, 0.06, 0.05), _DARK)
     for side in (-1, 1):
         frame.box((side * wide, 0.65, 0), (0.02, 0.12, long * 0.7), _DARK if scene.chance(0.5) else _PLATE)
@@ -159,7 +159,7 @@ def add_bus(frame: Frame, *, lit: bool = False) -> None:
     rng = scene.rng
     paint = _paint(scene)
     wide, long, top = rng.uniform(0.95, 1.27), rng.uniform(2.6, 6.5), rng.uniform(2.2, 3.1)
-    glass = Material((0.75, 0.72, 0.6), glow=1.0) if lit else Material(scene.colour(0.04, 0.3, vivid=0.04))
+    glass = Material((0.75, 0.72, 0.6), glow=1.0) if lit else Material(scene.color(0.04, 0.3, vivid=0.04))
     frame.box((0, (top + 0.35) / 2, 0), (wide, (top - 0.35) / 2, long), paint)
     frame.box((0, 0.55, 0), (wide + 0.01, 0.15, long * 0.99), _paint(scene))
     count = max(2, round(long / 0.8))
@@ -174,9 +174,9 @@ def add_bus(frame: Frame, *, lit: bool = False) -> None:
 
 
 def _paint(scene: Scene) -> Material:
-    """Draw a paint: mostly white, grey or black, else some colour."""
+    """Draw a paint: mostly white, gray or black, else some color."""
     if scene.chance(0.65):
-        return Material(scene.colour(*scene.rng.choice(((0.03, 0.12), (0.2, 0.6), (0.75, 0.95))), vivid=0.03))
+        return Material(scene.color(*scene.rng.choice(((0.03, 0.12), (0.2, 0.6), (0.75, 0.95))), vivid=0.03))
     strong = [scene.rng.uniform(0.02, 0.25) for _ in range(3)]
     strong[scene.rng.randrange(3)] = scene.rng.uniform(0.3, 0.85)
     return Material((strong[0], strong[1], strong[2]))
@@ -194,7 +194,7 @@ def _light_up(
 
 
 def _put_on_wheels(frame: Frame, wide: float, axles: tuple[float, ...], radius: float) -> None:
-    hub = Material(frame.scene.colour(0.3, 0.75, vivid=0.02))
+    hub = Material(frame.scene.color(0.3, 0.75, vivid=0.02))
     for side in (-1, 1):
         for z in axles:
             x = side * (wide - 0.08)

@@ -1,4 +1,4 @@
-"""Which pictures there are, where they come from, and how many are in work at once."""
+"""Which images there are, where they come from, and how many are in work at once."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 __all__ = ["MAX_LIST_BYTES", "MAX_STREAM_BYTES", "BatchSettings", "FetchSettings", "SearchSettings"]
 
 MAX_LIST_BYTES = 2**28
-"""More than this is no list of pictures."""
+"""More than this is no list of images."""
 
 
 MAX_STREAM_BYTES = 2**31
-"""More than this from a pipe is no picture within the limit of pixels."""
+"""More than this from a pipe is no image within the limit of pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """Which pictures are found in the folders that a user names.
+    """Which images are found in the folders that a user names.
 
     Attributes:
         recursive: also those of the folders below.
         include: patterns; if there are any, only what matches one.
         exclude: patterns; what matches one is left out.
         hidden: also hidden files and folders.
-        allow_url: also fetch pictures from http(s) addresses.
+        allow_url: also fetch images from http(s) addresses.
     """
 
     recursive: bool = False
@@ -36,11 +36,11 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """How much patience a picture from the network gets.
+    """How much patience an image from the network gets.
 
     Attributes:
         max_bytes: more than this is not fetched.
-        timeout_s: for one picture, from the first connection to the last byte, redirects included.
+        timeout_s: for one image, from the first connection to the last byte, redirects included.
         silence_timeout_s: a server that says nothing for so long is given up.
         max_redirects: more than this in a row are a loop.
     """
@@ -56,9 +56,9 @@ class BatchSettings:
     """How much of a batch happens at once.
 
     Attributes:
-        batch_size: pictures of one size that the network sees at once; None is as many as a GPU has memory for, and
+        batch_size: images of one size that the network sees at once; None is as many as a GPU has memory for, and
             one on a CPU.
-        workers: threads that read pictures, and as many that write depth.
+        workers: threads that read images, and as many that write depth.
     """
 
     batch_size: int | None = None

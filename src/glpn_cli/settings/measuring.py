@@ -14,7 +14,7 @@ DATA_VARIABLE = "GLPN_DATA"
 
 
 class Crop(StrEnum):
-    """In which part of a picture true depth counts."""
+    """In which part of an image true depth counts."""
 
     NONE = "none"
     NYU = "nyu"
@@ -26,7 +26,7 @@ class Crop(StrEnum):
 
 
 class Align(StrEnum):
-    """What a picture's predicted depth is multiplied with before it is measured once more."""
+    """What an image's predicted depth is multiplied with before it is measured once more."""
 
     MEDIAN = "median"
     """What makes its median that of the true depth."""
@@ -36,19 +36,19 @@ class Align(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """Pictures with known depth, and how their files are to be understood.
+    """Images with known depth, and how their files are to be understood.
 
     Attributes:
         data: "nyu", "kitti", or a folder with NAME.jpg and NAME.png beside each other.
         root: where the named ones are; None is $GLPN_DATA, else the working folder.
         list_file: says which pairs there are; None is the list at its usual place, else all pairs that are found.
-        units_per_metre: what a metre is in the depth files; None is what the named ones use.
+        units_per_meter: what a meter is in the depth files; None is what the named ones use.
     """
 
     data: str
     root: str | None = None
     list_file: str | None = None
-    units_per_metre: float | None = None
+    units_per_meter: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class EvaluationSettings:
     Attributes:
         crop: in which true depth counts; None is what belongs to the data.
         cap_m: true depth of this or more does not count; None is what belongs to the data.
-        align: measure once more with the scale of each picture aligned; None does not.
-        baselines: measure predictions that do not look at the picture, too.
-        resamples: how often pictures are drawn for an interval; 0 gives no intervals.
+        align: measure once more with the scale of each image aligned; None does not.
+        baselines: measure predictions that do not look at the image, too.
+        resamples: how often images are drawn for an interval; 0 gives no intervals.
         confidence_percent: how many of those draws lie within an interval.
         seed: of the draws.
     """

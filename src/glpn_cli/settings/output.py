@@ -1,4 +1,4 @@
-"""What the numbers and the colours in files are."""
+"""What the numbers and the colors in files are."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 AUTO_RANGE = "p1:p99"
-"""What `--range auto` is: a hundredth of the pixels at each end is not worth stretching the colours for."""
+"""What `--range auto` is: a hundredth of the pixels at each end is not worth stretching the colors for."""
 
 
 class Normalize(StrEnum):
-    """How an 8-bit picture of depth uses its 256 steps."""
+    """How an 8-bit image of depth uses its 256 steps."""
 
     MAX = "max"
     """255·depth/max(depth), the documented way: 0 m is black and the farthest pixel white."""
@@ -37,13 +37,13 @@ class Normalize(StrEnum):
 class Scale(StrEnum):
     """What a 1 in a file stands for."""
 
-    METRES = "metres"
+    METERS = "meters"
     PUBLISHED = "published"
-    """What the published weights say, and transformers gives: for kitti an eighth of the metres."""
+    """What the published weights say, and transformers gives: for kitti an eighth of the meters."""
 
 
 class Colormap(StrEnum):
-    """The colours of depth, by the names of `output/colormaps.png`."""
+    """The colors of depth, by the names of `output/colormaps.png`."""
 
     TURBO = "turbo"
     MAGMA = "magma"
@@ -53,11 +53,11 @@ class Colormap(StrEnum):
     CIVIDIS = "cividis"
     BATLOW = "batlow"
     SPECTRAL = "spectral"
-    GREY = "grey"
+    GRAY = "gray"
 
 
 class Near(StrEnum):
-    """What near looks like in a picture of depth: the bright or warm end of its colours, or the dark or cold one."""
+    """What near looks like in an image of depth: the bright or warm end of its colors, or the dark or cold one."""
 
     BRIGHT = "bright"
     DARK = "dark"
@@ -65,11 +65,11 @@ class Near(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DepthRange:
-    """Which depths the colours or greys of a picture stand for; what is outside looks like the nearest end.
+    """Which depths the colors or grays of an image stand for; what is outside looks like the nearest end.
 
     Attributes:
-        mode: "fixed" (metres), "percentiles" (of the depth itself) or "model" (0 to the weights' depth limit).
-        low: with "fixed" metres, with "percentiles" percent; else 0.
+        mode: "fixed" (meters), "percentiles" (of the depth itself) or "model" (0 to the weights' depth limit).
+        low: with "fixed" meters, with "percentiles" percent; else 0.
         high: likewise, and more than low.
         text: as the user wrote it.
     """
@@ -84,7 +84,7 @@ class DepthRange:
 
     @classmethod
     def parse(cls, text: str) -> DepthRange:
-        """Read "LO:HI" in metres, "pLO:pHI" in percentiles, "auto" (which is p1:p99) or "model".
+        """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" (which is p1:p99) or "model".
 
         Raises:
             UsageError: it is none of them.
@@ -109,7 +109,7 @@ class DepthRange:
 
 @dataclass(frozen=True, slots=True)
 class ValidRange:
-    """From where to where depth is valid, both ends included, metres; None leaves an end open."""
+    """From where to where depth is valid, both ends included, meters; None leaves an end open."""
 
     near_m: float | None = None
     far_m: float | None = None
@@ -131,7 +131,7 @@ class ValidRange:
             ends = [math.nan]
         known = [end for end in ends if end is not None]
         if not (separator and known and all(0 <= end < math.inf for end in known)):
-            raise UsageError(f"--valid-range is NEAR:FAR in metres, not {text!r}", hint="for example 0.5:8, or :8")
+            raise UsageError(f"--valid-range is NEAR:FAR in meters, not {text!r}", hint="for example 0.5:8, or :8")
         if len(known) == 2 and known[0] >= known[1]:
             raise UsageError(f"--valid-range {text}: nothing lies between the two")
         return cls(*ends)
@@ -144,7 +144,7 @@ class ExportSettings:
     Attributes:
         size: "HxW", "dynamic" for any batch of any multiples of 32, or None: the weights' working size.
         precision: the number format inside; what goes in and comes out is float32 in any case.
-        with_preprocessing: 8-bit pictures in and metres out, instead of [0, 1] and the published scale.
+        with_preprocessing: 8-bit images in and meters out, instead of [0, 1] and the published scale.
     """
 
     size: str | None = None
@@ -192,27 +192,27 @@ class ExportSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """How depth becomes the numbers and colours in a file.
+    """How depth becomes the numbers and colors in a file.
 
     Attributes:
-        normalize: of grey pictures, where there is no range.
+        normalize: of gray images, where there is no range.
         scale: for files that hold depth.
         png_compression: 0 (none) to 9 (smallest). The default writes four times as fast as zlib's own, for files a
             quarter larger.
-        range: which depths grey and coloured pictures span; None for grey ones by `normalize`, coloured ones "auto".
-        range_m: what the range comes to for a whole run; None for each picture by itself.
-        near: what near looks like; None is dark in grey pictures and bright in coloured ones.
-        colormap: of coloured pictures.
-        legend: coloured pictures get a bar with metres below them.
-        side_by_side: coloured pictures get the photo to their left.
-        edge_filter: in space, a point is left out where it lies between two neighbours and differs from both by more
+        range: which depths gray and colored images span; None for gray ones by `normalize`, colored ones "auto".
+        range_m: what the range comes to for a whole run; None for each image by itself.
+        near: what near looks like; None is dark in gray images and bright in colored ones.
+        colormap: of colored images.
+        legend: colored images get a bar with meters below them.
+        side_by_side: colored images get the photo to their left.
+        edge_filter: in space, a point is left out where it lies between two neighbors and differs from both by more
             than this share, and a triangle where its corners differ by more; 0 keeps all.
         valid_range: in space, what depth is kept; None is all that is known and not at the depth limit.
-        max_points: in space, larger pictures are thinned to at most about so many; 0 keeps a point for every pixel.
+        max_points: in space, larger images are thinned to at most about so many; 0 keeps a point for every pixel.
     """
 
     normalize: Normalize = Normalize.MAX
-    scale: Scale = Scale.METRES
+    scale: Scale = Scale.METERS
     png_compression: int = 1
     range: DepthRange | None = None
     range_m: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""How a picture becomes depth: what the network sees, where it runs, and what the camera was."""
+"""How an image becomes depth: what the network sees, where it runs, and what the camera was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glpn_cli.errors import UsageError
 __all__ = [
     "ASSUMED_FOV_DEG",
     "FAR_LARGER_FACTOR",
-    "MAX_PICTURE_PIXELS",
+    "MAX_IMAGE_PIXELS",
     "MUCH_SATURATED_SHARE",
     "SATURATED_SHARE",
     "SIZE_DIVISOR",
@@ -28,13 +28,13 @@ SIZE_DIVISOR = 32
 """The network halves its input five times, so the sides of what it sees are multiples of this."""
 
 
-MAX_PICTURE_PIXELS = 178_956_970
-"""Pictures of more pixels are refused before they are decoded, unless the user says otherwise. It is Pillow's own limit
+MAX_IMAGE_PIXELS = 178_956_970
+"""Images of more pixels are refused before they are decoded, unless the user says otherwise. It is Pillow's own limit
 for a decompression bomb."""
 
 
 FAR_LARGER_FACTOR = 4.0
-"""A picture of more than this many times the pixels of the model's working size earns a hint."""
+"""An image of more than this many times the pixels of the model's working size earns a hint."""
 
 
 SATURATED_SHARE = 0.95
@@ -42,11 +42,11 @@ SATURATED_SHARE = 0.95
 
 
 MUCH_SATURATED_SHARE = 0.2
-"""More than this share of a picture at the depth limit earns a hint at weights that see farther."""
+"""More than this share of an image at the depth limit earns a hint at weights that see farther."""
 
 
 ASSUMED_FOV_DEG = 55.0
-"""What a camera is taken to see along the long side of a picture that says nothing of its lens. Phones and kit lenses
+"""What a camera is taken to see along the long side of an image that says nothing of its lens. Phones and kit lenses
 lie between 50 and 75."""
 
 
@@ -61,11 +61,11 @@ class Precision(StrEnum):
 
 
 class Tta(StrEnum):
-    """What else the network is asked about a picture, to average the answers."""
+    """What else the network is asked about an image, to average the answers."""
 
     NONE = "none"
     FLIP = "flip"
-    """The mirrored picture: steadier depth, and by how much the two differ, for twice the time."""
+    """The mirrored image: steadier depth, and by how much the two differ, for twice the time."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -84,10 +84,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class InputSize:
-    """What size a picture has when the network sees it.
+    """What size an image has when the network sees it.
 
     Attributes:
-        mode: "native" (the picture's own size), "model" (about as many pixels as the model's working size)
+        mode: "native" (the image's own size), "model" (about as many pixels as the model's working size)
             or "fixed".
         height_px: with "fixed", a multiple of 32; else 0.
         width_px: likewise.
@@ -116,10 +116,10 @@ class InputSize:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Whether a large picture is also seen in overlapping tiles.
+    """Whether a large image is also seen in overlapping tiles.
 
     Attributes:
-        mode: "off", "auto" (pictures far larger than the weights were made for) or "fixed".
+        mode: "off", "auto" (images far larger than the weights were made for) or "fixed".
         height_px: with "fixed", of a tile, a multiple of 32; else 0.
         width_px: likewise.
     """
@@ -133,7 +133,7 @@ class Tiles:
 
     @property
     def is_on(self) -> bool:
-        """Whether any picture might be seen in tiles."""
+        """Whether any image might be seen in tiles."""
         return self.mode != "off"
 
     @classmethod
@@ -164,8 +164,8 @@ class CameraSettings:
     """What the user says of the camera; at most one of these.
 
     Attributes:
-        fov_deg: degrees that it sees horizontally in the upright picture.
-        focal_px: focal length in pixels of the upright picture.
+        fov_deg: degrees that it sees horizontally in the upright image.
+        focal_px: focal length in pixels of the upright image.
         focal_mm_35: focal length in 35 mm terms, as cameras state it: by the diagonal.
     """
 
@@ -190,7 +190,7 @@ class CameraSettings:
 
     def __str__(self) -> str:
         said = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
-        return ", ".join(f"{name} {value:g}" for name, value in said.items() if value is not None) or "of each picture"
+        return ", ".join(f"{name} {value:g}" for name, value in said.items() if value is not None) or "of each image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +202,12 @@ class PredictorSettings:
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: the number format of the network.
         input_size: None leaves it to the weights.
-        tiles: whether large pictures are also seen in tiles.
+        tiles: whether large images are also seen in tiles.
         threads: CPU threads of the network; None leaves it to torch.
         offline: download nothing.
-        keep_rgb: leave the picture in the depth map, for formats that show it.
-        max_pixels: pictures of more are refused before they are decoded.
-        tta: what else the network is asked about each picture.
+        keep_rgb: leave the image in the depth map, for formats that show it.
+        max_pixels: images of more are refused before they are decoded.
+        tta: what else the network is asked about each image.
         camera: what the user says of the camera.
     """
 
@@ -219,6 +219,6 @@ class PredictorSettings:
     threads: int | None = None
     offline: bool = False
     keep_rgb: bool = False
-    max_pixels: int = MAX_PICTURE_PIXELS
+    max_pixels: int = MAX_IMAGE_PIXELS
     tta: Tta = Tta.NONE
     camera: CameraSettings = field(default_factory=CameraSettings)

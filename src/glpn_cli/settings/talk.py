@@ -8,7 +8,7 @@ __all__ = ["ColorPolicy"]
 
 
 class ColorPolicy(StrEnum):
-    """When the terminal output is coloured."""
+    """When the terminal output is colored."""
 
     AUTO = "auto"
     ALWAYS = "always"

@@ -11,27 +11,27 @@ from glpn_cli.settings.prediction import Precision
 __all__ = ["NATIVE_CROP", "SHARED_CROP", "Photometric", "SceneSettings", "TrainRun", "TrainSettings"]
 
 NATIVE_CROP = (0.0, 0.0)
-"""What `TrainSettings.crop` says for pieces at a picture's own resolution."""
+"""What `TrainSettings.crop` says for pieces at an image's own resolution."""
 
 
 SHARED_CROP = (0.7, 1.0)
-"""Which share of a picture's sides is shown where nothing else is said."""
+"""Which share of an image's sides is shown where nothing else is said."""
 
 
 class Photometric(StrEnum):
-    """How much the colours of training pictures are changed."""
+    """How much the colors of training images are changed."""
 
     NONE = "none"
     PAPER = "paper"
-    """Brightness and contrast, gamma, hue, saturation and value, each of every second picture."""
+    """Brightness and contrast, gamma, hue, saturation and value, each of every second image."""
     STRONG = "strong"
-    """Farther, and with tints, grey pictures, noise, blur and the traces of JPEG."""
+    """Farther, and with tints, gray images, noise, blur and the traces of JPEG."""
 
 
 _MANY = 1e12
 _LOWEST_SHARE = 0.3  # from 3e-5 to 1e-4 and back, in the paper
 _RANGES = {
-    "validation_pictures": (1, _MANY),
+    "validation_images": (1, _MANY),
     "flip": (0, 1),
     "cut_depth": (0, 1),
     "cut_depth_coverage": (0, 1),
@@ -63,21 +63,21 @@ class TrainSettings:
         data: what is learnt from, each "nyu", "kitti", a folder of pairs or of kept scenes, or "scenes" (rendered
             when they are needed); "=NUMBER" at the end says how often each of its samples is seen in an epoch.
         root: see `DataSettings`; also the two below.
-        units_per_metre: what a metre is in depth files of plain folders.
+        units_per_meter: what a meter is in depth files of plain folders.
         validation: what is measured, in the same words. None for the test split of nyu and kitti and the last tenth
             of each folder, which is then not learnt from.
-        validation_pictures: at most so many, spread evenly.
-        textures: folders of pictures of which scenes get pieces.
+        validation_images: at most so many, spread evenly.
+        textures: folders of images of which scenes get pieces.
         init: "tiny", "nyu", any weights, or "none".
         config: with "none": the name of an architecture, or a JSON file.
         sizes: (height, width) of what the network sees, and the share of the steps for which it does.
         varied_shapes: whether batches also have other shapes of as many pixels.
-        crop: (low, high) cuts such a share of a picture's sides and resizes, `NATIVE_CROP` cuts the size out of it as
+        crop: (low, high) cuts such a share of an image's sides and resizes, `NATIVE_CROP` cuts the size out of it as
             it is. None is native for nyu and kitti, where that is the paper's way, and else `SHARED_CROP`.
-        flip: how often pictures are mirrored.
-        cut_depth: how often a strip of the picture is replaced by its depth.
+        flip: how often images are mirrored.
+        cut_depth: how often a strip of the image is replaced by its depth.
         cut_depth_coverage: the strip is at most this share of the columns right of where it begins.
-        photometric: changes of colour.
+        photometric: changes of color.
         batch_size: of a step, over all processes.
         accumulate: a step's batch is computed in so many parts, each with its own statistics and loss.
         epochs: how often everything is seen.
@@ -93,7 +93,7 @@ class TrainSettings:
         drop_path: the rate of the last layer; None leaves it to the weights.
         ema: the decay of the averaged weights, which are the ones that are measured and kept; 0 for none.
         scale_forgiveness: of the loss.
-        loss_per_picture: whether a batch's loss is the mean of the pictures' own.
+        loss_per_image: whether a batch's loss is the mean of the images' own.
         gradient_weight: how much the slopes of log depth count beside the loss of the paper.
         depth_limit_m: true depth beyond it counts as this deep, and the network's largest where it is built anew.
         precision: float32, or bfloat16 by autocast.
@@ -102,9 +102,9 @@ class TrainSettings:
 
     data: tuple[str, ...]
     root: str | None = None
-    units_per_metre: float | None = None
+    units_per_meter: float | None = None
     validation: tuple[str, ...] | None = None
-    validation_pictures: int = 100
+    validation_images: int = 100
     textures: tuple[str, ...] = ()
     init: str = "tiny"
     config: str | None = None
@@ -130,7 +130,7 @@ class TrainSettings:
     drop_path: float | None = None
     ema: float = 0.0
     scale_forgiveness: float = 0.5
-    loss_per_picture: bool = False
+    loss_per_image: bool = False
     gradient_weight: float = 0.0
     depth_limit_m: float | None = None
     precision: Precision = Precision.FLOAT32
@@ -149,8 +149,8 @@ class TrainSettings:
                 raise ValueError(f"{name} is from {low:g} to {below}{high:g}, not {value:g}")
         if not all(isinstance(word, str) and word for word in (*self.data, *self.textures)):
             raise ValueError("data and textures are texts, and none is empty")
-        if self.units_per_metre is not None and not 0 < self.units_per_metre < math.inf:
-            raise ValueError(f"units_per_metre is a positive number, not {self.units_per_metre:g}")
+        if self.units_per_meter is not None and not 0 < self.units_per_meter < math.inf:
+            raise ValueError(f"units_per_meter is a positive number, not {self.units_per_meter:g}")
         for height, width, share in self.sizes:
             if height < 1 or width < 1 or not 0 < share < math.inf:
                 raise ValueError(f"a size is two sides and a share, all above 0, not {height}x{width}={share:g}")
@@ -209,7 +209,7 @@ class SceneSettings:
         out: the folder that keeps them.
         count: how many.
         size: (height, width) in pixels.
-        textures: folders of pictures of which surfaces get pieces.
+        textures: folders of images of which surfaces get pieces.
         seed: no scene of a seed is one of another.
         workers: processes that render; 0 renders in this one, None has one for each core.
         kinds: kinds of scenes and their shares; empty for the usual ones.

@@ -1,1 +1,1 @@
-"""Training: from pictures with known depth to weights."""
+"""Training: from images with known depth to weights."""

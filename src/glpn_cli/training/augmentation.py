@@ -1,9 +1,9 @@
-"""Change a sample so that the network never sees the same one twice: vertical CutDepth, mirroring, cuts, colours.
+"""Change a sample so that the network never sees the same one twice: vertical CutDepth, mirroring, cuts, colors.
 
-The order is that of the authors' program: CutDepth on the whole picture, mirror, cut, colours; so the pasted strip is
-mirrored, cut and coloured too.
+The order is that of the authors' program: CutDepth on the whole image, mirror, cut, colors; so the pasted strip is
+mirrored, cut and colored too.
 
-Source: arXiv 2201.07436, section 3.5; the ranges of colour are those of the authors' program.
+Source: arXiv 2201.07436, section 3.5; the ranges of color are those of the authors' program.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from glpn_cli.data.sample import Sample
     from glpn_cli.settings.training import TrainSettings
 
-    Picture = NDArray[np.uint8]
+    RgbImage = NDArray[np.uint8]
     Depth = NDArray[np.float32]
 
-__all__ = ["Augmented", "augment", "change_colours", "cut_depth"]
+__all__ = ["Augmented", "augment", "change_colors", "cut_depth"]
 
 _HUE_STEPS = 256 / 180  # Pillow counts a circle in 256, the program that the ranges are from in 180
 _VALUES = np.arange(256, dtype=np.float32) / 255
@@ -39,11 +39,11 @@ class Augmented:
 
     Attributes:
         rgb: (h, w, 3) uint8.
-        metres: (h, w) float32, 0 where nothing is known.
+        meters: (h, w) float32, 0 where nothing is known.
     """
 
-    rgb: Picture
-    metres: Depth
+    rgb: RgbImage
+    meters: Depth
 
 
 def augment(
@@ -61,48 +61,48 @@ def augment(
     Raises:
         InputError: it is to be cut out as it is, and the sample is smaller than the size.
     """
-    metres = np.minimum(np.nan_to_num(sample.metres, nan=0.0, posinf=limit_m), np.float32(limit_m))
+    meters = np.minimum(np.nan_to_num(sample.meters, nan=0.0, posinf=limit_m), np.float32(limit_m))
     rgb = sample.rgb
     if rng.random() < settings.cut_depth:
-        rgb = cut_depth(rgb, metres, rng, coverage=settings.cut_depth_coverage)
+        rgb = cut_depth(rgb, meters, rng, coverage=settings.cut_depth_coverage)
     if rng.random() < settings.flip:
-        rgb, metres = rgb[:, ::-1], metres[:, ::-1]
-    rgb, metres = _cut(rgb, metres, size, rng, settings.crop, sample.name)
-    rgb = change_colours(rgb, rng, settings.photometric)
-    return Augmented(np.ascontiguousarray(rgb), np.ascontiguousarray(metres))
+        rgb, meters = rgb[:, ::-1], meters[:, ::-1]
+    rgb, meters = _cut(rgb, meters, size, rng, settings.crop, sample.name)
+    rgb = change_colors(rgb, rng, settings.photometric)
+    return Augmented(np.ascontiguousarray(rgb), np.ascontiguousarray(meters))
 
 
-def cut_depth(rgb: Picture, metres: Depth, rng: np.random.Generator, *, coverage: float) -> Picture:
-    """Replace a strip of the picture, from top to bottom, by its depth as grey.
+def cut_depth(rgb: RgbImage, meters: Depth, rng: np.random.Generator, *, coverage: float) -> RgbImage:
+    """Replace a strip of the image, from top to bottom, by its depth as gray.
 
     The authors' program pastes the raw 16-bit depth into 8-bit pixels, where it wraps round: what is pasted is noise
-    that begins anew every quarter of a metre. The paper says that the region is replaced by depth, so here depth is
-    scaled into the picture's range: the picture's farthest depth is white, and what is not known black.
+    that begins anew every quarter of a meter. The paper says that the region is replaced by depth, so here depth is
+    scaled into the image's range: the image's farthest depth is white, and what is not known black.
 
     Args:
         rgb: (H, W, 3) uint8.
-        metres: (H, W) float32, 0 where nothing is known.
+        meters: (H, W) float32, 0 where nothing is known.
         rng: where all chance comes from.
         coverage: the strip has at most this share of the columns right of where it begins.
     """
     width = rgb.shape[1]
     left = int(rng.random() * width)
     strip = slice(left, left + int(max((width - left) * rng.random() * coverage, 1)))
-    grey = (metres[:, strip] * (255 / max(float(metres.max()), 1e-6))).astype(np.uint8)
+    gray = (meters[:, strip] * (255 / max(float(meters.max()), 1e-6))).astype(np.uint8)
     pasted = rgb.copy()
-    pasted[:, strip] = grey[:, :, None]
+    pasted[:, strip] = gray[:, :, None]
     return pasted
 
 
 def _cut(
-    rgb: Picture,
-    metres: Depth,
+    rgb: RgbImage,
+    meters: Depth,
     size: tuple[int, int],
     rng: np.random.Generator,
     crop: tuple[float, float] | None,
     name: str,
-) -> tuple[Picture, Depth]:
-    height, width = metres.shape
+) -> tuple[RgbImage, Depth]:
+    height, width = meters.shape
     if crop == NATIVE_CROP:
         if height < size[0] or width < size[1]:
             raise InputError(
@@ -111,8 +111,8 @@ def _cut(
             )
         top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
         part = slice(top, top + size[0]), slice(left, left + size[1])
-        return rgb[part], metres[part]
-    # The largest window of the wanted shape, shrunk by a share, somewhere within the picture.
+        return rgb[part], meters[part]
+    # The largest window of the wanted shape, shrunk by a share, somewhere within the image.
     zoom = min(height / size[0], width / size[1]) * rng.uniform(*(crop or SHARED_CROP))
     tall, wide = size[0] * zoom, size[1] * zoom
     top, left = rng.uniform(0, height - tall), rng.uniform(0, width - wide)
@@ -122,10 +122,10 @@ def _cut(
     rows = (top + (np.arange(size[0]) + 0.5) * zoom).astype(np.intp).clip(0, height - 1)
     columns = (left + (np.arange(size[1]) + 0.5) * zoom).astype(np.intp).clip(0, width - 1)
     # Depth is picked, not blended: between a chair and the wall behind it there is nothing at half the distance.
-    return np.asarray(shown), metres[rows[:, None], columns]
+    return np.asarray(shown), meters[rows[:, None], columns]
 
 
-def change_colours(rgb: Picture, rng: np.random.Generator, photometric: Photometric) -> Picture:
+def change_colors(rgb: RgbImage, rng: np.random.Generator, photometric: Photometric) -> RgbImage:
     """Change brightness, contrast, gamma, hue, saturation and, if that is to be strong, more.
 
     Args:
@@ -138,7 +138,7 @@ def change_colours(rgb: Picture, rng: np.random.Generator, photometric: Photomet
     return _change_strongly(rgb, rng) if photometric is Photometric.STRONG else rgb
 
 
-def _change_as_in_paper(rgb: Picture, rng: np.random.Generator) -> Picture:
+def _change_as_in_paper(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
     curve: NDArray[Any] = _VALUES
     if rng.random() < 0.5:
         contrast, brightness = 1 + rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
@@ -157,7 +157,7 @@ def _in_steps(curve: NDArray[Any]) -> NDArray[np.float32]:
     return (np.floor(curve.clip(0, 1) * 255 + 1e-4) / 255).astype(np.float32)
 
 
-def _shift_hsv(rgb: Picture, hue: float, saturation: float, value: float) -> Picture:
+def _shift_hsv(rgb: RgbImage, hue: float, saturation: float, value: float) -> RgbImage:
     hsv = np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("HSV")).astype(np.int16)
     hsv[..., 0] = (hsv[..., 0] + round(hue)) % 256
     hsv[..., 1:] = (hsv[..., 1:] + np.array([round(saturation), round(value)], np.int16)).clip(0, 255)
@@ -165,8 +165,8 @@ def _shift_hsv(rgb: Picture, hue: float, saturation: float, value: float) -> Pic
     return np.asarray(Image.merge("HSV", planes).convert("RGB"))
 
 
-def _change_strongly(rgb: Picture, rng: np.random.Generator) -> Picture:
-    """Leave shapes and little else, so that depth is not learnt from colours and lights that only some places have."""
+def _change_strongly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
+    """Leave shapes and little else, so that depth is not learnt from colors and lights that only some places have."""
     if rng.random() < 0.85:
         gamma, contrast, brightness = np.exp(rng.normal(0, 0.35)), np.exp(rng.normal(0, 0.35)), rng.uniform(-0.2, 0.2)
         tint = np.exp(rng.normal(0, 0.12, 3)) if rng.random() < 0.7 else np.ones(3)
@@ -195,16 +195,16 @@ def _change_strongly(rgb: Picture, rng: np.random.Generator) -> Picture:
     return rgb
 
 
-def _light_unevenly(rgb: Picture, rng: np.random.Generator) -> Picture:
+def _light_unevenly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
     """Make some places brighter and others darker, smoothly: what is far is not always pale, nor what is near dark."""
     height, width = rgb.shape[:2]
     coarse = rng.normal(0, 0.3, (int(rng.integers(2, 5)), int(rng.integers(2, 6)))).astype(np.float32)
     gain = np.exp(np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)))
-    lit: Picture = (rgb * gain[:, :, None]).clip(0, 255).astype(np.uint8)
+    lit: RgbImage = (rgb * gain[:, :, None]).clip(0, 255).astype(np.uint8)
     return lit
 
 
-def _mix_channels(rgb: Picture, turn: float, saturation: float) -> Picture:
+def _mix_channels(rgb: RgbImage, turn: float, saturation: float) -> RgbImage:
     """Turn all hues by an angle in radians and stretch their saturation; one pass, unlike the way over HSV."""
     along = np.full((3, 3), 1 / 3)
     across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)

@@ -1,4 +1,4 @@
-"""A network that learns: one step from pictures to moved weights, whoever decides how many there are."""
+"""A network that learns: one step from images to moved weights, whoever decides how many there are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Learner:
     """A network on its device, with what moves its weights.
 
     Args:
-        start: the network, and what turns its output into metres.
+        start: the network, and what turns its output into meters.
         settings: how it learns.
         runtime: what computes.
         processes: those that learn together.
@@ -48,7 +48,7 @@ class Learner:
         # Close to the lens bfloat16 would round depth to 3 %; the engine computes this layer in float32 too.
         _keep_in_float32(start.network.head.head[-1])
         self._settings, self._runtime, self._processes = settings, runtime, processes
-        self._metres_per_unit = start.card.metres_per_unit
+        self._meters_per_unit = start.card.meters_per_unit
         self._network = network
         self._optimizer = build_optimizer(network, settings)
         self._averaged = AveragedWeights(network, settings.ema) if settings.ema else None
@@ -129,11 +129,11 @@ class Learner:
         device = self._runtime.device
         pixels = batch.rgb.to(device, non_blocking=True).to(torch.float32).div_(255)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        target = batch.metres.to(device, non_blocking=True)
+        target = batch.meters.to(device, non_blocking=True)
         mixed = self._runtime.precision is not Precision.FLOAT32
         with torch.autocast(device.type, self._runtime.dtype, enabled=mixed):
             predicted = self._wrapped(pixels).predicted_depth
-        predicted = predicted.float() * self._metres_per_unit
+        predicted = predicted.float() * self._meters_per_unit
         loss = training_loss(predicted, target, self._settings)
         if not bool(loss.isfinite()):
             raise _no_number(step, predicted.detach(), target, batch.names)
@@ -178,7 +178,7 @@ def _come_apart(step: int) -> TrainingError:
 
 
 def _no_number(step: int, predicted: Tensor, target: Tensor, names: list[str]) -> TrainingError:
-    """Give the error for a loss that is no number, with the pictures that it comes from, if it comes from them."""
+    """Give the error for a loss that is no number, with the images that it comes from, if it comes from them."""
     if not bool(predicted.isfinite().any()):
         return _come_apart(step)
     guilty = [
@@ -189,5 +189,5 @@ def _no_number(step: int, predicted: Tensor, target: Tensor, names: list[str]) -
     called = ", ".join(guilty or names)
     return TrainingError(
         f"step {step + 1}: the loss is no number; it comes from {called}",
-        hint="look at that picture and its depth; if they are right, a lower --learning-rate or --clip-norm 1",
+        hint="look at that image and its depth; if they are right, a lower --learning-rate or --clip-norm 1",
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "TrainingSamples", "batches"]
 
 _KEPT_BYTES = 600_000_000
-"""Decoded pictures that each process keeps, so that small sets are decoded once."""
+"""Decoded images that each process keeps, so that small sets are decoded once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Batch:
 
     Attributes:
         rgb: (B, 3, h, w) uint8.
-        metres: (B, h, w) float32; 0 where nothing is known.
+        meters: (B, h, w) float32; 0 where nothing is known.
         names: of the samples.
     """
 
     rgb: Tensor
-    metres: Tensor
+    meters: Tensor
     names: list[str]
 
 
@@ -66,19 +66,19 @@ class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
         except GLPNError as error:
             return error
         rgb = torch.from_numpy(np.ascontiguousarray(made.rgb.transpose(2, 0, 1)))
-        return rgb, torch.from_numpy(made.metres), sample.name
+        return rgb, torch.from_numpy(made.meters), sample.name
 
     def _read(self, pick: Pick) -> Sample:
         key = pick.source, pick.item
         if key in self._kept:
             return self._kept[key]
         sample = self._samples[pick.source][pick.item]
-        if not (sample.metres > 0).any():
+        if not (sample.meters > 0).any():
             raise InputError(
                 f"{sample.name}: has no pixel of known depth",
                 hint="leave it out; or, to go on with a training, put a copy of another pair in its place",
             )
-        size = sample.rgb.nbytes + sample.metres.nbytes
+        size = sample.rgb.nbytes + sample.meters.nbytes
         if self._keeps[pick.source] and self._kept_bytes + size <= _KEPT_BYTES:
             self._kept[key] = sample
             self._kept_bytes += size

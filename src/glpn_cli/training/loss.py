@@ -1,4 +1,4 @@
-"""What training makes small: the paper's loss, by batch or by picture, and the slopes of depth beside it."""
+"""What training makes small: the paper's loss, by batch or by image, and the slopes of depth beside it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def training_loss(predicted: Tensor, target: Tensor, settings: TrainSettings) ->
     """Measure a batch.
 
     Args:
-        predicted: (B, H, W) float32, metres, positive.
-        target: (B, H, W) float32, metres; 0 where nothing is known.
+        predicted: (B, H, W) float32, meters, positive.
+        target: (B, H, W) float32, meters; 0 where nothing is known.
         settings: which parts count how much.
 
     Returns:
         () float32.
     """
-    if settings.loss_per_picture:
-        per_picture = [
+    if settings.loss_per_image:
+        per_image = [
             silog_loss(one[None], truth[None], scale_forgiveness=settings.scale_forgiveness)
             for one, truth in zip(predicted, target, strict=True)
         ]
-        loss = torch.stack(per_picture).mean()
+        loss = torch.stack(per_image).mean()
     else:
         loss = silog_loss(predicted, target, scale_forgiveness=settings.scale_forgiveness)
     if settings.gradient_weight:
@@ -48,8 +48,8 @@ def slope_loss(predicted: Tensor, target: Tensor) -> Tensor:
     Edges and small things weigh little in the paper's loss; here they weigh most.
 
     Args:
-        predicted: (B, H, W) float32, metres, positive.
-        target: (B, H, W) float32, metres; 0 where nothing is known.
+        predicted: (B, H, W) float32, meters, positive.
+        target: (B, H, W) float32, meters; 0 where nothing is known.
 
     Returns:
         () float32, the sum over the three distances of the mean absolute difference.

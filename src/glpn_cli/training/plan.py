@@ -89,7 +89,7 @@ class Plan:
         return [self._pick(int(place), epoch, step * self._batch + k, size) for k, place in enumerate(chosen)]
 
     def size(self, step: int) -> tuple[int, int]:
-        """Give the (height, width) of a step's pictures."""
+        """Give the (height, width) of a step's images."""
         done, end = (step + 0.5) / self.steps * sum(share for _, _, share in self._sizes), 0.0
         size = self._sizes[-1][:2]
         for height, width, share in self._sizes:

@@ -106,7 +106,7 @@ class Results:
             name: of their folder.
             config: their architecture.
             tensors: by published key.
-            card: what turns their output into metres.
+            card: what turns their output into meters.
             steps: how many are done, and how many there are.
 
         Raises:

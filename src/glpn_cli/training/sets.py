@@ -67,7 +67,7 @@ class ValidationSet:
 
 
 def paper_size(words: Sequence[str]) -> tuple[int, int] | None:
-    """Give the size that the paper cuts out of the pictures of a data set; None for others and for mixtures.
+    """Give the size that the paper cuts out of the images of a data set; None for others and for mixtures.
 
     Source: arXiv 2201.07436, section 4.1, and the authors' program.
     """
@@ -94,13 +94,13 @@ def validation_sets(settings: TrainSettings) -> list[ValidationSet]:
     words = settings.data if settings.validation is None else settings.validation
     sets = [_validation_set(_split_weight(word)[0], settings) for word in words]
     total = sum(len(one.samples) for one in sets)
-    if total <= settings.validation_pictures:
+    if total <= settings.validation_images:
         return sets
-    # Every set keeps its share, and at least one picture.
+    # Every set keeps its share, and at least one image.
     return [
         ValidationSet(
             one.name,
-            _spread(one.samples, max(1, round(settings.validation_pictures * len(one.samples) / total))),
+            _spread(one.samples, max(1, round(settings.validation_images * len(one.samples) / total))),
             one.crop,
             one.cap_m,
         )
@@ -145,7 +145,7 @@ def _data_settings(data: str, settings: TrainSettings) -> DataSettings:
     return DataSettings(
         data,
         root=settings.root if layout_of(data).folder else None,
-        units_per_metre=None if layout_of(data).units_per_metre else settings.units_per_metre,
+        units_per_meter=None if layout_of(data).units_per_meter else settings.units_per_meter,
     )
 
 

@@ -103,7 +103,7 @@ def load_start(
     card = WeightsCard(
         name,
         depth_limit_m=min(card.depth_limit_m, settings.depth_limit_m or card.depth_limit_m),
-        metres_per_unit=card.metres_per_unit,
+        meters_per_unit=card.meters_per_unit,
         working_size=sizes[-1][:2],
         metric=metric,
         shrink=not metric,
@@ -147,9 +147,9 @@ def _fields(text: str) -> dict[str, Any]:
 
 
 def _draw(network: GLPNForDepthEstimation) -> None:
-    """Draw convolutions so that a signal keeps its size, and begin at three metres everywhere.
+    """Draw convolutions so that a signal keeps its size, and begin at three meters everywhere.
 
-    The published initialisation, a deviation of 0.02 everywhere, lets signals die away over the decoder and takes
+    The published initialization, a deviation of 0.02 everywhere, lets signals die away over the decoder and takes
     thousands of steps to leave the beginning.
 
     Source: He et al., arXiv 1502.01852.

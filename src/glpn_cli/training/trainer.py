@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["BEST_BY", "Outcome", "train"]
 
 BEST_BY = f"{ALIGNED}abs_rel"
-"""Which metric decides what is best where metres are approximate; where they are true it is the plain one."""
+"""Which metric decides what is best where meters are approximate; where they are true it is the plain one."""
 
 _LESS_MEMORY = "a smaller --batch-size or --size, --accumulate, or another --device"
 _SMOOTHING_STEPS = 50
@@ -186,7 +186,7 @@ class _Trainer:
         for one in self.sets:
             samples = "rendered as they are needed" if one.endless else f"{len(one.samples)} samples"
             tell(f"{one.name}: {samples}, {one.count / seen:.0%} of what is seen")
-        tell(f"measured by {sum(len(one.samples) for one in self.validation)} pictures")
+        tell(f"measured by {sum(len(one.samples) for one in self.validation)} images")
         millions = self.learner.parameters / 1e6
         tell(
             f"{millions:.1f} million parameters, {self.settings.precision} on {self.runtime.device}, "
@@ -221,7 +221,7 @@ class _Trainer:
         begun_s, loss_sum = time.monotonic(), None
         interrupted = False
         for step, parts in enumerate(self._steps(), start=self.first_step + 1):
-            with memory_errors_named(f"a step of {settings.batch_size} pictures", hint=_LESS_MEMORY):
+            with memory_errors_named(f"a step of {settings.batch_size} images", hint=_LESS_MEMORY):
                 loss, norm = self.learner.step(step - 1, self.schedule(step - 1), parts)
             if step == 1:  # what another training left here stays until it is sure that this one learns
                 self._begin_results()

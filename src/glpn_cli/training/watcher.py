@@ -22,7 +22,7 @@ class StepFacts:
         learning_rate: of the step.
         gradient_norm: of the step, before it was clipped; 0 where nobody asks.
         samples_per_second: of this run so far.
-        size: (height, width) of the step's pictures.
+        size: (height, width) of the step's images.
     """
 
     step: int

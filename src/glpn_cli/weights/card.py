@@ -1,4 +1,4 @@
-"""What weights say of themselves: the facts that turn a network's output into metres, carried inside their file."""
+"""What weights say of themselves: the facts that turn a network's output into meters, carried inside their file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class WeightsCard:
 
     Attributes:
         name: what the weights are called.
-        depth_limit_m: the largest depth in metres that they can give.
-        metres_per_unit: the factor from the network's published scale to metres.
-        working_size: (height, width) of the pictures that they were made for.
-        metric: True where they were trained to give metres, False where metres are approximate, None where
+        depth_limit_m: the largest depth in meters that they can give.
+        meters_per_unit: the factor from the network's published scale to meters.
+        working_size: (height, width) of the images that they were made for.
+        metric: True where they were trained to give meters, False where meters are approximate, None where
             nobody knows.
-        shrink: whether a picture is brought to the working size unless the user says otherwise.
+        shrink: whether an image is brought to the working size unless the user says otherwise.
     """
 
     name: str
     depth_limit_m: float
-    metres_per_unit: float = 1.0
+    meters_per_unit: float = 1.0
     working_size: tuple[int, int] = _UNKNOWN_WORKING_SIZE
     metric: bool | None = None
     shrink: bool = False
@@ -50,21 +50,21 @@ class WeightsCard:
             WeightsError: a value is there and makes no sense.
         """
         try:
-            metres_per_unit = float(metadata.get("metres_per_unit", 1.0))
+            meters_per_unit = float(metadata.get("meters_per_unit", 1.0))
             height, width = _UNKNOWN_WORKING_SIZE
             if "working_size" in metadata:
                 height, width = (int(side) for side in metadata["working_size"].split("x"))
-            depth_limit_m = float(metadata.get("depth_limit_m", max_depth * metres_per_unit))
+            depth_limit_m = float(metadata.get("depth_limit_m", max_depth * meters_per_unit))
         except ValueError as error:
             raise WeightsError(f"weights {name}: metadata makes no sense: {error}") from error
-        if not all(0 < value < math.inf for value in (metres_per_unit, depth_limit_m, height, width)):
+        if not all(0 < value < math.inf for value in (meters_per_unit, depth_limit_m, height, width)):
             raise WeightsError(f"weights {name}: metadata makes no sense: sizes and scales must be positive")
         metric = {"metric": True, "approximate": False}.get(metadata.get("metric", ""))
-        # Weights that only approximate metres are small and were made at a small size; seeing more confuses them.
+        # Weights that only approximate meters are small and were made at a small size; seeing more confuses them.
         return cls(
             name=name,
             depth_limit_m=depth_limit_m,
-            metres_per_unit=metres_per_unit,
+            meters_per_unit=meters_per_unit,
             working_size=(height, width),
             metric=metric,
             shrink=metadata.get("input_size", "native" if metric is not False else "model") == "model",
@@ -76,7 +76,7 @@ class WeightsCard:
         return {
             "name": self.name,
             "depth_limit_m": repr(self.depth_limit_m),
-            "metres_per_unit": repr(self.metres_per_unit),
+            "meters_per_unit": repr(self.meters_per_unit),
             "working_size": "{}x{}".format(*self.working_size),
             "input_size": "model" if self.shrink else "native",
             **metric,

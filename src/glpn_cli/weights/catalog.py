@@ -14,25 +14,25 @@ class CatalogEntry:
     """Named weights.
 
     Attributes:
-        card: the facts that turn their output into metres.
-        domain: what pictures they were trained for.
+        card: the facts that turn their output into meters.
+        domain: what images they were trained for.
         source: a repository of the Hugging Face Hub, or None for weights inside the package.
         bundled_file: the file inside the package, or None.
-        licence: what their publisher says, and the doubt about it.
+        license: what their publisher says, and the doubt about it.
         size_bytes: of the file, or of what a download fetches.
         sha256: of the file inside the package. For the others the Hub's own record of the file counts.
     """
 
     card: WeightsCard
     domain: str
-    licence: str
+    license: str
     size_bytes: int
     source: str | None = None
     bundled_file: str | None = None
     sha256: str | None = None
 
 
-_PUBLISHED_LICENCE = (
+_PUBLISHED_LICENSE = (
     "Apache-2.0 says the model card; doubtful, as the authors' code and the encoder's ImageNet weights are "
     "non-commercial"
 )
@@ -43,8 +43,8 @@ CATALOG: dict[str, CatalogEntry] = {
     for entry in (
         CatalogEntry(
             WeightsCard("tiny", depth_limit_m=80, working_size=(160, 224), metric=False, shrink=True),
-            domain="any picture, roughly",
-            licence="CC-BY-4.0",
+            domain="any image, roughly",
+            license="CC-BY-4.0",
             size_bytes=6_859_846,
             bundled_file="glpn-tiny.safetensors",
             sha256="2ce8f56b2cb3cd84d8ef4cdd5d9f13b254df25f36d230cbe9972292381ee8527",
@@ -52,15 +52,15 @@ CATALOG: dict[str, CatalogEntry] = {
         CatalogEntry(
             WeightsCard("nyu", depth_limit_m=10, working_size=(480, 640), metric=True),
             domain="indoors, to 10 m",
-            licence=_PUBLISHED_LICENCE,
+            license=_PUBLISHED_LICENSE,
             size_bytes=_PUBLISHED_SIZE_BYTES,
             source="vinvino02/glpn-nyu",
         ),
         CatalogEntry(
-            # Trained at 80 m, published with max_depth 10: what the network says is metres / 8.
-            WeightsCard("kitti", depth_limit_m=80, metres_per_unit=8, working_size=(352, 1216), metric=True),
+            # Trained at 80 m, published with max_depth 10: what the network says is meters / 8.
+            WeightsCard("kitti", depth_limit_m=80, meters_per_unit=8, working_size=(352, 1216), metric=True),
             domain="from a car, to 80 m",
-            licence=_PUBLISHED_LICENCE,
+            license=_PUBLISHED_LICENSE,
             size_bytes=_PUBLISHED_SIZE_BYTES,
             source="vinvino02/glpn-kitti",
         ),
@@ -71,10 +71,10 @@ FALLBACK_NAME = "tiny"
 """The weights that are always there."""
 
 PREFERRED_NAME = "nyu"
-"""The weights that are used instead when they are there: true metres, for the pictures that most people have."""
+"""The weights that are used instead when they are there: true meters, for the images that most people have."""
 
 
 def find_farther_sighted(limit_m: float) -> CatalogEntry | None:
-    """Find the weights that see farther than a limit, in true metres, and of several those with the nearest limit."""
+    """Find the weights that see farther than a limit, in true meters, and of several those with the nearest limit."""
     entries = [entry for entry in CATALOG.values() if entry.card.metric and entry.card.depth_limit_m > limit_m]
     return min(entries, key=lambda entry: entry.card.depth_limit_m, default=None)

@@ -32,7 +32,7 @@ def download(
     instead of the network. Of two that do this at once, one waits for the other and finds the weights done.
 
     Args:
-        name: a name of the catalogue with a source, or OWNER/REPO.
+        name: a name of the catalog with a source, or OWNER/REPO.
         offline: use no network; so does HF_HUB_OFFLINE.
         overwrite: fetch them again, from the network unless offline.
         watcher: is told what goes on.

@@ -27,7 +27,7 @@ def import_weights(
     path: str | PathLike[str],
     name: str,
     *,
-    metres_per_unit: float | None = None,
+    meters_per_unit: float | None = None,
     overwrite: bool = False,
     watcher: Watcher = QUIET,
 ) -> KeptWeights:
@@ -35,9 +35,9 @@ def import_weights(
 
     Args:
         path: a folder as transformers saves it, a safetensors file, a pickle, or a checkpoint of the authors.
-        name: what to keep it as: one of the catalogue's, which gives it the facts and the scale of its row; OWNER/REPO,
+        name: what to keep it as: one of the catalog's, which gives it the facts and the scale of its row; OWNER/REPO,
             as if it had been downloaded; or a new one.
-        metres_per_unit: the factor from its scale to metres, where the user knows it.
+        meters_per_unit: the factor from its scale to meters, where the user knows it.
         overwrite: replace what is kept under the name.
         watcher: is told of a wait.
 
@@ -47,14 +47,14 @@ def import_weights(
             home cannot be written to.
     """
     name = _checked_name(name)
-    if metres_per_unit is not None and not 0 < metres_per_unit < math.inf:
-        raise UsageError(f"--metres-per-unit must be a positive number, not {metres_per_unit}")
+    if meters_per_unit is not None and not 0 < meters_per_unit < math.inf:
+        raise UsageError(f"--meters-per-unit must be a positive number, not {meters_per_unit}")
     file = find_weights_file(os.path.expanduser(path))
     with alone_with(name, watcher=watcher):
         if stored_file(name).exists() and not overwrite:
             raise WeightsError(f"the weights {name!r} are there already", hint="--overwrite replaces them")
         origin = Origin.of(file, source=str(file.resolve()))
-        return keep(name, take_in(file), origin, metres_per_unit=metres_per_unit)
+        return keep(name, take_in(file), origin, meters_per_unit=meters_per_unit)
 
 
 def _checked_name(name: str) -> str:

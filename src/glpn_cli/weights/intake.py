@@ -57,8 +57,8 @@ class KeptWeights:
     Attributes:
         name: what they are kept as.
         path: their file.
-        card: the facts that turn their output into metres.
-        scale_known: False where the factor to metres is 1 for want of better knowledge.
+        card: the facts that turn their output into meters.
+        scale_known: False where the factor to meters is 1 for want of better knowledge.
     """
 
     name: str
@@ -72,8 +72,8 @@ class KeptWeights:
         if self.scale_known:
             return None
         return (
-            f"{self.name}: nothing tells the scale of these weights, so what they say is taken for metres; if it is "
-            "not, import them with --metres-per-unit (8 for a KITTI model with max_depth 10)"
+            f"{self.name}: nothing tells the scale of these weights, so what they say is taken for meters; if it is "
+            "not, import them with --meters-per-unit (8 for a KITTI model with max_depth 10)"
         )
 
 
@@ -109,23 +109,23 @@ def take_in(file: Path, *, config: GLPNConfig | None = None, called: str | None 
     return checkpoint
 
 
-def keep(name: str, checkpoint: Checkpoint, origin: Origin, *, metres_per_unit: float | None = None) -> KeptWeights:
+def keep(name: str, checkpoint: Checkpoint, origin: Origin, *, meters_per_unit: float | None = None) -> KeptWeights:
     """Keep weights under a name, replacing what was there.
 
     Args:
-        name: what to keep them as; a name of the catalogue gives them its facts.
+        name: what to keep them as; a name of the catalog gives them its facts.
         checkpoint: the weights, from `take_in`.
         origin: where they came from.
-        metres_per_unit: the factor from their scale to metres, where the user knows it.
+        meters_per_unit: the factor from their scale to meters, where the user knows it.
 
     Raises:
         WeightsError: they cannot be written, or what they say of their scale makes no sense.
     """
-    card, scale_known = _card(name, checkpoint, metres_per_unit)
+    card, scale_known = _card(name, checkpoint, meters_per_unit)
     entry = CATALOG.get(name)
     metadata = {
         **checkpoint.metadata,
-        **({"license": entry.licence} if entry else {}),
+        **({"license": entry.license} if entry else {}),
         **({"revision": origin.revision} if origin.revision else {}),
         **card.to_metadata(),
         "source": origin.source,
@@ -137,8 +137,8 @@ def keep(name: str, checkpoint: Checkpoint, origin: Origin, *, metres_per_unit: 
     return KeptWeights(name, put_whole(name, seal(data)), card, scale_known)
 
 
-def _card(name: str, checkpoint: Checkpoint, metres_per_unit: float | None) -> tuple[WeightsCard, bool]:
-    """Find the facts: what the user says counts first, then what the file says, then what the catalogue says.
+def _card(name: str, checkpoint: Checkpoint, meters_per_unit: float | None) -> tuple[WeightsCard, bool]:
+    """Find the facts: what the user says counts first, then what the file says, then what the catalog says.
 
     The two published configurations are alike though the scales are not, so nothing else can tell.
 
@@ -147,16 +147,16 @@ def _card(name: str, checkpoint: Checkpoint, metres_per_unit: float | None) -> t
     """
     metadata, max_depth = dict(checkpoint.metadata), float(checkpoint.config.max_depth)
     entry = CATALOG.get(name)
-    if "metres_per_unit" not in metadata and entry is not None:
-        # From the limits, not the catalogue's factor: it stays right if the published configuration is ever mended.
-        card = replace(entry.card, metres_per_unit=entry.card.depth_limit_m / max_depth)
+    if "meters_per_unit" not in metadata and entry is not None:
+        # From the limits, not the catalog's factor: it stays right if the published configuration is ever mended.
+        card = replace(entry.card, meters_per_unit=entry.card.depth_limit_m / max_depth)
     else:
         card = WeightsCard.from_metadata(metadata, name=name, max_depth=max_depth)
-    if metres_per_unit is not None:
+    if meters_per_unit is not None:
         metric = True if card.metric is None else card.metric
-        limit_m = max_depth * metres_per_unit
-        return replace(card, metres_per_unit=metres_per_unit, depth_limit_m=limit_m, metric=metric), True
-    return card, entry is not None or "metres_per_unit" in metadata
+        limit_m = max_depth * meters_per_unit
+        return replace(card, meters_per_unit=meters_per_unit, depth_limit_m=limit_m, metric=metric), True
+    return card, entry is not None or "meters_per_unit" in metadata
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

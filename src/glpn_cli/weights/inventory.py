@@ -40,9 +40,9 @@ class InventoryRow:
         size_bytes: of the file, or of what a download would fetch.
         source: a repository of the Hub, the path of an imported file, or None for those in the package.
         revision: the commit of the repository, or None.
-        licence: what is known of it, and the doubt about it.
-        domain: what pictures they were trained for; empty where nobody knows.
-        card: the facts that turn their output into metres; None where the file is damaged.
+        license: what is known of it, and the doubt about it.
+        domain: what images they were trained for; empty where nobody knows.
+        card: the facts that turn their output into meters; None where the file is damaged.
     """
 
     name: str
@@ -51,13 +51,13 @@ class InventoryRow:
     size_bytes: int
     source: str | None
     revision: str | None
-    licence: str
+    license: str
     domain: str
     card: WeightsCard | None
 
 
 def take_inventory() -> list[InventoryRow]:
-    """Describe all weights that have a name: those of the catalogue first, then those that are only here."""
+    """Describe all weights that have a name: those of the catalog first, then those that are only here."""
     return [_row(name, path) for name, path in list_weights().items()]
 
 
@@ -89,20 +89,20 @@ def verify(weights: LocatedWeights) -> bool:
 
 def _row(name: str, path: Path | None) -> InventoryRow:
     entry = CATALOG.get(name)
-    licence, domain = (entry.licence, entry.domain) if entry else ("unknown", "")
+    license, domain = (entry.license, entry.domain) if entry else ("unknown", "")
     if entry is not None and (path is None or entry.bundled_file is not None):
         status = Status.ABSENT if path is None else Status.BUNDLED
-        return InventoryRow(name, status, path, entry.size_bytes, entry.source, None, licence, domain, entry.card)
+        return InventoryRow(name, status, path, entry.size_bytes, entry.source, None, license, domain, entry.card)
     path = path or Path()
     try:
         size_bytes = path.stat().st_size
     except OSError:  # a link to a disk that is not there
-        return InventoryRow(name, Status.DAMAGED, path, 0, None, None, licence, domain, None)
+        return InventoryRow(name, Status.DAMAGED, path, 0, None, None, license, domain, None)
     try:
         metadata = read_metadata(path)
         card = WeightsCard.from_metadata(metadata, name=name, max_depth=0.0)  # kept files say their limit
     except WeightsError:
-        return InventoryRow(name, Status.DAMAGED, path, size_bytes, None, None, licence, domain, None)
+        return InventoryRow(name, Status.DAMAGED, path, size_bytes, None, None, license, domain, None)
     revision = metadata.get("revision")
     return InventoryRow(
         name,
@@ -111,7 +111,7 @@ def _row(name: str, path: Path | None) -> InventoryRow:
         size_bytes,
         metadata.get("source"),
         revision,
-        metadata.get("license", licence),
+        metadata.get("license", license),
         domain,
         card,
     )

@@ -31,7 +31,7 @@ class LocatedWeights:
     Attributes:
         name: what to call them.
         path: a weights file or a folder with one.
-        entry: their row in the catalogue, or None.
+        entry: their row in the catalog, or None.
         chosen: False when nobody asked for them and they are only the best of what is there.
     """
 
@@ -45,7 +45,7 @@ def locate_weights(weights: str) -> LocatedWeights:
     """Find weights on this machine.
 
     Args:
-        weights: a name of the catalogue or of an import, a path, or OWNER/REPO, in this order; or "auto": what
+        weights: a name of the catalog or of an import, a path, or OWNER/REPO, in this order; or "auto": what
             GLPN_WEIGHTS says, else "nyu" if it is here, else "tiny".
 
     Raises:
@@ -82,15 +82,15 @@ def obtain_weights(weights: str, *, offline: bool = False, watcher: Watcher = QU
 
 
 def list_weights() -> dict[str, Path | None]:
-    """Give the file of all weights that have a name: those of the catalogue, also where they are not here, and ours."""
+    """Give the file of all weights that have a name: those of the catalog, also where they are not here, and ours."""
     listed: dict[str, Path | None] = {name: _path_of(name) for name in CATALOG}
     return listed | {name: path for name, path in list_stored().items() if name not in CATALOG}
 
 
 def to_known_name(text: str) -> str | None:
-    """Give the name of weights that can be downloaded, if they need to be: one of the catalogue's, or OWNER/REPO.
+    """Give the name of weights that can be downloaded, if they need to be: one of the catalog's, or OWNER/REPO.
 
-    A repository of the catalogue has its name there, because the catalogue knows its scale.
+    A repository of the catalog has its name there, because the catalog knows its scale.
     """
     if text in CATALOG:
         return text

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import glpn_cli.weights
 from glpn_cli.image.processor import to_pixel_values
-from glpn_cli.image.reading import read_picture
+from glpn_cli.image.reading import read_image
 from glpn_cli.inference.engine import engine as engine_module
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.engine.graphs import GraphCache
@@ -50,10 +50,10 @@ def with_activation(
 
 
 @torch.no_grad()
-def error(engine: Engine, network: GLPNForDepthEstimation, pictures: Tensor) -> float:
+def error(engine: Engine, network: GLPNForDepthEstimation, images: Tensor) -> float:
     """Give the largest difference as a share of the range of depth."""
-    wanted = network(pictures).predicted_depth
-    found = engine(pictures)
+    wanted = network(images).predicted_depth
+    found = engine(images)
     assert found.shape == wanted.shape
     assert found.dtype == torch.float32
     return ((found - wanted).abs().max() / network.config.max_depth).item()
@@ -80,10 +80,10 @@ def trained() -> GLPNForDepthEstimation:
 def photos() -> list[NDArray[np.uint8]]:
     """Real photos from five cameras."""
     paths = [ROOT / "examples" / "coffee.png", *sorted((ROOT / "tests" / "data" / "pairs").rglob("*.jpg"))]
-    return [read_picture(path).rgb for path in paths]
+    return [read_image(path).rgb for path in paths]
 
 
-def pictures_of(photos: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
+def images_of(photos: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
     return torch.cat([to_pixel_values(photo, size) for photo in photos])
 
 
@@ -95,20 +95,20 @@ def test_the_engine_is_the_network_at_every_size(
     size: tuple[int, int],
     packed: bool,
     build_pair: Callable[..., Any],
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
 ) -> None:
     network = build_pair(architecture).ours
-    assert error(Engine(network, cpu(), packed=packed), network, draw_pictures(2, *size)) <= EXACT
+    assert error(Engine(network, cpu(), packed=packed), network, draw_images(2, *size)) <= EXACT
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 def test_the_engine_is_the_published_network(
-    packed: bool, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = build_pair("published").ours
     engine = Engine(network, cpu(), packed=packed)
     for size in [(64, 96), (160, 32)]:
-        assert error(engine, network, draw_pictures(1, *size)) <= EXACT
+        assert error(engine, network, draw_images(1, *size)) <= EXACT
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
@@ -119,77 +119,77 @@ def test_strips_of_any_height_change_nothing(
     strip_bytes: int,
     packed: bool,
     tiny: GLPNForDepthEstimation,
-    draw_pictures: Callable[..., Tensor],
+    draw_images: Callable[..., Tensor],
 ) -> None:
     engine = Engine(tiny, cpu(), packed=packed, strip_bytes=strip_bytes)
-    assert error(engine, tiny, draw_pictures(1, *size)) <= EXACT
+    assert error(engine, tiny, draw_images(1, *size)) <= EXACT
 
 
 @pytest.mark.parametrize("strip_bytes", [1, 40_000, 2**40])
 def test_a_batch_that_runs_as_one_is_the_network_too(
-    strip_bytes: int, tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]
+    strip_bytes: int, tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]
 ) -> None:
     engine = Engine(tiny, cpu(), packed=False, strip_bytes=strip_bytes)
-    pictures = draw_pictures(3, 96, 64)
+    images = draw_images(3, 96, 64)
     with torch.inference_mode():
-        found, wanted = engine._forward(pictures), tiny(pictures).predicted_depth
+        found, wanted = engine._forward(images), tiny(images).predicted_depth
     assert ((found - wanted).abs().max() / tiny.config.max_depth).item() <= EXACT
 
 
-def test_on_a_cpu_a_picture_has_the_same_bits_in_any_company(
-    tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]
+def test_on_a_cpu_a_image_has_the_same_bits_in_any_company(
+    tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]
 ) -> None:
-    engine, pictures = Engine(tiny, cpu()), draw_pictures(3, 64, 64)
-    assert torch.equal(engine(pictures)[1:2], engine(pictures[1:2]))
+    engine, images = Engine(tiny, cpu()), draw_images(3, 64, 64)
+    assert torch.equal(engine(images)[1:2], engine(images[1:2]))
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 @pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new"])
 def test_every_activation_is_the_network_s(
-    activation: str, packed: bool, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    activation: str, packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = with_activation(build_pair("tiny").ours, activation)
-    assert error(Engine(network, cpu(), packed=packed), network, draw_pictures(1, 64, 96)) <= EXACT
+    assert error(Engine(network, cpu(), packed=packed), network, draw_images(1, 64, 96)) <= EXACT
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 def test_a_function_that_looks_at_the_whole_map_is_an_activation_too(
-    packed: bool, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     def against_the_mean(x: Tensor) -> Tensor:
         return torch.tanh(x - x.mean(dim=(1, 2), keepdim=True))
 
     network = with_activation(build_pair("tiny").ours, against_the_mean)
-    assert error(Engine(network, cpu(), packed=packed, strip_bytes=1), network, draw_pictures(1, 64, 96)) <= EXACT
+    assert error(Engine(network, cpu(), packed=packed, strip_bytes=1), network, draw_images(1, 64, 96)) <= EXACT
 
 
 def test_an_activation_with_weights_survives_that_the_network_is_consumed(
-    build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = with_activation(build_pair("tiny").ours, nn.PReLU(init=0.3))
-    pictures = draw_pictures(1, 64, 64)
+    images = draw_images(1, 64, 64)
     with torch.no_grad():
-        wanted = network(pictures).predicted_depth
-    found = Engine(network, cpu(), consume=True)(pictures)
+        wanted = network(images).predicted_depth
+    found = Engine(network, cpu(), consume=True)(images)
     assert ((found - wanted).abs().max() / network.config.max_depth).item() <= EXACT
 
 
 @pytest.mark.parametrize("index", range(-4, 4))
 def test_every_output_of_the_decoder_can_become_depth(
-    index: int, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    index: int, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = build_pair("tiny", head_in_index=index).ours
     engine = Engine(network, cpu())
     for size in [(32, 32), (64, 160)]:
-        assert error(engine, network, draw_pictures(2, *size)) <= EXACT
+        assert error(engine, network, draw_images(2, *size)) <= EXACT
 
 
 def test_the_range_and_the_output_may_change_after_building(
-    tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]
+    tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]
 ) -> None:
     engine = Engine(tiny, cpu())
     tiny.config.max_depth, tiny.config.head_in_index = 3.5, 1
-    assert error(engine, tiny, draw_pictures(1, 64, 64)) <= EXACT
+    assert error(engine, tiny, draw_images(1, 64, 64)) <= EXACT
 
 
 @pytest.mark.parametrize(
@@ -207,22 +207,22 @@ def test_the_range_and_the_output_may_change_after_building(
 )
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 def test_the_engine_follows_any_configuration(
-    changes: dict[str, Any], packed: bool, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    changes: dict[str, Any], packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = build_pair("tiny", **changes).ours
-    pictures = draw_pictures(1, 96, 160, channels=network.config.num_channels)
-    assert error(Engine(network, cpu(), packed=packed), network, pictures) <= EXACT
+    images = draw_images(1, 96, 160, channels=network.config.num_channels)
+    assert error(Engine(network, cpu(), packed=packed), network, images) <= EXACT
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_the_engine_follows_any_number_of_stages(
-    stages: int, build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    stages: int, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     names = ("depths", "sr_ratios", "hidden_sizes", "patch_sizes", "strides", "num_attention_heads", "mlp_ratios")
     config = build_pair("tiny").ours.config
     fewer = {name: getattr(config, name)[:stages] for name in names}
     network = build_pair("tiny", num_encoder_blocks=stages, **fewer).ours
-    assert error(Engine(network, cpu()), network, draw_pictures(1, 64, 96)) <= EXACT
+    assert error(Engine(network, cpu()), network, draw_images(1, 64, 96)) <= EXACT
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
@@ -230,7 +230,7 @@ def test_the_engine_follows_any_number_of_stages(
 def test_half_precision_is_near_with_trained_weights(
     precision: str, packed: bool, trained: GLPNForDepthEstimation, photos: list[NDArray[np.uint8]]
 ) -> None:
-    pixel_values = pictures_of(photos, (96, 128))
+    pixel_values = images_of(photos, (96, 128))
     runtime = Runtime(torch.device("cpu"), Precision(precision))
     if packed and not packed_operations_work(runtime.dtype):
         pytest.skip(f"no packed operations in {precision} on this CPU")
@@ -249,7 +249,7 @@ def test_half_precision_is_near_at_every_shape_and_strip_height(
     trained: GLPNForDepthEstimation,
     photos: list[NDArray[np.uint8]],
 ) -> None:
-    pixel_values = pictures_of(photos, size)
+    pixel_values = images_of(photos, size)
     runtime = Runtime(torch.device("cpu"), Precision.BFLOAT16)
     if packed and not packed_operations_work(runtime.dtype):
         pytest.skip("no packed operations in bfloat16 on this CPU")
@@ -269,7 +269,7 @@ def test_a_gpu_gives_what_the_network_gives_as_it_is_and_recorded(
     runtime = choose_runtime("cuda", precision)
     engine = Engine(trained, runtime)
     for size in [(96, 128), (32, 224), (96, 128)]:
-        pixel_values = pictures_of(photos, size)
+        pixel_values = images_of(photos, size)
         with torch.no_grad():
             wanted = trained(pixel_values).predicted_depth
         for _ in range(3):  # as it is, recorded, replayed
@@ -281,46 +281,44 @@ def test_a_gpu_gives_what_the_network_gives_as_it_is_and_recorded(
 
 
 def test_bfloat16_is_nearer_than_the_network_in_bfloat16(
-    build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
+    build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
-    network, pictures = build_pair("default").ours, draw_pictures(2, 224, 224)
-    found = Engine(network, cpu("bfloat16"))(pictures)
+    network, images = build_pair("default").ours, draw_images(2, 224, 224)
+    found = Engine(network, cpu("bfloat16"))(images)
     with torch.no_grad():
-        wanted = network(pictures).predicted_depth
-        plain = copy.deepcopy(network).bfloat16()(pictures.bfloat16()).predicted_depth.float()
+        wanted = network(images).predicted_depth
+        plain = copy.deepcopy(network).bfloat16()(images.bfloat16()).predicted_depth.float()
     assert mean_relative_error(found, wanted) < mean_relative_error(plain, wanted)
 
 
-def test_the_network_is_left_as_it_is(tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]) -> None:
+def test_the_network_is_left_as_it_is(tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]) -> None:
     before = {key: value.clone() for key, value in tiny.state_dict().items()}
-    Engine(tiny, cpu(), strip_bytes=1)(draw_pictures(1, 64, 64))
+    Engine(tiny, cpu(), strip_bytes=1)(draw_images(1, 64, 64))
     assert all(torch.equal(before[key], value) for key, value in tiny.state_dict().items())
 
 
-def test_the_engine_holds_weights_of_its_own(
-    tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]
-) -> None:
-    pictures = draw_pictures(1, 64, 64)
+def test_the_engine_holds_weights_of_its_own(tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]) -> None:
+    images = draw_images(1, 64, 64)
     for packed in (True, False):
         engine = Engine(tiny, cpu(), packed=packed)
-        before = engine(pictures)
+        before = engine(images)
         kept = copy.deepcopy(tiny.state_dict())
         with torch.no_grad():
             for parameter in tiny.parameters():
                 parameter.zero_()
-        assert torch.equal(engine(pictures), before)
+        assert torch.equal(engine(images), before)
         tiny.load_state_dict(kept)
 
 
 def test_a_consumed_network_has_no_tensors_left(
-    tiny: GLPNForDepthEstimation, draw_pictures: Callable[..., Tensor]
+    tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]
 ) -> None:
-    pictures = draw_pictures(1, 64, 64)
+    images = draw_images(1, 64, 64)
     with torch.no_grad():
-        wanted = tiny(pictures).predicted_depth
+        wanted = tiny(images).predicted_depth
     engine = Engine(tiny, cpu(), consume=True)
     assert {tensor.device.type for tensor in tiny.state_dict().values()} == {"meta"}
-    assert ((engine(pictures) - wanted).abs().max() / tiny.config.max_depth).item() <= EXACT
+    assert ((engine(images) - wanted).abs().max() / tiny.config.max_depth).item() <= EXACT
 
 
 def test_building_draws_no_random_numbers(tiny: GLPNForDepthEstimation) -> None:
@@ -329,13 +327,11 @@ def test_building_draws_no_random_numbers(tiny: GLPNForDepthEstimation) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_training_mode_makes_no_difference(
-    build_pair: Callable[..., Any], draw_pictures: Callable[..., Tensor]
-) -> None:
+def test_training_mode_makes_no_difference(build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]) -> None:
     rates = {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5, "drop_path_rate": 0.5}
-    network, pictures = build_pair("tiny", **rates).ours, draw_pictures(1, 64, 64)
-    calm = Engine(network, cpu())(pictures)
-    assert torch.equal(Engine(network.train(), cpu())(pictures), calm)
+    network, images = build_pair("tiny", **rates).ours, draw_images(1, 64, 64)
+    calm = Engine(network, cpu())(images)
+    assert torch.equal(Engine(network.train(), cpu())(images), calm)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_what_a_graph_uses_lives_as_long_as_it_does() -> None:
     assert watch() is None
 
 
-def test_graphs_make_room_for_a_picture_that_would_not_fit_beside_them() -> None:
+def test_graphs_make_room_for_a_image_that_would_not_fit_beside_them() -> None:
     def forward_in_little_memory(x: Tensor) -> Tensor:
         if len(x) == 5 and cache._passes.get((1,)) is not None:
             raise torch.OutOfMemoryError
@@ -98,7 +98,7 @@ def test_graphs_make_room_for_a_picture_that_would_not_fit_beside_them() -> None
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_recorded_pass_is_the_pass_and_its_results_stay() -> None:
     cache = GraphCache(forward)
-    pictures = [torch.full((1, 3, 4, 4), float(value), device="cuda") for value in range(4)]
-    results = [cache(picture) for picture in pictures]
-    for picture, result in zip(pictures, results, strict=True):
-        assert torch.equal(result, 2 * picture)
+    images = [torch.full((1, 3, 4, 4), float(value), device="cuda") for value in range(4)]
+    results = [cache(image) for image in images]
+    for image, result in zip(images, results, strict=True):
+        assert torch.equal(result, 2 * image)

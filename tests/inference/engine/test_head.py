@@ -20,7 +20,7 @@ def test_doubling_is_the_decoder_s_upsampling(places: int, factor: int) -> None:
     torch.testing.assert_close(doubling(places, factor) @ values, wanted[0, 0, :, 0])
 
 
-def test_a_row_between_others_is_mixed_from_its_neighbours_alone() -> None:
+def test_a_row_between_others_is_mixed_from_its_neighbors_alone() -> None:
     alone = row_mixture(1, 4, above=True, below=True)
     among = row_mixture(3, 4, above=True, below=True)
     assert torch.equal(among[4:8, 3:12], alone)
@@ -44,9 +44,9 @@ def test_the_head_is_upsampling_and_two_convolutions(size: tuple[int, int], budg
     )
     with torch.inference_mode():
         fast = Head(head, target)
-        for pictures in (small, small[:1]):
-            found = fast(pictures.float().contiguous(memory_format=torch.channels_last), factor)
-            torch.testing.assert_close(found.double(), wanted[: len(pictures)], rtol=0, atol=3e-6)
+        for images in (small, small[:1]):
+            found = fast(images.float().contiguous(memory_format=torch.channels_last), factor)
+            torch.testing.assert_close(found.double(), wanted[: len(images)], rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize("rows", [(0, 10), (0, 1), (3, 4), (3, 10), (2, 7), (9, 10)], ids=str)
@@ -63,7 +63,7 @@ def test_a_folded_norm_is_the_norm() -> None:
     norm.running_var.uniform_(0.1, 2)  # type: ignore[union-attr]
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
-    picture = torch.rand(1, 3, 6, 6)
+    image = torch.rand(1, 3, 6, 6)
     with torch.no_grad():
-        folded = functional.conv2d(picture, *fold_norm(convolution, norm))
-        torch.testing.assert_close(folded, norm(convolution(picture)))
+        folded = functional.conv2d(image, *fold_norm(convolution, norm))
+        torch.testing.assert_close(folded, norm(convolution(image)))

@@ -15,13 +15,13 @@ from glpn_cli.cli.options.batch import (  # noqa: TC001 - Typer reads the annota
     Verify,
     Workers,
 )
+from glpn_cli.cli.options.images import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Folders,
+    InputOptions,
+)
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
     CameraOptions,
     NetworkOptions,
-)
-from glpn_cli.cli.options.pictures import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Folders,
-    InputOptions,
 )
 from glpn_cli.cli.options.records import JsonFindings  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.results import (  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -55,9 +55,9 @@ def batch(
     json_lines: JsonFindings = False,
     talk: TalkOptions,
 ) -> None:
-    """Predict the depth of all pictures in folders.
+    """Predict the depth of all images in folders.
 
-    Interrupted, the same command goes on. DIR/glpn-batch.jsonl has a line for each picture.
+    Interrupted, the same command goes on. DIR/glpn-batch.jsonl has a line for each image.
     """
     console = talk.console()
     with console.errors_reported():
@@ -90,8 +90,8 @@ def batch(
             run.go(settings)
 
 
-def _check_verify(any_pictures: bool, *, writes: bool) -> None:
-    if any_pictures:
-        raise UsageError("--verify takes no pictures", hint="glpn batch --verify --out DIR")
+def _check_verify(any_images: bool, *, writes: bool) -> None:
+    if any_images:
+        raise UsageError("--verify takes no images", hint="glpn batch --verify --out DIR")
     if writes:
         raise UsageError("--verify writes nothing, so it goes with none of --dry-run, --overwrite and --report")

@@ -16,8 +16,8 @@ from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annota
     BenchDevices,
     BenchPrecisions,
     BenchWeights,
+    ImageSizes,
     JsonCases,
-    PictureSizes,
     Rounds,
 )
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
@@ -27,7 +27,7 @@ from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the anno
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.measuring import BenchSettings
-from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS, Precision, parse_size
+from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS, Precision, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ _LONGEST_JPEG_PX = 65_500
 @with_option_groups
 def bench(
     *,
-    sizes: PictureSizes = None,
+    sizes: ImageSizes = None,
     precisions: BenchPrecisions = None,
     against: Against = None,
     rounds: Rounds = _DEFAULTS.rounds,
@@ -95,7 +95,7 @@ def bench(
                 for stage, took in result.stages.items():
                     console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")
                 if json_lines:
-                    console.data(json.dumps(asdict(result) | {"pictures_per_second": result.pictures_per_second}))
+                    console.data(json.dumps(asdict(result) | {"images_per_second": result.images_per_second}))
                 measured.append(result)
         finally:  # what was measured before an error or an interrupt is worth the same
             if measured and not json_lines:
@@ -106,7 +106,7 @@ def bench(
 def _parse_size(text: str) -> tuple[int, int]:
     """Read the size of a photo, which is a JPEG and one that predict takes."""
     size = parse_size(text)
-    if max(size) > _LONGEST_JPEG_PX or math.prod(size) > MAX_PICTURE_PIXELS:
+    if max(size) > _LONGEST_JPEG_PX or math.prod(size) > MAX_IMAGE_PIXELS:
         raise UsageError(f"--size {text} is larger than a photo can be")
     return size
 
@@ -135,7 +135,7 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
             *(f"{1000 * timing.median_s:.1f}" for timing in case.stages.values()),
             f"{1000 * case.whole.median_s:.1f}",
             f"{1000 * case.whole.fastest_s:.1f} to {1000 * case.whole.slowest_s:.1f}",
-            f"{case.pictures_per_second:.2f}",
+            f"{case.images_per_second:.2f}",
             "" if case.peak_bytes is None else f"{case.peak_bytes / _MIB:.0f}",
         )
     yield stages

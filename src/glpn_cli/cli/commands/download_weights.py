@@ -91,8 +91,8 @@ def _download(name: str, console: Console, *, offline: bool, overwrite: bool) ->
     card = kept.card
     console.say(
         f"{name}: {say_bytes(kept.path.stat().st_size)}, checked; depth to {card.depth_limit_m:g} m, "
-        f"factor {card.metres_per_unit:g}"
+        f"factor {card.meters_per_unit:g}"
     )
     console.detail(f"  {kept.path}")
     if name in CATALOG:
-        console.say(f"  licence: {CATALOG[name].licence}")
+        console.say(f"  license: {CATALOG[name].license}")

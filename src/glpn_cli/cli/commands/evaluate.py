@@ -21,8 +21,8 @@ from glpn_cli.cli.options.evaluation import (  # noqa: TC001 - likewise
     Confidence,
     CropTo,
     FigureFile,
-    JsonOfPictures,
-    PerPicture,
+    JsonOfImages,
+    PerImage,
     Predictions,
     Resamples,
     Seed,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
     from glpn_cli.data.sample import Samples
-    from glpn_cli.evaluation.picture import PictureScores
+    from glpn_cli.evaluation.image import ImageScores
     from glpn_cli.evaluation.run import Evaluation, Failure
     from glpn_cli.evaluation.sources import Source
     from glpn_cli.settings.measuring import DataSettings
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _DEFAULTS = EvaluationSettings()
-_FEW_PICTURES = 10
+_FEW_IMAGES = 10
 _LISTED_FAILURES = 20
 
 
@@ -69,15 +69,15 @@ def evaluate(
     confidence: Confidence = _DEFAULTS.confidence_percent,
     seed: Seed = _DEFAULTS.seed,
     figure: FigureFile = None,
-    per_picture: PerPicture = None,
+    per_image: PerImage = None,
     overwrite: Overwrite = False,
     network: NetworkOptions,
-    json_lines: JsonOfPictures = False,
+    json_lines: JsonOfImages = False,
     talk: TalkOptions,
 ) -> None:
-    """Measure depth against pictures whose depth is known.
+    """Measure depth against images whose depth is known.
 
-    The protocol is the paper's; figures are means over pictures (docs/evaluation.md).
+    The protocol is the paper's; figures are means over images (docs/evaluation.md).
     """
     console = talk.console()
     with console.errors_reported():
@@ -96,7 +96,7 @@ def evaluate(
             console,
             data_settings,
             samples,
-            _Outputs(figure, per_picture, overwrite=overwrite).checked(samples),
+            _Outputs(figure, per_image, overwrite=overwrite).checked(samples),
             EvaluationSettings(
                 crop=crop,
                 cap_m=cap,
@@ -115,7 +115,7 @@ class _Outputs:
     """The files that are going to be written."""
 
     figure: str | None
-    per_picture: str | None
+    per_image: str | None
     overwrite: bool
 
     def checked(self, samples: Samples) -> _Outputs:
@@ -126,17 +126,17 @@ class _Outputs:
             OutputExistsError: one is there already.
             OutputError: a folder cannot be made.
         """
-        given = [name for name in (self.figure, self.per_picture) if name is not None]
+        given = [name for name in (self.figure, self.per_image) if name is not None]
         if "" in given:
             raise UsageError("the name of an output is empty", hint="is a variable of the shell not set?")
         if self.figure is not None and not self.figure.lower().endswith(".png"):
             raise UsageError(f"--figure {self.figure}: a figure is a PNG", hint="its name ends in .png")
         if len({os.path.realpath(name) for name in given}) < len(given):
-            raise UsageError("--figure and --per-picture name the same file")
-        kept = {os.path.realpath(path) for files in samples.files for path in (files.picture, files.depth)}
+            raise UsageError("--figure and --per-image name the same file")
+        kept = {os.path.realpath(path) for files in samples.files for path in (files.image, files.depth)}
         for name in given:
             if os.path.realpath(name) in kept:
-                raise UsageError(f"{name} is one of the pictures that are measured, or its depth")
+                raise UsageError(f"{name} is one of the images that are measured, or its depth")
             if os.path.isdir(name):
                 raise UsageError(f"{name}: is a folder")
             make_folder(Path(name).parent)
@@ -147,11 +147,11 @@ class _Outputs:
     def write(self, evaluation: Evaluation, title: str) -> list[str]:
         """Write them, as far as there is something to write, and give their names."""
         written = []
-        if self.per_picture is not None:
-            results: list[PictureScores | Failure] = [*evaluation.pictures, *evaluation.failures]
+        if self.per_image is not None:
+            results: list[ImageScores | Failure] = [*evaluation.images, *evaluation.failures]
             lines = (json.dumps(result.to_dict(), allow_nan=False) + "\n" for result in results)
-            written.append(self._write(self.per_picture, "".join(lines).encode()))
-        if self.figure is not None and evaluation.worst is not None and evaluation.pictures:
+            written.append(self._write(self.per_image, "".join(lines).encode()))
+        if self.figure is not None and evaluation.worst is not None and evaluation.images:
             from glpn_cli.evaluation.figure import draw_figure
 
             figure = draw_figure(title, evaluation.profile, evaluation.worst.draw())
@@ -166,7 +166,7 @@ class _Outputs:
 
 @dataclass
 class _Run:
-    """One evaluation from the pictures to the table."""
+    """One evaluation from the images to the table."""
 
     console: Console
     data: DataSettings
@@ -177,17 +177,17 @@ class _Run:
 
     def go(self, network: PredictorSettings, predictions: str | None, against: str | None) -> None:
         """Measure, report, and raise what it came to."""
-        from glpn_cli.evaluation.contact_sheet import WorstPictures
+        from glpn_cli.evaluation.contact_sheet import WorstImages
         from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
 
         if self.samples.without_depth:
-            self.console.note(f"{self.samples.without_depth} pictures without true depth were left out")
+            self.console.note(f"{self.samples.without_depth} images without true depth were left out")
         evaluation = Evaluation(
             self.samples,
             list(self._sources(network, predictions, against)),
             protocol_for(self.data.data, self.settings),
             self.settings,
-            worst=None if self.outputs.figure is None else WorstPictures(),
+            worst=None if self.outputs.figure is None else WorstImages(),
         )
         try:
             with closing(evaluation.run()) as results, BatchProgress(self.console, len(self.samples)) as progress:
@@ -198,15 +198,15 @@ class _Run:
                     if isinstance(result, Failure):
                         self.console.detail(f"{result.name}: failed")
         except KeyboardInterrupt:
-            self.console.say(f"interrupted: {len(evaluation.pictures)} of {len(self.samples)} done", style="yellow")
+            self.console.say(f"interrupted: {len(evaluation.images)} of {len(self.samples)} done", style="yellow")
             self._write(replace(self.outputs, figure=None), evaluation)
             raise
         outputs = self.outputs
         try:
-            if evaluation.pictures:
+            if evaluation.images:
                 evaluation.finish()
             self._report(evaluation)
-        except KeyboardInterrupt:  # the ramp may not have seen all pictures
+        except KeyboardInterrupt:  # the ramp may not have seen all images
             outputs = replace(outputs, figure=None)
             raise
         finally:  # neither a full disk nor a reader who is gone takes away what the other gets
@@ -220,7 +220,7 @@ class _Run:
         taken = []
         if predictions is not None:
             source = FromFiles(
-                Path(predictions), units_per_metre=self.samples.units_per_metre, samples=self.samples.files
+                Path(predictions), units_per_meter=self.samples.units_per_meter, samples=self.samples.files
             )
             taken.append(source.label)
             yield source
@@ -231,20 +231,20 @@ class _Run:
             # Two files may carry one name; then the user's words tell them apart.
             label = weights if taken.count(predictor.card.name) > 1 else predictor.card.name
             if predictor.card.metric is False and self.settings.align is None:
-                self.console.note(f"metres of {label!r} are approximate; --align median measures shapes, too")
+                self.console.note(f"meters of {label!r} are approximate; --align median measures shapes, too")
             yield FromNetwork(predictor, label)
 
     def _report(self, evaluation: Evaluation) -> None:
         from glpn_cli.cli.evaluation_tables import evaluation_tables
-        from glpn_cli.evaluation.summary import summarise
+        from glpn_cli.evaluation.summary import summarize
 
         title = self._title(evaluation)
         if self.json_lines:
-            self.console.data(json.dumps(summarise(evaluation, self.data.data), allow_nan=False))
-        elif evaluation.pictures:
+            self.console.data(json.dumps(summarize(evaluation, self.data.data), allow_nan=False))
+        elif evaluation.images:
             for table in evaluation_tables(evaluation, title):
                 self.console.table(table)
-        if evaluation.pictures:
+        if evaluation.images:
             self._remark(evaluation)
 
     def _write(self, outputs: _Outputs, evaluation: Evaluation) -> None:
@@ -256,21 +256,21 @@ class _Run:
         crop = "no crop" if str(protocol.crop) == "none" else f"crop {protocol.crop}"
         sure = f", {self.settings.confidence_percent:g} % intervals" if self.settings.resamples else ""
         name = os.path.basename(os.path.abspath(self.data.data))
-        return f"{name}: {len(evaluation.pictures)} pictures, {crop}, depth below {protocol.cap_m:g} m{sure}"
+        return f"{name}: {len(evaluation.images)} images, {crop}, depth below {protocol.cap_m:g} m{sure}"
 
     def _remark(self, evaluation: Evaluation) -> None:
         """Say what a reader of the figures should know."""
         from glpn_cli.evaluation.sources import FromFiles
 
-        if self.settings.resamples and len(evaluation.pictures) < _FEW_PICTURES:
-            self.console.note(f"intervals over {len(evaluation.pictures)} pictures say little")
+        if self.settings.resamples and len(evaluation.images) < _FEW_IMAGES:
+            self.console.note(f"intervals over {len(evaluation.images)} images say little")
         if evaluation.ramp is not None:
             self.console.say(f"the best ramp of all that were tried: {evaluation.ramp}")
-        replaced = sum(sum(picture.replaced.values()) for picture in evaluation.pictures)
+        replaced = sum(sum(image.replaced.values()) for image in evaluation.images)
         if replaced:
             self.console.note(f"{replaced} predicted pixels were no depth, and count as the nearest or the cap")
         if any(isinstance(source, FromFiles) and source.approximate for source in evaluation.sources):
-            self.console.note("predictions were read from 8-bit pictures, which have lost part of their accuracy")
+            self.console.note("predictions were read from 8-bit images, which have lost part of their accuracy")
 
     def _list(self, failures: Sequence[Failure]) -> None:
         for failure in failures[:_LISTED_FAILURES]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
-_METRIC = {True: "true metres", False: "approximate metres", "anchored": "metres by known distances"}
-_LABELS = {"metres_per_unit": "published unit m"}
+_METRIC = {True: "true meters", False: "approximate meters", "anchored": "meters by known distances"}
+_LABELS = {"meters_per_unit": "published unit m"}
 _LABEL_WIDTH = 18
 
 
@@ -33,7 +33,7 @@ def info(
 ) -> None:
     """Print what depth files say of themselves.
 
-    The picture, the weights, the range, the scale of the numbers, and the depth that is read back.
+    The image, the weights, the range, the scale of the numbers, and the depth that is read back.
     """
     console = Console(color=color, debug=debug)
     with console.errors_reported():
@@ -81,11 +81,11 @@ def _depth(described: Description) -> dict[str, float | None] | None:
 
     if described.depth is None:
         return None
-    metres = described.depth.metres
-    known = metres[is_known(metres)]
+    meters = described.depth.meters
+    known = meters[is_known(meters)]
     ends = (known.min(), np.median(known), known.max()) if known.size else (None, None, None)
     low, middle, high = (None if value is None else float(value) for value in ends)
-    return {"min": low, "median": middle, "max": high, "unknown_share": 1 - known.size / metres.size}
+    return {"min": low, "median": middle, "max": high, "unknown_share": 1 - known.size / meters.size}
 
 
 def _lines(described: Description) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`glpn measure`: how far away something in a picture is."""
+"""`glpn measure`: how far away something in an image is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measure(
     json_object: JsonObject = False,
     talk: TalkOptions,
 ) -> None:
-    """Say how many metres away pixels and boxes of a photo are.
+    """Say how many meters away pixels and boxes of a photo are.
 
     Of a box: the median, and what a tenth and nine tenths of it are nearer than.
     """
@@ -66,7 +66,7 @@ def measure(
         anchors = parse_anchors(anchor)
         depth, kind = _depth_of(console, source, network.settings())
         depth = anchor_depth(depth, anchors)
-        results = [(region, measure_region(depth, region)) for region in regions or [Region("whole picture")]]
+        results = [(region, measure_region(depth, region)) for region in regions or [Region("whole image")]]
         if anchors:
             say_anchors(console, depth)
         if json_object:
@@ -76,25 +76,25 @@ def measure(
 
 
 def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tuple[DepthMap, str]:
-    """Read a depth file, or predict a picture; what a file holds counts, and not what it is called."""
+    """Read a depth file, or predict an image; what a file holds counts, and not what it is called."""
     if source == _STDIN:
         check_stdin("measure")
-        return _predict(console, read_stdin(), settings), "picture"
-    from glpn_cli.image.reading import missing_picture
+        return _predict(console, read_stdin(), settings), "image"
+    from glpn_cli.image.reading import missing_image
     from glpn_cli.inference.plan import is_depth_file
     from glpn_cli.output.reading import read_depth
 
     path = Path(source)
     if not path.exists():
-        raise missing_picture(source)
-    if not os.path.isfile(path):  # a pipe can be read once, so it has to be a picture; or a folder, which is said there
-        return _predict(console, source, settings), "picture"
+        raise missing_image(source)
+    if not os.path.isfile(path):  # a pipe can be read once, so it has to be an image; or a folder, which is said there
+        return _predict(console, source, settings), "image"
     try:
         depth = read_depth(path)
     except DepthFileError:
         if is_depth_file(path):
             raise
-        return _predict(console, source, settings), "picture"
+        return _predict(console, source, settings), "image"
     if settings != PredictorSettings():
         console.note("this is depth already, so the options of the network do nothing", about=source)
     if depth.provenance.approximate:
@@ -104,9 +104,9 @@ def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tup
     return depth, "depth"
 
 
-def _predict(console: Console, picture: str | bytes, settings: PredictorSettings) -> DepthMap:
+def _predict(console: Console, image: str | bytes, settings: PredictorSettings) -> DepthMap:
     predictor = load_predictor(console, settings)
-    depth = predictor.predict(picture, name="stdin" if isinstance(picture, bytes) else None)
+    depth = predictor.predict(image, name="stdin" if isinstance(image, bytes) else None)
     for note in depth.provenance.notes:
         console.note(note)
     remarks = Remarks(())
@@ -118,27 +118,27 @@ def _predict(console: Console, picture: str | bytes, settings: PredictorSettings
 def _table(results: Sequence[tuple[Region, Measurement]]) -> Table:
     unsure = any(result.uncertainty_m is not None for _, result in results)
     table = Table("where", box=None, pad_edge=False)
-    for heading in ("metres", "p10", "p90", *(["±"] if unsure else []), "pixels"):
+    for heading in ("meters", "p10", "p90", *(["±"] if unsure else []), "pixels"):
         table.add_column(heading, justify="right")
     for region, result in results:
-        metres = [result.median_m, result.p10_m, result.p90_m, *([result.uncertainty_m] if unsure else [])]
+        meters = [result.median_m, result.p10_m, result.p90_m, *([result.uncertainty_m] if unsure else [])]
         known = "" if result.known == result.pixels else f", {result.known} known"
-        table.add_row(region.label, *map(_metres, metres), f"{result.pixels}{known}")
+        table.add_row(region.label, *map(_meters, meters), f"{result.pixels}{known}")
     return table
 
 
-def _metres(metres: float | None) -> str:
-    return "unknown" if metres is None else f"{metres:.3f}"
+def _meters(meters: float | None) -> str:
+    return "unknown" if meters is None else f"{meters:.3f}"
 
 
 def _record(source: str, kind: str, depth: DepthMap, results: Sequence[tuple[Region, Measurement]]) -> dict[str, Any]:
     """Give what --json prints; docs/cli.md lists the fields."""
     facts = depth.provenance
-    height, width = depth.metres.shape
+    height, width = depth.meters.shape
     return {
         "source": source,
         "kind": kind,
-        "picture_size": {"height": height, "width": width},
+        "image_size": {"height": height, "width": width},
         "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
         "measurements": [{"box": region.box and list(region.box), **asdict(result)} for region, result in results],
         "anchor_factor": facts.anchor_factor,

@@ -1,4 +1,4 @@
-"""`glpn predict`: depth of a few pictures, beside them or where the user says."""
+"""`glpn predict`: depth of a few images, beside them or where the user says."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.cli.anchoring import parse_anchors, say_anchors
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.loading import load_predictor
+from glpn_cli.cli.options.images import (  # noqa: TC001 - Typer reads the annotations when the program runs
+    Input,
+    InputOptions,
+)
 from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
     CameraOptions,
     NetworkOptions,
-)
-from glpn_cli.cli.options.pictures import (  # noqa: TC001 - Typer reads the annotations when the program runs
-    Input,
-    InputOptions,
 )
 from glpn_cli.cli.options.points import (  # noqa: TC001 - Typer reads the annotations when the program runs
     AnchorTexts,
@@ -69,14 +69,14 @@ def predict(
 ) -> None:
     """Predict the depth of photos.
 
-    photo.jpg gets photo.depth.png beside it; --format npy gives metres.
+    photo.jpg gets photo.depth.png beside it; --format npy gives meters.
     """
     console = talk.console()
     with console.errors_reported():
         from glpn_cli.inference.plan import plan_outputs
 
         if inputs.list_is_stdin and "-" in (photos or ()):
-            raise UsageError("standard input cannot be both a picture and the list")
+            raise UsageError("standard input cannot be both an image and the list")
         plan = plan_outputs(
             photos or (),
             output=output,
@@ -89,12 +89,12 @@ def predict(
         settings = network.settings(plan.formats, camera.settings())
         _check_streams(plan, json_lines=json_lines)
         if plan.skipped_outputs:
-            console.note(f"{plan.skipped_outputs} depth files among the pictures were left out")
+            console.note(f"{plan.skipped_outputs} depth files among the images were left out")
         _Run(
             console,
             plan,
             output_settings,
-            parse_anchors(anchor, pictures=len(plan.jobs)),
+            parse_anchors(anchor, images=len(plan.jobs)),
             overwrite=overwrite,
             preview=preview,
             json_lines=json_lines,
@@ -112,7 +112,7 @@ def _check_streams(plan: Plan, *, json_lines: bool) -> None:
 
 @dataclass
 class _Run:
-    """One run over a plan: every picture gets its turn, whatever became of the others."""
+    """One run over a plan: every image gets its turn, whatever became of the others."""
 
     console: Console
     plan: Plan
@@ -124,7 +124,7 @@ class _Run:
 
     def go(self, settings: PredictorSettings) -> None:
         """Do every job, report each, and raise what the whole run came to."""
-        failure_codes: list[int] = []  # and not the errors, whose tracebacks hold pictures
+        failure_codes: list[int] = []  # and not the errors, whose tracebacks hold images
         done = 0
         remarks = Remarks(self.plan.formats)
         start_s = time.perf_counter()
@@ -170,8 +170,8 @@ class _Run:
         if job.source is STDIN:
             depth = predictor.predict(read_stdin(), name="stdin", stopwatch=stopwatch)
         else:
-            picture, name = open_source(job.source, stopwatch=stopwatch)
-            depth = predictor.predict(picture, name=name, stopwatch=stopwatch)
+            image, name = open_source(job.source, stopwatch=stopwatch)
+            depth = predictor.predict(image, name=name, stopwatch=stopwatch)
         remarks.take(depth)
         if self.anchors:
             from glpn_cli.geometry.anchors import anchor_depth
@@ -201,7 +201,7 @@ class _Run:
         names = ", ".join("standard output" if path is STDOUT else str(path) for _, path in job.outputs)
         roughly = "roughly " if facts.metric is False else ""
         self.console.say(
-            f"{names}: {roughly}{depth.metres.min():.2f} to {depth.metres.max():.2f} m "
+            f"{names}: {roughly}{depth.meters.min():.2f} to {depth.meters.max():.2f} m "
             f"({facts.weights}, {facts.device}, {facts.precision}, {elapsed_s:.2f} s)"
         )
         say_anchors(self.console, depth)
@@ -211,14 +211,14 @@ class _Run:
             show_preview(self.console, depth, self.output_settings)
         stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
         tiles = "" if facts.tile_size is None else f" and in tiles of {_size(facts.tile_size)}"
-        self.console.detail(f"  {_size(depth.metres.shape)} seen as {_size(facts.network_size)}{tiles}; ms: {stages}")
+        self.console.detail(f"  {_size(depth.meters.shape)} seen as {_size(facts.network_size)}{tiles}; ms: {stages}")
         if depth.camera is not None and any(row.needs_camera for row, _ in job.outputs):
             self.console.detail(f"  focal length {depth.camera.focal_px:.1f} px ({depth.camera.source})")
         if self.json_lines:
             self.console.data(json.dumps(self._record(job, depth, stopwatch), allow_nan=False))
 
     def _record(self, job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:
-        """Give what --json prints of a picture; docs/cli.md lists the fields."""
+        """Give what --json prints of an image; docs/cli.md lists the fields."""
         import numpy as np
 
         facts = depth.provenance
@@ -227,16 +227,16 @@ class _Run:
             "status": "done",
             "outputs": {depth_format.name: str(path) for depth_format, path in job.outputs},
             "depth_m": {
-                "min": float(depth.metres.min()),
-                "median": float(np.median(depth.metres)),
-                "max": float(depth.metres.max()),
+                "min": float(depth.meters.min()),
+                "median": float(np.median(depth.meters)),
+                "max": float(depth.meters.max()),
             },
-            "picture_size": _sides(depth.metres.shape),
+            "image_size": _sides(depth.meters.shape),
             "network_size": _sides(facts.network_size),
             "tile_size": _sides(facts.tile_size),
             "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
             "depth_limit_m": facts.depth_limit_m,
-            "metres_per_unit": facts.metres_per_unit,
+            "meters_per_unit": facts.meters_per_unit,
             "scale": str(self.output_settings.scale),
             "device": facts.device,
             "precision": facts.precision,

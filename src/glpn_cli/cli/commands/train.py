@@ -1,4 +1,4 @@
-"""`glpn train`: from pictures with known depth to weights."""
+"""`glpn train`: from images with known depth to weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.data import (  # noqa: TC001 - Typer reads the annotations when the program runs
     DataRoot,
-    UnitsPerMetre,
+    UnitsPerMeter,
 )
 from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the annotations when the program runs
     Accumulate,
@@ -68,7 +68,7 @@ class LearningOptions:
     data: LearnFrom = None
     validation: ValidateBy = None
     root: DataRoot = None
-    units_per_metre: UnitsPerMetre = None
+    units_per_meter: UnitsPerMeter = None
     textures: Textures = None
     recipe: Recipe = None
     init: Init = None
@@ -129,7 +129,7 @@ class RunOptions:
 
 @with_option_groups
 def train(*, run: RunOptions, learning: LearningOptions, talk: TalkOptions) -> None:
-    """Train on pictures with known depth.
+    """Train on images with known depth.
 
     DIR/best and DIR/last are then weights for glpn predict. The same command goes on with a training that stopped.
     """

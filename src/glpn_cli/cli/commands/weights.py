@@ -19,7 +19,7 @@ from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotat
 from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the annotations when the program runs
     AnyWeightsNames,
     ImportAs,
-    MetresPerUnit,
+    MetersPerUnit,
     OverwriteWeights,
     WeightsFile,
     WeightsName,
@@ -39,7 +39,7 @@ __all__ = ["weights"]
 
 weights = typer.Typer(name="weights", help="List, find, check, remove and import weights.", no_args_is_help=True)
 
-_METRIC = {True: "metres", False: "approximate", None: "unknown"}
+_METRIC = {True: "meters", False: "approximate", None: "unknown"}
 _HEAD = ("name", "where", "size", "depth", "limit", "made for", "factor", "domain")
 
 
@@ -57,10 +57,10 @@ def list_weights(json_records: JsonRecords = False, debug: Debug = False, color:
             return
         for line in _table([_HEAD, *(_cells(row) for row in rows)]):
             console.data(line)
-        console.data("\nlicences")
-        for licence in dict.fromkeys(row.licence for row in rows):
-            names = ", ".join(row.name for row in rows if row.licence == licence)
-            console.data(f"  {names}: {printable(licence)}")
+        console.data("\nlicenses")
+        for license in dict.fromkeys(row.license for row in rows):
+            names = ", ".join(row.name for row in rows if row.license == license)
+            console.data(f"  {names}: {printable(license)}")
 
 
 @weights.command("path", cls=BriefCommand)
@@ -117,7 +117,7 @@ def remove_weights(
 def import_weights(
     file: WeightsFile,
     name: ImportAs,
-    metres_per_unit: MetresPerUnit = None,
+    meters_per_unit: MetersPerUnit = None,
     overwrite: OverwriteWeights = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -129,12 +129,12 @@ def import_weights(
         from glpn_cli.weights.importing import import_weights as do_import
 
         watcher = DownloadProgress(console)
-        kept = do_import(file, name, metres_per_unit=metres_per_unit, overwrite=overwrite, watcher=watcher)
+        kept = do_import(file, name, meters_per_unit=meters_per_unit, overwrite=overwrite, watcher=watcher)
         if kept.scale_note:
             console.note(kept.scale_note)
         console.say(
             f"{kept.name}: {say_bytes(kept.path.stat().st_size)}; depth to {kept.card.depth_limit_m:g} m, "
-            f"factor {kept.card.metres_per_unit:g}"
+            f"factor {kept.card.meters_per_unit:g}"
         )
 
 
@@ -174,11 +174,11 @@ def _record(row: InventoryRow) -> dict[str, Any]:
         "size_bytes": row.size_bytes,
         "source": row.source,
         "revision": row.revision,
-        "licence": row.licence,
+        "license": row.license,
         "domain": row.domain or None,
         "metric": card and card.metric,
         "depth_limit_m": card and card.depth_limit_m,
-        "metres_per_unit": card and card.metres_per_unit,
+        "meters_per_unit": card and card.meters_per_unit,
         "working_size": card and {"height": card.working_size[0], "width": card.working_size[1]},
     }
 
@@ -189,7 +189,7 @@ def _cells(row: InventoryRow) -> tuple[str, ...]:
     if row.card is None:
         return (*shown, "", "", "", "", row.domain)
     size = "{}x{}".format(*row.card.working_size)
-    limit, factor = f"{row.card.depth_limit_m:g} m", f"{row.card.metres_per_unit:g}"
+    limit, factor = f"{row.card.depth_limit_m:g} m", f"{row.card.meters_per_unit:g}"
     return (*shown, _METRIC[row.card.metric], limit, size, factor, row.domain)
 
 

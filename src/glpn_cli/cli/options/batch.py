@@ -15,7 +15,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        help="Pictures of one size that a GPU computes at once; a CPU takes one. Default: what its memory holds.",
+        help="Images of one size that a GPU computes at once; a CPU takes one. Default: what its memory holds.",
         rich_help_panel=WORK,
         hidden=True,
         show_default=False,
@@ -27,7 +27,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Threads that read pictures, and as many that write depth. Default: the number of cores, at most 4.",
+        help="Threads that read images, and as many that write depth. Default: the number of cores, at most 4.",
         rich_help_panel=WORK,
         hidden=True,
         show_default=False,
@@ -47,7 +47,7 @@ ReportPage = Annotated[
     bool,
     typer.Option(
         "--report",
-        help="Also make DIR/index.html: photos beside their depth. Metres are under the pointer.",
+        help="Also make DIR/index.html: photos beside their depth. Meters are under the pointer.",
         rich_help_panel=RESULT,
     ),
 ]

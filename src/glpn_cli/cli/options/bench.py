@@ -10,9 +10,9 @@ from glpn_cli.cli.options.panels import TALK, WORK
 from glpn_cli.settings.measuring import Rival
 from glpn_cli.settings.prediction import Precision
 
-__all__ = ["Against", "BenchDevices", "BenchPrecisions", "BenchWeights", "JsonCases", "PictureSizes", "Rounds"]
+__all__ = ["Against", "BenchDevices", "BenchPrecisions", "BenchWeights", "ImageSizes", "JsonCases", "Rounds"]
 
-PictureSizes = Annotated[
+ImageSizes = Annotated[
     list[str] | None,
     typer.Option(
         "--size",

@@ -1,4 +1,4 @@
-"""Pictures with known depth."""
+"""Images with known depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glpn_cli.cli.options.panels import DATA
 from glpn_cli.errors import UsageError
 from glpn_cli.settings.measuring import DataSettings
 
-__all__ = ["Data", "DataList", "DataOptions", "DataRoot", "UnitsPerMetre"]
+__all__ = ["Data", "DataList", "DataOptions", "DataRoot", "UnitsPerMeter"]
 
 Data = Annotated[
     list[str],
@@ -41,19 +41,19 @@ DataList = Annotated[
     typer.Option(
         "--list",
         metavar="FILE",
-        help="A picture and its depth in each line. Default: the list at its usual place, else all pairs.",
+        help="An image and its depth in each line. Default: the list at its usual place, else all pairs.",
         rich_help_panel=DATA,
         show_default=False,
     ),
 ]
 
-UnitsPerMetre = Annotated[
+UnitsPerMeter = Annotated[
     float | None,
     typer.Option(
-        "--units-per-metre",
+        "--units-per-meter",
         metavar="NUMBER",
         min=1e-9,
-        help="A metre in the depth files: 1000 for mm. nyu has 1000, kitti 256.",
+        help="A meter in the depth files: 1000 for mm. nyu has 1000, kitti 256.",
         rich_help_panel=DATA,
         show_default=False,
     ),
@@ -62,15 +62,15 @@ UnitsPerMetre = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Pictures with known depth."""
+    """Images with known depth."""
 
     data: Data
     root: DataRoot = None
     list_file: DataList = None
-    units_per_metre: UnitsPerMetre = None
+    units_per_meter: UnitsPerMeter = None
 
     def settings(self) -> DataSettings:
-        """Give where the pictures are and how their files are to be understood.
+        """Give where the images are and how their files are to be understood.
 
         Raises:
             UsageError: no data are named.
@@ -80,4 +80,4 @@ class DataOptions:
             raise UsageError("--data is given more than once", hint="one set at a time: their figures have no mean")
         if not first:
             raise UsageError("--data is empty", hint="is a variable of the shell not set?")
-        return DataSettings(data=first, root=self.root, list_file=self.list_file, units_per_metre=self.units_per_metre)
+        return DataSettings(data=first, root=self.root, list_file=self.list_file, units_per_meter=self.units_per_meter)

@@ -17,8 +17,8 @@ __all__ = [
     "Confidence",
     "CropTo",
     "FigureFile",
-    "JsonOfPictures",
-    "PerPicture",
+    "JsonOfImages",
+    "PerImage",
     "Predictions",
     "Resamples",
     "Seed",
@@ -41,7 +41,7 @@ Cap = Annotated[
     float | None,
     typer.Option(
         "--cap",
-        metavar="METRES",
+        metavar="METERS",
         min=0.01,
         max=1e6,
         help="True depth from here on does not count. Default: 10 for nyu, else 80.",
@@ -53,7 +53,7 @@ AlignBy = Annotated[
     Align | None,
     typer.Option(
         "--align",
-        help="Measure also with aligned scales. The scale of each picture is fitted to its true depth.",
+        help="Measure also with aligned scales. The scale of each image is fitted to its true depth.",
         rich_help_panel=_COUNTS,
         show_default=False,
     ),
@@ -82,7 +82,7 @@ Baselines = Annotated[
     bool,
     typer.Option(
         "--baselines",
-        help="Measure predictions that do not look. They are each picture's median, and the best vertical ramp.",
+        help="Measure predictions that do not look. They are each image's median, and the best vertical ramp.",
         rich_help_panel=_COMPARED,
     ),
 ]
@@ -93,7 +93,7 @@ Resamples = Annotated[
         min=0,
         max=1_000_000,
         metavar="NUMBER",
-        help="Bootstrap draws of the pictures for intervals; 0 for none.",
+        help="Bootstrap draws of the images for intervals; 0 for none.",
         rich_help_panel=_SURE,
         hidden=True,
     ),
@@ -118,27 +118,27 @@ FigureFile = Annotated[
     typer.Option(
         "--figure",
         metavar="FILE.png",
-        help="Draw error over depth, and the worst pictures.",
+        help="Draw error over depth, and the worst images.",
         rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
-PerPicture = Annotated[
+PerImage = Annotated[
     str | None,
     typer.Option(
-        "--per-picture",
+        "--per-image",
         metavar="FILE.jsonl",
-        help="Write one JSON object per picture.",
+        help="Write one JSON object per image.",
         rich_help_panel=RESULT,
         hidden=True,
         show_default=False,
     ),
 ]
-JsonOfPictures = Annotated[
+JsonOfImages = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON object per picture and one for all, instead of the table.",
+        help="Print one JSON object per image and one for all, instead of the table.",
         rich_help_panel=RESULT,
     ),
 ]

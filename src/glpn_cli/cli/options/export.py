@@ -21,7 +21,7 @@ ExportSize = Annotated[
     typer.Option(
         "--size",
         metavar="HxW|dynamic",
-        help="Of the input: one picture of a fixed size, or any batch of any multiples of 32. Default: the size that "
+        help="Of the input: one image of a fixed size, or any batch of any multiples of 32. Default: the size that "
         "the weights were made for.",
         rich_help_panel=RESULT,
         show_default=False,
@@ -41,7 +41,7 @@ WithPreprocessing = Annotated[
     bool,
     typer.Option(
         "--with-preprocessing",
-        help="8-bit RGB (batch, height, width, 3) in and metres out, instead of [0, 1] and the published scale.",
+        help="8-bit RGB (batch, height, width, 3) in and meters out, instead of [0, 1] and the published scale.",
         rich_help_panel=RESULT,
     ),
 ]

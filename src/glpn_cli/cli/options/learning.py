@@ -78,7 +78,7 @@ Textures = Annotated[
     typer.Option(
         "--textures",
         metavar="DIR",
-        help="Pictures of which the surfaces of scenes get pieces; may be given several times.",
+        help="Images of which the surfaces of scenes get pieces; may be given several times.",
         rich_help_panel=DATA,
         hidden=True,
         show_default=False,
@@ -179,7 +179,7 @@ CutDepth = Annotated[
         "--cut-depth",
         min=0,
         max=1,
-        help=f"How often a strip of the picture shows its depth. Default: {_TRAIN['cut_depth']}.",
+        help=f"How often a strip of the image shows its depth. Default: {_TRAIN['cut_depth']}.",
         rich_help_panel=_LEARN,
         hidden=True,
         show_default=False,
@@ -189,7 +189,7 @@ PhotometricOf = Annotated[
     Photometric | None,
     typer.Option(
         "--photometric",
-        help=f"How much colours are changed. Default: {_TRAIN['photometric']}.",
+        help=f"How much colors are changed. Default: {_TRAIN['photometric']}.",
         rich_help_panel=_LEARN,
         hidden=True,
         show_default=False,
@@ -374,7 +374,7 @@ CropShare = Annotated[
     typer.Option(
         "--crop",
         metavar="native|LOW-HIGH",
-        help="Show pieces of the size as they are, or such shares of a picture, resized. Default: native for nyu and "
+        help="Show pieces of the size as they are, or such shares of an image, resized. Default: native for nyu and "
         f"kitti, else {SHARED_CROP[0]:g}-{SHARED_CROP[1]:g}.",
         rich_help_panel=_LEARN,
         hidden=True,

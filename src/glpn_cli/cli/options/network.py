@@ -60,7 +60,7 @@ InputSizeText = Annotated[
     typer.Option(
         "--input-size",
         metavar="native|model|HxW",
-        help="Size in which the network sees a picture: its own, about the weights' working size, or a fixed one. "
+        help="Size in which the network sees an image: its own, about the weights' working size, or a fixed one. "
         "Default: model for tiny, else native.",
         rich_help_panel=WORK,
         hidden=True,
@@ -73,7 +73,7 @@ TilesText = Annotated[
     typer.Option(
         "--tiles",
         metavar="off|auto|HxW",
-        help="See large pictures in tiles, too: sharper. They overlap and are aligned to the whole; that takes longer.",
+        help="See large images in tiles, too: sharper. They overlap and are aligned to the whole; that takes longer.",
         rich_help_panel=WORK,
     ),
 ]
@@ -111,7 +111,7 @@ MaxPixels = Annotated[
         "--max-pixels",
         min=1,
         metavar="N",
-        help="Refuse larger pictures before they are decoded. A pixel takes up to 40 bytes of memory.",
+        help="Refuse larger images before they are decoded. A pixel takes up to 40 bytes of memory.",
         rich_help_panel=WORK,
         hidden=True,
     ),
@@ -200,7 +200,7 @@ class NetworkOptions:
         """Give what a predictor is built from.
 
         Args:
-            rows: the formats that are going to be written, some of which need the picture too.
+            rows: the formats that are going to be written, some of which need the image too.
             camera: what the user says of it.
 
         Raises:
@@ -218,7 +218,7 @@ class NetworkOptions:
             threads=self.threads,
             offline=self.offline,
             max_pixels=self.max_pixels,
-            keep_rgb=any(row.needs_picture for row in rows),
+            keep_rgb=any(row.needs_image for row in rows),
             tta=self.tta,
             camera=camera,
         )

@@ -2,10 +2,10 @@
 
 __all__ = ["DATA", "LOOK", "RESULT", "SOURCE", "SPACE", "TALK", "WORK"]
 
-DATA = "Pictures with known depth"
+DATA = "Images with known depth"
 SOURCE = "What goes in"
 RESULT = "What comes out"
-LOOK = "What pictures of depth look like"
+LOOK = "What images of depth look like"
 WORK = "How it is computed"
 SPACE = "In space (ply, glb)"
 TALK = "What is said"

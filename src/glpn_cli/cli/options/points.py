@@ -14,7 +14,7 @@ AnchorTexts = Annotated[
     list[str] | None,
     typer.Option(
         "--anchor",
-        metavar="X,Y=METRES",
+        metavar="X,Y=METERS",
         help="A known depth: all is rescaled to it. At a pixel from the top left; may be given several times.",
         rich_help_panel=WORK,
         show_default=False,
@@ -24,7 +24,7 @@ AnchorTexts = Annotated[
 Measured = Annotated[
     str,
     typer.Argument(
-        metavar="PHOTO|DEPTH", help="A picture, a depth file, or - for a picture from a pipe.", show_default=False
+        metavar="PHOTO|DEPTH", help="An image, a depth file, or - for an image from a pipe.", show_default=False
     ),
 ]
 
@@ -33,7 +33,7 @@ AtTexts = Annotated[
     typer.Option(
         "--at",
         metavar="X,Y",
-        help="A pixel of the upright picture. Column from the left, row from the top, from 0; may be given several "
+        help="A pixel of the upright image. Column from the left, row from the top, from 0; may be given several "
         "times.",
         rich_help_panel=RESULT,
         show_default=False,

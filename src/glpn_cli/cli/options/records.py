@@ -18,7 +18,7 @@ JsonFindings = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print a JSON object per picture on standard output. With --verify one per output.",
+        help="Print a JSON object per image on standard output. With --verify one per output.",
         rich_help_panel=TALK,
     ),
 ]
@@ -30,7 +30,7 @@ JsonFacts = Annotated[
 
 JsonLines = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object per picture on standard output.", rich_help_panel=TALK),
+    typer.Option("--json", help="Print one JSON object per image on standard output.", rich_help_panel=TALK),
 ]
 
 JsonRecords = Annotated[

@@ -58,7 +58,7 @@ ScaleOf = Annotated[
     Scale,
     typer.Option(
         "--scale",
-        help="Numbers in files: metres, or published as transformers gives them (kitti: metres / 8).",
+        help="Numbers in files: meters, or published as transformers gives them (kitti: meters / 8).",
         rich_help_panel=RESULT,
         hidden=True,
     ),
@@ -80,7 +80,7 @@ RangeText = Annotated[
     typer.Option(
         "--range",
         metavar="LO:HI|auto|model",
-        help="png, color: the depths that are shown. In metres or, as p2:p98, in percentiles; auto is p1:p99, model "
+        help="png, color: the depths that are shown. In meters or, as p2:p98, in percentiles; auto is p1:p99, model "
         "all that the weights see. Default: auto for color, in a batch of the whole run.",
         rich_help_panel=LOOK,
         show_default=False,
@@ -101,12 +101,12 @@ NearIs = Annotated[
 ColormapOf = Annotated[
     Colormap,
     typer.Option(
-        "--colormap", metavar="NAME", help=f"color: which colours. {', '.join(Colormap)}.", rich_help_panel=LOOK
+        "--colormap", metavar="NAME", help=f"color: which colors. {', '.join(Colormap)}.", rich_help_panel=LOOK
     ),
 ]
 
 WithLegend = Annotated[
-    bool, typer.Option("--legend", help="color: a bar with metres below the picture.", rich_help_panel=LOOK)
+    bool, typer.Option("--legend", help="color: a bar with meters below the image.", rich_help_panel=LOOK)
 ]
 
 SideBySide = Annotated[bool, typer.Option("--side-by-side", help="color: the photo to the left.", rich_help_panel=LOOK)]
@@ -118,7 +118,7 @@ PngCompression = Annotated[
         min=0,
         max=9,
         metavar="0-9",
-        help="PNGs: higher is smaller and slower, and the same picture.",
+        help="PNGs: higher is smaller and slower, and the same image.",
         rich_help_panel=LOOK,
         hidden=True,
     ),
@@ -141,7 +141,7 @@ ValidRangeText = Annotated[
     typer.Option(
         "--valid-range",
         metavar="NEAR:FAR",
-        help="Metres to keep, such as 0.5:8 or :8. Default: all but the last 5 % before the depth limit.",
+        help="Meters to keep, such as 0.5:8 or :8. Default: all but the last 5 % before the depth limit.",
         rich_help_panel=SPACE,
         hidden=True,
         show_default=False,
@@ -154,7 +154,7 @@ MaxPoints = Annotated[
         "--max-points",
         min=0,
         metavar="N",
-        help="Thin larger pictures to about this. 0: all.",
+        help="Thin larger images to about this. 0: all.",
         rich_help_panel=SPACE,
         hidden=True,
     ),
@@ -166,7 +166,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE|FOLDER|-",
-        help="Where depth goes, if not beside each picture. A folder ends in a slash or is there already; "
+        help="Where depth goes, if not beside each image. A folder ends in a slash or is there already; "
         "- is standard output.",
         rich_help_panel=RESULT,
         show_default=False,
@@ -179,7 +179,7 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="DIR",
-        help="Where depth goes; it is created. In folders like those of the pictures.",
+        help="Where depth goes; it is created. In folders like those of the images.",
         rich_help_panel=RESULT,
         show_default=False,
     ),
@@ -234,7 +234,7 @@ class OutputOptions:
             MissingPackageError: a format needs a package that is not installed.
         """
         if self.range is not None and self.normalize is not None:
-            raise UsageError("--range and --normalize both say what grey means", hint="leave one of them out")
+            raise UsageError("--range and --normalize both say what gray means", hint="leave one of them out")
         settings = OutputSettings(
             normalize=self.normalize or _OUTPUT.normalize,
             scale=self.scale,

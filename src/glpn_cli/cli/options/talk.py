@@ -42,7 +42,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks with error
 
 Color = Annotated[
     ColorPolicy,
-    typer.Option("--color", help="Colour what is said; NO_COLOR is honoured too.", rich_help_panel=TALK, hidden=True),
+    typer.Option("--color", help="Color what is said; NO_COLOR is honoured too.", rich_help_panel=TALK, hidden=True),
 ]
 
 

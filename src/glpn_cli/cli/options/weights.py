@@ -11,7 +11,7 @@ from glpn_cli.cli.options.panels import RESULT
 __all__ = [
     "AnyWeightsNames",
     "ImportAs",
-    "MetresPerUnit",
+    "MetersPerUnit",
     "OverwriteWeights",
     "WeightsFile",
     "WeightsName",
@@ -23,7 +23,7 @@ WeightsToDownload = Annotated[
     list[str],
     typer.Argument(
         metavar="nyu|kitti|all|OWNER/REPO...",
-        help="Weights of the catalogue, all of them, or a repository of the Hugging Face Hub.",
+        help="Weights of the catalog, all of them, or a repository of the Hugging Face Hub.",
         show_default=False,
     ),
 ]
@@ -51,18 +51,18 @@ ImportAs = Annotated[
     typer.Option(
         "--as",
         metavar="NAME",
-        help="What to call them. nyu and kitti give them the scale of the catalogue.",
+        help="What to call them. nyu and kitti give them the scale of the catalog.",
         rich_help_panel=RESULT,
         show_default=False,
     ),
 ]
 
-MetresPerUnit = Annotated[
+MetersPerUnit = Annotated[
     float | None,
     typer.Option(
-        "--metres-per-unit",
+        "--meters-per-unit",
         metavar="FACTOR",
-        help="From what these weights say to metres. Default: what their file or name tells, else 1.",
+        help="From what these weights say to meters. Default: what their file or name tells, else 1.",
         rich_help_panel=RESULT,
         show_default=False,
     ),

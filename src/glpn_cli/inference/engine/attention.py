@@ -5,10 +5,10 @@ take two to four times as long as the same products alone. So the table is writt
 places at a time as the cache holds.
 
 oneDNN's softmax takes half as long as torch's, and torch asks for it where the table is a tensor of oneDNN's own. To go
-there and back costs a little, which tables with long rows are worth: a tenth of the time of a large picture in half
+there and back costs a little, which tables with long rows are worth: a tenth of the time of a large image in half
 precision, and nothing in float32, where products take longer.
 
-Shapes: B pictures, C channels of all heads together, N places that look, M places that are looked at.
+Shapes: B images, C channels of all heads together, N places that look, M places that are looked at.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class KeysValues:
         return seen
 
     def _look_together(self, query: Tensor, seen: Tensor, key: Tensor, value: Tensor) -> None:
-        """Write what all heads of a picture see, (heads, N, C / heads)."""
+        """Write what all heads of an image see, (heads, N, C / heads)."""
         key = key.transpose(1, 2)
         row_bytes = self._heads * key.shape[2] * key.element_size()
         for start, stop in split_rows(0, query.shape[1], row_bytes, self._target.table_bytes):

@@ -34,7 +34,7 @@ def fold_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Ten
 
 
 def doubled_rows(feature_map: Tensor, start: int, stop: int) -> Tensor:
-    """Give rows `start` to `stop` of a map that is doubled in both directions; bilinear, between pixel centres.
+    """Give rows `start` to `stop` of a map that is doubled in both directions; bilinear, between pixel centers.
 
     Args:
         feature_map: (B, C, H, W), channels last.

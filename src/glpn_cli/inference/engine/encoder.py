@@ -1,6 +1,6 @@
 """The encoder, fast: the Mix Transformer of `model.encoder` on tokens that are maps without a copy.
 
-Shapes: B pictures, C channels, H x W places in a map, N = H·W the same places as a row of tokens, M places that
+Shapes: B images, C channels, H x W places in a map, N = H·W the same places as a row of tokens, M places that
 attention looks at.
 """
 
@@ -60,7 +60,7 @@ class Attention:
 
     def _project_apart(self, attention: readable.Attention, target: Target) -> None:
         split = attention.self
-        # Scores are divided by the square root of a head's channels; here the queries are, before the first picture.
+        # Scores are divided by the square root of a head's channels; here the queries are, before the first image.
         scale = (self._channels // self._heads) ** -0.5
         query = (split.query.weight * scale, split.query.bias * scale)
         parts = [(part.weight, part.bias) for part in (split.key, split.value)]
@@ -149,7 +149,7 @@ class FeedForward:
 
 
 class Stage:
-    """Shrink a map, run the layers on it, normalise."""
+    """Shrink a map, run the layers on it, normalize."""
 
     def __init__(
         self,

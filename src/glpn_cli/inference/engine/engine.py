@@ -93,14 +93,14 @@ class Engine:
             and W, rounded up to multiples of 32 with the usual strides.
 
         Raises:
-            ValueError: the network takes no such pictures.
+            ValueError: the network takes no such images.
         """
         check_pixel_values(pixel_values, self.config, halves=True)
         pixel_values = pixel_values.to(self.target.device, self.target.dtype)
         if self.target.device.type != "cpu" or pixel_values.shape[0] == 1:
             return self._forward_or_graph(pixel_values)
-        # One by one is faster on a CPU, and gives every picture the same bits in any company.
-        return torch.cat([self._forward(picture) for picture in torch.split(pixel_values, 1)])
+        # One by one is faster on a CPU, and gives every image the same bits in any company.
+        return torch.cat([self._forward(image) for image in torch.split(pixel_values, 1)])
 
     def _forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, H, W) in the target's numbers to (B, H', W') float32."""

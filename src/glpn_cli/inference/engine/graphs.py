@@ -1,4 +1,4 @@
-"""CUDA graphs: a forward pass recorded once per size of picture and replayed without Python in between."""
+"""CUDA graphs: a forward pass recorded once per size of image and replayed without Python in between."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WARM_UPS = 2  # so that libraries choose and allocate what they need before the
 class GraphCache:
     """A forward pass that replays graphs for the sizes it has seen before.
 
-    The first picture of a size runs as it is, since recording takes longer than one pass; the second is recorded.
+    The first image of a size runs as it is, since recording takes longer than one pass; the second is recorded.
     What cannot be recorded runs as it is for good. The sizes not used for longest are forgotten.
     """
 
@@ -53,7 +53,7 @@ class GraphCache:
         """Run the forward pass."""
         with suppress(torch.OutOfMemoryError):
             return self._run(x)
-        # What graphs hold is of no use to another size, and one picture that fits is worth more than all of them.
+        # What graphs hold is of no use to another size, and one image that fits is worth more than all of them.
         self._passes.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -3,21 +3,21 @@
 The map that the head gets has been doubled once or twice, so it holds no more than the small map it came from.
 Along one direction, with `factor` 2 or 4:
 
-- Every place of the doubled map is a mixture of at most two neighbours of the small map, and what the convolution
+- Every place of the doubled map is a mixture of at most two neighbors of the small map, and what the convolution
   sees around it is a mixture of three. So convolution and doubling together are a convolution of the small map with
   three taps and `factor` times the channels, one set per phase (position between two small places).
-- Across columns that is done as a product over three neighbours, for each row of the kernel by itself. Across rows
+- Across columns that is done as a product over three neighbors, for each row of the kernel by itself. Across rows
   there are only scalars left: each row of the result is a mixture of at most nine rows. That mixture is a product
   with a small table.
 
 This is as exact as the long way, and takes a quarter of its multiplications where the factor is 4. The last
 convolution, to a single channel, is a product to nine numbers per place, one for each tap, added into the places
-around. All of it in strips, so that nothing of the picture's full size has more than one channel.
+around. All of it in strips, so that nothing of the image's full size has more than one channel.
 
 At the border, doubling repeats the last row, but the convolution sees zeros. The tables for rows know; for columns,
-the repeated neighbour is taken out again.
+the repeated neighbor is taken out again.
 
-Shapes: B pictures, C channels, a small map of h x w, the depth of H x W = factor·h x factor·w.
+Shapes: B images, C channels, a small map of h x w, the depth of H x W = factor·h x factor·w.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def row_mixture(rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
     Args:
         rows: of the small map, whose results are wanted.
         factor: 2 or 4.
-        above: there is a row above them, the first one of the input; else they begin at the picture's border.
+        above: there is a row above them, the first one of the input; else they begin at the image's border.
         below: likewise below.
 
     Returns:
@@ -78,8 +78,8 @@ class ColumnProduct:
     def __init__(self, weight: Tensor, factor: int, target: Target) -> None:
         """Build from the weight (C, C, 3, 3) of the convolution."""
         self._factor, self._channels = factor, weight.shape[0]
-        phases = doubling(_TAPS, factor)[factor - 1 : 2 * factor + 1]  # between the middle place and its neighbours
-        mixtures = torch.stack([phases[tap : tap + factor] for tap in range(_TAPS)])  # (column tap, phase, neighbour)
+        phases = doubling(_TAPS, factor)[factor - 1 : 2 * factor + 1]  # between the middle place and its neighbors
+        mixtures = torch.stack([phases[tap : tap + factor] for tap in range(_TAPS)])  # (column tap, phase, neighbor)
         products = torch.einsum("oikt,tpn->kponi", weight.detach().double(), mixtures).flatten(3).flatten(1, 2).float()
         # One by one, so that a row of each lands in one piece where it is wanted.
         self._products = [Linear(product, None, target) for product in products]
@@ -100,9 +100,9 @@ class ColumnProduct:
         """
         batch, rows, width, channels = places.shape
         columns = torch.cat((places[:, :, :1], places, places[:, :, -1:]), dim=2)
-        neighbours = columns.unfold(2, _TAPS, 1).transpose(3, 4).reshape(batch, rows * width, _TAPS * channels)
+        neighbors = columns.unfold(2, _TAPS, 1).transpose(3, 4).reshape(batch, rows * width, _TAPS * channels)
         for tap, product in enumerate(self._products):
-            out[:, :, tap] = product(neighbours).view(batch, rows, -1)
+            out[:, :, tap] = product(neighbors).view(batch, rows, -1)
         by_phase = out.view(batch, rows, _TAPS, width, self._factor, self._channels)
         left, right = self._left(places[:, :, 0].contiguous()), self._right(places[:, :, -1].contiguous())
         by_phase[:, :, :, 0, 0] -= left.view(batch, rows, _TAPS, -1)
@@ -183,7 +183,7 @@ class Head:
     def _mixture(self, rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
         key = (rows, factor, above, below)
         if key not in self._mixtures:
-            if len(self._mixtures) >= _MOST_MIXTURES:  # sizes of pictures may differ without end
+            if len(self._mixtures) >= _MOST_MIXTURES:  # sizes of images may differ without end
                 del self._mixtures[next(iter(self._mixtures))]
             mixture = row_mixture(rows, factor, above=above, below=below)
             self._mixtures[key] = self._target.place(mixture)

@@ -4,7 +4,7 @@ The packed form uses operations of torch that are private, those that its own co
 weights out in advance and compute an activation or a sum while the result is still in registers. They may change or
 vanish in any release of torch, so `probe` tries them once, and where they fail everything uses the public form.
 
-Shapes: B pictures, N places as a row of tokens, C channels, H x W the same places as a map. A map is always a view
+Shapes: B images, N places as a row of tokens, C channels, H x W the same places as a map. A map is always a view
 of tokens, "channels last" in torch's words, so that turning one into the other costs nothing.
 """
 
@@ -64,7 +64,7 @@ def multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None, added: T
 
 
 class LayerNorm:
-    """Layer normalisation over the channels."""
+    """Layer normalization over the channels."""
 
     def __init__(self, norm: nn.LayerNorm, target: Target) -> None:
         self._shape = list(norm.normalized_shape)

@@ -16,7 +16,7 @@ __all__ = ["Target"]
 # On Linux every larger block comes from the system page by page, zeroed, each time anew: at the first stage that
 # takes longer than computing what goes into it. Smaller ones are used again while they are still in the cache.
 _CPU_STRIP_BYTES = 4 * 2**20
-# Elsewhere strips are only there so that the largest pictures fit; each costs launches.
+# Elsewhere strips are only there so that the largest images fit; each costs launches.
 _ACCELERATOR_STRIP_BYTES = 2**30
 # Attention's table: larger ones leave the cache between two operations, with smaller ones the threads wait more.
 _CPU_TABLE_BYTES = 4 * 2**20

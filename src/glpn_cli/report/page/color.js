@@ -1,12 +1,12 @@
 "use strict";
-/* Metres to colours: one table of colours, one range, and a legend that says which colour is how far. */
+/* Meters to colors: one table of colors, one range, and a legend that says which color is how far. */
 
 glpn.color = (() => {
   const STEPS = 256;
   const { element, number } = glpn.text;
   const tables = new Map();
 
-  /* Takes tables of 256 colours, from the nearest to the farthest, as base64 of red, green, blue. */
+  /* Takes tables of 256 colors, from the nearest to the farthest, as base64 of red, green, blue. */
   function learn(palettes) {
     for (const [name, text] of Object.entries(palettes)) {
       const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -29,9 +29,9 @@ glpn.color = (() => {
     const pixels = new Uint32Array(image.data.buffer);
     const factor = (STEPS - 1) / Math.max(look.high - look.low, 1e-6);
     for (let at = 0; at < pixels.length; at++) {
-      const metres = grid.metres[at];
-      if (metres !== metres) continue;
-      const step = Math.round((metres - look.low) * factor);
+      const meters = grid.meters[at];
+      if (meters !== meters) continue;
+      const step = Math.round((meters - look.low) * factor);
       pixels[at] = table[step < 0 ? 0 : step >= STEPS ? STEPS - 1 : step];
     }
     context.putImageData(image, 0, 0);
@@ -49,26 +49,26 @@ glpn.color = (() => {
     return found;
   }
 
-  /* Fills an element with a bar of colours and its metres; gives the function that points at a depth on it. */
+  /* Fills an element with a bar of colors and its meters; gives the function that points at a depth on it. */
   function drawLegend(place, look, most) {
     const bar = element("canvas", "ramp");
-    const line = { width: STEPS, height: 1, metres: new Float32Array(STEPS) };
-    for (let step = 0; step < STEPS; step++) line.metres[step] = look.low + ((look.high - look.low) * step) / (STEPS - 1);
+    const line = { width: STEPS, height: 1, meters: new Float32Array(STEPS) };
+    for (let step = 0; step < STEPS; step++) line.meters[step] = look.low + ((look.high - look.low) * step) / (STEPS - 1);
     paint(bar, line, look);
-    const share = (metres) => Math.min(1, Math.max(0, (metres - look.low) / Math.max(look.high - look.low, 1e-6)));
-    const marks = ticks(look.low, look.high, most).map((metres) => {
-      const mark = element("span", "tick", String(+metres.toFixed(3)));
-      mark.style.left = `${100 * share(metres)}%`;
+    const share = (meters) => Math.min(1, Math.max(0, (meters - look.low) / Math.max(look.high - look.low, 1e-6)));
+    const marks = ticks(look.low, look.high, most).map((meters) => {
+      const mark = element("span", "tick", String(+meters.toFixed(3)));
+      mark.style.left = `${100 * share(meters)}%`;
       return mark;
     });
     const needle = element("span", "needle");
     needle.hidden = true;
     place.replaceChildren(bar, ...marks, element("span", "unit", "m"), needle);
     place.setAttribute("role", "img");
-    place.setAttribute("aria-label", `Colours from ${number(look.low)} to ${number(look.high)} metres`);
-    return (metres) => {
-      needle.hidden = !Number.isFinite(metres);
-      if (!needle.hidden) needle.style.left = `${100 * share(metres)}%`;
+    place.setAttribute("aria-label", `Colors from ${number(look.low)} to ${number(look.high)} meters`);
+    return (meters) => {
+      needle.hidden = !Number.isFinite(meters);
+      if (!needle.hidden) needle.style.left = `${100 * share(meters)}%`;
     };
   }
 

@@ -1,8 +1,8 @@
 "use strict";
-/* The overview. However many pictures there are, only those in the window are in the document. */
+/* The overview. However many images there are, only those in the window are in the document. */
 
 glpn.list = (() => {
-  const { element, name, printable, number, metres, seconds } = glpn.text;
+  const { element, name, printable, number, meters, seconds } = glpn.text;
   const list = document.getElementById("list");
   const GAP = 16;
   const CARD_WIDTH = 330;
@@ -13,7 +13,7 @@ glpn.list = (() => {
   const shown = new Map(); /* by place in the list: the card */
   const waiting = [];
   let loading = 0;
-  let pictures = [];
+  let images = [];
   let lookOf = null;
   let shape = { columns: 1, width: CARD_WIDTH, height: 1 };
 
@@ -22,7 +22,7 @@ glpn.list = (() => {
     const columns = Math.max(1, Math.floor((room + GAP) / (CARD_WIDTH + GAP)));
     const width = (room - GAP * (columns - 1)) / columns;
     shape = { columns, width, height: Math.round(width * 3 / 8) + CAPTION };
-    list.style.height = `${Math.max(0, Math.ceil(pictures.length / columns) * (shape.height + GAP) - GAP)}px`;
+    list.style.height = `${Math.max(0, Math.ceil(images.length / columns) * (shape.height + GAP) - GAP)}px`;
   }
 
   const top = () => list.getBoundingClientRect().top + window.scrollY;
@@ -31,7 +31,7 @@ glpn.list = (() => {
     const step = shape.height + GAP;
     const from = window.scrollY - top();
     const first = Math.max(0, Math.floor(from / step) - SPARE_ROWS) * shape.columns;
-    const last = Math.min(pictures.length, (Math.ceil((from + window.innerHeight) / step) + SPARE_ROWS) * shape.columns);
+    const last = Math.min(images.length, (Math.ceil((from + window.innerHeight) / step) + SPARE_ROWS) * shape.columns);
     for (const [place, card] of shown) {
       if ((place < first || place >= last) && !card.contains(document.activeElement)) {
         card.remove();
@@ -40,7 +40,7 @@ glpn.list = (() => {
     }
     for (let place = first; place < last; place++) {
       if (!shown.has(place)) {
-        const card = makeCard(pictures[place], place);
+        const card = makeCard(images[place], place);
         shown.set(place, card);
         list.append(card);
       }
@@ -54,45 +54,45 @@ glpn.list = (() => {
     loadNext();
   }
 
-  function makeCard(picture, place) {
+  function makeCard(image, place) {
     const card = element("div", "card");
     card.setAttribute("role", "listitem");
-    card.setAttribute("aria-setsize", pictures.length);
+    card.setAttribute("aria-setsize", images.length);
     card.setAttribute("aria-posinset", place + 1);
     const link = element("a", "open");
-    link.href = `#${picture.id}`;
+    link.href = `#${image.id}`;
     link.dataset.place = place;
     card.append(link);
-    if (picture.status === "failed") {
+    if (image.status === "failed") {
       card.classList.add("failed");
-      const reason = element("span", "reason", printable(picture.error ?? "It failed."));
+      const reason = element("span", "reason", printable(image.error ?? "It failed."));
       link.append(reason);
     } else {
       const pair = element("span", "pair");
       const photo = element("img");
-      photo.alt = `Photo ${printable(picture.name)}`;
+      photo.alt = `Photo ${printable(image.name)}`;
       photo.hidden = true;
       const depth = element("canvas");
       depth.setAttribute("role", "img");
-      depth.setAttribute("aria-label", `Its depth, ${summary(picture)}`);
+      depth.setAttribute("aria-label", `Its depth, ${summary(image)}`);
       pair.append(photo, depth);
       link.append(pair);
-      waiting.push({ card, picture, pair, photo, depth });
+      waiting.push({ card, image, pair, photo, depth });
     }
     const caption = element("span", "caption");
-    caption.append(name(picture.name), element("span", "numbers muted", summary(picture)));
+    caption.append(name(image.name), element("span", "numbers muted", summary(image)));
     link.append(caption);
     return card;
   }
 
-  function summary(picture) {
+  function summary(image) {
     const parts = [];
-    if (picture.status === "failed") parts.push("failed");
-    else if (picture.median === null) parts.push("no depth to show");
-    else parts.push(`median ${metres(picture.median, picture.roughly)}`, `${number(picture.nearest)} to ${metres(picture.farthest)}`);
-    if (picture.status === "outdated") parts.push("to be done again");
-    if (picture.status === "unfinished") parts.push("not all outputs are there");
-    if (picture.seconds && picture.status !== "failed") parts.push(seconds(picture.seconds));
+    if (image.status === "failed") parts.push("failed");
+    else if (image.median === null) parts.push("no depth to show");
+    else parts.push(`median ${meters(image.median, image.roughly)}`, `${number(image.nearest)} to ${meters(image.farthest)}`);
+    if (image.status === "outdated") parts.push("to be done again");
+    if (image.status === "unfinished") parts.push("not all outputs are there");
+    if (image.seconds && image.status !== "failed") parts.push(seconds(image.seconds));
     return parts.join(" · ");
   }
 
@@ -102,7 +102,7 @@ glpn.list = (() => {
       const item = waiting.shift();
       if (!item.card.isConnected) continue;
       loading++;
-      glpn.loadThumbnail(item.picture.id).then((data) => fill(item, data), () => item.pair.classList.add("gone"))
+      glpn.loadThumbnail(item.image.id).then((data) => fill(item, data), () => item.pair.classList.add("gone"))
         .finally(() => { loading--; loadNext(); });
     }
   }
@@ -113,13 +113,13 @@ glpn.list = (() => {
       item.photo.hidden = false;
     } else item.pair.classList.add("no-photo");
     if (data.grid) {
-      item.card.repaint = () => glpn.color.paint(item.depth, data.grid, lookOf(item.picture));
+      item.card.repaint = () => glpn.color.paint(item.depth, data.grid, lookOf(item.image));
       item.card.repaint();
     } else item.pair.classList.add("no-depth");
   }
 
   function show(chosen, look) {
-    pictures = chosen;
+    images = chosen;
     lookOf = look;
     for (const card of shown.values()) card.remove();
     shown.clear();
@@ -155,7 +155,7 @@ glpn.list = (() => {
     const isPlain = !(event.ctrlKey || event.metaKey || event.altKey);
     if (!(event.key in steps) || Number.isNaN(place) || !isPlain) return;
     event.preventDefault();
-    focus(Math.min(pictures.length - 1, Math.max(0, place + steps[event.key])));
+    focus(Math.min(images.length - 1, Math.max(0, place + steps[event.key])));
   });
 
   let asked = false;

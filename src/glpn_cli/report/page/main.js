@@ -1,40 +1,40 @@
 "use strict";
-/* Brings the parts together once the list of pictures is there. */
+/* Brings the parts together once the list of images is there. */
 
 glpn.begin = (index) => {
   const { element, printable, count } = glpn.text;
   const part = (id) => document.getElementById(id);
-  const pictures = index.rows.map((row) => Object.fromEntries(index.columns.map((column, at) => [column, row[at] ?? null])));
-  for (const picture of pictures) picture.roughly = index.metric === false || picture.approximate;
-  glpn.choose.prepare(pictures);
+  const images = index.rows.map((row) => Object.fromEntries(index.columns.map((column, at) => [column, row[at] ?? null])));
+  for (const image of images) image.roughly = index.metric === false || image.approximate;
+  glpn.choose.prepare(images);
   const palettes = glpn.color.learn(index.palettes);
-  const wholeRun = rangeOfRun(pictures, index);
+  const wholeRun = rangeOfRun(images, index);
   const wish = {
     status: "all", words: [], sort: "name", descending: false, medianFrom: null, medianTo: null, secondsFrom: null, secondsTo: null,
   };
   const look = { palette: palettes.includes(index.palette) ? index.palette : palettes[0], range: "run" };
   let chosen = [];
 
-  function lookOf(picture) {
-    if (look.range === "picture" && picture.far !== null) return { palette: look.palette, low: picture.near, high: picture.far };
+  function lookOf(image) {
+    if (look.range === "image" && image.far !== null) return { palette: look.palette, low: image.near, high: image.far };
     if (look.range === "model") return { palette: look.palette, low: 0, high: index.depth_limit_m };
     return { palette: look.palette, ...wholeRun };
   }
 
   function introduce() {
-    const failed = pictures.filter((picture) => picture.status === "failed").length;
+    const failed = images.filter((image) => image.status === "failed").length;
     document.title = `Depth of ${printable(index.title)}`;
     part("title").textContent = document.title;
-    const parts = [`${count(pictures.length)} ${pictures.length === 1 ? "picture" : "pictures"}`];
+    const parts = [`${count(images.length)} ${images.length === 1 ? "image" : "images"}`];
     if (failed) parts.push(`${count(failed)} failed`);
-    if (index.total > pictures.length) parts.push(`${count(index.total - pictures.length)} still to do when this was written; reload to see more`);
+    if (index.total > images.length) parts.push(`${count(index.total - images.length)} still to do when this was written; reload to see more`);
     parts.push(...index.lines.slice(0, 2).map(([, text]) => printable(text)));
     part("summary").textContent = parts.join(" · ");
-    const lines = [["Pictures", index.folder], ...index.lines, ["Written", index.written]];
+    const lines = [["Images", index.folder], ...index.lines, ["Written", index.written]];
     for (const [label, text] of lines) {
       if (text) part("run-lines").append(element("dt", "", printable(label)), element("dd", "", printable(text)));
     }
-    const kinds = [["all", "All", pictures.length], ["done", "Done", pictures.filter((picture) => picture.status === "done").length], ["failed", "Failed", failed]];
+    const kinds = [["all", "All", images.length], ["done", "Done", images.filter((image) => image.status === "done").length], ["failed", "Failed", failed]];
     for (const [value, label, many] of kinds) {
       const box = element("label");
       const button = element("input");
@@ -44,21 +44,21 @@ glpn.begin = (index) => {
     }
     for (const name of palettes) part("palette").append(element("option", "", name));
     part("palette").value = look.palette;
-    part("tools").hidden = pictures.length === 0;
+    part("tools").hidden = images.length === 0;
   }
 
   function choose() {
-    chosen = glpn.choose.choose(pictures, wish);
-    const all = chosen.length === pictures.length;
-    part("count").textContent = all ? "" : `${count(chosen.length)} of ${count(pictures.length)} pictures`;
+    chosen = glpn.choose.choose(images, wish);
+    const all = chosen.length === images.length;
+    part("count").textContent = all ? "" : `${count(chosen.length)} of ${count(images.length)} images`;
     part("empty").hidden = chosen.length > 0;
     const used = ["median-from", "median-to", "seconds-from", "seconds-to"].filter((id) => part(id).value !== "").length;
     part("more-summary").textContent = used ? `More filters (${used})` : "More filters";
     glpn.list.show(chosen, lookOf);
   }
 
-  function recolour() {
-    const isOne = look.range !== "picture";
+  function recolor() {
+    const isOne = look.range !== "image";
     part("legend").hidden = !isOne;
     if (isOne) glpn.color.drawLegend(part("legend"), lookOf({ far: null }), 4);
     glpn.list.repaint(lookOf);
@@ -68,10 +68,10 @@ glpn.begin = (index) => {
   function openFromAddress() {
     const id = location.hash.slice(1);
     if (!id) return glpn.viewer.isOpen() && glpn.viewer.close();
-    let place = chosen.findIndex((picture) => picture.id === id);
-    if (place < 0 && pictures.some((picture) => picture.id === id)) {
+    let place = chosen.findIndex((image) => image.id === id);
+    if (place < 0 && images.some((image) => image.id === id)) {
       clear();
-      place = chosen.findIndex((picture) => picture.id === id);
+      place = chosen.findIndex((image) => image.id === id);
     }
     if (place >= 0) glpn.viewer.show(chosen, lookOf, place);
   }
@@ -102,21 +102,21 @@ glpn.begin = (index) => {
     event.currentTarget.setAttribute("aria-label", `${wish.descending ? "Descending" : "Ascending"}; change the direction`);
     choose();
   });
-  part("palette").addEventListener("change", (event) => { look.palette = event.target.value; recolour(); });
-  part("range").addEventListener("change", (event) => { look.range = event.target.value; recolour(); });
+  part("palette").addEventListener("change", (event) => { look.palette = event.target.value; recolor(); });
+  part("range").addEventListener("change", (event) => { look.range = event.target.value; recolor(); });
   part("clear").addEventListener("click", clear);
   window.addEventListener("hashchange", openFromAddress);
 
   introduce();
   choose();
-  recolour();
+  recolor();
   openFromAddress();
 };
 
-/* What the coloured outputs span, or from the nearest to the farthest of all pictures, without a few odd pixels. */
-function rangeOfRun(pictures, index) {
+/* What the colored outputs span, or from the nearest to the farthest of all images, without a few odd pixels. */
+function rangeOfRun(images, index) {
   if (index.range_m) return { low: index.range_m[0], high: index.range_m[1] };
-  const known = pictures.filter((picture) => picture.far !== null);
+  const known = images.filter((image) => image.far !== null);
   if (!known.length) return { low: 0, high: index.depth_limit_m };
-  return { low: Math.min(...known.map((picture) => picture.near)), high: Math.max(...known.map((picture) => picture.far)) };
+  return { low: Math.min(...known.map((image) => image.near)), high: Math.max(...known.map((image) => image.far)) };
 }

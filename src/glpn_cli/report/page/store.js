@@ -4,10 +4,10 @@
 
 const glpn = (() => {
   const FOLDER = "glpn-report/";
-  const ENDINGS = { thumbnail: ".small.js", picture: ".js" };
+  const ENDINGS = { thumbnail: ".small.js", image: ".js" };
   const delivered = new Map();
 
-  /* Keeps the last few of what was loaded, so that memory does not grow with the pictures that were looked at. */
+  /* Keeps the last few of what was loaded, so that memory does not grow with the images that were looked at. */
   function remembering(limit, load) {
     const kept = new Map();
     return (id) => {
@@ -28,7 +28,7 @@ const glpn = (() => {
         const data = delivered.get(kind + id);
         delivered.delete(kind + id);
         if (data) resolve(data);
-        else reject(new Error("This picture's data is not in the folder glpn-report."));
+        else reject(new Error("This image's data is not in the folder glpn-report."));
       };
       script.onload = script.onerror = finish;
       script.src = FOLDER + id + ENDINGS[kind];
@@ -42,23 +42,23 @@ const glpn = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  /* The inverse of encode_grid in grid.py: metres row by row, NaN where depth is unknown. */
+  /* The inverse of encode_grid in grid.py: meters row by row, NaN where depth is unknown. */
   async function decodeGrid(grid) {
     const { height, width, low_m: low, step_m: step } = grid;
     const planes = await inflate(grid.data);
     const size = height * width;
     const steps = new Uint16Array(size);
-    const metres = new Float32Array(size);
+    const meters = new Float32Array(size);
     for (let row = 0, at = 0; row < height; row++) {
       let across = 0;
       for (let column = 0; column < width; column++, at++) {
         const folded = (planes[at] << 8) | planes[size + at];
         across += (folded >> 1) ^ -(folded & 1);
         steps[at] = across + (row ? steps[at - width] : 0);
-        metres[at] = steps[at] ? low + (steps[at] - 1) * step : NaN;
+        meters[at] = steps[at] ? low + (steps[at] - 1) * step : NaN;
       }
     }
-    return { height, width, metres };
+    return { height, width, meters };
   }
 
   async function load(kind, id) {
@@ -68,9 +68,9 @@ const glpn = (() => {
 
   return {
     loadThumbnail: remembering(400, (id) => load("thumbnail", id)),
-    loadPicture: remembering(5, (id) => load("picture", id)),
+    loadImage: remembering(5, (id) => load("image", id)),
     thumbnail: (id, data) => delivered.set("thumbnail" + id, data),
-    picture: (id, data) => delivered.set("picture" + id, data),
+    image: (id, data) => delivered.set("image" + id, data),
     index: (data) => glpn.begin(data),
   };
 })();

@@ -39,9 +39,9 @@ glpn.text = (() => {
 
   const digits = (value) => (value < 10 ? 2 : value < 100 ? 1 : 0);
   const number = (value) => value.toFixed(digits(Math.abs(value)));
-  const metres = (value, roughly) => (Number.isFinite(value) ? `${roughly ? "≈ " : ""}${number(value)} m` : "unknown");
+  const meters = (value, roughly) => (Number.isFinite(value) ? `${roughly ? "≈ " : ""}${number(value)} m` : "unknown");
   const seconds = (value) => (value < 60 ? `${value.toFixed(value < 10 ? 2 : 1)} s` : `${(value / 60).toFixed(1)} min`);
   const count = (value) => value.toLocaleString("en");
 
-  return { printable, toAddress, element, name, number, metres, seconds, count };
+  return { printable, toAddress, element, name, number, meters, seconds, count };
 })();

@@ -1,25 +1,25 @@
 "use strict";
-/* One picture, large: the photo on the left of a divider, its depth on the right, and metres under the pointer. */
+/* One image, large: the photo on the left of a divider, its depth on the right, and meters under the pointer. */
 
 glpn.viewer = (() => {
-  const { element, name, printable, number, metres, seconds, count, toAddress } = glpn.text;
+  const { element, name, printable, number, meters, seconds, count, toAddress } = glpn.text;
   const part = (id) => document.getElementById(id);
   const dialog = part("viewer");
   const stage = part("stage");
   const divider = part("divider");
 
-  let pictures = [];
+  let images = [];
   let place = -1;
   let grid = null;
   let lookOf = null;
-  let probe = null; /* { x, y } in pixels of the upright picture */
+  let probe = null; /* { x, y } in pixels of the upright image */
   let point = () => {};
   let turn = 0;
 
-  const picture = () => pictures[place];
+  const image = () => images[place];
 
   function show(chosen, look, index) {
-    pictures = chosen;
+    images = chosen;
     lookOf = look;
     place = index;
     if (!dialog.open) {
@@ -31,19 +31,19 @@ glpn.viewer = (() => {
 
   async function fill() {
     const mine = ++turn;
-    const current = picture();
+    const current = image();
     grid = null;
     setProbe(null);
     part("viewer-name").replaceChildren(name(current.name));
-    part("viewer-place").textContent = `${count(place + 1)} of ${count(pictures.length)}`;
+    part("viewer-place").textContent = `${count(place + 1)} of ${count(images.length)}`;
     part("previous").disabled = place === 0;
-    part("next").disabled = place === pictures.length - 1;
+    part("next").disabled = place === images.length - 1;
     part("viewer-facts").textContent = describe(current);
     part("viewer-files").replaceChildren();
     if (current.status === "failed") return tell(current.error ?? "It failed.", current.hint);
     let data;
     try {
-      data = await glpn.loadPicture(current.id);
+      data = await glpn.loadImage(current.id);
     } catch (error) {
       if (mine === turn) tell(error.message);
       return;
@@ -63,16 +63,16 @@ glpn.viewer = (() => {
     part("depth").setAttribute("aria-label", `Depth of ${printable(current.name)}, ${glpn.list.summary(current)}`);
     repaint(lookOf);
     fit();
-    for (const neighbour of [place + 1, place - 1]) {
-      if (pictures[neighbour] && pictures[neighbour].status !== "failed") glpn.loadPicture(pictures[neighbour].id).catch(() => {});
+    for (const neighbor of [place + 1, place - 1]) {
+      if (images[neighbor] && images[neighbor].status !== "failed") glpn.loadImage(images[neighbor].id).catch(() => {});
     }
   }
 
   function repaint(look) {
     lookOf = look;
     if (!dialog.open || !grid) return;
-    glpn.color.paint(part("depth"), grid, look(picture()));
-    point = glpn.color.drawLegend(part("viewer-legend"), look(picture()), 6);
+    glpn.color.paint(part("depth"), grid, look(image()));
+    point = glpn.color.drawLegend(part("viewer-legend"), look(image()), 6);
     setProbe(probe);
   }
 
@@ -89,10 +89,10 @@ glpn.viewer = (() => {
     const parts = [];
     if (current.width) parts.push(`${current.width} × ${current.height} pixels`);
     if (current.median !== null) {
-      parts.push(`median ${metres(current.median, current.roughly)}, ${number(current.nearest)} to ${metres(current.farthest)}`);
+      parts.push(`median ${meters(current.median, current.roughly)}, ${number(current.nearest)} to ${meters(current.farthest)}`);
     }
     if (current.seconds && current.status !== "failed") parts.push(seconds(current.seconds));
-    if (current.approximate) parts.push("depth read back from an 8-bit picture");
+    if (current.approximate) parts.push("depth read back from an 8-bit image");
     return parts.join(" · ");
   }
 
@@ -107,9 +107,9 @@ glpn.viewer = (() => {
     });
   }
 
-  /* Makes the picture as large as the window allows; its shape is kept. */
+  /* Makes the image as large as the window allows; its shape is kept. */
   function fit() {
-    const current = picture();
+    const current = image();
     if (!dialog.open || !current?.width) return;
     const room = part("room");
     const zoom = Math.min(room.clientWidth / current.width, room.clientHeight / current.height);
@@ -125,17 +125,17 @@ glpn.viewer = (() => {
   }
 
   function depthAt(x, y) {
-    const current = picture();
+    const current = image();
     const column = Math.min(grid.width - 1, Math.floor(((x + 0.5) * grid.width) / current.width));
     const row = Math.min(grid.height - 1, Math.floor(((y + 0.5) * grid.height) / current.height));
-    return grid.metres[row * grid.width + column];
+    return grid.meters[row * grid.width + column];
   }
 
   function setProbe(where, { spoken = false } = {}) {
     probe = grid && where;
     part("cross").hidden = part("bubble").hidden = !probe;
     if (!probe) return point(NaN);
-    const current = picture();
+    const current = image();
     const depth = depthAt(probe.x, probe.y);
     const [left, top] = [(100 * (probe.x + 0.5)) / current.width, (100 * (probe.y + 0.5)) / current.height];
     for (const id of ["cross", "bubble"]) {
@@ -144,7 +144,7 @@ glpn.viewer = (() => {
     }
     part("bubble").classList.toggle("to-the-left", left > 75);
     part("bubble").classList.toggle("below", top < 15);
-    const said = metres(depth, current.roughly);
+    const said = meters(depth, current.roughly);
     part("bubble").replaceChildren(element("strong", "", said), element("span", "", `${probe.x}, ${probe.y}`));
     point(depth);
     if (spoken) part("spoken").textContent = `${said} at ${probe.x}, ${probe.y}`;
@@ -152,7 +152,7 @@ glpn.viewer = (() => {
 
   function pixelUnder(event) {
     const box = stage.getBoundingClientRect();
-    const current = picture();
+    const current = image();
     const inside = (value, size) => Math.min(size - 1, Math.max(0, Math.floor(value * size)));
     return {
       x: inside((event.clientX - box.left) / box.width, current.width),
@@ -168,14 +168,14 @@ glpn.viewer = (() => {
 
   function go(step) {
     const target = place + step;
-    if (target < 0 || target >= pictures.length) return;
-    history.replaceState(null, "", `#${pictures[target].id}`);
+    if (target < 0 || target >= images.length) return;
+    history.replaceState(null, "", `#${images[target].id}`);
     place = target;
     fill();
   }
 
   function move(key) {
-    const current = picture();
+    const current = image();
     const from = probe ?? { x: Math.floor(current.width / 2), y: Math.floor(current.height / 2) };
     const step = Math.max(1, Math.round(Math.max(current.width, current.height) / 100));
     const [dx, dy] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[key];

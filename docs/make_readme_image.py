@@ -1,4 +1,4 @@
-"""Put photos beside the depth pictures that the tool makes of them, for the README and the card: `make picture`."""
+"""Put photos beside the depth images that the tool makes of them, for the README and the card: `make image`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-PICTURES = ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 WIDTH_PX = 968
 SAMPLE_HEIGHT_PX = 158
 SAMPLES = ("coffee.png", "cat.png", "rocket.jpg", "astronaut.png")
 
 
 def main() -> None:
-    """Write both pictures, as small files."""
+    """Write both images, as small files."""
     predictor = glpn_cli.load("tiny", keep_rgb=True)
     with TemporaryDirectory() as folder:
         readme = draw(predictor, EXAMPLES / "coffee.png", Path(folder), legend=True)
@@ -42,7 +42,7 @@ def draw(predictor: Predictor, photo: Path, folder: Path, *, legend: bool = Fals
 
 
 def rows(pairs: list[Image.Image]) -> Image.Image:
-    """Lay pairs out in rows that are as wide as the picture."""
+    """Lay pairs out in rows that are as wide as the image."""
     sized = [pair.resize((round(pair.width * SAMPLE_HEIGHT_PX / pair.height), SAMPLE_HEIGHT_PX)) for pair in pairs]
     sheet = Image.new("RGB", (WIDTH_PX, 2000), "white")
     x = y = 0
@@ -55,8 +55,8 @@ def rows(pairs: list[Image.Image]) -> Image.Image:
 
 
 def save(image: Image.Image, name: str) -> None:
-    """Write a picture of the documentation."""
-    image.save(PICTURES / name, quality=88)
+    """Write an image of the documentation."""
+    image.save(IMAGES / name, quality=88)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One picture measured: every prediction of it, as it is and with its scale aligned."""
+"""One image measured: every prediction of it, as it is and with its scale aligned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["Column", "Measured", "PictureScores", "Protocol", "Truth"]
+__all__ = ["Column", "ImageScores", "Measured", "Protocol", "Truth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ class Truth:
 
     Attributes:
         valid: (H, W) bool.
-        metres: (N,) float64, true depth, metres.
-        heights: (N,) float64, from 0 at the upper edge of the picture to 1 at the lower.
+        meters: (N,) float64, true depth, meters.
+        heights: (N,) float64, from 0 at the upper edge of the image to 1 at the lower.
     """
 
     valid: NDArray[np.bool_]
-    metres: Values
+    meters: Values
     heights: Values
 
     @classmethod
@@ -73,14 +73,14 @@ class Truth:
         """Find them.
 
         Raises:
-            UsageError: the crop does not fit the picture.
+            UsageError: the crop does not fit the image.
             InputError: there is none.
         """
-        valid = valid_pixels(sample.metres, cap_m=protocol.cap_m, crop=protocol.crop)
+        valid = valid_pixels(sample.meters, cap_m=protocol.cap_m, crop=protocol.crop)
         if not valid.any():
             raise InputError(f"{sample.name}: no pixel has a true depth that counts")
         heights = (np.nonzero(valid)[0] + 0.5) / len(valid)
-        return cls(valid, sample.metres[valid].astype(np.float64), heights)
+        return cls(valid, sample.meters[valid].astype(np.float64), heights)
 
 
 @dataclass(slots=True)
@@ -88,17 +88,17 @@ class Measured:
     """A prediction at the pixels that count.
 
     Attributes:
-        metres: (N,) float64, metres, positive.
+        meters: (N,) float64, meters, positive.
         factor: what it was multiplied with.
     """
 
-    metres: Values
+    meters: Values
     factor: float = 1.0
 
 
 @dataclass(slots=True)
-class PictureScores:
-    """The numbers of one picture.
+class ImageScores:
+    """The numbers of one image.
 
     Attributes:
         name: of the sample.
@@ -121,7 +121,7 @@ class PictureScores:
 
         Args:
             label: whose.
-            predicted: (H, W) float32, metres, at the size of the sample.
+            predicted: (H, W) float32, meters, at the size of the sample.
             truth: the pixels that count.
             protocol: which they are, and whether the scale is aligned too.
 
@@ -133,12 +133,12 @@ class PictureScores:
         )
         measured = {Column(label): Measured(values)}
         if protocol.align is not None:
-            factor = scale_factor(values, truth.metres, protocol.align)
+            factor = scale_factor(values, truth.meters, protocol.align)
             column = Column(label, protocol.align)
             measured[column] = Measured(values * factor, factor)
             self.factors[column] = factor
         for column, prediction in measured.items():
-            self.scores[column] = measure(prediction.metres, truth.metres)
+            self.scores[column] = measure(prediction.meters, truth.meters)
         return measured
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which pictures are taken."""
+"""Which images are taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glpn_cli.errors import UsageError
 from glpn_cli.settings.inputs import SearchSettings
 
 if TYPE_CHECKING:
-    from glpn_cli.image.listing import PictureList
+    from glpn_cli.image.listing import ImageList
 
 __all__ = ["AllowUrl", "Exclude", "Folders", "FromList", "Hidden", "Include", "Input", "InputOptions", "Recursive"]
 
@@ -21,16 +21,14 @@ Input = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PHOTO...",
-        help="Pictures, folders of pictures, patterns such as 'shots/**/*.jpg', or - for standard input.",
+        help="Images, folders of images, patterns such as 'shots/**/*.jpg', or - for standard input.",
         show_default=False,
     ),
 ]
 
 Folders = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="FOLDER...", help="Folders of pictures; folders below them are done too.", show_default=False
-    ),
+    typer.Argument(metavar="FOLDER...", help="Folders of images; folders below them are done too.", show_default=False),
 ]
 
 FromList = Annotated[
@@ -38,7 +36,7 @@ FromList = Annotated[
     typer.Option(
         "--from-list",
         metavar="FILE|-",
-        help="More pictures: a path on each line, or between NULs.",
+        help="More images: a path on each line, or between NULs.",
         rich_help_panel=SOURCE,
         show_default=False,
     ),
@@ -84,7 +82,7 @@ Hidden = Annotated[
 AllowUrl = Annotated[
     bool,
     typer.Option(
-        "--allow-url", help="Fetch pictures that are named by http(s) addresses.", rich_help_panel=SOURCE, hidden=True
+        "--allow-url", help="Fetch images that are named by http(s) addresses.", rich_help_panel=SOURCE, hidden=True
     ),
 ]
 
@@ -93,7 +91,7 @@ _SEARCH = SearchSettings()
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
-    """Which pictures are taken."""
+    """Which images are taken."""
 
     from_list: FromList = None
     recursive: Recursive = None
@@ -127,7 +125,7 @@ class InputOptions:
             allow_url=self.allow_url,
         )
 
-    def read_list(self) -> PictureList | None:
+    def read_list(self) -> ImageList | None:
         """Read the list that is named, if one is.
 
         Raises:

@@ -1,6 +1,6 @@
-"""Read all pictures of a folder in a process of its own, so that a crash, a hang or a hunger for memory is seen.
+"""Read all images of a folder in a process of its own, so that a crash, a hang or a hunger for memory is seen.
 
-`read_pictures.py FOLDER MAX_PIXELS LIMIT_S` prints one JSON object for each; a picture that takes longer than the limit
+`read_images.py FOLDER MAX_PIXELS LIMIT_S` prints one JSON object for each; an image that takes longer than the limit
 ends the process with a traceback.
 """
 
@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from glpn_cli.errors import PictureError
-from glpn_cli.image.reading import read_picture
+from glpn_cli.errors import ImageError
+from glpn_cli.image.reading import read_image
 
 
 def peak_mib() -> float:
@@ -27,14 +27,14 @@ def peak_mib() -> float:
 
 def main() -> None:
     folder, max_pixels, limit_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    read_picture(b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", max_pixels=1)  # what reading itself needs
+    read_image(b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", max_pixels=1)  # what reading itself needs
     before_mib = peak_mib()
     for path in sorted(folder.iterdir()):
         faulthandler.dump_traceback_later(limit_s, exit=True)
         start_s = time.perf_counter()
         try:
-            result = {"shape": read_picture(path, max_pixels=max_pixels).rgb.shape}
-        except PictureError as error:
+            result = {"shape": read_image(path, max_pixels=max_pixels).rgb.shape}
+        except ImageError as error:
             result = {"error": error.message.removeprefix(f"{path}: ")}
         elapsed_s = time.perf_counter() - start_s
         result |= {"name": path.name, "elapsed_s": elapsed_s, "grown_mib": peak_mib() - before_mib}

@@ -1,4 +1,4 @@
-"""Pictures that are broken, odd or hostile, made from good ones: what a folder of a stranger may hold."""
+"""Images that are broken, odd or hostile, made from good ones: what a folder of a stranger may hold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BadPicture", "bad_pictures", "good_pictures"]
+__all__ = ["BadImage", "bad_images", "good_images"]
 
-BadPicture = tuple[str, bytes]
+BadImage = tuple[str, bytes]
 """A file name and what is in the file."""
 
 HEIGHT, WIDTH = 41, 59  # no two bytes of a small file are likely to say these by chance
@@ -26,11 +26,11 @@ _HUGE_SIDES = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 _FLIPS = 24
 
 
-def good_pictures() -> Iterator[BadPicture]:
-    """Yield a small picture in every kind of every format, from which the bad ones are made."""
+def good_images() -> Iterator[BadImage]:
+    """Yield a small image in every kind of every format, from which the bad ones are made."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     rgb = Image.fromarray(np.stack([rows * 6, columns * 4, (rows * columns) % 256], axis=-1).astype(np.uint8))
-    grey = rgb.convert("L")
+    gray = rgb.convert("L")
     other = rgb.transpose(Image.Transpose.ROTATE_180)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -40,7 +40,7 @@ def good_pictures() -> Iterator[BadPicture]:
         ("cmyk.jpg", rgb.convert("CMYK"), "JPEG", {}),
         ("two.mpo", rgb, "MPO", {"save_all": True, "append_images": [other]}),
         ("rgb.png", rgb, "PNG", {"exif": exif}),
-        ("wide.png", Image.fromarray(np.asarray(grey, np.uint16) * 257), "PNG", {}),
+        ("wide.png", Image.fromarray(np.asarray(gray, np.uint16) * 257), "PNG", {}),
         ("palette.png", rgb.convert("P"), "PNG", {"transparency": 0}),
         ("lossy.webp", rgb, "WEBP", {}),
         ("lossless.webp", rgb, "WEBP", {"lossless": True, "exif": exif}),
@@ -51,7 +51,7 @@ def good_pictures() -> Iterator[BadPicture]:
         ("jpeg.tif", rgb, "TIFF", {"compression": "jpeg"}),
         ("zstd.tif", rgb, "TIFF", {"compression": "zstd"}),
         ("fax.tif", rgb.convert("1"), "TIFF", {"compression": "group4"}),
-        ("float.tif", Image.fromarray(np.asarray(grey, np.float32) / 255), "TIFF", {}),
+        ("float.tif", Image.fromarray(np.asarray(gray, np.float32) / 255), "TIFF", {}),
         ("rgb.bmp", rgb, "BMP", {}),
         ("one.gif", rgb, "GIF", {}),
         ("two.gif", rgb, "GIF", {"save_all": True, "append_images": [other]}),
@@ -74,9 +74,9 @@ def good_pictures() -> Iterator[BadPicture]:
         yield "rgb.heic", stream.getvalue()
 
 
-def bad_pictures() -> Iterator[BadPicture]:
+def bad_images() -> Iterator[BadImage]:
     """Yield the whole corpus; names say what is wrong."""
-    for name, data in good_pictures():
+    for name, data in good_images():
         yield from _cut(name, data)
         yield from _flipped(name, data)
         yield from _with_other_sides(name, data)
@@ -95,7 +95,7 @@ def _encoded(image: Image.Image, format_name: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def _cut(name: str, data: bytes) -> Iterator[BadPicture]:
+def _cut(name: str, data: bytes) -> Iterator[BadImage]:
     """Cut within the signature, at every power of two and around it, and near the end."""
     lengths = {0, *range(1, 20), len(data) - 1, len(data) - 2, len(data) - 12}
     for power in range(5, len(data).bit_length()):
@@ -104,7 +104,7 @@ def _cut(name: str, data: bytes) -> Iterator[BadPicture]:
         yield f"cut-{length}-{name}", data[:length]
 
 
-def _flipped(name: str, data: bytes) -> Iterator[BadPicture]:
+def _flipped(name: str, data: bytes) -> Iterator[BadImage]:
     """Change bytes, most of them in the header, where they matter most."""
     chance = random.Random(name)
     for number in range(_FLIPS):
@@ -116,7 +116,7 @@ def _flipped(name: str, data: bytes) -> Iterator[BadPicture]:
         yield f"flipped-{number}-{name}", bytes(changed)
 
 
-def _with_other_sides(name: str, data: bytes) -> Iterator[BadPicture]:
+def _with_other_sides(name: str, data: bytes) -> Iterator[BadImage]:
     """Replace the sides in the header, in whatever byte order and length they are written."""
     number = 0
     for layout in (">HH", "<HH", ">II", "<II", ">HxxxxxxxxxxH", "<HxxxxxxxxxxH", "<IxxxxxxxxI"):
@@ -155,7 +155,7 @@ def _png(width: int, height: int, *chunks: bytes, pixels: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
-def _bombs() -> Iterator[BadPicture]:
+def _bombs() -> Iterator[BadImage]:
     """Small files that want much memory or much time."""
     zeros = zlib.compress(bytes(2**24), 9)
     yield "bomb-pixels.png", _png(60_000, 60_000, pixels=zeros)
@@ -199,8 +199,8 @@ def _tiff(tags: dict[int, int], next_page: int = 0) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_page) + bytes(99)
 
 
-def _strips() -> Iterator[BadPicture]:
-    """The longest pictures that their formats can have; these are whole."""
+def _strips() -> Iterator[BadImage]:
+    """The longest images that their formats can have; these are whole."""
     for width, height in ((65_535, 1), (1, 65_535), (65_535, 3)):
         image = Image.new("RGB", (width, height), (9, 99, 199))
         for suffix, format_name in (("png", "PNG"), ("tif", "TIFF"), ("gif", "GIF"), ("bmp", "BMP"), ("tga", "TGA")):
@@ -213,8 +213,8 @@ def _strips() -> Iterator[BadPicture]:
     yield "strip-1x65535.jpg", bytes(jpeg)
 
 
-def _numbers() -> Iterator[BadPicture]:
-    """Float and wide integer pictures with numbers that are no colours."""
+def _numbers() -> Iterator[BadImage]:
+    """Float and wide integer images with numbers that are no colors."""
     plain = np.linspace(0, 1, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
     for label, value in (("nan", np.nan), ("inf", np.inf), ("minus-inf", -np.inf), ("negative", -1), ("huge", 3e38)):
         values = plain.copy()
@@ -227,8 +227,8 @@ def _numbers() -> Iterator[BadPicture]:
     yield "float-denormal.tif", _encoded(Image.fromarray(denormal), "TIFF")
 
 
-def _adobe() -> Iterator[BadPicture]:
-    """CMYK JPEGs as Adobe writes them, and with a marker that lies about the colours."""
+def _adobe() -> Iterator[BadImage]:
+    """CMYK JPEGs as Adobe writes them, and with a marker that lies about the colors."""
     cmyk = _encoded(Image.new("CMYK", (32, 24), (0, 200, 100, 20)), "JPEG")
     rgb = _encoded(Image.new("RGB", (32, 24), (200, 30, 60)), "JPEG")
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -239,7 +239,7 @@ def _adobe() -> Iterator[BadPicture]:
     yield "adobe-short.jpg", rgb[:2] + b"\xff\xee\x00\x07Adobe" + rgb[2:]
 
 
-def _broken_exif() -> Iterator[BadPicture]:
+def _broken_exif() -> Iterator[BadImage]:
     """EXIF that ends too early, leads in circles or says what there is not."""
     image = Image.new("RGB", (32, 24), (200, 30, 60))
     entry = struct.pack("<HHII", 0x0112, 3, 1, 6)
@@ -260,8 +260,8 @@ def _broken_exif() -> Iterator[BadPicture]:
             yield f"exif-{label}.{suffix}", _encoded(image, format_name, exif=b"Exif\0\0" + block)
 
 
-def _broken_profiles() -> Iterator[BadPicture]:
-    """Colour profiles that are none."""
+def _broken_profiles() -> Iterator[BadImage]:
+    """Color profiles that are none."""
     image = Image.new("RGB", (32, 24), (200, 30, 60))
     for label, profile in (("empty", b"\0"), ("noise", b"ICC" * 999), ("length", b"\xff" * 128)):
         for suffix, format_name in (("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("tif", "TIFF")):
@@ -271,7 +271,7 @@ def _broken_profiles() -> Iterator[BadPicture]:
     yield "icc-parts-missing.jpg", jpeg[:2] + parts + jpeg[2:]
 
 
-def _animations() -> Iterator[BadPicture]:
+def _animations() -> Iterator[BadImage]:
     """Five hundred frames, whole and broken in the middle."""
     frames = [Image.new("P", (40, 30), index % 256) for index in range(500)]
     for index, frame in enumerate(frames):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bad_pictures import HEIGHT, WIDTH, bad_pictures, good_pictures
+from bad_images import HEIGHT, WIDTH, bad_images, good_images
 from fuzz.suffixes import suffix_of
-from glpn_cli.errors import PictureError
-from glpn_cli.image.reading import read_picture
-from glpn_cli.settings.prediction import MAX_PICTURE_PIXELS
+from glpn_cli.errors import ImageError
+from glpn_cli.image.reading import read_image
+from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,17 +26,17 @@ LIMIT_S = 10.0
 BYTES_PER_PIXEL = 24
 """That reading takes; tests/image/test_reading_memory.py measures it."""
 SLACK_MIB = 24
-"""What the decoders take for themselves, however small the picture."""
+"""What the decoders take for themselves, however small the image."""
 
 
-def read_all(folder: Path, pictures: Iterable[tuple[str, bytes]], max_pixels: int) -> dict[str, dict[str, Any]]:
-    """Read pictures in a process of its own and give what became of each, by name."""
+def read_all(folder: Path, images: Iterable[tuple[str, bytes]], max_pixels: int) -> dict[str, dict[str, Any]]:
+    """Read images in a process of its own and give what became of each, by name."""
     folder.mkdir()
     names = []
-    for name, data in pictures:
+    for name, data in images:
         (folder / name).write_bytes(data)
         names.append(name)
-    command = [sys.executable, "-W", "ignore", str(TESTS / "read_pictures.py"), str(folder), str(max_pixels)]
+    command = [sys.executable, "-W", "ignore", str(TESTS / "read_images.py"), str(folder), str(max_pixels)]
     run = subprocess.run([*command, str(LIMIT_S)], capture_output=True, text=True, check=False)
     results = {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}
     assert run.returncode == 0, f"after {list(results)[-1:]}: {run.stderr}"
@@ -58,8 +58,8 @@ def check_limits(results: dict[str, dict[str, Any]], max_pixels: int) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What became of each picture of the corpus."""
-    return read_all(tmp_path_factory.mktemp("corpus") / "in", bad_pictures(), 10**6)
+    """What became of each image of the corpus."""
+    return read_all(tmp_path_factory.mktemp("corpus") / "in", bad_images(), 10**6)
 
 
 def test_the_corpus_stays_within_the_limits(results: dict[str, dict[str, Any]]) -> None:
@@ -82,11 +82,11 @@ def test_the_corpus_stays_within_the_limits(results: dict[str, dict[str, Any]]) 
         ("bomb-tile.tif", "TIFF"),
         ("float-nan.tif", "not all finite"),
         ("float-inf.tif", "not all finite"),
-        ("float-negative.tif", "the range of no picture"),
-        ("float-huge.tif", "the range of no picture"),
-        ("integers-negative.tif", "the range of no picture"),
+        ("float-negative.tif", "the range of no image"),
+        ("float-huge.tif", "the range of no image"),
+        ("integers-negative.tif", "the range of no image"),
         ("cut-0-rgb.png", "an empty file"),
-        ("cut-1-rgb.png", "not a picture in a known format"),
+        ("cut-1-rgb.png", "not an image in a known format"),
         ("strip-1x65535.jpg", "a broken or incomplete JPEG"),
     ],
 )
@@ -122,8 +122,8 @@ def test_what_is_only_odd_is_read(results: dict[str, dict[str, Any]], name: str,
 
 
 def test_what_the_corpus_is_made_from_is_good() -> None:
-    for name, data in good_pictures():
-        assert read_picture(data, name=name).rgb.shape in {(HEIGHT, WIDTH, 3), (WIDTH, HEIGHT, 3)}
+    for name, data in good_images():
+        assert read_image(data, name=name).rgb.shape in {(HEIGHT, WIDTH, 3), (WIDTH, HEIGHT, 3)}
 
 
 def test_what_the_fuzzer_found_worth_keeping_stays_within_the_limits(tmp_path: Path) -> None:
@@ -136,28 +136,28 @@ def test_what_the_fuzzer_found_worth_keeping_stays_within_the_limits(tmp_path: P
 
 @pytest.mark.parametrize("number", [100, 101])
 def test_a_jpeg_may_have_a_hundred_scans(number: int) -> None:
-    (_, data), *_ = (good for good in good_pictures() if good[0] == "progressive.jpg")
+    (_, data), *_ = (good for good in good_images() if good[0] == "progressive.jpg")
     last_scan = data[data.rfind(b"\xff\xda") : -2]
     made = data[:-2] + last_scan * (number - data.count(b"\xff\xda")) + b"\xff\xd9"
     behind_the_end = last_scan * 500
     if number == 100:
-        assert read_picture(made + behind_the_end).rgb.shape == (HEIGHT, WIDTH, 3)
+        assert read_image(made + behind_the_end).rgb.shape == (HEIGHT, WIDTH, 3)
     else:
-        with pytest.raises(PictureError, match="more than 100 scans"):
-            read_picture(made)
+        with pytest.raises(ImageError, match="more than 100 scans"):
+            read_image(made)
 
 
 @pytest.mark.soak
 def test_the_corpus_stays_within_the_default_limit(
     tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]
 ) -> None:
-    results = read_all(tmp_path / "in", bad_pictures(), MAX_PICTURE_PIXELS)
-    check_limits(results, MAX_PICTURE_PIXELS)
+    results = read_all(tmp_path / "in", bad_images(), MAX_IMAGE_PIXELS)
+    check_limits(results, MAX_IMAGE_PIXELS)
     slowest = max(results.values(), key=lambda result: float(result["elapsed_s"]))
     report_figures(
-        "bad-pictures",
+        "bad-images",
         {
-            "pictures": len(results),
+            "images": len(results),
             "read": sum("shape" in result for result in results.values()),
             "refused": sum("error" in result for result in results.values()),
             "slowest": slowest["name"],
