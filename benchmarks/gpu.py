@@ -22,7 +22,7 @@ import results
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from glpn_cli.runtime import exact_float32
+from glpn_cli.device import exact_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable

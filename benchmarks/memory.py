@@ -33,9 +33,9 @@ def measure_here(weights: str, height: int, width: int, precision: str) -> dict[
     """Load and predict in this process."""
     import networks
 
+    from glpn_cli.device import choose_runtime
     from glpn_cli.inference.engine.engine import Engine
     from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.runtime import choose_runtime
 
     after_import = peak_bytes()
     runtime = choose_runtime("cpu", precision)

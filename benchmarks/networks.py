@@ -18,8 +18,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import parity
+from glpn_cli.device import choose_runtime
 from glpn_cli.inference.engine.engine import Engine
-from glpn_cli.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,8 +45,8 @@ def origins() -> dict[str, dict[str, str]]:
 
 def _license(item: Colormap) -> str:
     """Say the license; a ramp of grays has none, because it is no work."""
-    license = str(item.info.license) if item.info else "UNKNOWN"
-    return "none needed" if license == "UNKNOWN" and item.name == "matlab:gray" else license
+    terms = str(item.info.license) if item.info else "UNKNOWN"
+    return "none needed" if terms == "UNKNOWN" and item.name == "matlab:gray" else terms
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from glpn_cli.inference.predictor import Predictor

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from glpn_cli.files import file_sha256
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
-from glpn_cli.weights.digest import file_sha256
 
 VERSION, LICENSE = "2", "CC-BY-4.0"
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.inference.manifest import FAILED, Record
-from glpn_cli.report.run_facts import RunFacts
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.report.journal import RunFacts
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from safetensors.torch import save as to_safetensors
 
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.watcher import Watcher
+from glpn_cli.weights.store import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -340,5 +340,5 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Collect the seconds that would be waited between attempts, instead of waiting."""
     waited: list[float] = []
-    monkeypatch.setattr("glpn_cli.weights.patience.sleep", waited.append)
+    monkeypatch.setattr("glpn_cli.weights.hub.sleep", waited.append)
     return waited

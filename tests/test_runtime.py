@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from glpn_cli import runtime
+from glpn_cli import device as runtime
+from glpn_cli.device import Runtime, available_devices, choose_runtime, exact_float32, memory_errors_named
 from glpn_cli.errors import DeviceError, UsageError
-from glpn_cli.runtime import Runtime, available_devices, choose_runtime, exact_float32, memory_errors_named
-from glpn_cli.settings.prediction import Precision
+from glpn_cli.settings import Precision
 
 
 def test_the_cpu_is_always_there_and_last() -> None:

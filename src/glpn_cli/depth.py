@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.settings.output import Scale
-from glpn_cli.settings.prediction import SATURATED_SHARE
+from glpn_cli.settings import SATURATED_SHARE, Scale
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from numpy.typing import NDArray
 
-    from glpn_cli.settings.output import OutputSettings
-
-__all__ = ["Camera", "DepthMap", "Provenance", "is_known"]
+    from glpn_cli.settings import OutputSettings
 
 
 def is_known(meters: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -169,6 +166,6 @@ class DepthMap:
             OutputError: the file cannot be written.
             MissingPackageError: the format needs a package that is not installed.
         """
-        from glpn_cli.output.writer import save_depth  # a door upward: depth is the ground, output a room
+        from glpn_cli.output.formats import save_depth  # a door upward: depth is the ground, output a room
 
         save_depth(self, path, overwrite=overwrite, settings=settings)

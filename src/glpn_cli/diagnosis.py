@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from glpn_cli import __version__
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings.weights import HOME_VARIABLE, WEIGHTS_VARIABLE
+from glpn_cli.settings import HOME_VARIABLE, WEIGHTS_VARIABLE
 
 if TYPE_CHECKING:
-    from glpn_cli.runtime import DeviceFacts
+    from glpn_cli.device import DeviceFacts
 
-__all__ = ["Diagnosis", "WeightsFacts", "diagnose"]
 
 _DISTRIBUTION = "glpn-cli"
 _NOT_FOR_USERS = "dev"
@@ -157,7 +156,7 @@ def _missing_codecs(problems: list[str]) -> list[str]:
 
 def _devices(problems: list[str]) -> list[DeviceFacts]:
     try:
-        from glpn_cli.runtime import describe_devices
+        from glpn_cli.device import describe_devices
 
         return describe_devices()
     except Exception as error:  # noqa: BLE001 - likewise; drivers, too
@@ -168,7 +167,7 @@ def _devices(problems: list[str]) -> list[DeviceFacts]:
 def _weights(problems: list[str]) -> list[WeightsFacts]:
     try:
         from glpn_cli.weights.catalog import CATALOG
-        from glpn_cli.weights.inventory import Status, take_inventory
+        from glpn_cli.weights.location import Status, take_inventory
 
         rows = take_inventory()
     except Exception as error:  # noqa: BLE001 - likewise
@@ -194,7 +193,7 @@ def _auto_weights(problems: list[str]) -> str | None:
 
 def _free_bytes(problems: list[str]) -> int | None:
     """Tell how much room there is for weights, in the first folder above their place that is there."""
-    from glpn_cli.weights.home import home_folder
+    from glpn_cli.weights.store import home_folder
 
     home = home_folder()
     there = next((folder for folder in (home, *home.parents) if os.path.isdir(folder)), Path())

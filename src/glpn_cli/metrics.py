@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["METRICS", "Metric", "mean_of_images", "measure", "usable_prediction"]
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:

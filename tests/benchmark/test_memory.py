@@ -8,7 +8,7 @@ import pytest
 # In a process of its own, because memory that a test before gave back would be used again unseen.
 _SCRIPT = """
 import numpy as np, torch
-from glpn_cli.benchmark.memory import watch_peak
+from glpn_cli.benchmark.stages import watch_peak
 cpu = torch.device("cpu")
 before = watch_peak(cpu)()
 if before is None:

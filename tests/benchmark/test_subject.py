@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from glpn_cli.benchmark.subject import make_photo, published_network
+from glpn_cli.benchmark.stages import make_photo, published_network
 
 
 def test_the_network_is_the_published_architecture_and_uses_its_range() -> None:

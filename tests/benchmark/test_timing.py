@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from glpn_cli.benchmark.timing import Timing, take_turns, timing_of
+from glpn_cli.benchmark.stages import Timing, take_turns, timing_of
 
 
 def test_a_timing_is_the_middle_and_both_ends() -> None:

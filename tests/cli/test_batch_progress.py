@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from glpn_cli.cli import batch_progress
 from glpn_cli.cli.batch_progress import BatchProgress
 from glpn_cli.cli.console import Console
-from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     import pytest

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from glpn_cli.report.entry import entry_name
-from glpn_cli.report.grid import decode_grid
+from glpn_cli.report.index import decode_grid
+from glpn_cli.report.journal import entry_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from glpn_cli.cli.console import Console, printable
 from glpn_cli.errors import ReaderGoneError, WeightsError
-from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings import ColorPolicy
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_it_names_no_person_machine_or_folder(glpn: Glpn, tmp_path: Path) -> Non
 
 
 def test_a_broken_torch_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "glpn_cli.runtime", None)
+    monkeypatch.setitem(sys.modules, "glpn_cli.device", None)
     found = diagnosis.diagnose()
     assert found.devices == []
     assert any("torch cannot be used" in problem for problem in found.problems)

@@ -92,8 +92,8 @@ def test_what_makes_no_sense_is_said(
 def test_a_file_that_could_not_be_checked_is_written_with_a_note(
     glpn: Glpn, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glpn_cli.export.verification.can_verify", lambda: False)
-    monkeypatch.setattr("glpn_cli.export.onnx_file.build_onnx", lambda _: b"a model")
+    monkeypatch.setattr("glpn_cli.export.can_verify", lambda: False)
+    monkeypatch.setattr("glpn_cli.export.build_onnx", lambda _: b"a model")
     run = glpn("export", "--onnx", "new/a.onnx", "--weights", weights)
     assert run.returncode == 0, run.stderr
     assert b"not checked against torch" in run.stderr
@@ -110,7 +110,7 @@ def test_an_interruption_that_the_exporter_takes_for_a_fault_is_still_one(
             raise RuntimeError("this is a bug, create an issue") from error
         return b""
 
-    monkeypatch.setattr("glpn_cli.export.onnx_file.build_onnx", exporter)
+    monkeypatch.setattr("glpn_cli.export.build_onnx", exporter)
     before = signal.getsignal(signal.SIGINT)
     run = glpn("export", "--onnx", "x.onnx", "--weights", weights)
     assert run.returncode == 130, run.stderr

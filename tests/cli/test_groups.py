@@ -18,8 +18,16 @@ from glpn_cli.cli.options.results import OutputOptions
 from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings.output import Colormap, DepthRange, Near, Normalize, OutputSettings
-from glpn_cli.settings.prediction import CameraSettings, InputSize, PredictorSettings
+from glpn_cli.settings import (
+    CameraSettings,
+    Colormap,
+    DepthRange,
+    InputSize,
+    Near,
+    Normalize,
+    OutputSettings,
+    PredictorSettings,
+)
 
 if TYPE_CHECKING:
     from glpn_cli.output.formats import DepthFormat

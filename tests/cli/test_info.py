@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     import subprocess

@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 
 from glpn_cli.cli.preview import draw_preview
 from glpn_cli.depth import DepthMap
-from glpn_cli.settings.output import Colormap, DepthRange, OutputSettings
+from glpn_cli.settings import Colormap, DepthRange, OutputSettings
 
 if TYPE_CHECKING:
     import subprocess

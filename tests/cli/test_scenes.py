@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "PIECE_SCENES", 4)
     monkeypatch.setattr("glpn_cli.scenes.filling.PIECE_SCENES", 4)
-    monkeypatch.setattr("glpn_cli.training.sets._VALIDATION_SCENES", 2)
+    monkeypatch.setattr("glpn_cli.training.datasets._VALIDATION_SCENES", 2)
 
 
 def test_scenes_are_kept_and_learnt_from(glpn: Glpn, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from glpn_cli.files import file_sha256
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import write_checkpoint
-from glpn_cli.weights.digest import file_sha256
 from stand_in_hub import COMMIT, SMALL, random_glpn, to_authors_keys
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glpn_cli.data.crops import MIN_DEPTH_M, crop_slices, kb_slices, valid_pixels
+from glpn_cli.data.sample import MIN_DEPTH_M, crop_slices, kb_slices, valid_pixels
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.measuring import Crop
+from glpn_cli.settings import Crop
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glpn_cli.data.depth_png import read_depth_png
+from glpn_cli.data.sample import read_depth_png
 from glpn_cli.errors import DepthFileError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from glpn_cli.data.layouts import Split, find_samples
 from glpn_cli.errors import DepthFileError, InputError, UsageError
-from glpn_cli.settings.measuring import DataSettings
+from glpn_cli.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from glpn_cli.data.lists import ListedPair, read_list
+from glpn_cli.data.layouts import ListedPair, read_list
 from glpn_cli.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from glpn_cli import files as writer
 from glpn_cli.image import reading
 from glpn_cli.inference import manifest as manifest_module
-from glpn_cli.output import writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

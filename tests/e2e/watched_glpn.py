@@ -91,9 +91,9 @@ def main() -> None:
     start_s = time.perf_counter()
     watch = _Watch(sys.argv[1], sys.argv[2])
     loading = watch.enter("load")
+    from glpn_cli import files as writer
     from glpn_cli.cli.app import main as glpn
     from glpn_cli.inference import manifest, predictor
-    from glpn_cli.output import writer
 
     begin = manifest.Manifest.begin
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glpn_cli.evaluation.alignment import scale_factor
-from glpn_cli.settings.measuring import Align
+from glpn_cli.evaluation.statistics import scale_factor
+from glpn_cli.settings import Align
 
 TRUE = np.array([1.0, 2.0, 4.0, 9.0, 3.0])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glpn_cli.evaluation.bootstrap import Bootstrap, Interval
+from glpn_cli.evaluation.statistics import Bootstrap, Interval
 
 
 def test_the_interval_of_a_mean_is_that_of_theory() -> None:
@@ -23,7 +23,7 @@ def test_it_is_the_same_for_the_same_seed_and_in_any_number_of_blocks(monkeypatc
     first = interval(3)
     assert first == interval(3)
     assert first != interval(4)
-    monkeypatch.setattr("glpn_cli.evaluation.bootstrap._AT_ONCE", 70)
+    monkeypatch.setattr("glpn_cli.evaluation.statistics._AT_ONCE", 70)
     assert interval(3) == first
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glpn_cli.evaluation.depth_profile import DepthProfile
+from glpn_cli.evaluation.figure import DepthProfile
 
 
 def test_errors_are_collected_where_they_are() -> None:

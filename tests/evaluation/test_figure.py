@@ -9,12 +9,9 @@ import pytest
 from PIL import Image
 
 from glpn_cli.data.sample import Sample, SampleFiles, Samples
-from glpn_cli.evaluation.contact_sheet import WorstImages, _shrunk
-from glpn_cli.evaluation.depth_profile import DepthProfile
-from glpn_cli.evaluation.figure import draw_figure
-from glpn_cli.evaluation.image import Protocol, Truth
-from glpn_cli.evaluation.run import Evaluation
-from glpn_cli.settings.measuring import Crop, EvaluationSettings
+from glpn_cli.evaluation.figure import DepthProfile, WorstImages, _shrunk, draw_figure
+from glpn_cli.evaluation.run import Evaluation, Protocol, Truth
+from glpn_cli.settings import Crop, EvaluationSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,9 @@ from PIL import Image
 
 from glpn_cli.data.layouts import Split, find_samples
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.evaluation.image import Column
-from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
+from glpn_cli.evaluation.run import Column, Evaluation, Failure, protocol_for
 from glpn_cli.metrics import measure
-from glpn_cli.settings.measuring import Align, Crop, DataSettings, EvaluationSettings
+from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

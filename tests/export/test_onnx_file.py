@@ -9,17 +9,15 @@ import pytest
 import torch
 
 from glpn_cli.errors import MissingPackageError, OutputError, UsageError
-from glpn_cli.export.onnx_file import build_onnx, build_subject, example_input
-from glpn_cli.export.verification import verify
+from glpn_cli.export import build_onnx, build_subject, example_input, verify
 from glpn_cli.inference.predictor import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings.output import ExportSettings
-from glpn_cli.settings.prediction import Precision
-from glpn_cli.weights.card import WeightsCard
+from glpn_cli.settings import ExportSettings, Precision
+from glpn_cli.weights.catalog import WeightsCard
 
 if TYPE_CHECKING:
-    from glpn_cli.export.onnx_file import Subject
+    from glpn_cli.export import Subject
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's remarks on itself
 

@@ -10,7 +10,7 @@ import pytest
 
 from glpn_cli.depth import Provenance
 from glpn_cli.errors import UsageError
-from glpn_cli.geometry.anchors import Anchor, anchor_depth
+from glpn_cli.geometry.measure import Anchor, anchor_depth
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap

@@ -8,7 +8,7 @@ import pytest
 
 from glpn_cli.errors import UsageError
 from glpn_cli.geometry.camera import choose_camera, focal_px_of_fov, focal_px_of_mm_35, fov_deg_of
-from glpn_cli.settings.prediction import CameraSettings
+from glpn_cli.settings import CameraSettings
 
 
 def test_ninety_degrees_see_as_far_to_each_side_as_ahead() -> None:

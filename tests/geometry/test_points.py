@@ -9,8 +9,8 @@ import pytest
 
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import UsageError
-from glpn_cli.geometry.points import find_flying, find_valid, to_points
-from glpn_cli.settings.output import OutputSettings, ValidRange
+from glpn_cli.geometry.camera import find_flying, find_valid, to_points
+from glpn_cli.settings import OutputSettings, ValidRange
 
 EVERYTHING = OutputSettings(edge_filter=0, max_points=0)
 

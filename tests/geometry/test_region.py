@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import UsageError
-from glpn_cli.geometry.region import Measurement, Region, measure
+from glpn_cli.geometry.measure import Measurement, Region, measure
 
 DEPTH = DepthMap(np.arange(1, 101, dtype=np.float32).reshape(10, 10))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from glpn_cli.depth import Camera, DepthMap
-from glpn_cli.geometry.points import PointGrid, to_points
-from glpn_cli.geometry.surface import to_triangles
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.geometry.camera import PointGrid, to_points, to_triangles
+from glpn_cli.settings import OutputSettings
 
 
 def grid_of(rows: list[list[float]]) -> PointGrid:

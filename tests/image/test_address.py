@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.address import Address, is_address, safe_name
+from glpn_cli.image.fetching import Address, is_address, safe_name
 
 
 def test_what_is_an_address() -> None:

@@ -14,7 +14,7 @@ from bad_images import HEIGHT, WIDTH, bad_images, good_images
 from fuzz.suffixes import suffix_of
 from glpn_cli.errors import ImageError
 from glpn_cli.image.reading import read_image
-from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
+from glpn_cli.settings import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from glpn_cli.image.bounded import read_bounded
+from glpn_cli.files import read_bounded
 
 
 class Watched(io.BytesIO):

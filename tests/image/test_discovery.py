@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glpn_cli.image.discovery import STDIN, FoundImages, find_images
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 _DEFAULTS = SearchSettings()
 

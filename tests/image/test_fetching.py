@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.address import Address
-from glpn_cli.image.fetching import Stopper, fetch_image
-from glpn_cli.settings.inputs import FetchSettings
+from glpn_cli.image.fetching import Address, Stopper, fetch_image
+from glpn_cli.settings import FetchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from glpn_cli.image.focal import ExifFocal, read_focal
+from glpn_cli.image.exif import ExifFocal, read_focal
 from glpn_cli.image.reading import read_image
 
 MM_35, FOCAL, PER_UNIT, UNIT, ACROSS, DOWN, ORIENTATION = 0xA405, 0x920A, 0xA20E, 0xA210, 0xA002, 0xA003, 0x0112

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glpn_cli.image.folder import image_names, walk_images
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from glpn_cli.errors import InputError
-from glpn_cli.image.listing import ImageList, parse_list, read_list
+from glpn_cli.image.discovery import ImageList, parse_list, read_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,6 @@ def test_a_image_is_no_list(format_name: str, tmp_path: Path) -> None:
 def test_an_empty_and_an_endless_list_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="names no images"):
         read_list(io.BytesIO(b"\n"))
-    monkeypatch.setattr("glpn_cli.image.listing.MAX_LIST_BYTES", 10)
+    monkeypatch.setattr("glpn_cli.image.discovery.MAX_LIST_BYTES", 10)
     with pytest.raises(InputError, match="endless"):
         read_list(io.BytesIO(b"a.jpg\n" * 2))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.image.pattern import PathFilter
+from glpn_cli.image.folder import PathFilter
 
 PATHS = ["a.jpg", "b.PNG", "raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg", "sub/rawish/e.jpg", "sub/[x].jpg"]
 

@@ -19,7 +19,7 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
 from glpn_cli.image.reading import FORMATS, IMAGE_SUFFIXES, read_image
-from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
+from glpn_cli.settings import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,15 +12,14 @@ import torch
 from PIL import Image
 
 import glpn_cli
+from glpn_cli import files as writer
+from glpn_cli.device import Runtime
 from glpn_cli.errors import DeviceError, OutputError
 from glpn_cli.inference.batch import run_batch
 from glpn_cli.inference.manifest import Manifest, Record
 from glpn_cli.inference.mirror import mirror_folders
-from glpn_cli.output import writer
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.runtime import Runtime
-from glpn_cli.settings.output import OutputSettings
-from glpn_cli.settings.prediction import Precision
+from glpn_cli.settings import OutputSettings, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from glpn_cli.inference.pace import CoreShare, GroupSize, choose_threads
+from glpn_cli.inference.autotune import CoreShare, GroupSize, choose_threads
 
 SMALL, LARGE = (1, 3, 32, 32), (1, 3, 64, 64)
 

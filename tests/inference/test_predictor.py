@@ -9,15 +9,14 @@ import torch
 from PIL import Image
 
 import glpn_cli
+from glpn_cli.device import choose_runtime
 from glpn_cli.errors import DeviceError, ImageError, UsageError, WeightsError
+from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.predictor import LoadedWeights, Predictor, load_weights
-from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.runtime import choose_runtime
-from glpn_cli.settings.prediction import InputSize, Tiles, Tta
-from glpn_cli.weights.card import WeightsCard
-from glpn_cli.weights.catalog import CATALOG
+from glpn_cli.settings import InputSize, Tiles, Tta
+from glpn_cli.weights.catalog import CATALOG, WeightsCard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pytest
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import ImageError
-from glpn_cli.inference.run_range import SAMPLE_SIZE, is_range_needed, measure_run_range, spread_sample
+from glpn_cli.inference.fingerprint import SAMPLE_SIZE, is_range_needed, measure_run_range, spread_sample
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings.output import DepthRange, OutputSettings
+from glpn_cli.settings import DepthRange, OutputSettings
 
 if TYPE_CHECKING:
     from glpn_cli.image.discovery import Source

@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.errors import DepthFileError
 from glpn_cli.inference.manifest import DONE, FAILED, UNFINISHED, Manifest, Record
-from glpn_cli.inference.verification import CHANGED, INTACT, LEFT_OVER, MISSING, UNLISTED, verify_outputs
+from glpn_cli.inference.verify import CHANGED, INTACT, LEFT_OVER, MISSING, UNLISTED, verify_outputs
 
 if TYPE_CHECKING:
     from pathlib import Path

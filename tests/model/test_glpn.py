@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from glpn_cli.errors import ConfigError
 from glpn_cli.model.config import GLPNConfig
-from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
-from glpn_cli.model.loss import silog_loss
-from glpn_cli.model.outputs import BaseModelOutput, DepthEstimatorOutput
+from glpn_cli.model.glpn import BaseModelOutput, DepthEstimatorOutput, GLPNForDepthEstimation, GLPNModel, silog_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable

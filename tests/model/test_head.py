@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from glpn_cli.model.config import GLPNConfig
-from glpn_cli.model.head import DepthHead
+from glpn_cli.model.decoder import DepthHead
 
 
 def _with_logit(head: DepthHead, logit: float) -> DepthHead:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers.models.glpn.modeling_glpn import SiLogLoss
 
-from glpn_cli.model.loss import silog_loss
+from glpn_cli.model.glpn import silog_loss
 
 
 def _two_depths(*, known_share: float = 0.7) -> tuple[Tensor, Tensor]:

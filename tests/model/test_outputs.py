@@ -5,7 +5,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput as TheirBaseModelOutput
 from transformers.modeling_outputs import DepthEstimatorOutput as TheirDepthEstimatorOutput
 
-from glpn_cli.model.outputs import BaseModelOutput, DepthEstimatorOutput
+from glpn_cli.model.glpn import BaseModelOutput, DepthEstimatorOutput
 
 LOSS, DEPTH, MAP = torch.tensor(1.0), torch.ones(1, 4, 4), torch.ones(1, 8, 2, 2)
 

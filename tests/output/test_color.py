@@ -11,9 +11,8 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import UsageError
-from glpn_cli.output.color import encode
-from glpn_cli.output.colormaps import color_of_unknown, color_table
-from glpn_cli.settings.output import Colormap, DepthRange, Near, OutputSettings
+from glpn_cli.output.color import color_of_unknown, color_table, encode
+from glpn_cli.settings import Colormap, DepthRange, Near, OutputSettings
 
 
 def image(meters: np.ndarray, depth: DepthMap | None = None, **settings: object) -> np.ndarray:
@@ -105,6 +104,6 @@ def test_a_legend_leaves_the_image_as_it_is() -> None:
 
 def test_the_published_scale_changes_no_color() -> None:
     depth = DepthMap(RAMP.astype(np.float32), Provenance(meters_per_unit=8.0))
-    from glpn_cli.settings.output import Scale
+    from glpn_cli.settings import Scale
 
     np.testing.assert_array_equal(image(RAMP, depth, range=FIXED, scale=Scale.PUBLISHED), image(RAMP, range=FIXED))

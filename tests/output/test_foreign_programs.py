@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

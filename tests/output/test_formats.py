@@ -14,7 +14,7 @@ from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.formats import FORMATS, Published, ReadsBack, format_of_name
 from glpn_cli.output.reading import recognize
-from glpn_cli.settings.output import DepthRange, Near, Normalize, OutputSettings, Scale
+from glpn_cli.settings import DepthRange, Near, Normalize, OutputSettings, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

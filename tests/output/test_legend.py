@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glpn_cli.output.colormaps import color_table
+from glpn_cli.output.color import color_table
 from glpn_cli.output.legend import Legend, draw_legend, tick_values
-from glpn_cli.settings.output import Colormap
+from glpn_cli.settings import Colormap
 
 LEGEND = Legend(color_table(Colormap.TURBO), 0.5, 9.5, is_nearer=True, is_farther=True, caption="nyu")
 

@@ -16,8 +16,7 @@ from cube import SIDE_M, see_cube
 from glpn_cli.errors import GLPNError, OutputError
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.output import ply
-from glpn_cli.settings.output import OutputSettings, ValidRange
-from glpn_cli.settings.prediction import CameraSettings
+from glpn_cli.settings import CameraSettings, OutputSettings, ValidRange
 
 if TYPE_CHECKING:
     from pathlib import Path

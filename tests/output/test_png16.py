@@ -9,7 +9,7 @@ from PIL import Image
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.png16 import decode, encode, values_per_meter
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import OutputSettings
 
 
 def values(meters: list[float], limit_m: float | None = 10.0) -> list[int]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from glpn_cli.depth import DepthMap
-from glpn_cli.output.ranges import measure_range, thin_out
-from glpn_cli.settings.output import DepthRange
+from glpn_cli.output.color import measure_range, thin_out
+from glpn_cli.settings import DepthRange
 
 
 def depth(*meters: float, shape: tuple[int, int] = (1, -1)) -> DepthMap:

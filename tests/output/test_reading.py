@@ -12,7 +12,7 @@ import glpn_cli
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.output.reading import describe_file, is_ours
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

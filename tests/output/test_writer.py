@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from glpn_cli import files as writer
 from glpn_cli.errors import OutputError, OutputExistsError, UsageError
-from glpn_cli.output import writer
-from glpn_cli.output.writer import write_whole
+from glpn_cli.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

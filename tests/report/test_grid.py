@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glpn_cli.report.grid import decode_grid, encode_grid, sample
+from glpn_cli.report.index import decode_grid, encode_grid, sample
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import pytest
 
-from glpn_cli.report.entry import entry_name
-from glpn_cli.report.grid import decode_grid
-from glpn_cli.report.index import COLUMNS
+from glpn_cli.report.index import COLUMNS, decode_grid
+from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PARTS_NAME
 from made_report import HOSTILE, MadeReport, failed_record, made_depth
 

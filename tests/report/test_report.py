@@ -15,10 +15,10 @@ from glpn_cli.depth import DepthMap
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.inference.manifest import Manifest, Record, file_mark
 from glpn_cli.output.color import colorize
-from glpn_cli.report.entry import entry_name
-from glpn_cli.report.grid import decode_grid
+from glpn_cli.report.index import decode_grid
+from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PAGE_NAME, PARTS_NAME, Report, refuse_to_replace_page
-from glpn_cli.settings.output import Colormap, Near, OutputSettings
+from glpn_cli.settings import Colormap, Near, OutputSettings
 from made_report import HOSTILE, done_record, failed_record, made_depth, run_facts
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.scenes import kept
 from glpn_cli.scenes.filling import fill, write_preview
 from glpn_cli.scenes.kept import RenderedScenes, SceneRecipe, open_kept_scenes, start_keeping
-from glpn_cli.settings.training import SceneSettings
+from glpn_cli.training.settings import SceneSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.output import DepthRange
-from glpn_cli.settings.prediction import InputSize
+from glpn_cli.settings import DepthRange, InputSize
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from glpn_cli.settings.training import TrainRun, TrainSettings
+from glpn_cli.training.settings import TrainRun, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import pytest
 
 from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError
-from glpn_cli.settings.training import NATIVE_CROP, Photometric, TrainSettings
 from glpn_cli.training.augmentation import augment, change_colors, cut_depth
+from glpn_cli.training.settings import NATIVE_CROP, Photometric, TrainSettings
 
 PLAIN = TrainSettings(data=("x",), flip=0, cut_depth=0, photometric=Photometric.NONE, crop=NATIVE_CROP)
 

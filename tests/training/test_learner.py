@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from glpn_cli.device import choose_runtime
 from glpn_cli.errors import TrainingError
-from glpn_cli.runtime import choose_runtime
+from glpn_cli.training.datasets import Batch
+from glpn_cli.training.distributed import Processes
+from glpn_cli.training.initialization import load_start
 from glpn_cli.training.learner import Learner
-from glpn_cli.training.loading import Batch
-from glpn_cli.training.parts import Processes
-from glpn_cli.training.start import load_start
 
 if TYPE_CHECKING:
-    from glpn_cli.settings.training import TrainSettings
+    from glpn_cli.training.settings import TrainSettings
 
 ALONE = Processes()
 

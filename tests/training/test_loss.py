@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from glpn_cli.model.loss import silog_loss
-from glpn_cli.settings.training import TrainSettings
-from glpn_cli.training.loss import slope_loss, training_loss
+from glpn_cli.model.glpn import silog_loss
+from glpn_cli.training.learner import slope_loss, training_loss
+from glpn_cli.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(data=("x",))
 

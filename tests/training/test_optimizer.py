@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.training import TrainSettings
 from glpn_cli.training.optimizer import build_optimizer
+from glpn_cli.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from glpn_cli.training.optimizer import Together

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from glpn_cli.training.state import settings_as_json
+from glpn_cli.training.checkpoints import settings_as_json
 from glpn_cli.training.trainer import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.settings.training import TrainRun, TrainSettings
+    from glpn_cli.training.settings import TrainRun, TrainSettings
 
 TOLERANCE = 1e-5
 """Of every weight, after six steps: sums are taken in another order, and Adam divides by their size."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from glpn_cli.errors import InputError
-from glpn_cli.settings.training import TrainSettings
+from glpn_cli.training.datasets import TrainingSet
 from glpn_cli.training.plan import Plan
-from glpn_cli.training.sets import TrainingSet
+from glpn_cli.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(data=("x",), batch_size=4, epochs=3)
 SIZES = ((32, 64, 1.0),)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.training import Photometric, TrainSettings
+from glpn_cli.training.checkpoints import settings_as_json
 from glpn_cli.training.recipe import build_settings, read_recipe
-from glpn_cli.training.state import settings_as_json
+from glpn_cli.training.settings import Photometric, TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

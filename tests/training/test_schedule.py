@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from glpn_cli.training.schedule import Schedule
+from glpn_cli.training.optimizer import Schedule
 
 
 def test_the_papers_rates_are_met_at_the_beginning_the_middle_and_the_end() -> None:

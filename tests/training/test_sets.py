@@ -9,8 +9,8 @@ import pytest
 from glpn_cli.errors import UsageError
 from glpn_cli.scenes import kept
 from glpn_cli.scenes.filling import fill
-from glpn_cli.settings.training import SceneSettings, TrainSettings
-from glpn_cli.training.sets import paper_size, training_sets, validation_sets
+from glpn_cli.training.datasets import paper_size, training_sets, validation_sets
+from glpn_cli.training.settings import SceneSettings, TrainSettings
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs"
 REAL = TrainSettings(data=(str(PAIRS),), units_per_meter=1000)
@@ -44,7 +44,7 @@ def test_kept_scenes_are_measured_by_those_that_are_never_learnt_from(
 ) -> None:
     monkeypatch.setattr(kept, "PIECE_SCENES", 4)
     monkeypatch.setattr("glpn_cli.scenes.filling.PIECE_SCENES", 4)
-    monkeypatch.setattr("glpn_cli.training.sets._VALIDATION_SCENES", 1)
+    monkeypatch.setattr("glpn_cli.training.datasets._VALIDATION_SCENES", 1)
     folder = str(tmp_path / "scenes")
     list(fill(SceneSettings(folder, 4, (32, 32), workers=0)))
     for validation in (None, (folder,)):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from glpn_cli.errors import ConfigError, UsageError
-from glpn_cli.settings.training import TrainSettings
-from glpn_cli.training.start import ARCHITECTURES, load_start
+from glpn_cli.training.initialization import ARCHITECTURES, load_start
+from glpn_cli.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

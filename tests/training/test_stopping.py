@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from glpn_cli.training import stopping
-from glpn_cli.training.stopping import stop_asked_for
+from glpn_cli.training import progress as stopping
+from glpn_cli.training.progress import stop_asked_for
 
 
 def test_a_signal_is_a_wish_however_often_it_comes_at_once() -> None:

@@ -25,17 +25,17 @@ from glpn_cli.errors import (
     WeightsError,
 )
 from glpn_cli.metrics import METRICS
-from glpn_cli.training import state as state_module
+from glpn_cli.training import checkpoints as state_module
 from glpn_cli.training import trainer
-from glpn_cli.training.start import load_start
+from glpn_cli.training.initialization import load_start
+from glpn_cli.training.progress import StepFacts, TrainWatcher
 from glpn_cli.training.trainer import train
-from glpn_cli.training.watcher import StepFacts, TrainWatcher
 from glpn_cli.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.settings.training import TrainRun, TrainSettings
+    from glpn_cli.training.settings import TrainRun, TrainSettings
 
     Run = Callable[..., TrainRun]
 
@@ -257,7 +257,7 @@ def test_a_loss_that_is_no_number_names_the_image(
             made.meters[0, 0] = np.inf
         return made
 
-    monkeypatch.setattr("glpn_cli.training.loading.augment", poisoned)
+    monkeypatch.setattr("glpn_cli.training.datasets.augment", poisoned)
     with pytest.raises(
         TrainingError, match=r"step \d+: the loss is no number; it comes from (tum_fr2_pioneer/\d+(, )?)+$"
     ):
@@ -276,7 +276,7 @@ def test_sizes_and_parts_that_cannot_be_are_refused_before_anything_is_read(sett
 def test_a_short_training_on_real_images_lowers_the_error_on_one_that_it_has_not_seen(
     settings: TrainSettings, run: Run, precision: str
 ) -> None:
-    from glpn_cli.settings.prediction import Precision
+    from glpn_cli.settings import Precision
 
     recorder = Recorder()
     longer = replace(

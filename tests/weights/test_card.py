@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.weights.card import WeightsCard
+from glpn_cli.weights.catalog import WeightsCard
 
 
 def read(**metadata: str) -> WeightsCard:

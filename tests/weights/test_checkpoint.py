@@ -13,12 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from glpn_cli.errors import ConfigError, OutputError, WeightsError
+from glpn_cli.files import file_sha256
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.card import WeightsCard
-from glpn_cli.weights.catalog import CATALOG
+from glpn_cli.weights.catalog import CATALOG, WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
-from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.location import locate_weights
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.convert import PUBLISHED_CONFIG, is_authors, to_published_keys
+from glpn_cli.weights.checkpoint import PUBLISHED_CONFIG, is_authors, to_published_keys
 from stand_in_hub import SMALL, random_glpn, to_authors_keys
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from glpn_cli import files as digest
 from glpn_cli.errors import WeightsError
-from glpn_cli.weights import digest
-from glpn_cli.weights.digest import begin_digest, digest_of, file_sha256
+from glpn_cli.files import begin_digest, digest_of, file_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,7 @@ import torch
 
 from glpn_cli.errors import ConfigError, WeightsError
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.card import WeightsCard
-from glpn_cli.weights.catalog import CATALOG
+from glpn_cli.weights.catalog import CATALOG, WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.download import download
 from glpn_cli.weights.header import is_sealed_intact, read_metadata

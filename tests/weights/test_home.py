@@ -5,7 +5,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from glpn_cli.weights.home import home_folder, is_repository, list_stored, stored_file
+from glpn_cli.weights.store import home_folder, is_repository, list_stored, stored_file
 
 
 def test_the_home_is_what_the_variable_says_else_the_cache_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:

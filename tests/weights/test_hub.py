@@ -8,9 +8,8 @@ import pytest
 
 from glpn_cli.errors import WeightsError
 from glpn_cli.weights import hub as hub_module
-from glpn_cli.weights.hub import HubAccess, ask_for_file, is_offline, to_refusal
-from glpn_cli.weights.patience import PassingFaultError
-from glpn_cli.weights.watcher import QUIET
+from glpn_cli.weights.hub import HubAccess, PassingFaultError, ask_for_file, is_offline, to_refusal
+from glpn_cli.weights.store import QUIET
 
 if TYPE_CHECKING:
     from pathlib import Path

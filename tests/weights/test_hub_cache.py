@@ -6,9 +6,8 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.weights.download import download
+from glpn_cli.weights.download import download, find_cached
 from glpn_cli.weights.header import is_sealed_intact, read_metadata
-from glpn_cli.weights.hub_cache import find_cached
 from stand_in_hub import COMMIT, Recorder
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def test_a_cache_that_cannot_be_read_is_not_used(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("glpn_cli.weights.hub_cache.try_to_load_from_cache", refuse)
+    monkeypatch.setattr("glpn_cli.weights.hub.try_to_load_from_cache", refuse)
     recorder = Recorder()
     assert download("kitti", watcher=recorder) is not None
     assert "cannot be read" in recorder.notes[0]

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from glpn_cli.errors import ConfigError, UsageError, WeightsError
+from glpn_cli.files import file_sha256
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights import intake
+from glpn_cli.weights import install as intake
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
-from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.header import is_sealed_intact, read_metadata
-from glpn_cli.weights.importing import import_weights
+from glpn_cli.weights.install import import_weights
 from glpn_cli.weights.location import locate_weights
 from stand_in_hub import SMALL, random_glpn, to_authors_keys
 

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import WeightsError
+from glpn_cli.files import file_sha256
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import write_checkpoint
-from glpn_cli.weights.digest import file_sha256
 from glpn_cli.weights.download import download
-from glpn_cli.weights.importing import import_weights
-from glpn_cli.weights.inventory import Status, take_inventory, verify
-from glpn_cli.weights.location import locate_weights
+from glpn_cli.weights.install import import_weights
+from glpn_cli.weights.location import Status, locate_weights, take_inventory, verify
 from stand_in_hub import COMMIT, SMALL, random_glpn
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from glpn_cli.errors import WeightsError
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.home import stored_file
 from glpn_cli.weights.location import LocatedWeights, locate_weights, obtain_weights
+from glpn_cli.weights.store import stored_file
 from stand_in_hub import Recorder
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_nothing_is_downloaded_that_nobody_named_or_offline(hub: StandInHub) -> 
 def test_finding_what_is_here_needs_neither_torch_nor_the_client_of_the_hub() -> None:
     code = (
         "import sys; from glpn_cli.weights.location import obtain_weights; obtain_weights('auto')\n"
-        "from glpn_cli.weights.inventory import take_inventory; take_inventory()\n"
+        "from glpn_cli.weights.store import take_inventory; take_inventory()\n"
         "print({'torch', 'numpy', 'huggingface_hub'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

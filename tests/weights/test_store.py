@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import UsageError, WeightsError
-from glpn_cli.weights.home import downloads_folder, list_stored, stored_file
-from glpn_cli.weights.store import alone_with, clear_downloads, put_whole, remove_stored
+from glpn_cli.weights.store import (
+    alone_with,
+    clear_downloads,
+    downloads_folder,
+    list_stored,
+    put_whole,
+    remove_stored,
+    stored_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

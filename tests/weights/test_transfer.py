@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings.weights import DownloadSettings
+from glpn_cli.settings import DownloadSettings
 from glpn_cli.weights.hub import HubAccess, HubFile, ask_for_file
+from glpn_cli.weights.store import QUIET
 from glpn_cli.weights.transfer import fetch_whole, is_etag, matches_etag
-from glpn_cli.weights.watcher import QUIET
 from stand_in_hub import Refusal, sha256
 
 if TYPE_CHECKING:

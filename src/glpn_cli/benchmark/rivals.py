@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from glpn_cli.errors import MissingPackageError
-from glpn_cli.settings.measuring import Rival
-from glpn_cli.settings.prediction import Precision
+from glpn_cli.settings import Precision, Rival
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from glpn_cli.device import Runtime
     from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.runtime import Runtime
 
     Forward = Callable[[Tensor], Tensor]
     """(B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 in the published scale, on the CPU."""
 
-__all__ = ["RivalNetwork", "build_rival", "check_installed"]
 
 _OPSET = 18
 

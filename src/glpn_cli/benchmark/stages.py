@@ -1,32 +1,200 @@
-"""One case of a benchmark: a size, a precision, a device; how long each stage takes, and who is faster by how much."""
+"""Timing on machines that do other things too: rounds that take turns, medians, and the spread.
+
+The most memory that was in use at once.
+
+What is measured when nobody names weights or images: the published architecture and an image made up.
+
+One case of a benchmark: a size, a precision, a device; how long each stage takes, and who is faster by how much.
+"""
 
 from __future__ import annotations
 
+import io
+import statistics
+import sys
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
-from glpn_cli.benchmark.memory import watch_peak
 from glpn_cli.benchmark.rivals import build_rival
-from glpn_cli.benchmark.subject import make_photo
-from glpn_cli.benchmark.timing import Timing, take_turns, timing_of
+from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
-from glpn_cli.inference.stopwatch import Stopwatch
+from glpn_cli.inference.autotune import Stopwatch
+from glpn_cli.inference.predictor import LoadedWeights, load_weights
+from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.runtime import memory_errors_named
-from glpn_cli.settings.output import OutputSettings
+from glpn_cli.settings import RANDOM_WEIGHTS, OutputSettings
+from glpn_cli.weights.catalog import WeightsCard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
     from glpn_cli.inference.predictor import Predictor, PreparedImage
-    from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.settings.measuring import Rival
+    from glpn_cli.settings import Rival
+    from glpn_cli.weights.store import Watcher
 
-__all__ = ["Comparison", "Measurement", "measure"]
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What several rounds of one thing took.
+
+    Attributes:
+        median_s: the middle one, seconds.
+        fastest_s: the shortest.
+        slowest_s: the longest.
+    """
+
+    median_s: float
+    fastest_s: float
+    slowest_s: float
+
+
+def timing_of(seconds: Sequence[float]) -> Timing:
+    """Sum up the durations of some rounds."""
+    return Timing(statistics.median(seconds), min(seconds), max(seconds))
+
+
+def take_turns(
+    rivals: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm_ups: int = 1,
+    synchronize: Callable[[], None] = lambda: None,
+) -> dict[str, Timing]:
+    """Time several things round by round, so that a disturbance meets all of them.
+
+    Args:
+        rivals: what to call, by name.
+        rounds: how often each is timed.
+        warm_ups: how often each is called before, without being timed.
+        synchronize: waits until the device has done what it was given.
+
+    Returns:
+        The timing of each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for turn in range(warm_ups + rounds):
+        for name, run in rivals.items():
+            synchronize()
+            start_s = time.perf_counter()
+            run()
+            synchronize()
+            if turn >= warm_ups:
+                seconds[name].append(time.perf_counter() - start_s)
+    return {name: timing_of(taken) for name, taken in seconds.items()}
+
+
+_STATUS = Path("/proc/self/status")
+
+_RESET = Path("/proc/self/clear_refs")
+
+_KIB = 1024
+
+
+def watch_peak(device: torch.device) -> Callable[[], int | None]:
+    """Begin to watch the peak, and give a function that reads it.
+
+    Returns:
+        A function that gives bytes: of the device's own memory on CUDA; of the whole process on a CPU, where the
+        system can tell (Linux since now, macOS since the process began); else None.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: torch.cuda.max_memory_allocated(device)
+    if _STATUS.exists():
+        try:
+            _RESET.write_text("5")  # makes the kernel forget the peak so far
+        except OSError:
+            return lambda: None
+        return _linux_peak
+    return _macos_peak if sys.platform == "darwin" else lambda: None
+
+
+def _linux_peak() -> int | None:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * _KIB
+    return None
+
+
+def _macos_peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+_SEED = 0
+
+_JPEG_QUALITY = 90
+
+_COARSE = 12
+
+_LOGIT_SPREAD = 2.0
+
+
+def load_subject(weights: str, *, offline: bool, watcher: Watcher) -> LoadedWeights:
+    """Load what is measured: weights as everywhere, or "random" for the published architecture without its weights."""
+    if weights != RANDOM_WEIGHTS:
+        return load_weights(weights, offline=offline, watcher=watcher)
+    network = published_network()
+    return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
+
+
+def published_network() -> GLPNForDepthEstimation:
+    """Build the architecture of the published weights (MiT-B4) with random ones that use the whole range of depth.
+
+    Time does not depend on the weights, but errors do: as initialized, a network gives the same depth everywhere and
+    hides them.
+
+    Returns:
+        float32, on the CPU, in evaluation mode, the same at every call.
+    """
+    config = GLPNConfig(depths=[3, 8, 27, 3], hidden_sizes=[64, 128, 320, 512])
+    with torch.device("meta"):
+        network = GLPNForDepthEstimation(config)
+    network = network.to_empty(device="cpu").eval()
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.weight.normal_(0, module.weight[0].numel() ** -0.5, generator=generator)
+                if module.bias is not None:
+                    module.bias.normal_(0, 0.1, generator=generator)
+            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+        _spread_depth(network, torch.rand(1, 3, 64, 64, generator=generator))
+    return network
+
+
+def _spread_depth(network: GLPNForDepthEstimation, pixel_values: Tensor) -> None:
+    """Scale the last layer so that depth lies on both sides of the middle of its range."""
+    last: Any = network.head.head[2]
+    with torch.no_grad():
+        predicted: Tensor = network(pixel_values).predicted_depth
+    logits = (predicted / network.config.max_depth).logit()
+    last.weight *= _LOGIT_SPREAD / logits.std()
+    last.bias.copy_((last.bias - logits.mean()) * _LOGIT_SPREAD / logits.std())
+
+
+def make_photo(height: int, width: int) -> bytes:
+    """Make up a photo-like image: soft shapes and some noise, as a JPEG file."""
+    random = np.random.default_rng(_SEED)
+    coarse = random.integers(0, 256, (_COARSE, _COARSE, 3), np.uint8)
+    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    rgb = np.clip(soft + random.integers(-12, 13, (height, width, 3), np.int16), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
 
 _WARM_UPS = 2  # on a GPU the first pass of a size runs as it is, and the second is recorded
 

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
-    from glpn_cli.geometry.anchors import Anchor
-
-__all__ = ["parse_anchors", "say_anchors"]
+    from glpn_cli.geometry.measure import Anchor
 
 
 def parse_anchors(texts: Sequence[str] | None, *, images: int = 1) -> list[Anchor]:
@@ -24,7 +22,7 @@ def parse_anchors(texts: Sequence[str] | None, *, images: int = 1) -> list[Ancho
     """
     if not texts:
         return []
-    from glpn_cli.geometry.anchors import Anchor
+    from glpn_cli.geometry.measure import Anchor
 
     if images != 1:
         raise UsageError(f"--anchor names a pixel of one image, and there are {images}", hint="predict them one by one")

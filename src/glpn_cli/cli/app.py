@@ -14,8 +14,6 @@ import typer
 from glpn_cli.cli.command_help import BriefCommand
 from glpn_cli.cli.options.talk import Version  # noqa: TC001 - Typer reads the annotations when the program runs
 
-__all__ = ["build_app", "main"]
-
 _COMMANDS = (
     "predict",
     "batch",

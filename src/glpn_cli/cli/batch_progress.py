@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
 
-__all__ = ["BatchProgress"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 

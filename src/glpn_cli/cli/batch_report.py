@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
     from glpn_cli.inference.manifest import Record
+    from glpn_cli.report.journal import RunFacts
     from glpn_cli.report.report import Report
-    from glpn_cli.report.run_facts import RunFacts
-
-__all__ = ["reported", "say_stale_page"]
 
 
 @contextmanager

@@ -15,24 +15,21 @@ from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import InputError, OutputError, UsageError
-from glpn_cli.inference.made_how import RANGE_M, changed_settings, made_how, range_of_before
+from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, made_how, range_of_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.image.listing import ImageList
+    from glpn_cli.image.discovery import ImageList
     from glpn_cli.inference.manifest import Manifest, Record
     from glpn_cli.inference.mirror import MirroredImage
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.report.report import Report
-    from glpn_cli.settings.inputs import BatchSettings, SearchSettings
-    from glpn_cli.settings.output import OutputSettings
-    from glpn_cli.settings.prediction import PredictorSettings
+    from glpn_cli.settings import BatchSettings, OutputSettings, PredictorSettings, SearchSettings
 
-__all__ = ["BatchRun"]
 
 _LISTED_FAILURES = 20
 
@@ -141,7 +138,7 @@ class BatchRun:
         Returns:
             What the manifest says of it.
         """
-        from glpn_cli.inference.run_range import is_range_needed, measure_run_range, spread_sample
+        from glpn_cli.inference.fingerprint import is_range_needed, measure_run_range, spread_sample
 
         if not is_range_needed(self.formats, self.output_settings):
             return {}
@@ -163,7 +160,7 @@ class BatchRun:
         """Keep a report while the images are done, if one is wanted."""
         if not self.report:
             return nullcontext()
-        from glpn_cli.report.run_facts import describe_run
+        from glpn_cli.report.journal import describe_run
 
         range_m = self.output_settings.range_m or range_of_before(manifest.records.values())
         colors = replace(self.output_settings, range_m=range_m)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
 
-__all__ = ["report_verification"]
-
 
 def report_verification(console: Console, folder: Path, *, json_lines: bool) -> None:
     """Print what is not as the manifest of a folder says, one line each, or with JSON everything, and sum it up.
@@ -25,7 +23,7 @@ def report_verification(console: Console, folder: Path, *, json_lines: bool) -> 
         DepthFileError: the folder has no manifest.
         PartialFailureError: outputs are missing or changed.
     """
-    from glpn_cli.inference.verification import INTACT, verify_outputs
+    from glpn_cli.inference.verify import INTACT, verify_outputs
 
     counts: Counter[str] = Counter()
     wrong = 0

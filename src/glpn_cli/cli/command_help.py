@@ -12,7 +12,6 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BriefCommand", "print_help_of_all"]
 
 _ALL = "glpn_cli.help_all"
 

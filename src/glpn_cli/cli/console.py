@@ -15,14 +15,13 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.errors import GLPNError, ReaderGoneError
-from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-__all__ = ["Console", "printable"]
 
 _PIPED_TABLE_WIDTH = 160
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from glpn_cli.cli.wording import say_bytes, say_duration
-from glpn_cli.weights.watcher import Watcher
+from glpn_cli.weights.store import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from glpn_cli.cli.console import Console
 
-__all__ = ["DownloadProgress"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 

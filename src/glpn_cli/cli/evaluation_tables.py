@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.evaluation.run import Evaluation, Figure
 
-__all__ = ["evaluation_tables"]
-
 
 def evaluation_tables(evaluation: Evaluation, title: str) -> Iterator[Table]:
     """Give the means, and then the differences if there is something to compare with."""

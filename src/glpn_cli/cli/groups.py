@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["with_option_groups"]
-
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take groups of options as one argument each.

@@ -11,8 +11,6 @@ import os
 import sys
 import threading
 
-__all__ = ["leave_quickly"]
-
 
 def leave_quickly(code: object) -> None:
     """End the process with an exit code, or return where Python's own way has something left to do.

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.errors import GLPNError
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.settings.prediction import PredictorSettings
-
-__all__ = ["load_predictor"]
+    from glpn_cli.settings import PredictorSettings
 
 
 def load_predictor(console: Console, settings: PredictorSettings) -> Predictor:
     """Build a predictor, show a download that it needs, and tell if nobody chose its weights."""
-    _begin_to_hash(settings.weights)
     from glpn_cli.inference.predictor import build_predictor
 
     predictor = build_predictor(settings, watcher=DownloadProgress(console))
@@ -28,15 +24,3 @@ def load_predictor(console: Console, settings: PredictorSettings) -> Predictor:
         else:
             console.detail(used)  # the last line of every image names them anyway
     return predictor
-
-
-def _begin_to_hash(weights: str) -> None:
-    """Give the other core something to do while this one imports torch."""
-    from glpn_cli.weights.digest import begin_digest
-    from glpn_cli.weights.files import find_weights_file
-    from glpn_cli.weights.location import locate_weights
-
-    try:
-        begin_digest(find_weights_file(locate_weights(weights).path))
-    except GLPNError:
-        return  # it will be said where they are needed, or they are downloaded first

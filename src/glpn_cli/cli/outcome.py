@@ -11,8 +11,6 @@ from glpn_cli.errors import PartialFailureError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["conclude"]
-
 
 def conclude(total: int, failure_codes: Sequence[int]) -> None:
     """End the command according to the failures of its images, which have been reported.

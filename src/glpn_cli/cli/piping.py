@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 
 from glpn_cli.errors import ImageError, UsageError
-from glpn_cli.image.bounded import read_bounded
-from glpn_cli.settings.inputs import MAX_STREAM_BYTES
-
-__all__ = ["check_stdin", "read_stdin"]
+from glpn_cli.files import read_bounded
+from glpn_cli.settings import MAX_STREAM_BYTES
 
 
 def check_stdin(command: str) -> None:

@@ -11,8 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from glpn_cli.depth import DepthMap, is_known
-from glpn_cli.output.color import colorize, table_from_near
-from glpn_cli.output.ranges import range_of
+from glpn_cli.output.color import colorize, range_of, table_from_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["draw_preview", "show_preview"]
 
 _HALF_BLOCK = "▀"
 _SHADES, _ASCII_SHADES = "█▓▒░ ", "@%#*+=-:. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glpn_cli.settings.prediction import ASSUMED_FOV_DEG, MUCH_SATURATED_SHARE
+from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_SHARE
 from glpn_cli.weights.catalog import find_farther_sighted
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
     from glpn_cli.output.formats import DepthFormat
-
-__all__ = ["Remarks"]
 
 
 class Remarks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from glpn_cli.cli.wording import say_duration
-from glpn_cli.training.watcher import StepFacts, TrainWatcher
+from glpn_cli.training.progress import StepFacts, TrainWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
 
-__all__ = ["TrainProgress"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["say_bytes", "say_duration"]
-
 _MINUTE_S = 60
 _HOUR_S = 3600
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.evaluation.alignment import scale_factor
-from glpn_cli.settings.measuring import Align
+from glpn_cli.evaluation.statistics import scale_factor
+from glpn_cli.settings import Align
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Values = NDArray[np.float64]
 
-__all__ = ["RAMPS", "Ramp", "RampSearch", "median_depth", "ramp_depth"]
 
 _SEARCH_PIXELS = 20_000
 

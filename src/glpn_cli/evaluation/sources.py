@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from glpn_cli.data.crops import kb_slices
-from glpn_cli.data.depth_png import read_depth_png
+from glpn_cli.data.sample import kb_slices, read_depth_png
 from glpn_cli.errors import DepthFileError, InputError
 from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.output.reading import is_ours, read_depth
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.data.sample import Sample, SampleFiles
     from glpn_cli.inference.predictor import Predictor
-
-__all__ = ["FromFiles", "FromNetwork", "Source"]
 
 
 class Source(Protocol):

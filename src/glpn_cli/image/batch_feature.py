@@ -13,7 +13,6 @@ from glpn_cli.errors import MissingPackageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BatchFeature", "plain_value"]
 
 _TENSOR_TYPES = ("pt", "tf", "np", "jax")
 

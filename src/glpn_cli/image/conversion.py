@@ -16,7 +16,6 @@ from glpn_cli.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FIRST", "LAST", "NONE", "is_unit_range", "to_8_bits", "to_rgb", "to_rgb_array", "to_unit_range"]
 
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 """Where an array has its channels; the reference's words."""

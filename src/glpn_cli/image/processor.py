@@ -19,7 +19,7 @@ from torch.nn import functional
 from glpn_cli.errors import ConfigError, OutputError
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
-from glpn_cli.settings.prediction import SIZE_DIVISOR
+from glpn_cli.settings import SIZE_DIVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "CONFIG_NAME",
-    "BatchFeature",
-    "GLPNFeatureExtractor",
-    "GLPNImageProcessor",
-    "fitted_size",
-    "floored_size",
-    "to_meters",
-    "to_pixel_values",
-]
 
 CONFIG_NAME = "preprocessor_config.json"
 """The file beside the weights that holds a processor's fields."""

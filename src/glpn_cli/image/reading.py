@@ -1,21 +1,28 @@
-"""From a file, bytes or an image in memory to upright 8-bit RGB, or to a sentence that says why not."""
+"""HEIC images, as phones take them: read by an optional package, and only when there is one to read.
+
+What libtiff and Pillow print by themselves of damaged TIFFs, switched off: what is wrong, our error says.
+
+From a file, bytes or an image in memory to upright 8-bit RGB, or to a sentence that says why not.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import io
+import logging
 import os
 import re
 import stat
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import ImageError, MissingPackageError
-from glpn_cli.image.bounded import read_bounded
-from glpn_cli.image.focal import read_focal
-from glpn_cli.settings.inputs import MAX_STREAM_BYTES
-from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS
+from glpn_cli.files import read_bounded
+from glpn_cli.image.exif import read_focal
+from glpn_cli.settings import MAX_IMAGE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +31,48 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from glpn_cli.image.focal import ExifFocal
+    from glpn_cli.image.exif import ExifFocal
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "LoadedImage", "missing_image", "read_image"]
+
+def open_heif(stream: BinaryIO) -> Image.Image:
+    """Open a HEIC image; it is turned upright by being decoded, whatever its EXIF says, as its format wants it.
+
+    The package is not made a part of Pillow, so that the program around us reads what it always read.
+
+    Raises:
+        MissingPackageError: the package is not installed.
+        Exception: whatever the package thinks of a broken file.
+    """
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise MissingPackageError(
+            "a HEIC image, and the package that reads them is not installed",
+            hint="pip install pillow-heif; or convert it to JPEG first",
+        ) from error
+    opener: Any = HeifImageFile
+    image: Image.Image = opener(stream, "")
+    return image
+
+
+@cache
+def silence_tiff() -> None:
+    """Take away the function with which libtiff prints errors; Pillow has taken away the one for warnings.
+
+    Where libtiff cannot be reached through Pillow, as on Windows, it goes on printing.
+    """
+    from PIL import _imaging
+
+    # Without any handler, Python prints what is logged as an error; a handler that somebody set up still gets it.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler  # found in the libraries that it loaded
+    except (AttributeError, OSError):
+        return
+    set_handler.argtypes = [ctypes.c_void_p]
+    set_handler.restype = ctypes.c_void_p
+    set_handler(None)
+
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -45,10 +91,12 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "TGA": (".tga", ".icb", ".vda", ".vst"),
     "HEIF": (".heic", ".heif", ".hif"),
 }
+
 """The formats that are read, by Pillow's names, and the suffixes of their files. No format that starts a program
 (EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here; HEIF has its own module."""
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
 """What the names of images end in, in lower case, with the dot."""
 
 # These begin with bytes that any file may begin with, so they are tried only where the suffix names them.
@@ -58,17 +106,24 @@ _BY_SUFFIX_ONLY = frozenset({"DIB", "SGI", "TGA"})
 _NETPBM_IMAGE = re.compile(rb"P[1-6][\s#]")
 
 _ACCEPT_BYTES = 16
+
 _MAX_NEIGHBORS = 10_000
+
 _ORIENTATION_TAG = 0x0112
+
 _DNG_VERSION_TAG = 50706
+
 _SUBFILE_TYPE_TAG = 254
+
 _RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"}
 )
+
 _OF_SEVERAL = {
     "TIFF": "several pages: only the first page is used",
     "HEIF": "several images: only the main one is used",
 }
+
 _TRUNCATED = re.compile(
     r"truncat|not enough|not large enough|incomplete|\beof\b|unexpected end|expected to read", re.IGNORECASE
 )
@@ -241,7 +296,6 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
 
 
 def _open_heic(stream: BinaryIO) -> Image.Image:
-    from glpn_cli.image.heif import open_heif
 
     stream.seek(0)
     try:
@@ -279,9 +333,7 @@ def _openers(suffix: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _refuse_hostile(stream: BinaryIO, head: bytes, format_name: str, max_pixels: int) -> None:
     """Refuse what would cost time or memory out of all proportion, and cannot be refused once it is open."""
-    from glpn_cli.image.jpeg_scans import MAX_SCANS, has_too_many_scans
-    from glpn_cli.image.tiff_talk import silence_tiff
-    from glpn_cli.image.webp_size import webp_size
+    from glpn_cli.image.sniffing import MAX_SCANS, has_too_many_scans, webp_size
 
     if format_name == "TIFF":
         silence_tiff()

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from glpn_cli.device import MemoryMeter, memory_errors_named
 from glpn_cli.errors import DeviceError, GLPNError, OutputError
-from glpn_cli.image.fetching import Stopper
-from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
-from glpn_cli.inference.pace import CoreShare, GroupSize
-from glpn_cli.inference.source import open_source
-from glpn_cli.inference.stopwatch import Stopwatch
-from glpn_cli.output.writer import (
-    is_for_all,
+from glpn_cli.files import (
+    is_disk_wide,
     make_folder,
     partial_path,
     refuse_outside,
     refuses_files,
     write_together,
 )
-from glpn_cli.runtime import MemoryMeter, memory_errors_named
+from glpn_cli.image.fetching import Stopper
+from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
+from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.inference.source import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -37,9 +36,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.mirror import MirroredImage
     from glpn_cli.inference.predictor import Predictor, PreparedImage
-    from glpn_cli.settings.output import OutputSettings
-
-__all__ = ["run_batch"]
+    from glpn_cli.settings import OutputSettings
 
 
 @dataclass(slots=True)
@@ -327,7 +324,7 @@ class _Stream:
             raise OutputError(
                 f"{folder}: was removed while the batch ran", hint="the same command does again what is missing"
             ) from error
-        if is_for_all(error) or refuses_files(folder):
+        if is_disk_wide(error) or refuses_files(folder):
             raise error
 
     def _relative(self, path: Path) -> str:

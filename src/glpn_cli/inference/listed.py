@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.address import is_address
 from glpn_cli.image.discovery import address_of, missing_listed
+from glpn_cli.image.fetching import is_address
 from glpn_cli.image.folder import walk_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from glpn_cli.image.discovery import Source
-    from glpn_cli.image.listing import ImageList
-    from glpn_cli.settings.inputs import SearchSettings
-
-__all__ = ["PlacedImage", "place_listed"]
+    from glpn_cli.image.discovery import ImageList, Source
+    from glpn_cli.settings import SearchSettings
 
 
 @dataclass(frozen=True, slots=True)

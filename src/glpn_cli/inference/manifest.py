@@ -12,7 +12,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
 from io import FileIO
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from glpn_cli.errors import OutputError
-from glpn_cli.image.address import Address
-from glpn_cli.output.writer import sync_folder
+from glpn_cli.files import is_partial_name, modernize, sync_folder
+from glpn_cli.image.fetching import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,18 +31,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.discovery import Source
 
-__all__ = [
-    "DONE",
-    "FAILED",
-    "MANIFEST_NAME",
-    "OUTDATED",
-    "UNFINISHED",
-    "Manifest",
-    "Record",
-    "file_mark",
-    "is_partial_name",
-    "read_records",
-]
 
 MANIFEST_NAME = "glpn-batch.jsonl"
 _JOURNAL_NAME = ".glpn-batch.journal"
@@ -52,7 +39,6 @@ _LOCK_NAME = ".glpn-batch.lock"
 
 DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
 _STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
-_PARTIAL_NAME = re.compile(r"\.glpn-[0-9a-f]{12}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +88,7 @@ class Record:
         known = {item.name for item in fields(cls)}
         try:
             record = cls(**{name: value for name, value in values.items() if name in known})
+            record = replace(record, settings=modernize(record.settings))
             tables = (record.outputs, record.sha256, record.settings)
             texts = (record.source, record.status, record.source_mark, *record.outputs.values())
         except (TypeError, AttributeError):
@@ -308,11 +295,6 @@ def file_mark(source: Source) -> str:
     except OSError:
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def is_partial_name(name: str) -> bool:
-    """Tell whether this is what a hidden file that becomes an output is called."""
-    return _PARTIAL_NAME.fullmatch(name) is not None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

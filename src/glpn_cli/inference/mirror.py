@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
-from glpn_cli.image.address import Address, is_address
+from glpn_cli.files import refuse_outside
+from glpn_cli.image.fetching import Address, is_address
 from glpn_cli.image.folder import is_image_name, walk_images
 from glpn_cli.inference.listed import PlacedImage, place_listed
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import is_depth_file, names_in, names_of
-from glpn_cli.output.writer import refuse_outside
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from glpn_cli.image.discovery import Source
-    from glpn_cli.image.listing import ImageList
+    from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.output.naming import SiblingNames
 
-__all__ = ["MirroredImage", "mirror_folders"]
 
 _SEARCH = SearchSettings(recursive=True)
 _REMEMBERED_FOLDERS = 32

@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
-from glpn_cli.image.address import Address
+from glpn_cli.files import make_folder
 from glpn_cli.image.discovery import STDIN, find_images
+from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, format_of_name
 from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
-from glpn_cli.output.writer import make_folder
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from glpn_cli.image.discovery import Source
-    from glpn_cli.image.listing import ImageList
+    from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["STDIN", "STDOUT", "Job", "Plan", "is_depth_file", "names_in", "names_of", "plan_outputs"]
 
 STDOUT = Path("-")
 """Stands for standard output."""

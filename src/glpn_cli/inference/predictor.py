@@ -10,17 +10,18 @@ import torch
 
 from glpn_cli import __version__
 from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.device import choose_runtime, memory_errors_named
 from glpn_cli.errors import DeviceError, UsageError
+from glpn_cli.files import FileDigest
 from glpn_cli.geometry.camera import choose_camera
-from glpn_cli.image.focal import ExifFocal
+from glpn_cli.image.exif import ExifFocal
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
 from glpn_cli.image.reading import read_image
+from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
-from glpn_cli.inference.stopwatch import Stopwatch
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.runtime import choose_runtime, memory_errors_named
-from glpn_cli.settings.prediction import (
+from glpn_cli.settings import (
     FAR_LARGER_FACTOR,
     MAX_IMAGE_PIXELS,
     SIZE_DIVISOR,
@@ -31,12 +32,10 @@ from glpn_cli.settings.prediction import (
     Tiles,
     Tta,
 )
-from glpn_cli.weights.card import WeightsCard
+from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
-from glpn_cli.weights.digest import digest_of
-from glpn_cli.weights.files import BEST_NAME, LAST_NAME, find_weights_file
 from glpn_cli.weights.location import obtain_weights
-from glpn_cli.weights.watcher import QUIET, Watcher
+from glpn_cli.weights.store import BEST_NAME, LAST_NAME, QUIET, Watcher, find_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,9 +47,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.depth import Camera
-    from glpn_cli.runtime import Runtime
+    from glpn_cli.device import Runtime
 
-__all__ = ["LoadedWeights", "Predictor", "PreparedImage", "build_predictor", "load", "load_weights"]
 
 _NO_TILES = Tiles()
 _TILES_AT_ONCE = 4
@@ -445,7 +443,7 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
     """
     located = obtain_weights(weights, offline=offline, watcher=watcher)
     file = find_weights_file(located.path)
-    sha256 = digest_of(file)
+    sha256 = FileDigest(file).hexdigest
     checkpoint = read_checkpoint(file)
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glpn_cli.image.address import Address
-from glpn_cli.image.fetching import fetch_image
+from glpn_cli.image.fetching import Address, fetch_image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.image.discovery import Source
     from glpn_cli.image.fetching import Stopper
-    from glpn_cli.inference.stopwatch import Stopwatch
-
-__all__ = ["open_source"]
+    from glpn_cli.inference.autotune import Stopwatch
 
 
 def open_source(

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from glpn_cli.image.processor import floored_size
-from glpn_cli.settings.prediction import FAR_LARGER_FACTOR
+from glpn_cli.settings import FAR_LARGER_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from glpn_cli.settings.prediction import Tiles
+    from glpn_cli.settings import Tiles
 
-__all__ = ["Tile", "TileGrid", "align_tile", "merge_tiles"]
 
 _OVERLAP = 0.25
 """The least share of a tile's side that it has in common with its neighbor."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["ActivationName", "GLPNConfig"]
 
 ActivationName = Literal["gelu", "relu", "selu", "gelu_new"]
 

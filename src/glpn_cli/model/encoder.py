@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.model.config import ActivationName, GLPNConfig
 
-__all__ = ["Encoder", "stage_sizes"]
 
 # Not config.layer_norm_eps: the published files say 1e-6 there, but the network they are known by, and whose
 # numbers everyone compares with, was always built with 1e-5. Honouring the file would silently change every depth.

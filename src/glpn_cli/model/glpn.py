@@ -1,4 +1,8 @@
-"""GLPN, the whole network: what a faster engine is measured against, so written to be read.
+"""What the networks return: values that have names and can still be unpacked like a tuple.
+
+The loss that GLPN is trained with.
+
+GLPN, the whole network: what a faster engine is measured against, so written to be read.
 
 Source: Global-Local Path Networks for Monocular Depth Estimation with Vertical CutDepth, arXiv 2201.07436.
 """
@@ -6,24 +10,121 @@ Source: Global-Local Path Networks for Monocular Depth Estimation with Vertical 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from glpn_cli.model.decoder import Decoder
+from glpn_cli.model.decoder import Decoder, DepthHead
 from glpn_cli.model.encoder import Encoder, stage_sizes
-from glpn_cli.model.head import DepthHead
-from glpn_cli.model.loss import silog_loss
-from glpn_cli.model.outputs import BaseModelOutput, DepthEstimatorOutput
 from glpn_cli.model.pretrained import PretrainedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
 
     from glpn_cli.model.config import GLPNConfig
 
-__all__ = ["GLPNForDepthEstimation", "GLPNModel", "check_pixel_values"]
+
+class _NamedValues:
+    """A dataclass whose fields are also reached by position; an absent one (None) has no position."""
+
+    def keys(self) -> tuple[str, ...]:
+        """Give the names of the values that are there, in order."""
+        return tuple(item.name for item in fields(self) if getattr(self, item.name) is not None)  # type: ignore[arg-type]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Give the values that are there, in order."""
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def __getitem__(self, key: int | slice | str) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:  # or `in` would compare tensors
+        return key in self.keys()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_tuple())
+
+    def __len__(self) -> int:
+        return len(self.to_tuple())
+
+
+@dataclass(eq=False, kw_only=True)
+class BaseModelOutput(_NamedValues):
+    """What the encoder saw.
+
+    Attributes:
+        last_hidden_state: (B, C, H', W') float32, the feature map of the last stage.
+        hidden_states: one (B, C, H', W') float32 per stage, largest first; None unless asked for.
+        attentions: one (B, heads, N, M) float32 per layer, how much each of N places looks at each of M, 0 to 1,
+            as used: after dropout in training; None unless asked for.
+    """
+
+    last_hidden_state: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class DepthEstimatorOutput(_NamedValues):
+    """A depth prediction.
+
+    Attributes:
+        loss: () float32, unitless, not negative; None without labels.
+        predicted_depth: (B, H', W') float32, 0 to `max_depth` in the published scale.
+        hidden_states: as in `BaseModelOutput`.
+        attentions: as in `BaseModelOutput`.
+    """
+
+    loss: Tensor | None = None
+    predicted_depth: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+def silog_loss(predicted: Tensor, target: Tensor, *, scale_forgiveness: float = 0.5) -> Tensor:
+    """Measure how far two depths differ, forgiving part of a common factor.
+
+    The pixels of the whole batch count as one set: with d = log(target) - log(predicted), the loss is the square
+    root of mean(d²) - scale_forgiveness · mean(d)².
+
+    Args:
+        predicted: (B, H, W) float32, meters, positive.
+        target: (B, H, W) any number type, meters; 0 where there is no ground truth.
+        scale_forgiveness: 0 counts a wrong overall scale in full, 1 not at all.
+
+    Returns:
+        () float32, unitless, not negative; 0 if no pixel has ground truth.
+
+    Raises:
+        ValueError: the two have different shapes.
+
+    Source: Eigen et al., arXiv 1406.2283, equation 4, under the square root that GLPN's authors put over it.
+    """
+    if predicted.shape != target.shape:
+        raise ValueError(
+            f"the target must have the prediction's shape {tuple(predicted.shape)}, not {(*target.shape,)}"
+        )
+    known = target > 0
+    # Logarithms need the range and the digits of float32, also where the network runs in half precision.
+    precise = torch.promote_types(predicted.dtype, torch.float32)
+    seen = predicted[known].to(precise)
+    if seen.numel() == 0:
+        return seen.sum()  # 0, with a gradient of zeros; the mean of nothing would be NaN
+    # A sigmoid can underflow to 0, whose logarithm is infinite; the smallest normal number stands in for it.
+    difference = target[known].to(precise).log() - seen.clamp_min(torch.finfo(precise).tiny).log()
+    variance = difference.square().mean() - scale_forgiveness * difference.mean().square()
+    # The slope of a square root is infinite at 0 and would turn the gradient into NaN, so 0 goes round the root.
+    perfect = variance <= 0
+    return torch.where(perfect, 0.0, torch.where(perfect, 1.0, variance).sqrt())
+
 
 _IMAGE_DIMENSIONS = 4
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.weights.checkpoint import Checkpoint
 
-__all__ = ["PretrainedModel"]
 
 _NAMED_KEYS = 3  # how many keys an error names; the rest it counts
 

@@ -1,27 +1,118 @@
-"""The color format: depth in colors, to look at, with a legend and the photo beside it if that is wanted."""
+"""The colors of depth: tables in an image beside this file, one row each, written by docs/make_colormaps.py.
+
+Which depths an image's colors stand for: from what the user asked for to meters.
+
+The color format: depth in colors, to look at, with a legend and the photo beside it if that is wanted.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from glpn_cli.depth import is_known
+from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import UsageError
-from glpn_cli.output.colormaps import color_of_unknown, color_table
 from glpn_cli.output.facts import origin, state_facts
 from glpn_cli.output.legend import Legend, draw_legend
-from glpn_cli.output.png import read_facts, write_png
-from glpn_cli.output.ranges import range_of
-from glpn_cli.settings.output import Near
+from glpn_cli.output.png import write_png
+from glpn_cli.settings import DepthRange, Near
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from glpn_cli.depth import DepthMap
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import Colormap, OutputSettings
 
-__all__ = ["colorize", "encode", "read_facts"]
+
+_FILE = "colormaps.png"
+
+_FOR_UNKNOWN = ((128, 128, 128), (255, 255, 255), (0, 0, 0), (255, 0, 255))
+
+_FAR_ENOUGH = 60.0
+
+
+@cache
+def color_table(name: Colormap) -> NDArray[np.uint8]:
+    """Give the colors of a map.
+
+    Returns:
+        (256, 3) uint8, sRGB, from the dark or cold end to the bright or warm one.
+    """
+    with files("glpn_cli.output").joinpath(_FILE).open("rb") as stream, Image.open(stream) as image:
+        row = list(json.loads(image.info["maps"])).index(name)
+        table: NDArray[np.uint8] = np.array(image)[row]
+    table.flags.writeable = False
+    return table
+
+
+def color_of_unknown(name: Colormap) -> tuple[int, int, int]:
+    """Give the color of unknown depth: the plainest one that is far from all colors of a map."""
+    table = color_table(name).astype(np.float64)
+    distances = {color: float(np.linalg.norm(table - color, axis=1).min()) for color in _FOR_UNKNOWN}
+    return next(
+        (color for color in _FOR_UNKNOWN if distances[color] >= _FAR_ENOUGH), max(distances, key=distances.__getitem__)
+    )
+
+
+_SAMPLE_PIXELS = 65_536
+
+_LEAST_SPAN = 1e-3
+
+"""Of the far end: a flat wall still has a range."""
+
+
+def range_of(depth: DepthMap, settings: OutputSettings) -> tuple[float, float]:
+    """Give the range of an image: the run's if there is one, else what was asked for, else "auto".
+
+    Returns:
+        Nearest and farthest depth in meters; the second is the larger one, however flat the depth is.
+
+    Raises:
+        UsageError: the range of the model is asked for, and nobody knows it.
+    """
+    return settings.range_m or measure_range([depth], settings.range or DepthRange.parse("auto"))
+
+
+def measure_range(depths: Sequence[DepthMap], asked: DepthRange) -> tuple[float, float]:
+    """Give the range of several images together.
+
+    Args:
+        depths: at least one; in percentiles each counts the same, whatever its size.
+        asked: what is wanted.
+
+    Returns:
+        Nearest and farthest depth in meters.
+
+    Raises:
+        UsageError: the range of the model is asked for, and nobody knows it.
+    """
+    if asked.mode == "fixed":
+        return asked.low, asked.high
+    if asked.mode == "model":
+        limit_m = depths[0].provenance.depth_limit_m
+        if limit_m is None:
+            raise UsageError("--range model: nobody knows the depth limit of these weights", hint="give LO:HI instead")
+        return 0.0, limit_m
+    # One image in full, so that its percentiles are exact; of several, about as many pixels of each.
+    thinned = depths if len(depths) == 1 else [thin_out(depth) for depth in depths]
+    known = np.concatenate([depth.meters[is_known(depth.meters)] for depth in thinned])
+    if known.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, (asked.low, asked.high)))
+    return (low, high) if high - low >= _LEAST_SPAN * high else (low, low * (1 + _LEAST_SPAN))
+
+
+def thin_out(depth: DepthMap) -> DepthMap:
+    """Keep some tens of thousands of pixels, evenly spread, whatever the size; a small map stays as it is."""
+    step = min(math.isqrt(math.ceil(depth.meters.size / _SAMPLE_PIXELS)), *depth.meters.shape)
+    return DepthMap(depth.meters[step // 2 :: step, step // 2 :: step].copy(), depth.provenance)
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:

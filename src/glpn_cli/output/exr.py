@@ -14,9 +14,8 @@ from glpn_cli.output.facts import KEYWORD, depth_from_facts, facts_from_json, fa
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
 
 _CHANNEL = "Z"
 

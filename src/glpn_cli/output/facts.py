@@ -9,18 +9,8 @@ import numpy as np
 
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings.output import Scale
-
-__all__ = [
-    "KEYWORD",
-    "camera_of",
-    "depth_from_facts",
-    "facts_from_json",
-    "facts_to_json",
-    "origin",
-    "provenance_of",
-    "state_facts",
-]
+from glpn_cli.files import modernize
+from glpn_cli.settings import Scale
 
 KEYWORD = "glpn"
 """The name under which a format with named texts carries the facts."""
@@ -97,7 +87,7 @@ def facts_to_json(facts: dict[str, Any]) -> str:
 def facts_from_json(text: object) -> dict[str, Any] | None:
     """Read what `facts_to_json` wrote; None for anything else."""
     try:
-        facts = json.loads(text) if isinstance(text, str | bytes) else None
+        facts = modernize(json.loads(text)) if isinstance(text, str | bytes) else None
     except (ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) and isinstance(facts.get("provenance"), dict) else None

@@ -6,28 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from glpn_cli.errors import MissingPackageError, UsageError
-from glpn_cli.settings.output import Scale
+from glpn_cli.files import write_whole
+from glpn_cli.settings import OutputSettings, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings.output import OutputSettings
-
-__all__ = [
-    "DEFAULT_FORMAT",
-    "FORMATS",
-    "Codec",
-    "DepthFormat",
-    "Published",
-    "ReadsBack",
-    "check_settings",
-    "format_of_name",
-]
 
 
 class Codec(Protocol):
@@ -271,6 +261,17 @@ def check_settings(rows: Iterable[DepthFormat], settings: OutputSettings) -> Non
                 f"the format {row.name} needs the package {row.package}",
                 hint=f"pip install {row.package}, or glpn-cli[{row.name}]",
             )
+
+
+def save_depth(
+    depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
+) -> None:
+    """Write depth in the format that the file name asks for; see `DepthMap.save`."""
+    target = Path(path)
+    row = format_of_name(target.name)
+    settings = settings or OutputSettings()
+    check_settings([row], settings)
+    write_whole(target, row.load_codec().encode(depth, settings), overwrite=overwrite)
 
 
 def _row_of_ending(name: str) -> DepthFormat | None:

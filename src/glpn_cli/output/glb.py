@@ -13,19 +13,16 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.errors import OutputError
-from glpn_cli.geometry.camera import fov_deg_of
-from glpn_cli.geometry.points import to_points
-from glpn_cli.geometry.surface import to_triangles
+from glpn_cli.geometry.camera import fov_deg_of, to_points, to_triangles
 from glpn_cli.output.facts import KEYWORD, facts_from_json, facts_to_json, state_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.geometry.points import PointGrid
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.geometry.camera import PointGrid
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["encode", "read_facts"]
 
 _MAGIC = b"glTF"
 _HEAD = struct.Struct("<4sIIII")  # magic, version, length of all; then length and kind of the first chunk

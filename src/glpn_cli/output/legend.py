@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Legend", "draw_legend", "tick_values"]
 
 _SMALLEST_FONT_PX = 11
 _FONT_SHARE = 0.025

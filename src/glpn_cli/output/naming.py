@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["SiblingNames", "ends_like_an_output", "may_be_an_output"]
-
 
 class SiblingNames:
     """The names of all images of one folder, and so what each one's depth is to be called.

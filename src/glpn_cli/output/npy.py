@@ -11,9 +11,7 @@ from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
 
 if TYPE_CHECKING:
-    from glpn_cli.settings.output import OutputSettings
-
-__all__ = ["decode", "encode", "read_facts"]
+    from glpn_cli.settings import OutputSettings
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:

@@ -12,9 +12,8 @@ from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_js
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
 
 _FACTS, _DEPTH, _UNCERTAINTY = "metadata", "depth", "uncertainty"
 

@@ -11,9 +11,8 @@ from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
 
 if TYPE_CHECKING:
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
 
 _HEADER = re.compile(rb"Pf\s+(\d{1,9})\s+(\d{1,9})\s+([+-]?\d{1,9}(?:\.\d{0,9})?)\s")
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from glpn_cli.errors import OutputError
-from glpn_cli.geometry.points import to_points
+from glpn_cli.geometry.camera import to_points
 from glpn_cli.output.facts import facts_from_json, facts_to_json, state_facts
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["encode", "read_facts"]
 
 _FACTS = "comment glpn "
 _LONGEST_HEADER = 2**20

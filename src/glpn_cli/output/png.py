@@ -15,7 +15,6 @@ from glpn_cli.output.facts import KEYWORD, facts_from_json, facts_to_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["open_png", "read_facts", "write_png"]
 
 _KINDS = {"1": "black and white", "L": "8-bit grays", "I;16": "16-bit values", "I": "16-bit values"}
 _HINT = "only PNGs of glpn do"

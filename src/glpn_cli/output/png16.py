@@ -9,12 +9,11 @@ import numpy as np
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
-from glpn_cli.output.png import open_png, read_facts, write_png
+from glpn_cli.output.png import open_png, write_png
 
 if TYPE_CHECKING:
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts", "values_per_meter"]
 
 _INDOORS, _OUTDOORS = 1000, 256
 _INDOOR_LIMIT_M = 65.0

@@ -8,17 +8,16 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
+from glpn_cli.output.color import range_of
 from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
-from glpn_cli.output.png import open_png, read_facts, write_png
-from glpn_cli.output.ranges import range_of
-from glpn_cli.settings.output import Near, Normalize, Scale
+from glpn_cli.output.png import open_png, write_png
+from glpn_cli.settings import Near, Normalize, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "encode", "read_facts"]
 
 _WHITE = 255
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = ["Description", "describe_file", "is_ours", "read_depth", "recognize"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Description:

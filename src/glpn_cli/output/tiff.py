@@ -15,9 +15,8 @@ from glpn_cli.errors import DepthFileError
 from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_json, origin, state_facts
 
 if TYPE_CHECKING:
-    from glpn_cli.settings.output import OutputSettings
+    from glpn_cli.settings import OutputSettings
 
-__all__ = ["decode", "describe", "encode", "read_facts"]
 
 _TAG = {info.name: number for number, info in TAGS_V2.items()}
 _DESCRIPTION, _SOFTWARE = _TAG["ImageDescription"], _TAG["Software"]

@@ -9,13 +9,11 @@ from PIL import Image
 
 from glpn_cli.errors import UsageError
 from glpn_cli.output.facts import origin, state_facts
-from glpn_cli.output.tiff import describe, read_facts
+from glpn_cli.output.tiff import describe
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings.output import OutputSettings
-
-__all__ = ["encode", "read_facts"]
+    from glpn_cli.settings import OutputSettings
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - meters in any case

@@ -1,7 +1,12 @@
-"""The files of a report: a page beside the outputs of a batch, and one folder of what the page loads."""
+"""The copies of a photo that a page keeps.
+
+The files of a report: a page beside the outputs of a batch, and one folder of what the page loads.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import time
@@ -10,16 +15,14 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from PIL import Image
+from PIL.Image import Resampling
+
 from glpn_cli.errors import OutputError, OutputExistsError
-from glpn_cli.inference.manifest import DONE, Record, is_partial_name, read_records
-from glpn_cli.output.writer import make_folder, partial_path, refuse_outside, write_together
-from glpn_cli.report.entry import Entry, entry_name, outputs_mark
-from glpn_cli.report.grid import encode_grid, sample
-from glpn_cli.report.index import index_of
-from glpn_cli.report.journal import Journal
-from glpn_cli.report.looking_back import depth_of_outputs, photo_of
-from glpn_cli.report.photo import THUMBNAIL_PX, to_jpegs
-from glpn_cli.report.script import to_script
+from glpn_cli.files import is_partial_name, make_folder, partial_path, refuse_outside, write_together
+from glpn_cli.inference.manifest import DONE, Record, read_records
+from glpn_cli.report.index import encode_grid, index_of, sample, to_script
+from glpn_cli.report.journal import Entry, Journal, depth_of_outputs, entry_name, outputs_mark, photo_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -29,23 +32,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.report.run_facts import RunFacts
+    from glpn_cli.report.journal import RunFacts
 
-__all__ = ["GRID_PX", "PAGE_NAME", "PARTS_NAME", "Report", "is_page_there", "refuse_to_replace_page"]
+
+LARGE_PX = 1024
+
+"""The longest side of the copy that a click shows."""
+
+THUMBNAIL_PX = 240
+
+"""The longest side of the copy in the overview."""
+
+_LARGE_QUALITY = 82
+
+_THUMBNAIL_QUALITY = 75
+
+
+def to_jpegs(rgb: NDArray[np.uint8]) -> tuple[str, str]:
+    """Make the large and the small copy of a photo, as addresses that hold the JPEG themselves.
+
+    As files of their own they would be images below the folder of a batch, and the next batch would take them in.
+
+    Args:
+        rgb: (H, W, 3) uint8, in [0, 255], upright.
+    """
+    image = Image.fromarray(rgb)
+    image.thumbnail((LARGE_PX, LARGE_PX), Resampling.BILINEAR, reducing_gap=2.0)
+    large = _to_address(image, _LARGE_QUALITY)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Resampling.BILINEAR, reducing_gap=1.5)
+    return large, _to_address(image, _THUMBNAIL_QUALITY)
+
+
+def _to_address(image: Image.Image, quality: int) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
 
 PAGE_NAME = "index.html"
+
 PARTS_NAME = "glpn-report"
 
 GRID_PX = 640
+
 """The longest side of the depth that meters are read from; more than the published weights were made for has no use."""
 
 _THUMBNAIL_GRID_PX = THUMBNAIL_PX * 2 // 3
 
 _JOURNAL_NAME = "images.jsonl"
+
 _INDEX_NAME = "images.js"
+
 _OURS = b'<meta name="generator" content="glpn-cli"'
+
 _ENTRY_FILE = re.compile(r"[0-9a-f]{24}(\.small)?\.js")
+
 _SECONDS_BETWEEN_INDEXES = 5.0
+
 _INDEX_SHARE = 50  # of the time at most one part goes into telling how far the run is
 
 
@@ -151,8 +194,8 @@ class Report:
             "notes": [] if depth is None else list(depth.provenance.notes),
         }
         small_parts = {"photo": thumbnail, "grid": small}
-        self._write(self._parts / f"{name}.js", to_script("image", name, about), durably=False)
-        self._write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small_parts), durably=False)
+        self._write(self._parts / f"{name}.js", to_script("image", name, about), durable=False)
+        self._write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small_parts), durable=False)
         self._journal.append(entry)
         self._entries[record.source] = entry
 
@@ -193,10 +236,10 @@ class Report:
         except OSError as error:
             raise OutputError(f"{self._parts}: cannot be tidied: {error.strerror or error}") from error
 
-    def _write(self, path: Path, data: bytes, *, durably: bool = True) -> None:
+    def _write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
         """Write a file in place of an earlier one; a link of this name is replaced and not followed."""
         partial = partial_path(self._parts / path.name)
-        write_together([(path, data)], overwrite=True, partials=[partial], durably=durably)
+        write_together([(path, data)], overwrite=True, partials=[partial], durable=durable)
 
 
 def is_page_there(folder: Path) -> bool:

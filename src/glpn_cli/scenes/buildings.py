@@ -11,8 +11,6 @@ from glpn_cli.scenes.scene import Material
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Frame
 
-__all__ = ["add_bench", "add_building", "add_fence", "add_house"]
-
 
 def add_house(front: Frame, half_width: float, height: float) -> None:
     """Build a house whose front is at the frame's origin and looks ahead; near ones get windows and doors."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.scene import Camera, Scene, Solid
 
-__all__ = ["NEAREST_M", "TILE_PX", "Hits", "Solids", "camera_rotation", "cast", "gather_solids", "intersect"]
 
 TILE_PX = 16
 NEAREST_M = 0.02

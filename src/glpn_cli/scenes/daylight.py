@@ -10,8 +10,6 @@ from glpn_cli.scenes.scene import Light, Sky
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["light_outdoors"]
-
 
 def light_outdoors(scene: Scene) -> None:
     """Light a scene by day, under the sun or clouds."""

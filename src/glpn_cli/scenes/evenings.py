@@ -11,8 +11,6 @@ from glpn_cli.scenes.streets import make_street, make_traffic
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_evening"]
-
 
 def make_evening(scene: Scene) -> None:
     """Be outdoors at dusk or at night, under lamps."""

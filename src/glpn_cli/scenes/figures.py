@@ -10,7 +10,6 @@ from glpn_cli.scenes.scene import Material
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Frame
 
-__all__ = ["add_animal", "add_bush", "add_bust", "add_lamp_post", "add_person", "add_plant", "add_tree"]
 
 _SKIN = ((0.85, 0.65, 0.53), (0.65, 0.45, 0.33), (0.4, 0.26, 0.18), (0.92, 0.75, 0.65))
 

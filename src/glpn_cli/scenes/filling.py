@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli.device import choose_runtime
 from glpn_cli.errors import GLPNError, OutputError
-from glpn_cli.runtime import choose_runtime
 from glpn_cli.scenes.kept import (
     PIECE_SCENES,
     SceneRecipe,
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from glpn_cli.settings.training import SceneSettings
+    from glpn_cli.training.settings import SceneSettings
 
-__all__ = ["fill", "write_preview"]
 
 _PREVIEW = 24
 _PREVIEW_COLUMNS = 6

@@ -11,8 +11,6 @@ from glpn_cli.scenes.scene import Material
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Frame
 
-__all__ = ["add_clutter", "add_counter", "add_dining_table", "add_furniture"]
-
 
 def add_furniture(frame: Frame, width: float) -> None:
     """Put some piece of furniture on the frame's origin, its back behind it.

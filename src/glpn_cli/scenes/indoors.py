@@ -12,7 +12,6 @@ from glpn_cli.scenes.scene import Camera, Frame, Light, Material, Sky, SolidKind
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["add_shell", "furnish", "light_room", "make_meal", "make_room", "make_tabletop"]
 
 _THICK_M = 0.12
 

@@ -24,7 +24,7 @@ from glpn_cli.data.sample import Sample
 from glpn_cli.errors import InputError, OutputError, UsageError
 from glpn_cli.image.folder import walk_images
 from glpn_cli.image.reading import read_image
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
     import torch
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.textures import Atlas
 
-__all__ = [
-    "PIECE_SCENES",
-    "KeptScenes",
-    "RenderedScenes",
-    "SceneRecipe",
-    "make_piece",
-    "open_kept_scenes",
-    "pieces_to_make",
-    "read_texture_images",
-    "start_keeping",
-]
 
 PIECE_SCENES = 64
 """How many scenes a piece has."""

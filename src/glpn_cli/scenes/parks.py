@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_park", "make_square"]
-
 
 def make_park(scene: Scene) -> None:
     """Stand on a meadow, a yard or a square, among trees, people, walls and houses."""

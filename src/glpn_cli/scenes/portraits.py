@@ -13,8 +13,6 @@ from glpn_cli.scenes.scene import Camera, Frame
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_portrait"]
-
 
 def make_portrait(scene: Scene) -> None:
     """Look at somebody, or at an animal, from one or two meters, with a room or a garden behind."""

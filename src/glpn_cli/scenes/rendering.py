@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.textures import Atlas
 
-__all__ = ["SCENE_KINDS", "make_scene", "render", "render_scenes"]
 
 SCENE_KINDS: dict[str, tuple[Callable[[Scene], None], float]] = {
     "room": (make_room, 0.46),

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.textures import Atlas
 
-__all__ = ["Camera", "Frame", "Light", "Material", "Scene", "Sky", "Solid", "SolidKind"]
 
 Color = tuple[float, float, float]
 Point = tuple[float, float, float]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.scenes.scene import Light, Scene, Solid
 
-__all__ = ["shade"]
 
 _SHADOW_STEP_PX = 4
 _DARKEST_SHADOW = 0.12

@@ -14,7 +14,6 @@ from glpn_cli.scenes.vehicles import add_bus, add_car, add_lorry, add_vehicle
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Scene
 
-__all__ = ["make_jam", "make_street", "make_traffic"]
 
 _FAR_M = 110.0
 

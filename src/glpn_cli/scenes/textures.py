@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     Grid = NDArray[np.float32]
 
-__all__ = ["LEVELS", "TEXTURE_SIDE_PX", "Atlas", "build_atlas"]
 
 TEXTURE_SIDE_PX = 256
 LEVELS = 6

@@ -10,7 +10,6 @@ from glpn_cli.scenes.scene import Material
 if TYPE_CHECKING:
     from glpn_cli.scenes.scene import Frame, Scene
 
-__all__ = ["add_bus", "add_car", "add_lorry", "add_vehicle"]
 
 _RUBBER = Material((0.04, 0.04, 0.045))
 _DARK = Material((0.06, 0.06, 0.065))

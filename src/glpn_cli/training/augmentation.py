@@ -16,18 +16,17 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from glpn_cli.errors import InputError
-from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP, Photometric
+from glpn_cli.training.settings import NATIVE_CROP, SHARED_CROP, Photometric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Sample
-    from glpn_cli.settings.training import TrainSettings
+    from glpn_cli.training.settings import TrainSettings
 
     RgbImage = NDArray[np.uint8]
     Depth = NDArray[np.float32]
 
-__all__ = ["Augmented", "augment", "change_colors", "cut_depth"]
 
 _HUE_STEPS = 256 / 180  # Pillow counts a circle in 256, the program that the ranges are from in 180
 _VALUES = np.arange(256, dtype=np.float32) / 255

@@ -1,7 +1,13 @@
-"""What moves the weights: Adam, with or without decay, in one pass over them where that is to be had; perhaps Muon."""
+"""Averaged weights: they lag behind, and are better than those of any one step.
+
+The learning rate over a training.
+
+What moves the weights: Adam, with or without decay, in one pass over them where that is to be had; perhaps Muon.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,11 +15,84 @@ import torch
 from glpn_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
 
-    from glpn_cli.settings.training import TrainSettings
+    from torch import Tensor, nn
 
-__all__ = ["Together", "build_optimizer"]
+    from glpn_cli.training.settings import TrainSettings
+
+
+_WARM_UP = 10
+
+
+class AveragedWeights:
+    """An exponential moving average of a network's parameters and statistics.
+
+    Attributes:
+        tensors: by key, as in the network's state dict.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        """Begin with the network as it is.
+
+        Args:
+            network: what is averaged.
+            decay: what is left of the average after a step; less in the first steps, which are far from where it ends.
+        """
+        self._decay = decay
+        self.tensors = {key: value.detach().clone() for key, value in network.state_dict().items()}
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in a step; the first is step 0."""
+        kept = min(self._decay, (1 + step) / (_WARM_UP + step))
+        ours, theirs = [], []
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                if value.is_floating_point():
+                    ours.append(self.tensors[key])
+                    theirs.append(value)
+                else:
+                    self.tensors[key].copy_(value)
+            torch._foreach_lerp_(ours, theirs, 1 - kept)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from an average that was kept."""
+        for key, value in tensors.items():
+            self.tensors[key].copy_(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Up to a peak and down again, both by a power, over the steps that there really are.
+
+    The authors' program counts in steps of one data set and one batch size, so that with others its rate falls below
+    the lowest and at last below zero. Here it never leaves [end, peak].
+
+    Attributes:
+        steps: of the whole training.
+        peak: the highest rate.
+        end: the rate before the first and after the last step.
+        peak_at: where the peak is, as a share of the steps; 0 begins there.
+        power: 0.9 in the paper.
+
+    Source: arXiv 2201.07436, section 4.1.
+    """
+
+    steps: int
+    peak: float
+    end: float
+    peak_at: float = 0.5
+    power: float = 0.9
+
+    def __call__(self, step: int) -> float:
+        """Give the rate of a step; the first is step 0."""
+        done = min(1.0, (step + 1) / self.steps)
+        if done < self.peak_at:
+            height = (done / self.peak_at) ** self.power
+        else:
+            falling = (done - self.peak_at) / (1 - self.peak_at) if self.peak_at < 1 else 0.0
+            height = 1 - falling**self.power
+        return min(self.peak, max(self.end, self.end + (self.peak - self.end) * float(height)))
 
 
 class Together:

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from glpn_cli.settings.training import TrainSettings
-    from glpn_cli.training.sets import TrainingSet
+    from glpn_cli.training.datasets import TrainingSet
+    from glpn_cli.training.settings import TrainSettings
 
-__all__ = ["Pick", "Plan"]
 
 _SHAPES = ((1.0, 0.5), (-1.0, 0.18), (0.0, 0.12), (2.0, 0.14), (3.3, 0.06))
 """Shapes of batches and their shares: 1 as given, -1 on its side, 0 square, else so many times as wide as high."""

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.prediction import Precision
-from glpn_cli.settings.training import NATIVE_CROP, Photometric, TrainSettings
-
-__all__ = ["build_settings", "read_recipe"]
+from glpn_cli.settings import Precision
+from glpn_cli.training.settings import NATIVE_CROP, Photometric, TrainSettings
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "bool": (bool,),

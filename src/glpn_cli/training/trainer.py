@@ -13,35 +13,40 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli.data.layouts import LAYOUTS
+from glpn_cli.device import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.errors import UsageError
-from glpn_cli.runtime import Runtime, choose_runtime, memory_errors_named
-from glpn_cli.settings.prediction import SIZE_DIVISOR, Precision
-from glpn_cli.settings.training import NATIVE_CROP, SHARED_CROP
+from glpn_cli.settings import SIZE_DIVISOR, Precision
+from glpn_cli.training.checkpoints import check_same_data, check_same_training, keep_state, read_state, settings_as_json
+from glpn_cli.training.datasets import (
+    SCENES,
+    Batch,
+    TrainingSamples,
+    batches,
+    paper_size,
+    training_sets,
+    validation_sets,
+)
+from glpn_cli.training.distributed import Processes
+from glpn_cli.training.initialization import NOTHING, Start, load_start, restore_start
 from glpn_cli.training.learner import Learner
-from glpn_cli.training.loading import Batch, TrainingSamples, batches
 from glpn_cli.training.lock import locked
-from glpn_cli.training.parts import Processes
+from glpn_cli.training.logs import STATE_NAME, Results
+from glpn_cli.training.optimizer import Schedule
 from glpn_cli.training.plan import Plan
-from glpn_cli.training.results import STATE_NAME, Results
-from glpn_cli.training.schedule import Schedule
-from glpn_cli.training.sets import SCENES, paper_size, training_sets, validation_sets
-from glpn_cli.training.start import NOTHING, Start, load_start, restore_start
-from glpn_cli.training.state import check_same_data, check_same_training, keep_state, read_state, settings_as_json
-from glpn_cli.training.stopping import Stop, stop_asked_for
+from glpn_cli.training.progress import QUIET, StepFacts, Stop, TrainWatcher, stop_asked_for
+from glpn_cli.training.settings import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.validation import ALIGNED, check_samples, validate
-from glpn_cli.training.watcher import QUIET, StepFacts, TrainWatcher
-from glpn_cli.weights.files import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
-from glpn_cli.weights.watcher import QUIET as NOT_WATCHED
+from glpn_cli.weights.store import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
+from glpn_cli.weights.store import QUIET as NOT_WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from glpn_cli.settings.training import TrainRun, TrainSettings
-    from glpn_cli.weights.watcher import Watcher
+    from glpn_cli.training.settings import TrainRun, TrainSettings
+    from glpn_cli.weights.store import Watcher
 
-__all__ = ["BEST_BY", "Outcome", "train"]
 
 BEST_BY = f"{ALIGNED}abs_rel"
 """Which metric decides what is best where meters are approximate; where they are true it is the plain one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from glpn_cli.data.crops import MIN_DEPTH_M, valid_pixels
+from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
 from glpn_cli.errors import InputError
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
 from glpn_cli.metrics import mean_of_images, measure, usable_prediction
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from glpn_cli.data.sample import Sample
     from glpn_cli.model.glpn import GLPNForDepthEstimation
-    from glpn_cli.training.sets import ValidationSet
-    from glpn_cli.weights.card import WeightsCard
+    from glpn_cli.training.datasets import ValidationSet
+    from glpn_cli.weights.catalog import WeightsCard
 
-__all__ = ["ALIGNED", "check_samples", "validate"]
 
 ALIGNED = "aligned_"
 """What metrics begin with that were measured after the median of a prediction was set to that of the truth."""

@@ -1,26 +1,81 @@
-"""Weights of the Hugging Face Hub onto this machine: found, fetched, checked, converted once, kept."""
+"""What other programs have downloaded from the Hugging Face Hub already, in the client's own cache.
+
+Weights of the Hugging Face Hub onto this machine: found, fetched, checked, converted once, kept.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from huggingface_hub import constants, try_to_load_from_cache
 
 from glpn_cli.errors import ConfigError, WeightsError
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.weights.catalog import CATALOG
-from glpn_cli.weights.files import CONFIG_NAME, PICKLE_NAME, SAFETENSORS_NAME
 from glpn_cli.weights.header import is_sealed_intact
-from glpn_cli.weights.home import downloads_folder, stored_file
 from glpn_cli.weights.hub import HubAccess, ask_for_file, is_offline, offline_error
-from glpn_cli.weights.hub_cache import find_cached
-from glpn_cli.weights.store import alone_with, clear_downloads
-from glpn_cli.weights.transfer import fetch_small, fetch_whole
-from glpn_cli.weights.watcher import QUIET, Watcher
+from glpn_cli.weights.store import (
+    CONFIG_NAME,
+    PICKLE_NAME,
+    QUIET,
+    SAFETENSORS_NAME,
+    Watcher,
+    alone_with,
+    clear_downloads,
+    downloads_folder,
+    stored_file,
+)
+from glpn_cli.weights.transfer import fetch_small, fetch_whole, is_etag, matches_etag
 
 if TYPE_CHECKING:
-    from glpn_cli.weights.intake import KeptWeights
+    from glpn_cli.weights.install import KeptWeights
 
-__all__ = ["download"]
+
+@dataclass(frozen=True, slots=True)
+class CachedRepository:
+    """The files of a repository in the cache.
+
+    Attributes:
+        config: its `config.json`.
+        weights: its weights file; safetensors if it is there.
+        revision: the commit that both are of.
+    """
+
+    config: Path
+    weights: Path
+    revision: str
+
+    def is_intact(self) -> bool:
+        """Tell whether the weights are what the Hub recorded; without symbolic links the cache does not know."""
+        blob = self.weights.resolve()
+        return not is_etag(blob.name) or matches_etag(blob, blob.name)
+
+
+def find_cached(repository: str) -> CachedRepository | None:
+    """Look for the newest commit of a repository that the cache knows; None if it has not all that is needed."""
+    config = _find(repository, CONFIG_NAME)
+    weights = _find(repository, SAFETENSORS_NAME) or _find(repository, PICKLE_NAME)
+    if config is None or weights is None:
+        return None
+    return CachedRepository(config, weights, revision=config.parent.name)
+
+
+def _find(repository: str, name: str) -> Path | None:
+    found = try_to_load_from_cache(repository, name, cache_dir=_cache_folder())
+    return Path(found) if isinstance(found, str) else None  # it also knows what is known not to be there
+
+
+def _cache_folder() -> Path:
+    """Give the folder of the cache; the client itself read the environment when it was imported."""
+    if folder := os.environ.get("HF_HUB_CACHE", ""):
+        return Path(os.path.expanduser(os.path.expandvars(folder)))
+    if home := os.environ.get("HF_HOME", ""):
+        return Path(os.path.expanduser(os.path.expandvars(home))) / "hub"
+    return Path(constants.HF_HUB_CACHE)
 
 
 def download(
@@ -84,7 +139,7 @@ def _from_cache(name: str, repository: str, watcher: Watcher) -> KeptWeights | N
     if not intact:
         watcher.note(f"the copy of {repository} in the Hugging Face cache is damaged and not used")
         return None
-    from glpn_cli.weights.intake import Origin, keep, take_in
+    from glpn_cli.weights.install import Origin, keep, take_in
 
     try:
         checkpoint = take_in(cached.weights, config=_parse_config(text, str(cached.config)))
@@ -112,7 +167,7 @@ def _from_hub(name: str, repository: str, access: HubAccess, watcher: Watcher) -
     part = downloads_folder(name) / f"{file.etag}.part"
     clear_downloads(name, but=part)
     fetch_whole(file, part, access=access, watcher=watcher)
-    from glpn_cli.weights.intake import Origin, keep, take_in  # with torch, which no byte has to wait for
+    from glpn_cli.weights.install import Origin, keep, take_in  # with torch, which no byte has to wait for
 
     try:
         checkpoint = take_in(part, config=config, called=str(file))

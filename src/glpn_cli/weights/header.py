@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import WeightsError
+from glpn_cli.files import modernize
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["MAX_HEADER_BYTES", "is_sealed_intact", "read_metadata", "seal"]
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit that the format itself sets."""
@@ -37,7 +37,7 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
         WeightsError: the file cannot be read, or is none.
     """
     with _opened(path) as file:
-        return _metadata(_read_header(file, path))
+        return dict(modernize(_metadata(_read_header(file, path))))
 
 
 def seal(data: bytes) -> tuple[bytes, memoryview]:

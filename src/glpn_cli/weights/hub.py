@@ -1,4 +1,6 @@
-"""What the Hugging Face Hub says of a repository's files: size, hash, commit; and what its refusals mean.
+"""Trying again: what may pass is waited for, within bounds.
+
+What the Hugging Face Hub says of a repository's files: size, hash, commit; and what its refusals mean.
 
 The client library reads its environment variables when it is imported. Here they are read when they are needed and
 passed on as values, so that a program may set them at any time.
@@ -14,7 +16,8 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from time import sleep
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
@@ -22,28 +25,84 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from glpn_cli import __version__
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings.weights import DownloadSettings
-from glpn_cli.weights.patience import PassingFaultError, persist
+from glpn_cli.settings import DownloadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from glpn_cli.weights.watcher import Watcher
+    from glpn_cli.weights.store import Watcher
 
-__all__ = ["CLIENT_ERRORS", "HubAccess", "HubFile", "ask_for_file", "is_offline", "offline_error", "to_refusal", "told"]
+
+Result = TypeVar("Result")
+
+
+class PassingFaultError(Exception):
+    """Something went wrong that may be right in a moment.
+
+    Attributes:
+        reason: one line.
+        hint: what to do about it if it does not pass, or None.
+        wait_s: how long the other side asked to be left alone, or None.
+    """
+
+    def __init__(self, reason: str, *, hint: str | None = None, wait_s: float | None = None) -> None:
+        """Keep the parts."""
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.wait_s = wait_s
+
+
+def persist(
+    attempt: Callable[[], Result],
+    *,
+    settings: DownloadSettings,
+    watcher: Watcher,
+    done_bytes: Callable[[], int] = int,
+) -> Result:
+    """Attempt something until it succeeds, or until it has failed too often without getting on.
+
+    Args:
+        attempt: raises `PassingFaultError` for what may pass; anything else ends it.
+        settings: how often and how long.
+        watcher: is told of every wait.
+        done_bytes: how far the attempts have come together.
+
+    Raises:
+        WeightsError: with the reason of the last fault.
+    """
+    failures, reached_bytes = 0, done_bytes()
+    while True:
+        try:
+            return attempt()
+        except PassingFaultError as fault:
+            if done_bytes() - reached_bytes >= settings.progress_bytes:
+                failures = 0
+            failures, reached_bytes = failures + 1, done_bytes()
+            wait_s = settings.first_wait_s * 2 ** (failures - 1) if fault.wait_s is None else fault.wait_s
+            if failures >= settings.attempts or wait_s > settings.longest_wait_s:
+                raise WeightsError(fault.reason, hint=fault.hint) from fault
+            watcher.note(f"{fault.reason}; trying again in {wait_s:g} s")
+            sleep(wait_s)
+
 
 # The base class of everything that the HTTP client raises: it is httpx in huggingface_hub 1.x and httpx2 in 2.x. The
 # others are what it lets through: no route, a proxy or an address that is none, a proxy of a kind it has no part for.
 CLIENT_ERRORS: tuple[type[BaseException], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError, ImportError)
+
 """What talking to a server can raise."""
 
 _RATE_LIMIT = re.compile(r"\br=0\s*;\s*t=(\d+)")
+
 _LOGIN = "set HF_TOKEN, or run `hf auth login`"
+
 _PASSING = {
     429: ("{host}: too many requests (429)", f"try again later; with a login more are allowed: {_LOGIN}"),
     500: ("{host}: has a fault of its own ({status})", "try again later"),
 }
+
 _NOT_FOUND = ("{what}: not on the Hub, or private ({status})", f"check the name; for a private one {_LOGIN}")
+
 _REFUSALS = {
     "GatedRepo": (
         "{what}: its owner gives access only on request ({status})",
@@ -57,6 +116,7 @@ _REFUSALS = {
     "401": ("{what}: needs a login ({status})", _LOGIN),
     "403": ("{what}: access is forbidden ({status})", f"for a private repository {_LOGIN}"),
 }
+
 """What a refusal means, by the Hub's own code for it, else by the status."""
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import UsageError, WeightsError
-from glpn_cli.settings.weights import WEIGHTS_VARIABLE
-from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry
-from glpn_cli.weights.home import is_repository, list_stored
-from glpn_cli.weights.watcher import QUIET, Watcher
+from glpn_cli.settings import WEIGHTS_VARIABLE
+from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry, WeightsCard
+from glpn_cli.weights.header import is_sealed_intact, read_metadata
+from glpn_cli.weights.store import QUIET, Watcher, find_weights_file, is_repository, list_stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LocatedWeights", "list_weights", "locate_weights", "obtain_weights", "to_known_name", "unknown_name_error"]
 
 _AUTO = "auto"
 _OTHERS = "a file or folder that exists, or OWNER/REPO of the Hugging Face Hub"
@@ -149,3 +149,106 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name that is too long, or a folder that may not be looked into
         return False
+
+
+class Status(StrEnum):
+    """Where weights are."""
+
+    BUNDLED = "bundled"
+    DOWNLOADED = "downloaded"
+    IMPORTED = "imported"
+    ABSENT = "absent"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryRow:
+    """Weights that have a name.
+
+    Attributes:
+        name: what to give to --weights.
+        status: where they are.
+        path: their file, or None where they are not here.
+        size_bytes: of the file, or of what a download would fetch.
+        source: a repository of the Hub, the path of an imported file, or None for those in the package.
+        revision: the commit of the repository, or None.
+        license: what is known of it, and the doubt about it.
+        domain: what images they were trained for; empty where nobody knows.
+        card: the facts that turn their output into meters; None where the file is damaged.
+    """
+
+    name: str
+    status: Status
+    path: Path | None
+    size_bytes: int
+    source: str | None
+    revision: str | None
+    license: str
+    domain: str
+    card: WeightsCard | None
+
+
+def take_inventory() -> list[InventoryRow]:
+    """Describe all weights that have a name: those of the catalog first, then those that are only here."""
+    return [_row(name, path) for name, path in list_weights().items()]
+
+
+def verify(weights: LocatedWeights) -> bool:
+    """See whether weights are as they were when they were written, and are a GLPN.
+
+    Returns:
+        True if they are; False if they are a GLPN, but carry no record of what they were.
+
+    Raises:
+        WeightsError: they are damaged.
+    """
+    from glpn_cli.files import FileDigest
+    from glpn_cli.model.glpn import GLPNForDepthEstimation
+    from glpn_cli.weights.checkpoint import read_checkpoint
+
+    file = find_weights_file(weights.path)
+    recorded: bool | None
+    if weights.entry is not None and weights.entry.sha256 is not None:
+        recorded = FileDigest(file).hexdigest() == weights.entry.sha256
+    else:
+        recorded = is_sealed_intact(file) if file.suffix == ".safetensors" else None
+    if recorded is False:
+        raise WeightsError(f"{weights.name}: {file} is not as it was written", hint=_mending(weights))
+    GLPNForDepthEstimation.from_checkpoint(read_checkpoint(weights.path))
+    return recorded is True
+
+
+def _row(name: str, path: Path | None) -> InventoryRow:
+    entry = CATALOG.get(name)
+    terms, domain = (entry.license, entry.domain) if entry else ("unknown", "")
+    if entry is not None and (path is None or entry.bundled_file is not None):
+        status = Status.ABSENT if path is None else Status.BUNDLED
+        return InventoryRow(name, status, path, entry.size_bytes, entry.source, None, terms, domain, entry.card)
+    path = path or Path()
+    try:
+        size_bytes = path.stat().st_size
+    except OSError:  # a link to a disk that is not there
+        return InventoryRow(name, Status.DAMAGED, path, 0, None, None, terms, domain, None)
+    try:
+        metadata = read_metadata(path)
+        card = WeightsCard.from_metadata(metadata, name=name, max_depth=0.0)  # kept files say their limit
+    except WeightsError:
+        return InventoryRow(name, Status.DAMAGED, path, size_bytes, None, None, terms, domain, None)
+    revision = metadata.get("revision")
+    return InventoryRow(
+        name,
+        Status.IMPORTED if revision is None else Status.DOWNLOADED,
+        path,
+        size_bytes,
+        metadata.get("source"),
+        revision,
+        metadata.get("license", metadata.get("licence", terms)),
+        domain,
+        card,
+    )
+
+
+def _mending(weights: LocatedWeights) -> str:
+    if weights.entry is not None and weights.entry.source is None:
+        return "install glpn-cli again"
+    return f"glpn download-weights {weights.name}, or import the file again"

@@ -1,4 +1,6 @@
-"""The bytes of a large file: fetched into a part that any later run continues, then compared with their hash.
+"""What the arrival of weights tells whoever waits for it.
+
+The bytes of a large file: fetched into a part that any later run continues, then compared with their hash.
 
 The client library does not go on where an earlier run was cut, and compares sizes only. So the bytes are asked for
 here, with its session, and what it takes to trust them is done here too.
@@ -17,23 +19,34 @@ from huggingface_hub import get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings.weights import HOME_VARIABLE
-from glpn_cli.weights.home import disk_errors_named
-from glpn_cli.weights.hub import CLIENT_ERRORS, HubAccess, HubFile, offline_error, to_refusal, told
-from glpn_cli.weights.patience import PassingFaultError, persist
+from glpn_cli.settings import HOME_VARIABLE
+from glpn_cli.weights.hub import (
+    CLIENT_ERRORS,
+    HubAccess,
+    HubFile,
+    PassingFaultError,
+    offline_error,
+    persist,
+    to_refusal,
+    told,
+)
+from glpn_cli.weights.store import Watcher, disk_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from io import RawIOBase
     from pathlib import Path
 
-    from glpn_cli.weights.watcher import Watcher
 
-__all__ = ["fetch_small", "fetch_whole", "is_etag", "matches_etag"]
+"""Nobody waits."""
+
 
 _MAX_SMALL_BYTES = 2**20
+
 _CHUNK_BYTES = 2**20
+
 _SHA256 = re.compile("[0-9a-f]{64}")
+
 _GIT_SHA1 = re.compile("[0-9a-f]{40}")
 
 

@@ -6,9 +6,8 @@ import torch
 from glpn_cli import GLPNConfig
 from glpn_cli.inference.engine import attention as attention_module
 from glpn_cli.inference.engine.attention import FoldedHead, KeysValues, fold_head
-from glpn_cli.inference.engine.operations import multiply
-from glpn_cli.inference.engine.probe import packed_operations_work
-from glpn_cli.inference.engine.target import Target
+from glpn_cli.inference.engine.engine import packed_operations_work
+from glpn_cli.inference.engine.operations import Target, multiply
 from glpn_cli.model import encoder as readable
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from glpn_cli.inference.engine.graphs import GraphCache
+from glpn_cli.inference.engine.engine import GraphCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from glpn_cli.inference.engine.decoder import doubled_rows, fold_norm
-from glpn_cli.inference.engine.head import Head, doubling, row_mixture
-from glpn_cli.inference.engine.target import Target
+from glpn_cli.inference.engine.decoder import Head, doubled_rows, doubling, fold_norm, row_mixture
+from glpn_cli.inference.engine.operations import Target
 
 
 @pytest.mark.parametrize("factor", [2, 4])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glpn_cli.inference.engine import operations
-from glpn_cli.inference.engine.probe import packed_operations_work
+from glpn_cli.inference.engine.engine import packed_operations_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

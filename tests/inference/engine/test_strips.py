@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from glpn_cli.inference.engine.strips import split_rows
+from glpn_cli.inference.engine.operations import split_rows
 
 
 @pytest.mark.parametrize("budget", [1, 10, 25, 30, 99, 1000])

@@ -32,9 +32,7 @@ from glpn_cli.cli.options.results import (  # noqa: TC001 - Typer reads the anno
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings.inputs import BatchSettings
-
-__all__ = ["batch"]
+from glpn_cli.settings import BatchSettings
 
 
 @with_option_groups

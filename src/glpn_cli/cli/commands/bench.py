@@ -26,15 +26,13 @@ from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the anno
 )
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.measuring import BenchSettings
-from glpn_cli.settings.prediction import MAX_IMAGE_PIXELS, Precision, parse_size
+from glpn_cli.settings import MAX_IMAGE_PIXELS, BenchSettings, Precision, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from glpn_cli.benchmark.stages import Measurement
 
-__all__ = ["bench"]
 
 _DEFAULTS = BenchSettings()
 _MIB = 2**20
@@ -68,10 +66,9 @@ def bench(
             for precision in precisions or [Precision.FLOAT32]
         ]
         from glpn_cli.benchmark.rivals import check_installed
-        from glpn_cli.benchmark.stages import measure
-        from glpn_cli.benchmark.subject import load_subject
+        from glpn_cli.benchmark.stages import load_subject, measure
+        from glpn_cli.device import choose_runtime
         from glpn_cli.inference.predictor import Predictor
-        from glpn_cli.runtime import choose_runtime
 
         runtimes = {case[1:]: choose_runtime(case[2], case[1], threads) for case in cases}
         subject = load_subject(weights, offline=offline, watcher=DownloadProgress(console))

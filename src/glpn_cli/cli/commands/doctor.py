@@ -13,15 +13,12 @@ from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotat
     Debug,
 )
 from glpn_cli.cli.wording import say_bytes
-from glpn_cli.settings.talk import ColorPolicy
-from glpn_cli.settings.weights import HOME_VARIABLE
+from glpn_cli.settings import HOME_VARIABLE, ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from glpn_cli.diagnosis import Diagnosis
-
-__all__ = ["doctor"]
 
 
 def doctor(json_object: JsonObject = False, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from glpn_cli.cli.console import Console
 
-__all__ = ["download_weights"]
 
 _ALL = "all"
 

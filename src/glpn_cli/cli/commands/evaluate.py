@@ -34,21 +34,18 @@ from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads 
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.output.writer import make_folder, write_whole
-from glpn_cli.settings.measuring import EvaluationSettings
-from glpn_cli.settings.prediction import PredictorSettings
+from glpn_cli.files import make_folder, write_whole
+from glpn_cli.settings import EvaluationSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from glpn_cli.cli.console import Console
     from glpn_cli.data.sample import Samples
-    from glpn_cli.evaluation.image import ImageScores
-    from glpn_cli.evaluation.run import Evaluation, Failure
+    from glpn_cli.evaluation.run import Evaluation, Failure, ImageScores
     from glpn_cli.evaluation.sources import Source
-    from glpn_cli.settings.measuring import DataSettings
+    from glpn_cli.settings import DataSettings
 
-__all__ = ["evaluate"]
 
 _DEFAULTS = EvaluationSettings()
 _FEW_IMAGES = 10
@@ -177,7 +174,7 @@ class _Run:
 
     def go(self, network: PredictorSettings, predictions: str | None, against: str | None) -> None:
         """Measure, report, and raise what it came to."""
-        from glpn_cli.evaluation.contact_sheet import WorstImages
+        from glpn_cli.evaluation.figure import WorstImages
         from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
 
         if self.samples.without_depth:
@@ -236,7 +233,7 @@ class _Run:
 
     def _report(self, evaluation: Evaluation) -> None:
         from glpn_cli.cli.evaluation_tables import evaluation_tables
-        from glpn_cli.evaluation.summary import summarize
+        from glpn_cli.evaluation.statistics import summarize
 
         title = self._title(evaluation)
         if self.json_lines:

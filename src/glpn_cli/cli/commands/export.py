@@ -24,17 +24,15 @@ from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads 
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.settings.output import ExportSettings
-from glpn_cli.settings.prediction import PredictorSettings
+from glpn_cli.settings import ExportSettings, PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.export.onnx_file import Subject
+    from glpn_cli.export import Subject
 
-__all__ = ["export"]
 
 _DEFAULTS = ExportSettings()
 _NETWORK = PredictorSettings()
@@ -60,9 +58,9 @@ def export(
     with console.errors_reported():
         settings = ExportSettings(size=size, precision=precision, with_preprocessing=with_preprocessing)
         _check_name(onnx, overwrite=overwrite)
-        from glpn_cli.export.onnx_file import build_onnx, build_subject
+        from glpn_cli.export import build_onnx, build_subject
+        from glpn_cli.files import make_folder, write_whole
         from glpn_cli.inference.predictor import load_weights
-        from glpn_cli.output.writer import make_folder, write_whole
 
         loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
         subject = build_subject(loaded, settings)
@@ -109,7 +107,7 @@ def _check_name(name: str, *, overwrite: bool) -> None:
 
 def _agreement(console: Console, data: bytes, subject: Subject, name: str) -> str:
     """Hold the file to torch, if that can be done here, and say how near they are."""
-    from glpn_cli.export.verification import can_verify, verify
+    from glpn_cli.export import can_verify, verify
 
     if not can_verify():
         console.note("not checked against torch: onnxruntime is not installed")

@@ -14,14 +14,13 @@ from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotat
 )
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from glpn_cli.output.reading import Description
 
-__all__ = ["info"]
 
 _METRIC = {True: "true meters", False: "approximate meters", "anchored": "meters by known distances"}
 _LABELS = {"meters_per_unit": "published unit m"}

@@ -27,16 +27,15 @@ from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads t
 from glpn_cli.cli.piping import check_stdin, read_stdin
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings.prediction import PredictorSettings
+from glpn_cli.settings import PredictorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
-    from glpn_cli.geometry.region import Measurement, Region
+    from glpn_cli.geometry.measure import Measurement, Region
 
-__all__ = ["measure"]
 
 _STDIN = "-"
 
@@ -58,9 +57,8 @@ def measure(
     """
     console = talk.console()
     with console.errors_reported():
-        from glpn_cli.geometry.anchors import anchor_depth
-        from glpn_cli.geometry.region import Region
-        from glpn_cli.geometry.region import measure as measure_region
+        from glpn_cli.geometry.measure import Region, anchor_depth
+        from glpn_cli.geometry.measure import measure as measure_region
 
         regions = [*(Region.at(text) for text in at or ()), *(Region.within(text) for text in box or ())]
         anchors = parse_anchors(anchor)

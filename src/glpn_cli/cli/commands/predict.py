@@ -41,14 +41,11 @@ from glpn_cli.errors import GLPNError, ReaderGoneError, UsageError
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
-    from glpn_cli.geometry.anchors import Anchor
+    from glpn_cli.geometry.measure import Anchor
+    from glpn_cli.inference.autotune import Stopwatch
     from glpn_cli.inference.plan import Job, Plan
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.stopwatch import Stopwatch
-    from glpn_cli.settings.output import OutputSettings
-    from glpn_cli.settings.prediction import PredictorSettings
-
-__all__ = ["predict"]
+    from glpn_cli.settings import OutputSettings, PredictorSettings
 
 
 @with_option_groups
@@ -159,11 +156,12 @@ class _Run:
     def _do(self, job: Job, predictor: Predictor | None, remarks: Remarks) -> None:
         if job.failure or predictor is None:
             raise job.failure or AssertionError("a job without a failure needs a predictor")
-        from glpn_cli.inference.plan import STDIN, STDOUT
+        from glpn_cli.device import memory_errors_named
+        from glpn_cli.files import write_together, write_whole
+        from glpn_cli.image.discovery import STDIN
+        from glpn_cli.inference.autotune import Stopwatch
+        from glpn_cli.inference.plan import STDOUT
         from glpn_cli.inference.source import open_source
-        from glpn_cli.inference.stopwatch import Stopwatch
-        from glpn_cli.output.writer import write_together, write_whole
-        from glpn_cli.runtime import memory_errors_named
 
         stopwatch = Stopwatch()
         start_s = time.perf_counter()
@@ -174,7 +172,7 @@ class _Run:
             depth = predictor.predict(image, name=name, stopwatch=stopwatch)
         remarks.take(depth)
         if self.anchors:
-            from glpn_cli.geometry.anchors import anchor_depth
+            from glpn_cli.geometry.measure import anchor_depth
 
             depth = anchor_depth(depth, self.anchors)
         with stopwatch.stage("encode"), memory_errors_named(f"{job.source}: encoding", hint="fewer formats at once"):

@@ -20,13 +20,12 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
 from glpn_cli.cli.options.network import Device  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.prediction import parse_size
-from glpn_cli.settings.training import SceneSettings
+from glpn_cli.settings import parse_size
+from glpn_cli.training.settings import SceneSettings
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
 
-__all__ = ["scenes"]
 
 _DEFAULTS = SceneSettings(out="")
 

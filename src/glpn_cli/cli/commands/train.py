@@ -48,15 +48,14 @@ from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the anno
 )
 from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.prediction import parse_size
-from glpn_cli.settings.training import NATIVE_CROP, TrainRun
+from glpn_cli.settings import parse_size
+from glpn_cli.training.settings import NATIVE_CROP, TrainRun
 
 if TYPE_CHECKING:
     from glpn_cli.cli.console import Console
-    from glpn_cli.settings.training import TrainSettings
+    from glpn_cli.training.settings import TrainSettings
     from glpn_cli.training.trainer import Outcome
 
-__all__ = ["train"]
 
 _RUN = TrainRun(out="")
 

@@ -27,15 +27,13 @@ from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the anno
 )
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import GLPNError, WeightsError
-from glpn_cli.settings.talk import ColorPolicy
+from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from glpn_cli.weights.inventory import InventoryRow
-    from glpn_cli.weights.location import LocatedWeights
+    from glpn_cli.weights.location import InventoryRow, LocatedWeights
 
-__all__ = ["weights"]
 
 weights = typer.Typer(name="weights", help="List, find, check, remove and import weights.", no_args_is_help=True)
 
@@ -48,7 +46,7 @@ def list_weights(json_records: JsonRecords = False, debug: Debug = False, color:
     """List all weights that have a name, here or not."""
     console = Console(color=color, debug=debug)
     with console.errors_reported():
-        from glpn_cli.weights.inventory import take_inventory
+        from glpn_cli.weights.location import take_inventory
 
         rows = take_inventory()
         if json_records:
@@ -58,9 +56,9 @@ def list_weights(json_records: JsonRecords = False, debug: Debug = False, color:
         for line in _table([_HEAD, *(_cells(row) for row in rows)]):
             console.data(line)
         console.data("\nlicenses")
-        for license in dict.fromkeys(row.license for row in rows):
-            names = ", ".join(row.name for row in rows if row.license == license)
-            console.data(f"  {names}: {printable(license)}")
+        for terms in dict.fromkeys(row.license for row in rows):
+            names = ", ".join(row.name for row in rows if row.license == terms)
+            console.data(f"  {names}: {printable(terms)}")
 
 
 @weights.command("path", cls=BriefCommand)
@@ -126,7 +124,7 @@ def import_weights(
     """Keep weights of your own under a name, for --weights."""
     console = Console(color=color, quiet=quiet, debug=debug)
     with console.errors_reported():
-        from glpn_cli.weights.importing import import_weights as do_import
+        from glpn_cli.weights.install import import_weights as do_import
 
         watcher = DownloadProgress(console)
         kept = do_import(file, name, meters_per_unit=meters_per_unit, overwrite=overwrite, watcher=watcher)
@@ -139,16 +137,16 @@ def import_weights(
 
 
 def _verify(located: LocatedWeights, console: Console, *, json_records: bool) -> bool:
-    from glpn_cli.weights.digest import file_sha256
-    from glpn_cli.weights.files import find_weights_file
-    from glpn_cli.weights.inventory import verify
+    from glpn_cli.files import FileDigest
+    from glpn_cli.weights.location import verify
+    from glpn_cli.weights.store import find_weights_file
 
     error: GLPNError | None = None
     file, sha256 = located.path, None
     try:
         file = find_weights_file(located.path)
         if json_records:
-            sha256 = file_sha256(file)
+            sha256 = FileDigest(file).hexdigest()
         status = "intact" if verify(located) else "readable"
     except WeightsError as raised:
         status, error = "damaged", raised

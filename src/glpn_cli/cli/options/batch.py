@@ -8,8 +8,6 @@ import typer
 
 from glpn_cli.cli.options.panels import RESULT, WORK
 
-__all__ = ["BatchSize", "DryRun", "ReportPage", "Verify", "Workers"]
-
 BatchSize = Annotated[
     int | None,
     typer.Option(

@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from glpn_cli.cli.options.panels import TALK, WORK
-from glpn_cli.settings.measuring import Rival
-from glpn_cli.settings.prediction import Precision
-
-__all__ = ["Against", "BenchDevices", "BenchPrecisions", "BenchWeights", "ImageSizes", "JsonCases", "Rounds"]
+from glpn_cli.settings import Precision, Rival
 
 ImageSizes = Annotated[
     list[str] | None,

@@ -9,9 +9,7 @@ import typer
 
 from glpn_cli.cli.options.panels import DATA
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.measuring import DataSettings
-
-__all__ = ["Data", "DataList", "DataOptions", "DataRoot", "UnitsPerMeter"]
+from glpn_cli.settings import DataSettings
 
 Data = Annotated[
     list[str],

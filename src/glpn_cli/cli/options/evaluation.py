@@ -7,22 +7,7 @@ from typing import Annotated
 import typer
 
 from glpn_cli.cli.options.panels import RESULT
-from glpn_cli.settings.measuring import Align, Crop
-
-__all__ = [
-    "AgainstWeights",
-    "AlignBy",
-    "Baselines",
-    "Cap",
-    "Confidence",
-    "CropTo",
-    "FigureFile",
-    "JsonOfImages",
-    "PerImage",
-    "Predictions",
-    "Resamples",
-    "Seed",
-]
+from glpn_cli.settings import Align, Crop
 
 _COUNTS = "What counts"
 _COMPARED = "What it is compared with"

@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from glpn_cli.cli.options.panels import RESULT
-from glpn_cli.settings.prediction import Precision
-
-__all__ = ["ExportPrecision", "ExportSize", "OnnxFile", "WithPreprocessing"]
-
+from glpn_cli.settings import Precision
 
 OnnxFile = Annotated[
     str,

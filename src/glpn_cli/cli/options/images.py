@@ -10,12 +10,11 @@ import typer
 
 from glpn_cli.cli.options.panels import SOURCE
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.inputs import SearchSettings
+from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from glpn_cli.image.listing import ImageList
+    from glpn_cli.image.discovery import ImageList
 
-__all__ = ["AllowUrl", "Exclude", "Folders", "FromList", "Hidden", "Include", "Input", "InputOptions", "Recursive"]
 
 Input = Annotated[
     list[str] | None,
@@ -132,7 +131,7 @@ class InputOptions:
             UsageError: it is to come from a terminal.
             InputError: it cannot be read, or is empty.
         """
-        from glpn_cli.image.listing import read_list
+        from glpn_cli.image.discovery import read_list
 
         if self.from_list is None:
             return None

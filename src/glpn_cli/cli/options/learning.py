@@ -8,46 +8,8 @@ from typing import Annotated
 import typer
 
 from glpn_cli.cli.options.panels import DATA, RESULT, WORK
-from glpn_cli.settings.prediction import Precision
-from glpn_cli.settings.training import SHARED_CROP, Photometric, TrainSettings
-
-__all__ = [
-    "Accumulate",
-    "Architecture",
-    "ClipNorm",
-    "CropShare",
-    "CutDepth",
-    "DropPath",
-    "Ema",
-    "Epochs",
-    "Init",
-    "LearnFrom",
-    "LearningRate",
-    "MaxMinutes",
-    "NameOf",
-    "PhotometricOf",
-    "Preview",
-    "Recipe",
-    "SaveEvery",
-    "SceneCount",
-    "SceneKinds",
-    "SceneOut",
-    "SceneSize",
-    "SceneWorkers",
-    "Seed",
-    "Steps",
-    "Tensorboard",
-    "Textures",
-    "TrainBatchSize",
-    "TrainOut",
-    "TrainOverwrite",
-    "TrainPrecision",
-    "TrainSizes",
-    "TrainWorkers",
-    "Until",
-    "ValidateBy",
-    "ValidateEvery",
-]
+from glpn_cli.settings import Precision
+from glpn_cli.training.settings import SHARED_CROP, Photometric, TrainSettings
 
 _LEARN = "How it is learnt"
 

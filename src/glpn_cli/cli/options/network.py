@@ -9,29 +9,13 @@ import typer
 
 from glpn_cli.cli.options.panels import SPACE, WORK
 from glpn_cli.errors import UsageError
-from glpn_cli.settings.prediction import CameraSettings, InputSize, Precision, PredictorSettings, Tiles, Tta
+from glpn_cli.settings import CameraSettings, InputSize, Precision, PredictorSettings, Tiles, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = [
-    "CameraOptions",
-    "Device",
-    "FocalMm35",
-    "FocalPx",
-    "FovDeg",
-    "InputSizeText",
-    "MaxPixels",
-    "NetworkOptions",
-    "Offline",
-    "PrecisionOf",
-    "Threads",
-    "TilesText",
-    "TtaOf",
-    "Weights",
-]
 
 Weights = Annotated[
     str,

@@ -1,7 +1,5 @@
 """The headings of help."""
 
-__all__ = ["DATA", "LOOK", "RESULT", "SOURCE", "SPACE", "TALK", "WORK"]
-
 DATA = "Images with known depth"
 SOURCE = "What goes in"
 RESULT = "What comes out"

@@ -8,8 +8,6 @@ import typer
 
 from glpn_cli.cli.options.panels import RESULT, TALK, WORK
 
-__all__ = ["AnchorTexts", "AtTexts", "BoxTexts", "DepthFiles", "Measured", "Preview"]
-
 AnchorTexts = Annotated[
     list[str] | None,
     typer.Option(

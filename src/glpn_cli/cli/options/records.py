@@ -8,8 +8,6 @@ import typer
 
 from glpn_cli.cli.options.panels import TALK
 
-__all__ = ["JsonFacts", "JsonFindings", "JsonLines", "JsonObject", "JsonRecords"]
-
 JsonObject = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel=TALK)
 ]

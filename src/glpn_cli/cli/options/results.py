@@ -11,32 +11,13 @@ import typer
 from glpn_cli.cli.options.panels import LOOK, RESULT, SPACE
 from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import FORMATS, check_settings
-from glpn_cli.settings.output import Colormap, DepthRange, Near, Normalize, OutputSettings, Scale, ValidRange
+from glpn_cli.settings import Colormap, DepthRange, Near, Normalize, OutputSettings, Scale, ValidRange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glpn_cli.output.formats import DepthFormat
 
-__all__ = [
-    "ColormapOf",
-    "EdgeFilter",
-    "Format",
-    "FormatName",
-    "MaxPoints",
-    "NearIs",
-    "NormalizeBy",
-    "Out",
-    "Output",
-    "OutputOptions",
-    "Overwrite",
-    "PngCompression",
-    "RangeText",
-    "ScaleOf",
-    "SideBySide",
-    "ValidRangeText",
-    "WithLegend",
-]
 
 FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]  # names from the table
 

@@ -11,9 +11,7 @@ from glpn_cli import __version__
 from glpn_cli.cli.command_help import print_help_of_all
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options.panels import TALK
-from glpn_cli.settings.talk import ColorPolicy
-
-__all__ = ["Color", "Debug", "HelpAll", "Quiet", "TalkOptions", "Verbose", "Version"]
+from glpn_cli.settings import ColorPolicy
 
 
 def _print_version(asked: bool) -> None:

@@ -8,17 +8,6 @@ import typer
 
 from glpn_cli.cli.options.panels import RESULT
 
-__all__ = [
-    "AnyWeightsNames",
-    "ImportAs",
-    "MetersPerUnit",
-    "OverwriteWeights",
-    "WeightsFile",
-    "WeightsName",
-    "WeightsNames",
-    "WeightsToDownload",
-]
-
 WeightsToDownload = Annotated[
     list[str],
     typer.Argument(

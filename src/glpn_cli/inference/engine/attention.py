@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from glpn_cli.inference.engine.operations import multiply
-from glpn_cli.inference.engine.strips import split_rows
+from glpn_cli.inference.engine.operations import multiply, split_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from glpn_cli.inference.engine.target import Target
+    from glpn_cli.inference.engine.operations import Target
     from glpn_cli.model import encoder as readable
 
-__all__ = ["FoldedHead", "KeysValues", "fold_head", "look_in_own_tensors", "look_in_plain_tensors"]
 
 # What softmax computes at once: it takes the rest of a row one by one, at the price of several vectors.
 _VECTOR_BYTES = 64

@@ -17,22 +17,20 @@ from glpn_cli.inference.engine.operations import (
     DepthwiseActivation,
     LayerNorm,
     Linear,
+    split_rows,
     to_map,
     to_tokens,
 )
-from glpn_cli.inference.engine.strips import split_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
-    from glpn_cli.inference.engine.target import Target
+    from glpn_cli.inference.engine.operations import Target
     from glpn_cli.model import encoder as readable
 
     Activation = Callable[[Tensor], Tensor]
-
-__all__ = ["Encoder"]
 
 
 class Attention:

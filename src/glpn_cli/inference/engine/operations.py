@@ -1,4 +1,8 @@
-"""The operations that an engine is made of, each in two forms: public torch, and packed for oneDNN.
+"""What an engine is built for: a device, a number format, and the operations that exist there.
+
+Maps in strips of whole rows, so that temporaries stay small.
+
+The operations that an engine is made of, each in two forms: public torch, and packed for oneDNN.
 
 The packed form uses operations of torch that are private, those that its own compiler emits for CPUs. They lay the
 weights out in advance and compute an activation or a sum while the result is still in registers. They may change or
@@ -10,6 +14,7 @@ of tokens, "channels last" in torch's words, so that turning one into the other 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,21 +22,79 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from glpn_cli.inference.engine.target import Target
+    from glpn_cli.device import Runtime
 
-__all__ = [
-    "Convolution",
-    "DepthwiseActivation",
-    "LayerNorm",
-    "Linear",
-    "multiply",
-    "to_map",
-    "to_tokens",
-]
+
+# On Linux every larger block comes from the system page by page, zeroed, each time anew: at the first stage that
+# takes longer than computing what goes into it. Smaller ones are used again while they are still in the cache.
+_CPU_STRIP_BYTES = 4 * 2**20
+# Elsewhere strips are only there so that the largest images fit; each costs launches.
+_ACCELERATOR_STRIP_BYTES = 2**30
+# Attention's table: larger ones leave the cache between two operations, with smaller ones the threads wait more.
+_CPU_TABLE_BYTES = 4 * 2**20
+
+_CPU_TILE_BYTES = 3 * 2**20  # what the cores' second-level caches hold, all together, of the smallest machine in mind
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how the parts of an engine compute.
+
+    Attributes:
+        device: holds the weights.
+        dtype: of weights and activations.
+        packed: use the operations whose weights are laid out for oneDNN in advance.
+        strip_bytes: how large a temporary tensor may be; maps that would be larger are worked on in strips of rows.
+        tile_bytes: likewise, for what should stay in the cache between two operations.
+        table_bytes: likewise, for a piece of attention's table.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    packed: bool
+    strip_bytes: int
+    tile_bytes: int
+    table_bytes: int
+
+    @classmethod
+    def of(cls, runtime: Runtime, *, packed: bool) -> Target:
+        """Give the target of a runtime with the strips that suit its device."""
+        if runtime.device.type == "cpu":
+            return cls(runtime.device, runtime.dtype, packed, _CPU_STRIP_BYTES, _CPU_TILE_BYTES, _CPU_TABLE_BYTES)
+        most = _ACCELERATOR_STRIP_BYTES
+        return cls(runtime.device, runtime.dtype, packed, strip_bytes=most, tile_bytes=most, table_bytes=most)
+
+    def place(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Give a contiguous copy of a weight on the device, in `dtype` or the target's own.
+
+        Always a copy: the source may be mapped from a file, or may be changed by whoever owns the network.
+        """
+        return tensor.detach().to(self.device, dtype or self.dtype, copy=True).contiguous()
+
+
+def split_rows(start: int, stop: int, row_bytes: int, budget_bytes: int) -> Iterator[tuple[int, int]]:
+    """Split rows `start` to `stop` into strips as equal as can be, none larger than the budget or else one row.
+
+    Args:
+        start: the first row.
+        stop: the row after the last.
+        row_bytes: what one row takes.
+        budget_bytes: what a strip may take.
+
+    Yields:
+        (first row, row after the last) of each strip, from the top.
+    """
+    rows = stop - start
+    if rows <= 0:
+        return
+    strips = -(-rows // max(1, budget_bytes // row_bytes))
+    for index in range(strips):
+        yield start + rows * index // strips, start + rows * (index + 1) // strips
+
 
 # Activations that oneDNN computes behind a convolution: our module's class, and how it is asked for.
 _FUSED_ACTIVATIONS: dict[type[nn.Module], str] = {nn.GELU: "gelu", nn.ReLU: "relu"}

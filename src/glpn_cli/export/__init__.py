@@ -1,1 +1,0 @@
-"""The network for programs that have neither torch nor glpn (`glpn export`)."""
