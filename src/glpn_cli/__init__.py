@@ -19,6 +19,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli._version import __version__
+
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
@@ -41,7 +43,6 @@ __all__ = [
     "read",
 ]
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "DepthMap": ("glpn_cli.depth", "DepthMap"),

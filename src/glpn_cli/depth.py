@@ -138,6 +138,11 @@ class DepthMap:
             raise ValueError(f"uncertainty_m must be {shape} float32, not {unsure.shape} {unsure.dtype}")
 
     @property
+    def metres(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """The name of `meters` until version 0.1."""
+        return self.meters
+
+    @property
     def saturated_share(self) -> float:
         """The share of the pixels whose depth is so close to the limit of the weights that it may be any farther."""
         limit_m = self.provenance.depth_limit_m

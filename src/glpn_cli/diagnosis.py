@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.errors import GLPNError
 from glpn_cli.settings import HOME_VARIABLE, WEIGHTS_VARIABLE
 

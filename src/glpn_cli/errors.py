@@ -1,22 +1,23 @@
-"""Everything that can go wrong for a user, as one tree.
+"""All errors that a user can cause and fix, with the exit code of each.
 
-    GLPNError                   1   never raised itself
-    ├── UsageError              2   the command line or an argument makes no sense
-    ├── WeightsError            3   weights are absent, broken or of another architecture
-    │   └── ConfigError         3   a model configuration is not one (also a ValueError)
-    ├── InputError              4   there is nothing to compute depth from
-    │   ├── ImageError        4   an image cannot be used (also a ValueError)
-    │   └── DepthFileError      4   a depth file cannot be read back
-    ├── DeviceError             5   a device, a precision or memory is not there
-    ├── OutputError             6   a result could not be written
-    │   ├── OutputExistsError   6   and would have replaced a file
-    │   └── ReaderGoneError     6   and will not be: nobody reads standard output
-    ├── PartialFailureError     7   some inputs of several failed
+    GLPNError                   1   base class, never raised itself
+    ├── UsageError              2   invalid command line or argument
+    ├── WeightsError            3   weights are missing, damaged or of another architecture
+    │   └── ConfigError         3   invalid model or processor configuration (also a ValueError)
+    ├── InputError              4   no input to compute depth from
+    │   ├── ImageError          4   an image cannot be used (also a ValueError)
+    │   └── DepthFileError      4   a depth file cannot be read (also a ValueError)
+    ├── DeviceError             5   a device, a precision or memory is not available
+    ├── OutputError             6   a result cannot be written
+    │   ├── OutputExistsError   6   the output file exists
+    │   └── ReaderGoneError     6   the reader of standard output has closed it
+    ├── PartialFailureError     7   some of several inputs failed
     ├── MissingPackageError     8   an optional package is not installed
-    └── TrainingError           9   a training cannot go on
+    └── TrainingError           9   training diverged
 
-The numbers are the exit codes of the command line. A message is one line that says what is wrong and names
-the file or option; a hint says what to do about it. Anything else that is raised is a bug and shows a traceback.
+A message is one line that names the problem and the file or setting. A hint says what to do. Both name a setting by
+its Python keyword in backquotes, with or without a value: `max_pixels`, `tta='flip'`; the command line shows them as
+flags. Any other exception is a bug and shows a traceback.
 """
 
 from __future__ import annotations
@@ -42,90 +43,95 @@ __all__ = [
 ]
 
 INTERRUPTED_EXIT_CODE = 130
-"""What a shell reports for a program that Ctrl-C ended: 128 + SIGINT."""
+"""The exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as shells report it."""
 
 
 class GLPNError(Exception):
-    """The root of every error that a user can cause and mend.
+    """Base class of all errors that a user can cause and fix.
 
     Attributes:
         message: one line, without a full stop at the end.
         hint: what to do about it, or None.
-        exit_code: what the command line exits with.
+        setting: the Python keyword of the setting whose value is invalid, or None; `str(error)` begins with it.
+        exit_code: the exit code of the command line.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        """Keep the message and the hint apart, so that each can be shown in its own way."""
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, *, hint: str | None = None, setting: str | None = None) -> None:
+        """Store the parts, so that a caller can show each in its own way."""
+        super().__init__(message if setting is None else f"`{setting}`: {message}")
+        self.message = str(self)
         self.hint = hint
+        self.setting = setting
 
 
 class UsageError(GLPNError):
-    """The command line or an argument makes no sense."""
+    """Invalid command line or argument."""
 
     exit_code = 2
 
 
 class WeightsError(GLPNError):
-    """Weights are absent, broken or of another architecture."""
+    """Weights are missing, damaged or of another architecture."""
 
     exit_code = 3
 
 
 class ConfigError(WeightsError, ValueError):
-    """A model configuration has a field of the wrong type, or fields that contradict each other."""
+    """A configuration has a field of the wrong type, or fields that contradict each other."""
 
 
 class InputError(GLPNError):
-    """There is nothing to compute depth from."""
+    """There is no input to compute depth from."""
 
     exit_code = 4
 
 
 class ImageError(InputError, ValueError):
-    """An image is missing, broken, hostile or no image at all."""
+    """An image is missing, damaged, dangerous to decode, or not an image."""
 
 
 class DepthFileError(InputError, ValueError):
-    """A file cannot be turned back into depth."""
+    """A depth file cannot be read."""
 
 
 class DeviceError(GLPNError):
-    """A device, a precision or the memory that was asked for is not there."""
+    """A device, a precision or memory is not available."""
 
     exit_code = 5
 
 
 class OutputError(GLPNError):
-    """A result could not be written."""
+    """A result cannot be written."""
 
     exit_code = 6
 
 
 class OutputExistsError(OutputError):
-    """Writing would have replaced a file that nobody said may be replaced."""
+    """The output file exists, and the caller did not allow replacing it."""
 
 
 class ReaderGoneError(OutputError):
-    """Nobody reads standard output any more."""
+    """The reader of standard output has closed it."""
 
 
 class PartialFailureError(GLPNError):
-    """Some inputs of several failed; the others were done."""
+    """Some of several inputs failed; the others are done."""
 
     exit_code = 7
 
 
 class MissingPackageError(GLPNError):
-    """An optional package is needed and not installed."""
+    """An optional package is required and not installed."""
 
     exit_code = 8
 
 
 class TrainingError(GLPNError):
-    """A training cannot go on."""
+    """Training diverged and cannot continue."""
 
     exit_code = 9
+
+
+PictureError = ImageError  # the name until version 0.1

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.device import exact_float32, memory_errors_named
 from glpn_cli.errors import MissingPackageError, OutputError
 from glpn_cli.settings import SIZE_DIVISOR, Precision

@@ -120,7 +120,7 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
 
 
 def _linux_peak() -> int | None:
-    for line in _STATUS.read_text().splitlines():
+    for line in _STATUS.read_text("ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * _KIB
     return None

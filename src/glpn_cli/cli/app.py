@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from glpn_cli.cli.command_help import BriefCommand
-from glpn_cli.cli.options.talk import Version  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import Version
 
 _COMMANDS = (
     "predict",

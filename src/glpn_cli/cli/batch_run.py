@@ -15,7 +15,7 @@ from glpn_cli.cli.loading import load_predictor
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import InputError, OutputError, UsageError
-from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, made_how, range_of_before
+from glpn_cli.inference.fingerprint import RANGE_M, range_of_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,6 +76,8 @@ class BatchRun:
             settings = replace(settings, keep_rgb=True)
         with Manifest(self.out) as manifest:
             predictor = load_predictor(self.console, settings)
+            from glpn_cli.inference.fingerprint import changed_settings, made_how
+
             how = made_how(self.formats, self.output_settings, predictor)
             changes = changed_settings(manifest.records.values(), how)
             if self.overwrite and (changes or not manifest.is_being_redone):
@@ -142,6 +144,7 @@ class BatchRun:
 
         if not is_range_needed(self.formats, self.output_settings):
             return {}
+
         range_m = range_of_before(manifest.records.values())
         if range_m is None:
             sample = spread_sample([image.source for image in images if image.failure is None])

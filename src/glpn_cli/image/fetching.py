@@ -31,7 +31,7 @@ from urllib.request import (
     Request,
 )
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.errors import ImageError
 from glpn_cli.image.folder import is_image_name
 from glpn_cli.settings import FetchSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import choose_runtime, memory_errors_named
 from glpn_cli.errors import DeviceError, UsageError

@@ -18,6 +18,7 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import UsageError
+from glpn_cli.output import png
 from glpn_cli.output.facts import origin, state_facts
 from glpn_cli.output.legend import Legend, draw_legend
 from glpn_cli.output.png import write_png
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.settings import Colormap, OutputSettings
 
+
+read_facts = png.read_facts
 
 _FILE = "colormaps.png"
 

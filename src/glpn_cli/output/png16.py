@@ -8,12 +8,15 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import DepthFileError
+from glpn_cli.output import png
 from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
 from glpn_cli.output.png import open_png, write_png
 
 if TYPE_CHECKING:
     from glpn_cli.settings import OutputSettings
 
+
+read_facts = png.read_facts
 
 _INDOORS, _OUTDOORS = 1000, 256
 _INDOOR_LIMIT_M = 65.0

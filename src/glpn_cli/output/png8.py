@@ -8,6 +8,7 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
+from glpn_cli.output import png
 from glpn_cli.output.color import range_of
 from glpn_cli.output.facts import camera_of, origin, provenance_of, state_facts
 from glpn_cli.output.png import open_png, write_png
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.settings import OutputSettings
 
+
+read_facts = png.read_facts
 
 _WHITE = 255
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from glpn_cli.errors import UsageError
+from glpn_cli.output import tiff
 from glpn_cli.output.facts import origin, state_facts
 from glpn_cli.output.tiff import describe
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.settings import OutputSettings
+
+
+read_facts = tiff.read_facts
 
 
 def encode(depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG001 - meters in any case

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.depth import is_known
 from glpn_cli.errors import DepthFileError, GLPNError, OutputError
 from glpn_cli.files import write_together

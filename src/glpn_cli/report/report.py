@@ -219,7 +219,7 @@ class Report:
             self._records.values(),
             self._entries,
             total=len(self._records) if complete else self._total,
-            written=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+            written=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),  # wall clock: the date of the report
         )
         self._write(self._parts / _INDEX_NAME, to_script("index", index))
         end_s = time.monotonic()

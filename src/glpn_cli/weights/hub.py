@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.errors import WeightsError
 from glpn_cli.settings import DownloadSettings
 
@@ -291,7 +291,9 @@ def _asked_wait_s(headers: Mapping[str, Any]) -> float | None:
         return float(wanted)
     if wanted:
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(wanted).timestamp() - time.time())
+            return max(
+                0.0, email.utils.parsedate_to_datetime(wanted).timestamp() - time.time()
+            )  # wall clock: the server names a time of day
         except ValueError:
             return None
     limited = _RATE_LIMIT.search(str(headers.get("RateLimit", "")))

@@ -8,28 +8,28 @@ from pathlib import Path
 from glpn_cli.cli.batch_run import BatchRun
 from glpn_cli.cli.batch_verification import report_verification
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.batch import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.batch import (
     BatchSize,
     DryRun,
     ReportPage,
     Verify,
     Workers,
 )
-from glpn_cli.cli.options.images import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.images import (
     Folders,
     InputOptions,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     CameraOptions,
     NetworkOptions,
 )
-from glpn_cli.cli.options.records import JsonFindings  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.results import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.records import JsonFindings
+from glpn_cli.cli.options.results import (
     Out,
     OutputOptions,
     Overwrite,
 )
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import BatchSettings

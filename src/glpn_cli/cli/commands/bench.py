@@ -11,7 +11,7 @@ from rich.table import Table
 
 from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.bench import (
     Against,
     BenchDevices,
     BenchPrecisions,
@@ -20,11 +20,11 @@ from glpn_cli.cli.options.bench import (  # noqa: TC001 - Typer reads the annota
     JsonCases,
     Rounds,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     Offline,
     Threads,
 )
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import MAX_IMAGE_PIXELS, BenchSettings, Precision, parse_size
 

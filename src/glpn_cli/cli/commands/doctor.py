@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.console import Console
-from glpn_cli.cli.options.records import JsonObject  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.records import JsonObject
+from glpn_cli.cli.options.talk import (
     Color,
     Debug,
 )

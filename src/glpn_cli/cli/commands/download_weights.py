@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.network import Offline  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import Offline
+from glpn_cli.cli.options.talk import TalkOptions
+from glpn_cli.cli.options.weights import (
     OverwriteWeights,
     WeightsToDownload,
 )

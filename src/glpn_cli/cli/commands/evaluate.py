@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from glpn_cli.cli.batch_progress import BatchProgress
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.data import DataOptions  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.evaluation import (  # noqa: TC001 - likewise
+from glpn_cli.cli.options.data import DataOptions
+from glpn_cli.cli.options.evaluation import (
     AgainstWeights,
     AlignBy,
     Baselines,
@@ -27,11 +27,11 @@ from glpn_cli.cli.options.evaluation import (  # noqa: TC001 - likewise
     Resamples,
     Seed,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     NetworkOptions,
 )
-from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.results import Overwrite
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.cli.outcome import conclude
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.files import make_folder, write_whole

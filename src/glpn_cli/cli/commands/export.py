@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.export import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.export import (
     ExportPrecision,
     ExportSize,
     OnnxFile,
     WithPreprocessing,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     Offline,
     Weights,
 )
-from glpn_cli.cli.options.results import Overwrite  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.results import Overwrite
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.cli.wording import say_bytes
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.settings import ExportSettings, PredictorSettings

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.console import Console, printable
-from glpn_cli.cli.options.points import DepthFiles  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.records import JsonFacts  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.points import DepthFiles
+from glpn_cli.cli.options.records import JsonFacts
+from glpn_cli.cli.options.talk import (
     Color,
     Debug,
 )

@@ -13,17 +13,17 @@ from rich.table import Table
 from glpn_cli.cli.anchoring import parse_anchors, say_anchors
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     NetworkOptions,
 )
-from glpn_cli.cli.options.points import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.points import (
     AnchorTexts,
     AtTexts,
     BoxTexts,
     Measured,
 )
-from glpn_cli.cli.options.records import JsonObject  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.records import JsonObject
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.cli.piping import check_stdin, read_stdin
 from glpn_cli.cli.remarks import Remarks
 from glpn_cli.errors import DepthFileError

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.cli.anchoring import parse_anchors, say_anchors
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.images import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.images import (
     Input,
     InputOptions,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     CameraOptions,
     NetworkOptions,
 )
-from glpn_cli.cli.options.points import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.points import (
     AnchorTexts,
     Preview,
 )
-from glpn_cli.cli.options.records import JsonLines  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.results import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.records import JsonLines
+from glpn_cli.cli.options.results import (
     Output,
     OutputOptions,
     Overwrite,
 )
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import (
     TalkOptions,
     Version,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.learning import (
     Preview,
     SceneCount,
     SceneKinds,
@@ -17,8 +17,8 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
     Seed,
     Textures,
 )
-from glpn_cli.cli.options.network import Device  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import Device
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import parse_size
 from glpn_cli.training.settings import SceneSettings

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.data import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.data import (
     DataRoot,
     UnitsPerMeter,
 )
-from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.learning import (
     Accumulate,
     Architecture,
     ClipNorm,
@@ -41,12 +41,12 @@ from glpn_cli.cli.options.learning import (  # noqa: TC001 - Typer reads the ann
     ValidateBy,
     ValidateEvery,
 )
-from glpn_cli.cli.options.network import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.network import (
     Device,
     Offline,
     Threads,
 )
-from glpn_cli.cli.options.talk import TalkOptions  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.talk import TalkOptions
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import parse_size
 from glpn_cli.training.settings import NATIVE_CROP, TrainRun

@@ -10,13 +10,13 @@ import typer
 from glpn_cli.cli.command_help import BriefCommand
 from glpn_cli.cli.console import Console, printable
 from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.options.records import JsonRecords  # noqa: TC001 - Typer reads the annotations when the program runs
-from glpn_cli.cli.options.talk import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.records import JsonRecords
+from glpn_cli.cli.options.talk import (
     Color,
     Debug,
     Quiet,
 )
-from glpn_cli.cli.options.weights import (  # noqa: TC001 - Typer reads the annotations when the program runs
+from glpn_cli.cli.options.weights import (
     AnyWeightsNames,
     ImportAs,
     MetersPerUnit,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glpn_cli import __version__
+from glpn_cli._version import __version__
 from glpn_cli.cli.command_help import print_help_of_all
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options.panels import TALK
