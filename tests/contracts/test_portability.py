@@ -117,7 +117,7 @@ def test_a_rename_that_differs_between_systems_is_made_in_one_place() -> None:
 
 
 def test_text_is_read_and_written_in_a_stated_encoding() -> None:
-    for module, node in calls():
+    for _, node in calls():
         name = ast.unparse(node.func).rsplit(".", 1)[-1]
         keywords = {keyword.arg for keyword in node.keywords}
         if name in {"read_text", "write_text"}:

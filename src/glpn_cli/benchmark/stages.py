@@ -112,7 +112,7 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
         return lambda: torch.cuda.max_memory_allocated(device)
     if _STATUS.exists():
         try:
-            _RESET.write_text("5")  # makes the kernel forget the peak so far
+            _RESET.write_text("5", "ascii")  # makes the kernel forget the peak so far
         except OSError:
             return lambda: None
         return _linux_peak
