@@ -26,7 +26,7 @@ def test_memory_is_flat(
     measured = tmp_path / "memory.json"
     subprocess.run([sys.executable, SCRIPT, f"--{kind}", str(count), "--out", measured], check=True)
     run = json.loads(measured.read_text())
-    assert run["pictures"] == count
+    assert run["images"] == count
     early = max(mib for _, done, mib in run["samples"] if 0.1 * count <= done <= 0.4 * count)
     late = max(mib for _, done, mib in run["samples"] if done >= 0.7 * count)
     report_figures(f"memory-{kind}", run | {"early_mib": early, "late_mib": late})
