@@ -1,7 +1,7 @@
-"""Measure how time and memory of whole processes grow: over the pixels of a picture, and over those in a folder.
+"""Measure time and memory of whole processes over the size of an image, and over the number of images in a folder.
 
-Memory is the most that the process had in use at once, as the system counts it. `predict` runs the published
-architecture with random weights at the picture's own size, `batch` the bundled tiny.
+Memory is the peak resident memory of the process. `predict` uses the published architecture with random weights at
+native resolution, `batch` uses the bundled `tiny`.
 
     python benchmarks/growth.py
 """
@@ -23,59 +23,58 @@ PRECISIONS = ("float32", "bfloat16")
 CASES = ("pixels", "folder")
 
 
-def measure(word: str, photos: Path, options: list[str], times: int) -> dict[str, float]:
-    """Run one command so many times: the middle of the seconds, and the highest of the peaks."""
+def measure(command: str, photos: Path, options: list[str], repeat: int) -> dict[str, float]:
+    """Run a command `repeat` times; return the median time and the highest peak memory."""
     finished = []
-    for _ in range(times):
+    for _ in range(repeat):
         with tempfile.TemporaryDirectory() as out:
-            where = ["--out" if word == "batch" else "--output", f"{out}/"]
-            command = [*processes.GLPN, word, str(photos), *where, "--device", "cpu", "--offline", "--quiet", *options]
-            finished.append(processes.run(command))
+            arguments = ["-o", f"{out}/", "--device", "cpu", "--offline", "--quiet", *options]
+            finished.append(processes.run([*processes.GLPN, command, str(photos), *arguments]))
             written = len(list(Path(out).rglob("*.depth.png")))
-        wanted = len(list(photos.iterdir()))
-        if written != wanted:
-            raise SystemExit(f"{word}: {written} pictures were written, not {wanted}")
+        expected = len(list(photos.iterdir()))
+        if written != expected:
+            raise SystemExit(f"{command}: wrote {written} images instead of {expected}")
     return {
         "seconds": statistics.median(one.seconds for one in finished),
         "peak_bytes": max(one.peak_bytes for one in finished),
     }
 
 
-def measure_pixels(folder: Path, times: int, *, quick: bool) -> dict[str, Any]:
-    """Measure one picture in many sizes."""
+def measure_pixels(folder: Path, repeat: int, *, quick: bool) -> dict[str, Any]:
+    """Measure one image in several sizes."""
     processes.write_weights(folder / "weights", "tiny" if quick else "published")
     rows: dict[str, list[dict[str, Any]]] = {}
     for height, width in ((64, 96), (128, 160)) if quick else SIZES:
         photos = folder / f"{height}x{width}"
-        processes.write_photos_aside(photos, 1, height, width)
+        processes.write_photos_in_subprocess(photos, 1, height, width)
         for precision in PRECISIONS:
             options = ["--weights", str(folder / "weights"), "--input-size", "native", "--precision", precision]
-            row = {"height": height, "width": width, **measure("predict", photos, options, times)}
+            row = {"height": height, "width": width, **measure("predict", photos, options, repeat)}
             rows.setdefault(precision, []).append(row)
             print(f"{height}x{width} {precision}: {row['seconds']:.1f} s, {row['peak_bytes'] / 1e9:.2f} GB", flush=True)
     return {"precisions": rows}
 
 
-def measure_folder(folder: Path, times: int, *, quick: bool) -> dict[str, Any]:
-    """Measure folders of many sizes."""
+def measure_folder(folder: Path, repeat: int, *, quick: bool) -> dict[str, Any]:
+    """Measure folders with different numbers of images."""
     rows = []
     for count in (2, 4) if quick else FOLDERS:
         photos = folder / f"photos-{count}"
-        processes.write_photos_aside(photos, count, 480, 640)
-        row = {"pictures": count, **measure("batch", photos, ["--weights", "tiny"], times)}
+        processes.write_photos_in_subprocess(photos, count, 480, 640)
+        row = {"images": count, **measure("batch", photos, ["--weights", "tiny"], repeat)}
         rows.append(row)
-        print(f"{count} pictures: {row['seconds']:.1f} s, {row['peak_bytes'] / 1e9:.2f} GB", flush=True)
+        print(f"{count} images: {row['seconds']:.1f} s, {row['peak_bytes'] / 1e9:.2f} GB", flush=True)
     return {"folders": rows}
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure all cases and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each; default: %(default)s")
+    parser.add_argument("--repeat", type=int, default=1, help="runs per measurement; default: %(default)s")
     results.add_options(parser, "growth")
     arguments = parser.parse_args()
-    out = results.place("growth", quick=arguments.quick, out=arguments.out)
+    out = results.results_file("growth", quick=arguments.quick, out=arguments.out)
     report = results.load(out)
     machine = results.describe_machine(results.torch_threads())
     for case in arguments.cases:

@@ -1,4 +1,4 @@
-"""Draw how time and memory grow, in colours that can be read on white and on black."""
+"""Plot time and memory over size, in colors that are readable on white and on black."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#808890"
-COLOURS = {"float32": "#2f86d6", "bfloat16": "#d9772b", "tiny": "#2a9d6f"}
-WHAT = (("seconds", "time, s", 1.0), ("peak_bytes", "memory, GB", 1e9))
+COLORS = {"float32": "#2f86d6", "bfloat16": "#d9772b", "tiny": "#2a9d6f"}
+PLOTS = (("seconds", "time, s", 1.0), ("peak_bytes", "memory, GB", 1e9))
 
 
 def draw(cases: dict[str, Any], file: Path) -> None:
-    """Write the picture: pixels above, folders below, time on the left, memory on the right."""
+    """Write the figure: pixels on top, folders below, time on the left, memory on the right."""
     lines: list[tuple[str, dict[str, list[tuple[float, dict[str, Any]]]]]] = []
     if "pixels" in cases:
         found = {
             precision: [(row["height"] * row["width"] / 1e6, row) for row in rows]
             for precision, rows in cases["pixels"]["precisions"].items()
         }
-        lines.append(("megapixels of a picture", found))
+        lines.append(("megapixels of an image", found))
     if "folder" in cases:
-        lines.append(("pictures in a folder", {"tiny": [(row["pictures"], row) for row in cases["folder"]["folders"]]}))
+        lines.append(("images in a folder", {"tiny": [(row["images"], row) for row in cases["folder"]["folders"]]}))
     file.parent.mkdir(parents=True, exist_ok=True)
     style = {"svg.fonttype": "none", "svg.hashsalt": "growth", "font.family": "sans-serif", "font.size": 9}
     with mpl.rc_context(style):
         figure = Figure(figsize=(7.2, 2.7 * len(lines)), layout="constrained")
         for row, (label, found) in zip(figure.subplots(len(lines), 2, squeeze=False), lines, strict=True):
-            for axes, (key, title, unit) in zip(row, WHAT, strict=True):
+            for axes, (key, title, unit) in zip(row, PLOTS, strict=True):
                 for name, points in found.items():
-                    places, heights = [at for at, _ in points], [measured[key] / unit for _, measured in points]
-                    axes.plot(places, heights, "o-", color=COLOURS[name], markersize=4, linewidth=1.6, label=name)
-                adorn(axes, label, title, places, is_time=key == "seconds")
+                    x, y = [at for at, _ in points], [measured[key] / unit for _, measured in points]
+                    axes.plot(x, y, "o-", color=COLORS[name], markersize=4, linewidth=1.6, label=name)
+                style_axes(axes, label, title, x, is_time=key == "seconds")
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
 
 
-def adorn(axes: Axes, label: str, title: str, places: list[float], *, is_time: bool) -> None:
-    """Give axes their scales and words: time grows by factors, memory from zero."""
+def style_axes(axes: Axes, label: str, title: str, ticks: list[float], *, is_time: bool) -> None:
+    """Set scales, ticks and labels: time is logarithmic, memory linear from zero."""
     axes.set_xscale("log")
-    axes.set_xticks(places)
+    axes.set_xticks(ticks)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}" if value < 10 else f"{value:.0f}"))
     if is_time:

@@ -1,6 +1,6 @@
-"""Measure the peak memory of a process that loads weights from a file and predicts one picture, for several sizes.
+"""Measure the peak memory of a process that loads weights from a file and predicts one image, for several sizes.
 
-Each runs in a process of its own, because memory that a process has had stays counted.
+Each measurement needs a new process, because the peak of a process never decreases.
 
     python benchmarks/memory.py
 """
@@ -24,13 +24,13 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def peak_bytes() -> int:
-    """Give the most memory that this process has had in use."""
+    """Return the peak resident memory of this process, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def measure_here(weights: str, height: int, width: int, precision: str) -> dict[str, float]:
-    """Load and predict in this process."""
+    """Load weights and predict in this process."""
     import networks
 
     from glpn_cli.device import choose_runtime
@@ -41,9 +41,9 @@ def measure_here(weights: str, height: int, width: int, precision: str) -> dict[
     runtime = choose_runtime("cpu", precision)
     engine = Engine(GLPNForDepthEstimation.from_pretrained(weights), runtime, consume=True)
     after_building = peak_bytes()
-    pictures = networks.draw_pictures(1, height, width)
+    images = networks.random_images(1, height, width)
     start = time.perf_counter()
-    engine(pictures)
+    engine(images)
     return {
         "after_import_bytes": after_import,
         "after_building_bytes": after_building,
@@ -53,7 +53,7 @@ def measure_here(weights: str, height: int, width: int, precision: str) -> dict[
 
 
 def main() -> None:
-    """Measure every size and precision, or with --one only that, and write."""
+    """Measure every size and precision and write the results; with --one, measure one and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), metavar="SIZE")
     parser.add_argument("--one", nargs=4, metavar=("WEIGHTS", "HEIGHT", "WIDTH", "PRECISION"), help=argparse.SUPPRESS)
@@ -64,7 +64,7 @@ def main() -> None:
         print(json.dumps(measure_here(weights, int(height), int(width), precision)))
         return
     quick = arguments.quick
-    out = results.place("memory", quick=quick, out=arguments.out)
+    out = results.results_file("memory", quick=quick, out=arguments.out)
     report = results.load(out)
     architecture = "tiny" if quick else "published"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,7 @@
-"""What the benchmarks run: the published architecture with random weights, in every implementation.
+"""The networks that the benchmarks run: the published architecture with random weights, in every implementation.
 
-Weights are drawn in two ways. "parity" are those of the parity tests, with which every part of the network shows in
-the depth and small errors grow as they pass through it; "initial" are what torch draws for a network that is about
-to be trained, in which they do not.
+There are two kinds of random weights. "parity" are those of the parity tests: every part of the network affects the
+depth, and small errors grow from layer to layer. "initial" is torch's default initialization, where they do not grow.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def build_pair(weights: str, architecture: str = "published") -> parity.Pair:
     return pair
 
 
-def draw_pictures(batch: int, height: int, width: int) -> Tensor:
-    """Draw (batch, 3, height, width) float32 pictures, 0 to 1: smooth with noise on top."""
+def random_images(batch: int, height: int, width: int) -> Tensor:
+    """Return (batch, 3, height, width) float32 images in [0, 1]: smooth colors plus noise."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(batch, 3, 5, 7, generator=generator)
     smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
@@ -46,33 +45,33 @@ def draw_pictures(batch: int, height: int, width: int) -> Tensor:
 
 
 def one_by_one(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Make a function of one picture into one of several."""
-    return lambda pictures: torch.cat([run(picture) for picture in torch.split(pictures, 1)])
+    """Turn a function of one image into a function of a batch."""
+    return lambda images: torch.cat([run(image) for image in torch.split(images, 1)])
 
 
 def build_transformers(pair: parity.Pair) -> Callable[[Tensor], Tensor]:
-    """Give the reference: eager, float32, one picture after the other."""
-    return one_by_one(lambda picture: pair.theirs(picture).predicted_depth)
+    """Return the reference: eager, float32, one image at a time."""
+    return one_by_one(lambda image: pair.theirs(image).predicted_depth)
 
 
 def build_engine(pair: parity.Pair, precision: str, device: str = "cpu") -> Callable[[Tensor], Tensor]:
-    """Give the engine."""
+    """Return the engine of glpn."""
     return Engine(pair.ours, choose_runtime(device, precision))
 
 
 def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, threads: int) -> Callable[..., Tensor]:
-    """Give OpenVINO's CPU plugin, compiled for one size of picture from the reference as it stands."""
+    """Return OpenVINO's CPU plugin, compiled from the unmodified reference for one input size."""
     import openvino
 
     class DepthOnly(nn.Module):
-        """One tensor in, one tensor out."""
+        """Returns only the depth tensor."""
 
         def __init__(self, network: nn.Module) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, pixel_values: Tensor) -> Any:
-            """Predict."""
+            """Return the predicted depth."""
             return self.network(pixel_values, return_dict=False)[0]
 
     with warnings.catch_warnings():
@@ -87,4 +86,4 @@ def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, t
         "PERFORMANCE_HINT": "LATENCY",
     }
     compiled = openvino.Core().compile_model(exported, "CPU", options)
-    return one_by_one(lambda picture: torch.from_numpy(compiled(picture.numpy())[0]))
+    return one_by_one(lambda image: torch.from_numpy(compiled(image.numpy())[0]))

@@ -1,6 +1,6 @@
-"""Whole processes: what they are given, how long they take, and how much memory. Imports nothing heavy.
+"""Run whole processes, measure their time and memory, and write their input files.
 
-That matters: on Linux the peak of a process begins at that of the one which started it.
+Imports only light modules: on Linux, the peak memory of a process starts at the peak of its parent.
 """
 
 from __future__ import annotations
@@ -34,59 +34,59 @@ AutoImageProcessor.from_pretrained(folder)
 
 
 class Finished(NamedTuple):
-    """A process that ended well."""
+    """Time and memory of a process that succeeded."""
 
     seconds: float
     peak_bytes: int
 
 
 def run(command: list[str]) -> Finished:
-    """Run a program to its end, offline; what it says is shown only if it fails."""
+    """Run a command offline. Its output is shown only if it fails."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
     environment.pop("GLPN_WEIGHTS", None)
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            _, status, used = os.wait4(process.pid, 0)
+            _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()
             raise
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"exit code {process.returncode}: {' '.join(command[:6])} ...\n{said.read()}")
-    return Finished(seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+            output.seek(0)
+            raise SystemExit(f"exit code {process.returncode}: {' '.join(command[:6])} ...\n{output.read()}")
+    return Finished(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 def write_weights(folder: Path, architecture: str) -> None:
-    """Write random weights and the two files beside them, as transformers saves a network and its processor."""
+    """Write random weights and their configuration files, as saved by transformers."""
     command = [sys.executable, "-c", _WRITE_WEIGHTS, str(folder), architecture]
     subprocess.run(command, check=True, cwd=Path(__file__).parent, capture_output=True)
 
 
 def write_photos(folder: Path, count: int, height: int, width: int) -> list[Path]:
-    """Write JPEGs of one size, no two alike: pieces of the photos in examples/, some of them turned round."""
+    """Write distinct JPEGs of one size: random crops of the photos in examples/, some of them mirrored."""
     folder.mkdir(parents=True)
-    chance = random.Random(0)  # noqa: S311 - no secret
+    rng = random.Random(0)  # noqa: S311 - not for cryptography
     photos = [Image.open(ROOT / "examples" / name).convert("RGB") for name in EXAMPLES]
     files = []
     for number in range(count):
         photo = photos[number % len(photos)]
-        share = chance.uniform(0.7, 1.0)
-        wide, high = share * photo.width, share * photo.height
-        left, top = chance.uniform(0, photo.width - wide), chance.uniform(0, photo.height - high)
-        piece = photo.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + wide, top + high))
-        if chance.random() < 0.5:
-            piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        fraction = rng.uniform(0.7, 1.0)
+        wide, high = fraction * photo.width, fraction * photo.height
+        left, top = rng.uniform(0, photo.width - wide), rng.uniform(0, photo.height - high)
+        crop = photo.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + wide, top + high))
+        if rng.random() < 0.5:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         files.append(folder / f"{number:04d}.jpg")
-        piece.save(files[-1], quality=90)
+        crop.save(files[-1], quality=90)
     return files
 
 
-def write_photos_aside(folder: Path, count: int, height: int, width: int) -> None:
-    """Write them in a process of its own, whose memory is gone afterwards."""
+def write_photos_in_subprocess(folder: Path, count: int, height: int, width: int) -> None:
+    """Write photos in a new process, so that their memory does not count for this one and its children."""
     code = "import pathlib, sys, processes; processes.write_photos(pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:]))"
     command = [sys.executable, "-c", code, str(folder), *map(str, (count, height, width))]
     subprocess.run(command, check=True, cwd=Path(__file__).parent)

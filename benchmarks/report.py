@@ -1,6 +1,6 @@
-"""Write the tables of docs/performance.md, and their picture, from what the other scripts measured.
+"""Write the tables and the plot of docs/performance.md from the results of the other scripts.
 
-What was not measured stays on the page as it is.
+Sections without new results stay as they are.
 
     python benchmarks/report.py
 """
@@ -22,55 +22,55 @@ HEADINGS = {"speed": "Speed", "whole": "Whole processes", "memory": "Memory", "g
 
 
 def read_sections(text: str) -> dict[str, str]:
-    """Take apart what stands between the markers: heading to text."""
+    """Split the text between the markers into sections, by heading."""
     _, *parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
     return {heading: body.strip() for heading, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def write_sections(given: dict[str, Path], page: Path) -> dict[str, str]:
-    """Give the text under each heading for which there are results."""
+def write_sections(files: dict[str, Path], page: Path) -> dict[str, str]:
+    """Return the new text of each section for which there are results."""
     sections = {}
-    for name, file in given.items():
+    for name, file in files.items():
         report = results.load(file)
         if not report:
             continue
         if name == "growth":
-            picture = page.parent / "images" / "growth.svg"
-            growth_plot.draw(report["cases"], picture)
-            text = tables.growth_tables(report, picture.relative_to(page.parent).as_posix())
+            plot = page.parent / "images" / "growth.svg"
+            growth_plot.draw(report["cases"], plot)
+            text = tables.growth_tables(report, plot.relative_to(page.parent).as_posix())
         else:
-            lay_out = {
+            format_section = {
                 "speed": tables.speed_tables,
                 "memory": tables.memory_table,
                 "whole": tables.whole_tables,
                 "gpu": tables.gpu_tables,
             }[name]
-            text = lay_out(report)
+            text = format_section(report)
         sections[HEADINGS[name]] = text
     return sections
 
 
 def main() -> None:
-    """Put them between the markers of the page."""
+    """Write all sections between the markers of the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the results of quick runs, into a copy beside them")
+    parser.add_argument("--quick", action="store_true", help="write the results of quick runs to a copy of the page")
     parser.add_argument(
-        "--page", type=Path, help="default: docs/performance.md; the picture goes into images/ beside it"
+        "--page", type=Path, help="default: docs/performance.md; the plot is written to images/ next to it"
     )
     for name in HEADINGS:
-        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"default: build/{name}.json, if it is there")
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"default: build/{name}.json, if it exists")
     arguments = parser.parse_args()
-    given = {name: results.place(name, quick=arguments.quick, out=getattr(arguments, name)) for name in HEADINGS}
+    files = {name: results.results_file(name, quick=arguments.quick, out=getattr(arguments, name)) for name in HEADINGS}
     page = arguments.page or PAGE
     if arguments.quick and not arguments.page:
-        page = results.place("performance", quick=True).with_suffix(".md")
+        page = results.results_file("performance", quick=True).with_suffix(".md")
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PAGE, page)
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     measured, after = rest.split(END)
-    kept = read_sections(measured)
-    sections = kept | write_sections(given, page)
-    order = [*HEADINGS.values(), *(heading for heading in kept if heading not in HEADINGS.values())]
+    old = read_sections(measured)
+    sections = old | write_sections(files, page)
+    order = [*HEADINGS.values(), *(heading for heading in old if heading not in HEADINGS.values())]
     text = "\n\n".join(f"### {heading}\n\n{sections[heading]}" for heading in order if heading in sections)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
     print(f"{page}: {', '.join(heading for heading in order if heading in sections)}")

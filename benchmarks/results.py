@@ -1,4 +1,4 @@
-"""Files of results: where they are, and what is said with each about the machine. Imports nothing heavy."""
+"""Result files, and the description of the machine that goes into each. Imports only light modules."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ PACKAGES = ("torch", "transformers", "openvino")
 
 
 def add_options(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add what every script takes."""
+    """Add the options that all scripts share."""
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="a small network and few runs, to see that it works; the numbers mean nothing",
+        help="small network and few runs, to check that the script works; the numbers are meaningless",
     )
     parser.add_argument(
         "--out",
         type=Path,
-        help=f"default: build/{name}.json, or build/quick/{name}.json; results of other cases are kept",
+        help=f"default: build/{name}.json, or build/quick/{name}.json; results of other cases stay in the file",
     )
 
 
-def place(name: str, *, quick: bool, out: Path | None = None) -> Path:
-    """Give the file of a script's results. Those of a quick run never mix with the real ones."""
+def results_file(name: str, *, quick: bool, out: Path | None = None) -> Path:
+    """Return the result file of a script. Quick runs use other files, so that they never mix with real results."""
     return out or (BUILD / "quick" if quick else BUILD) / f"{name}.json"
 
 
 def load(file: Path) -> dict[str, Any]:
-    """Read what was measured before, if anything."""
+    """Read earlier results; empty if there are none."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def save(file: Path, report: dict[str, Any]) -> None:
-    """Write what is measured so far."""
+    """Write the results measured so far."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def load_now() -> float:
-    """Give the load of the machine, 0 where the system does not say."""
+    """Return the load average of the machine, or 0 if the system does not report it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def torch_threads() -> int:
-    """Ask torch in a process of its own how many threads it takes unless told otherwise."""
+    """Return torch's default number of threads, as determined by a new process."""
     code = "import torch; print(torch.get_num_threads())"
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
-    """Say what this ran on and with, without names of hosts or people."""
+    """Describe hardware and versions, without host or user names."""
     cpu = Path("/proc/cpuinfo")
     text = cpu.read_text(encoding="utf-8") if cpu.exists() else ""
     model = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")

@@ -1,8 +1,8 @@
-"""Measure how many times faster than transformers eager float32 the network runs: here, and in OpenVINO.
+"""Measure the speed of the network, here and in OpenVINO, relative to transformers eager float32.
 
-All run in one process with the same weights, pictures and threads, in turn, for some rounds; of two passes in each
-turn the second is measured, and what counts is the ratio of the medians. Run it on an idle machine: a second process
-on a core makes two-threaded runs many times slower, and the lines that this prints show the load.
+All implementations run in one process with the same weights, images and threads. They alternate for several rounds; in
+each turn the second of two passes is timed. The result is the ratio of the medians. Use an idle machine: one other busy
+process makes two-threaded runs many times slower. The output includes the load average.
 
     python benchmarks/speed.py
 """
@@ -35,58 +35,61 @@ QUICK = "64x96"
 PRECISIONS = ("float32", "bfloat16")
 
 
-def measure(runners: dict[str, Callable[[Tensor], Tensor]], pictures: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Give the seconds of every round of every runner."""
+def measure(runners: dict[str, Callable[[Tensor], Tensor]], images: Tensor, rounds: int) -> dict[str, list[float]]:
+    """Return the time of every round for every runner, in seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for run in runners.values():
-        run(pictures)  # the first pass allocates and decides
+        run(images)  # the first pass allocates memory and selects algorithms
     for _ in range(rounds):
         for name, run in runners.items():
-            run(pictures)  # so that nobody pays for what the one before has left in the caches
+            run(images)  # untimed: brings the weights back into the caches
             start = time.perf_counter()
-            run(pictures)
+            run(images)
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def errors(found: Tensor, wanted: Tensor, max_depth: float) -> dict[str, float]:
-    """Compare with the reference: the largest difference as a share of the range, and the mean relative one."""
-    difference = (found - wanted).abs()
-    return {"max_of_range": (difference.max() / max_depth).item(), "mean_relative": (difference / wanted).mean().item()}
+def errors(found: Tensor, expected: Tensor, max_depth: float) -> dict[str, float]:
+    """Return the largest difference as a fraction of the depth range, and the mean relative difference."""
+    difference = (found - expected).abs()
+    return {
+        "max_of_range": (difference.max() / max_depth).item(),
+        "mean_relative": (difference / expected).mean().item(),
+    }
 
 
 def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, *, openvino: bool) -> dict[str, Any]:
-    """Measure one size in every implementation."""
+    """Measure one input size in every implementation."""
     batch, height, width = CASES.get(name, (1, 64, 96))
-    pictures = networks.draw_pictures(batch, height, width)
+    images = networks.random_images(batch, height, width)
     runners = {"transformers float32": networks.build_transformers(pair)}
     for precision in PRECISIONS:
         runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
         if openvino:
             runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
     load_before = results.load_now()
-    seconds = measure(runners, pictures, rounds)
+    seconds = measure(runners, images, rounds)
     load_after = results.load_now()
     base = statistics.median(seconds["transformers float32"])
-    wanted = runners["transformers float32"](pictures)
-    wanted_initial = networks.build_transformers(initial)(pictures)
+    expected = runners["transformers float32"](images)
+    expected_initial = networks.build_transformers(initial)(images)
     rows = {}
-    for runner, taken in seconds.items():
-        median = statistics.median(taken)
+    for runner, times in seconds.items():
+        median = statistics.median(times)
         row = {
             "median_s": median,
-            "fastest_s": min(taken),
-            "slowest_s": max(taken),
+            "fastest_s": min(times),
+            "slowest_s": max(times),
             "ratio": base / median,
-            "ratio_of_fastest": min(seconds["transformers float32"]) / min(taken),
-            "error": errors(runners[runner](pictures), wanted, pair.ours.config.max_depth),
+            "ratio_of_fastest": min(seconds["transformers float32"]) / min(times),
+            "error": errors(runners[runner](images), expected, pair.ours.config.max_depth),
         }
         if runner.startswith("glpn"):
             engine = networks.build_engine(initial, runner.split()[1])
-            row["error_initial"] = errors(engine(pictures), wanted_initial, pair.ours.config.max_depth)
+            row["error_initial"] = errors(engine(images), expected_initial, pair.ours.config.max_depth)
         rows[runner] = row
         print(
-            f"{name:12s} {runner:22s} {1000 * median:8.0f} ms ({1000 * min(taken):.0f} to {1000 * max(taken):.0f}) "
+            f"{name:12s} {runner:22s} {1000 * median:8.0f} ms ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
             f"{row['ratio']:5.2f}x, fastest {row['ratio_of_fastest']:5.2f}x, "
             f"mean relative error {row['error']['mean_relative']:.1e}",
             flush=True,
@@ -97,7 +100,7 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, 
 
 @torch.no_grad()
 def main() -> None:
-    """Measure and write."""
+    """Measure all cases and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=7)
@@ -108,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     architecture = "tiny" if quick else "published"
     pair, initial = networks.build_pair("parity", architecture), networks.build_pair("initial", architecture)
-    out = results.place("speed", quick=quick, out=arguments.out)
+    out = results.results_file("speed", quick=quick, out=arguments.out)
     report = results.load(out) or {"cases": {}}
     for name in [QUICK] if quick else arguments.cases:
         rounds = 2 if quick else max(5, arguments.rounds if "1056" not in name else 5)

@@ -1,4 +1,4 @@
-"""Memory of `glpn batch` over many pictures, watched from outside, and a plot of it.
+"""Measure the memory of `glpn batch` over many images from outside, and plot it.
 
 benchmarks/steady_memory.py --small 10000 --out build/soak/memory-small.json
 benchmarks/steady_memory.py --plot docs/images/steady-memory.svg build/soak/memory-small.json ...
@@ -20,26 +20,26 @@ import numpy as np
 from PIL import Image
 
 HUGE_SIZE = (6000, 8000)
-_DISTINCT = 40
-_SAMPLES_KEPT = 200
-_MIB = 1024
+_DISTINCT_IMAGES = 40
+_MAX_SAMPLES = 200
+_KIB_PER_MIB = 1024
 
 
 def make_small(folder: Path, count: int) -> None:
-    """Make small pictures of forty sizes, the rest by another name for the same file."""
-    chance = np.random.default_rng(5)
+    """Write small images of forty sizes; the rest are hard links to them."""
+    rng = np.random.default_rng(5)
     for index in range(count):
         path = folder / str(index // 500) / f"{index}.{'jpg' if index % 2 else 'png'}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if index < _DISTINCT:
-            height, width = (int(side) for side in chance.integers(48, 161, 2))
-            Image.fromarray(chance.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        if index < _DISTINCT_IMAGES:
+            height, width = (int(side) for side in rng.integers(48, 161, 2))
+            Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(path)
         else:
-            os.link(folder / "0" / f"{index % _DISTINCT}{path.suffix}", path)
+            os.link(folder / "0" / f"{index % _DISTINCT_IMAGES}{path.suffix}", path)
 
 
 def make_huge(folder: Path, count: int) -> None:
-    """Make one picture of 48 megapixels and give it many names."""
+    """Write one image of 48 megapixels, and hard links to it."""
     folder.mkdir(parents=True)
     rows, columns = np.ogrid[0 : HUGE_SIZE[0], 0 : HUGE_SIZE[1]]
     rgb = np.stack(np.broadcast_arrays(rows % 251, columns % 241, (rows + columns) % 256), axis=-1)
@@ -48,9 +48,9 @@ def make_huge(folder: Path, count: int) -> None:
         os.link(folder / "0.jpg", folder / f"{index}.jpg")
 
 
-def watch(folder: Path) -> dict[str, Any]:
-    """Run a batch over in/ and give its resident memory with the number of pictures done, about twice a second."""
-    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "-w", "tiny", "-q"]
+def measure(folder: Path) -> dict[str, Any]:
+    """Run a batch over in/ and sample its resident memory and the number of finished images twice a second."""
+    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "-o", "out", "-w", "tiny", "-q"]
     start_s = time.monotonic()
     process = subprocess.Popen(command, cwd=folder)
     manifest = folder / "out" / "glpn-batch.jsonl"
@@ -62,9 +62,9 @@ def watch(folder: Path) -> dict[str, Any]:
             samples.append((round(time.monotonic() - start_s, 1), _count_lines(manifest), round(resident, 1)))
     if process.returncode:
         raise SystemExit(process.returncode)
-    step = max(1, len(samples) // _SAMPLES_KEPT)
+    step = max(1, len(samples) // _MAX_SAMPLES)
     return {
-        "pictures": _count_lines(manifest),
+        "images": _count_lines(manifest),
         "elapsed_s": round(time.monotonic() - start_s, 1),
         "peak_mib": max(sample[2] for sample in samples),
         "samples": samples[::step],
@@ -72,8 +72,8 @@ def watch(folder: Path) -> dict[str, Any]:
 
 
 def _resident_mib(pid: int) -> float:
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return int(told) / _MIB if told.strip() else 0.0
+    output = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return int(output) / _KIB_PER_MIB if output.strip() else 0.0
 
 
 def _count_lines(path: Path) -> int:
@@ -81,11 +81,11 @@ def _count_lines(path: Path) -> int:
 
 
 def plot(target: Path, sources: list[Path]) -> None:
-    """Draw what was measured, from files of this script or of `make soak`, one picture for each."""
+    """Plot result files of this script or of `make soak`, one panel for each."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "glpn"  # the same measurements make the same file
+    mpl.rcParams["svg.hashsalt"] = "glpn"  # same results, same file
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(sources), figsize=(9, 3.2), layout="constrained", squeeze=False)
@@ -93,8 +93,8 @@ def plot(target: Path, sources: list[Path]) -> None:
         run = json.loads(source.read_text(encoding="utf-8"))
         _, done, resident = zip(*run["samples"], strict=True)
         axis.plot(done, resident, color="#2266aa", linewidth=1.2)
-        axis.set_title(f"{run['pictures']:,} {run['kind']}", fontsize=10)
-        axis.set_xlabel("pictures done")
+        axis.set_title(f"{run['images']:,} {run['kind']}", fontsize=10)
+        axis.set_xlabel("images done")
         axis.set_ylabel("resident memory, MiB")
         axis.set_ylim(bottom=0)
         axis.grid(visible=True, alpha=0.3)
@@ -102,13 +102,13 @@ def plot(target: Path, sources: list[Path]) -> None:
 
 
 def main() -> None:
-    """Measure, or plot what was measured."""
+    """Measure, or plot results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=int, default=0, metavar="N", help="N pictures of 48 to 160 px")
-    parser.add_argument("--huge", type=int, default=0, metavar="N", help="N pictures of 48 megapixels")
+    parser.add_argument("--small", type=int, default=0, metavar="N", help="N images of 48 to 160 px")
+    parser.add_argument("--huge", type=int, default=0, metavar="N", help="N images of 48 megapixels")
     parser.add_argument("--out", type=Path, metavar="JSON")
-    parser.add_argument("--plot", type=Path, metavar="PICTURE")
-    parser.add_argument("sources", type=Path, nargs="*", metavar="JSON", help="what to plot")
+    parser.add_argument("--plot", type=Path, metavar="IMAGE", help="write a plot of the results")
+    parser.add_argument("sources", type=Path, nargs="*", metavar="JSON", help="results to plot")
     arguments = parser.parse_args()
     if arguments.plot:
         plot(arguments.plot, arguments.sources)
@@ -116,8 +116,8 @@ def main() -> None:
     count = arguments.small or arguments.huge
     with tempfile.TemporaryDirectory() as folder:
         (make_small if arguments.small else make_huge)(Path(folder, "in"), count)
-        run = watch(Path(folder))
-    run["kind"] = "pictures of 48 to 160 px" if arguments.small else "pictures of 48 megapixels"
+        run = measure(Path(folder))
+    run["kind"] = "images of 48 to 160 px" if arguments.small else "images of 48 megapixels"
     text = json.dumps(run) + "\n"
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

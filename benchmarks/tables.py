@@ -1,12 +1,12 @@
-"""Lay what was measured out as the tables of docs/performance.md."""
+"""Format results as the Markdown tables of docs/performance.md."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def circumstances(cases: dict[str, Any]) -> str:
-    """Say on what and with what cases were measured; machines that differ, or days, have a paragraph each."""
+def conditions(cases: dict[str, Any]) -> str:
+    """Describe when and on which machine the cases were measured, with one paragraph per machine and day."""
     machines: list[tuple[dict[str, Any], list[str]]] = []
     for case, measured in cases.items():
         here = measured["machine"]
@@ -18,12 +18,12 @@ def circumstances(cases: dict[str, Any]) -> str:
         else:
             same.append(load)
     return "\n\n".join(
-        f"{describe(here)} Load of the machine before and after: {'; '.join(loads)}." for here, loads in machines
+        f"{describe(here)} Load average before and after: {'; '.join(loads)}." for here, loads in machines
     )
 
 
 def describe(machine: dict[str, Any]) -> str:
-    """Name a machine and the versions on it."""
+    """Return a line with date, hardware and versions."""
     versions = ", ".join(
         f"{name} {machine[name]}" for name in ("torch", "transformers", "openvino") if machine.get(name)
     )
@@ -32,7 +32,7 @@ def describe(machine: dict[str, Any]) -> str:
     card = machine.get("card")
     if card and "cuda" in card:
         gigabytes = f"{card['memory_bytes'] / 1e9:.0f} GB"
-        cpu = f"{card['name']} ({gigabytes}, CUDA {card['cuda']}, cuDNN {card['cudnn']}) beside {cpu}"
+        cpu = f"{card['name']} ({gigabytes}, CUDA {card['cuda']}, cuDNN {card['cudnn']}) with {cpu}"
     return (
         f"{machine['date']}, {cpu}, {machine['threads']} threads, {machine['system']}, Python {machine['python']}, "
         f"{versions}."
@@ -40,13 +40,13 @@ def describe(machine: dict[str, Any]) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay a Markdown table out."""
+    """Format a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def speed_tables(report: dict[str, Any]) -> str:
-    """Give the ratios and the errors."""
+    """Return the tables of times and errors."""
     rows, errors = [], []
     for case, measured in report["cases"].items():
         for runner, row in measured["runners"].items():
@@ -67,9 +67,9 @@ def speed_tables(report: dict[str, Any]) -> str:
                 )
     return "\n\n".join(
         [
-            circumstances(report["cases"]),
-            table(["size", "", "median, ms", "fastest to slowest", "ratio", "ratio of the fastest"], rows),
-            "Errors against transformers float32, with two kinds of random weights:",
+            conditions(report["cases"]),
+            table(["size", "", "median, ms", "fastest to slowest", "ratio", "ratio of fastest"], rows),
+            "Errors relative to transformers float32, with two kinds of random weights (see below):",
             table(
                 ["size", "", "parity: max of range", "mean relative", "initial: max of range", "mean relative"], errors
             ),
@@ -78,7 +78,7 @@ def speed_tables(report: dict[str, Any]) -> str:
 
 
 def memory_table(report: dict[str, Any]) -> str:
-    """Give the peaks."""
+    """Return the table of peak memory."""
     rows = [
         [size, precision, f"{row['peak_bytes'] / 1e9:.2f} GB", f"{row['after_building_bytes'] / 1e9:.2f} GB"]
         for size, measured in report["cases"].items()
@@ -86,15 +86,15 @@ def memory_table(report: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            "A process that loads the published architecture from a file and predicts one picture.",
-            circumstances(report["cases"]),
-            table(["size", "precision", "peak of the process", "of that before the picture"], rows),
+            "A process that loads the published architecture from a file and predicts one image.",
+            conditions(report["cases"]),
+            table(["size", "precision", "peak of the process", "peak before the image"], rows),
         ]
     )
 
 
 def whole_tables(report: dict[str, Any]) -> str:
-    """Give whole processes beside each other, and the small one beside `import torch`."""
+    """Return the tables of whole processes: against transformers, and `tiny` against `import torch`."""
     rows, small = [], []
     for case, measured in report["cases"].items():
         for runner, row in measured["runners"].items():
@@ -107,33 +107,34 @@ def whole_tables(report: dict[str, Any]) -> str:
             rows.append([case, runner, *times, f"{row['ratio']:.2f}x", *levels])
     parts = [
         (
-            "From the start of a process to its end, in turn: JPEGs of 480x640, the published architecture with random "
-            'weights, 8-bit PNGs. The script calls transformers\' `pipeline("depth-estimation")`, no more. '
-            "On the right, by how many of the 255 grey levels the pictures differ from the script's; in "
-            "bfloat16 that depends on the weights far more than on the program."
+            "From the start of a process to its end, alternating: JPEGs of 480x640 to 8-bit PNGs, the published "
+            "architecture with random weights. The reference is a script that only calls transformers' "
+            '`pipeline("depth-estimation")`. The last columns are the largest and the mean difference from the '
+            "script's images, in gray levels of 255. In bfloat16 this difference depends on the weights far more than "
+            "on the program."
         ),
-        circumstances(report["cases"]),
+        conditions(report["cases"]),
     ]
     if rows:
-        header = ["", "", "median, s", "fastest to slowest", "ratio", "most levels", "mean levels"]
+        header = ["", "", "median, s", "fastest to slowest", "ratio", "largest difference", "mean difference"]
         parts.append(table(header, rows))
     if small:
         parts += [
-            "The bundled `tiny` on a photo of 640x480, beside a Python that only imports torch:",
-            table(["", "median, s", "fastest to slowest", "longer by, s"], small),
+            "The bundled `tiny` on an image of 640x480, against a Python process that only imports torch:",
+            table(["", "median, s", "fastest to slowest", "difference, s"], small),
         ]
     return "\n\n".join(parts)
 
 
-def growth_tables(report: dict[str, Any], picture: str) -> str:
-    """Give the picture, and its numbers."""
+def growth_tables(report: dict[str, Any], plot: str) -> str:
+    """Return the plot and the tables of its values."""
     parts = [
         (
-            "Whole processes: one picture with the published architecture at its own size, and folders of 640x480 with "
-            "the bundled `tiny`. Memory is the most that the process had in use at once."
+            "Whole processes: one image with the published architecture at native resolution, and folders of 640x480 "
+            "images with the bundled `tiny`. Memory is the peak resident memory of the process."
         ),
-        circumstances(report["cases"]),
-        f"![Time and memory over the pixels of a picture and over the pictures of a folder]({picture})",
+        conditions(report["cases"]),
+        f"![Time and memory over the pixels of an image and over the images in a folder]({plot})",
     ]
     pixels, folder = report["cases"].get("pixels"), report["cases"].get("folder")
     if pixels:
@@ -151,15 +152,14 @@ def growth_tables(report: dict[str, Any], picture: str) -> str:
         parts.append(table(["size", "megapixels", "precision", "time, s", "memory, GB"], rows))
     if folder:
         rows = [
-            [str(row["pictures"]), f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}"]
-            for row in folder["folders"]
+            [str(row["images"]), f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}"] for row in folder["folders"]
         ]
-        parts.append(table(["pictures", "time, s", "memory, GB"], rows))
+        parts.append(table(["images", "time, s", "memory, GB"], rows))
     return "\n\n".join(parts)
 
 
 def gpu_tables(report: dict[str, Any]) -> str:
-    """Give what a card reaches; runners that failed have the reason in place of the numbers."""
+    """Return the table of a GPU, and the reasons of the runners that failed."""
     cases = report["cases"]
     rows, failures = [], []
     for case, measured in cases.items():
@@ -174,7 +174,7 @@ def gpu_tables(report: dict[str, Any]) -> str:
                     runner + (" (no graph)" if row.get("graph") is False else ""),
                     f"{1000 * row['median_s']:.1f}",
                     f"{1000 * row['fastest_s']:.1f} to {1000 * row['slowest_s']:.1f}",
-                    f"{row['pictures_per_s']:.1f}",
+                    f"{row['images_per_s']:.1f}",
                     *(f"{ratio:.2f}x" if ratio else "" for ratio in ratios),
                     f"{row['error']['mean_relative']:.1e}",
                     f"{row['error']['max_of_range']:.1e}",
@@ -183,8 +183,8 @@ def gpu_tables(report: dict[str, Any]) -> str:
                     f"{row['peak_bytes'] / 1e9:.2f}" if row["peak_bytes"] is not None else "",
                 ]
             )
-    header = ["", "", "median, ms", "fastest to slowest", "pictures/s", "to eager", "to compiled"]
-    header += ["mean relative error", "max of range", "TFLOP/s", "of the peak", "memory, GB"]
+    header = ["", "", "median, ms", "fastest to slowest", "images/s", "vs eager", "vs compiled"]
+    header += ["mean relative error", "max of range", "TFLOP/s", "of peak", "memory, GB"]
     sizes = sorted({f"{measured['config']} architecture at {measured['size']}" for measured in cases.values()})
     peaks = "; ".join(
         f"{case}: " + ", ".join(f"{peak / 1e12:.1f} TFLOP/s in {name}" for name, peak in measured["gemm_peaks"].items())
@@ -193,14 +193,14 @@ def gpu_tables(report: dict[str, Any]) -> str:
     modes = sorted({measured["compile_mode"] for measured in cases.values()})
     parts = [
         (
-            f"The {', '.join(sizes)}, random weights, a batch in one pass, TF32 off. Ratios are to transformers in the "
-            f'same precision, eager and compiled by `torch.compile` ("{", ".join(modes)}"); errors are against eager '
-            "float32. TFLOP/s are the multiplications and additions of the reference by the time, also where the "
-            "engine needs fewer; the peak is what large products of matrices reach on the same card. Memory is what "
-            "weights and a pass take."
+            f"The {', '.join(sizes)}, random weights, the whole batch in one pass, TF32 off. Speed-ups are relative to "
+            f'transformers in the same precision, eager and with `torch.compile` ("{", ".join(modes)}"). Errors are '
+            "relative to eager float32. TFLOP/s are the operations of the reference divided by the time, even if the "
+            "engine needs fewer. The peak is what large matrix products reach on the same GPU. Memory is "
+            "that of the weights and one pass."
         ),
-        circumstances(cases),
-        f"The peak, {peaks}.",
+        conditions(cases),
+        f"Peak of matrix products: {peaks}.",
         table(header, rows),
     ]
     if failures:

@@ -1,4 +1,4 @@
-"""The page of measurements can be made again: from results to tables, and, as a soak test, from nothing."""
+"""The performance page can be regenerated: its tables from results and, as a soak test, everything from scratch."""
 
 from __future__ import annotations
 
@@ -132,14 +132,14 @@ def report(folder: Path, results: dict[str, dict[str, Any]]) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def test_results_become_tables_and_a_image_between_the_markers(tmp_path: Path) -> None:
+def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) -> None:
     page = report(tmp_path, RESULTS)
     assert page.startswith("# Before\n")
     assert page.endswith("<!-- measured: end -->\nAfter\n")
     headings = [line for line in page.splitlines() if line.startswith("#")]
     assert headings[1:] == [f"### {name}" for name in ("Speed", "Whole processes", "Memory", "Growth", "On a GPU")]
     assert "of long ago" not in page
-    assert "of yesterday" in page, "what was not measured again stays"
+    assert "of yesterday" in page, "sections without new results stay"
     for row in (
         "| 480x640 | glpn float32 | 2000 | 1000 to 3000 | 2.75x | 2.50x |",
         "| one image | glpn predict float32 | 2.00 | 1.00 to 3.00 | 3.50x | 1 | 0.01 |",
@@ -153,14 +153,14 @@ def test_results_become_tables_and_a_image_between_the_markers(tmp_path: Path) -
     ):
         assert row in page
     assert "Not measured: batch 8, transformers compiled float32: no compiler." in page
-    assert "2001-02-04, A CPU (2 cores, avx2), 2 threads" in page, "another day has a paragraph of its own"
+    assert "2001-02-04, A CPU (2 cores, avx2), 2 threads" in page, "another day has its own paragraph"
     assert "A card (80 GB, CUDA 13.0, cuDNN 9)" in page
-    image = (tmp_path / "images" / "growth.svg").read_text(encoding="utf-8")
-    assert all(f">{word}<" in image for word in ("float32", "bfloat16", "megapixels of an image"))
-    assert len(image) < 100_000
+    plot = (tmp_path / "images" / "growth.svg").read_text(encoding="utf-8")
+    assert all(f">{word}<" in plot for word in ("float32", "bfloat16", "megapixels of an image"))
+    assert len(plot) < 100_000
 
 
-def test_a_page_without_new_results_stays_as_it_is(tmp_path: Path) -> None:
+def test_page_without_new_results_does_not_change(tmp_path: Path) -> None:
     assert report(tmp_path, {}) == PAGE
 
 
