@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli._version import __version__
 
 if TYPE_CHECKING:
+    from glpn_cli.api import run_batch
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
     from glpn_cli.image.processor import GLPNFeatureExtractor, GLPNImageProcessor
-    from glpn_cli.inference.predictor import load
+    from glpn_cli.inference.load import load
     from glpn_cli.model.config import GLPNConfig
     from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
     from glpn_cli.output.reading import read_depth as read
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "load",
     "read",
+    "run_batch",
 ]
 
 
@@ -52,7 +54,8 @@ _HOMES = {
     "GLPNForDepthEstimation": ("glpn_cli.model.glpn", "GLPNForDepthEstimation"),
     "GLPNImageProcessor": ("glpn_cli.image.processor", "GLPNImageProcessor"),
     "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
-    "load": ("glpn_cli.inference.predictor", "load"),
+    "load": ("glpn_cli.inference.load", "load"),
+    "run_batch": ("glpn_cli.api", "run_batch"),
     "read": ("glpn_cli.output.reading", "read_depth"),
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.settings import SATURATED_SHARE, Scale
+from glpn_cli.settings import SATURATED_FRACTION, Scale
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -143,10 +143,10 @@ class DepthMap:
         return self.meters
 
     @property
-    def saturated_share(self) -> float:
+    def saturated_fraction(self) -> float:
         """The share of the pixels whose depth is so close to the limit of the weights that it may be any farther."""
         limit_m = self.provenance.depth_limit_m
-        return 0.0 if limit_m is None else float(np.mean(self.meters >= SATURATED_SHARE * limit_m))
+        return 0.0 if limit_m is None else float(np.mean(self.meters >= SATURATED_FRACTION * limit_m))
 
     def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Give the depth in meters, or in the scale in which the weights were published."""

@@ -1,174 +1,316 @@
-"""How an image becomes depth: what the network sees, where it runs, and what the camera was.
+"""Settings of prediction, output, input, evaluation, export and benchmarks, with every default.
 
-What the numbers and the colors in files are.
-
-Which images there are, where they come from, and how many are in work at once.
-
-How the program talks.
-
-Where weights are, and how patiently they are fetched.
-
-How good and how fast: known depth, evaluation, benchmarks.
+The command line, `load()` and the Python API share these dataclasses. A value may be given as text, as on a command
+line: it is converted to the type of its field, or refused, when the settings are built.
 """
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import math
 import os
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import Enum, StrEnum
+from functools import cache
+from typing import Any, ClassVar
 
 from glpn_cli.errors import UsageError
 
 SIZE_DIVISOR = 32
-
-"""The network halves its input five times, so the sides of what it sees are multiples of this."""
-
+"""The sides of the network's input are multiples of this, because the encoder halves them five times."""
 
 MAX_IMAGE_PIXELS = 178_956_970
-
-"""Images of more pixels are refused before they are decoded, unless the user says otherwise. It is Pillow's own limit
-for a decompression bomb."""
-
+"""The default limit on the pixels of an image, checked before decoding. Pillow's limit for a decompression bomb."""
 
 FAR_LARGER_FACTOR = 4.0
+"""An image with this many times the pixels of the weights' working size gets a note, and tiles if they are "auto"."""
 
-"""An image of more than this many times the pixels of the model's working size earns a hint."""
+SATURATED_FRACTION = 0.95
+"""From this fraction of the depth limit on, depth may be any larger: the network's output is saturated."""
 
-
-SATURATED_SHARE = 0.95
-
-"""Depth from this share of the weights' depth limit on may as well be any farther: the network cannot say more."""
-
-
-MUCH_SATURATED_SHARE = 0.2
-
-"""More than this share of an image at the depth limit earns a hint at weights that see farther."""
-
+MUCH_SATURATED_FRACTION = 0.2
+"""An image with more than this fraction of saturated pixels gets a note."""
 
 ASSUMED_FOV_DEG = 55.0
+"""The field of view assumed along the long side of an image without lens data. Phones and kit lenses have 50 to 75."""
 
-"""What a camera is taken to see along the long side of an image that says nothing of its lens. Phones and kit lenses
-lie between 50 and 75."""
+MAX_LIST_BYTES = 2**28
+"""The largest list of images that is read."""
+
+MAX_STREAM_BYTES = 2**31
+"""The largest image that is read from a pipe."""
+
+WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
+"""The environment variable that names the weights that "auto" means."""
+
+HOME_VARIABLE = "GLPN_HOME"
+"""The environment variable that names the folder of downloaded and imported weights."""
+
+DATA_VARIABLE = "GLPN_DATA"
+"""The environment variable that names the folder of the data sets `nyu` and `kitti`."""
+
+RANDOM_WEIGHTS = "random"
+"""The published architecture with random weights, for benchmarks."""
+
+
+# Conversion from text
+
+
+class Settings:
+    """Base class: converts and checks the fields of a frozen dataclass when it is built."""
+
+    LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """The smallest and the largest value of number fields, both allowed."""
+
+    def __post_init__(self) -> None:
+        """Convert text to the types of the fields.
+
+        Raises:
+            UsageError: a value cannot be converted or is out of its range.
+        """
+        given = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        for name, value in convert(type(self), given).items():
+            object.__setattr__(self, name, value)
+
+
+def convert(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values converted to the field types of a settings class, and checked against its `LIMITS`.
+
+    Raises:
+        UsageError: a value cannot be converted or is out of its range.
+    """
+    hints = field_types(settings)
+    limits: Mapping[str, tuple[float, float]] = getattr(settings, "LIMITS", {})
+    converted = {name: convert_value(name, value, hints[name]) for name, value in values.items()}
+    for name in limits.keys() & converted.keys():
+        low, high = limits[name]
+        value = converted[name]
+        if value is not None and not low <= value <= high:
+            wanted = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
+            raise UsageError(f"must be {wanted}, not {value:g}", setting=name)
+    return converted
+
+
+@cache
+def field_types(settings: type) -> dict[str, Any]:
+    """Return the resolved annotation of each field of a dataclass."""
+    hints = typing.get_type_hints(settings)
+    return {item.name: hints[item.name] for item in fields(settings)}
+
+
+def without_none(hint: Any) -> Any:
+    """Return the type of an annotation such as `int | None`, without the None."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    return hint
+
+
+def convert_value(name: str, value: Any, hint: Any) -> Any:
+    """Return a value converted to the type of an annotation.
+
+    Raises:
+        UsageError: it cannot be converted; the error is about the setting `name`.
+    """
+    wanted = without_none(hint)
+    if value is None:
+        if wanted is hint:
+            raise UsageError("must not be None", setting=name)
+        return None
+    if typing.get_origin(wanted) is tuple:
+        return _to_tuple(name, value, typing.get_args(wanted))
+    if wanted is bool and not isinstance(value, bool):
+        raise UsageError(f"must be True or False, not {value!r}", setting=name)
+    if wanted is int or wanted is float:
+        return _to_number(name, value, wanted)
+    if wanted is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, str) and not isinstance(value, wanted):
+        return _to_choice(name, value, wanted) if issubclass(wanted, Enum) else wanted.parse(value)
+    if not isinstance(value, wanted):
+        raise UsageError(f"must be text or {wanted.__name__}, not {type(value).__name__}", setting=name)
+    return value
+
+
+def _to_tuple(name: str, value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the items of a list, or of a single value, converted to the type of the items."""
+    items = (value,) if isinstance(value, str) or not isinstance(value, Sequence) else tuple(value)
+    is_list = len(parts) == 2 and parts[1] is Ellipsis
+    return tuple(convert_value(name, item, parts[0]) for item in items) if is_list else items
+
+
+def _to_number(name: str, value: Any, wanted: type[int | float]) -> int | float:
+    number: int | float = math.nan
+    if not isinstance(value, bool) and not (wanted is int and isinstance(value, float)):
+        with contextlib.suppress(TypeError, ValueError):
+            number = wanted(value)  # of text, and of numpy's numbers too
+    if not math.isfinite(number):
+        kind = "whole" if wanted is int else "finite"
+        raise UsageError(f"must be a {kind} number, not {value}", setting=name)
+    return number
+
+
+def _to_choice(name: str, text: str, choices: type[Enum]) -> Enum:
+    """Return the member that a text means, in any case."""
+    try:
+        return choices(text.lower())
+    except ValueError:
+        names = [str(choice.value) for choice in choices]
+        close = difflib.get_close_matches(text.lower(), names, 1)
+        raise UsageError(
+            f"{text!r} is not one of {', '.join(names)}",
+            hint=f"did you mean {close[0]!r}?" if close else None,
+            setting=name,
+        ) from None
+
+
+def parse_size(text: str, setting: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as "480x640".
+
+    Raises:
+        UsageError: the text is not a size, or a side is 0.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isascii() and width.isascii() and height.isdecimal() and width.isdecimal()):
+        raise UsageError(f"must be HEIGHTxWIDTH, not {text!r}", hint="for example 480x640", setting=setting)
+    if not (int(height) and int(width)):
+        raise UsageError(f"{text} has no pixels", setting=setting)
+    return int(height), int(width)
+
+
+def parse_input_size(text: str, setting: str, words: str = "") -> tuple[int, int]:
+    """Return (height, width) of a text such as "480x640", whose sides must be multiples of 32.
+
+    Raises:
+        UsageError: the text is not such a size.
+    """
+    try:
+        sides = parse_size(text, setting)
+    except UsageError as error:
+        if not words:
+            raise
+        raise UsageError(f"must be {words} or HEIGHTxWIDTH, not {text!r}", hint=error.hint, setting=setting) from None
+    if any(side % SIZE_DIVISOR for side in sides):
+        nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
+        raise UsageError(
+            f"{text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}", setting=setting
+        )
+    return sides
+
+
+# Prediction
 
 
 class Precision(StrEnum):
-    """The number format that the network computes in. Depth is float32 in every case."""
+    """Number format of the network. Depth is float32 in every case."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
     TF32 = "tf32"
-    """float32 whose products NVIDIA GPUs round to TF32, ten bits behind the point."""
+    """float32 whose matrix products NVIDIA GPUs round to 10 fraction bits."""
 
 
 class Tta(StrEnum):
-    """What else the network is asked about an image, to average the answers."""
+    """Test-time augmentation: additional views of the image, whose predictions are averaged."""
 
     NONE = "none"
     FLIP = "flip"
-    """The mirrored image: steadier depth, and by how much the two differ, for twice the time."""
+    """The mirrored image. Depth is steadier and its uncertainty is estimated, in twice the time."""
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read (height, width) from "HxW".
+class SizeMode(StrEnum):
+    """How `InputSize` chooses the size of the network's input."""
 
-    Raises:
-        UsageError: it is something else.
-    """
-    height, separator, width = text.lower().partition("x")
-    if not (separator and height.isascii() and width.isascii() and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"a size is HEIGHTxWIDTH, not {text!r}", hint="for example 480x640")
-    if not (int(height) and int(width)):
-        raise UsageError(f"a size of {text} has no pixels")
-    return int(height), int(width)
+    NATIVE = "native"
+    """The size of the image, rounded down to multiples of 32."""
+    MODEL = "model"
+    """The shape of the image, with about as many pixels as the weights' working size."""
+    FIXED = "fixed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InputSize:
-    """What size an image has when the network sees it.
+    """Size of the network's input.
 
     Attributes:
-        mode: "native" (the image's own size), "model" (about as many pixels as the model's working size)
-            or "fixed".
-        height_px: with "fixed", a multiple of 32; else 0.
-        width_px: likewise.
+        mode: how it is chosen.
+        height_px, width_px: with FIXED, multiples of 32; else 0.
     """
 
-    mode: str
+    mode: SizeMode
     height_px: int = 0
     width_px: int = 0
 
     def __str__(self) -> str:
-        return f"{self.height_px}x{self.width_px}" if self.mode == "fixed" else self.mode
+        return f"{self.height_px}x{self.width_px}" if self.mode is SizeMode.FIXED else str(self.mode)
 
     @classmethod
     def parse(cls, text: str) -> InputSize:
-        """Read "native", "model" or "HxW" as a user writes it.
+        """Read "native", "model" or "HxW".
 
         Raises:
-            UsageError: it is none of them, or a side is no positive multiple of 32.
+            UsageError: the text is none of them, or a side is not a multiple of 32.
         """
-        return (
-            cls(text)
-            if text in ("native", "model")
-            else cls("fixed", *_parse_sides(text, "--input-size", "native, model"))
-        )
+        if text.lower() in (SizeMode.NATIVE, SizeMode.MODEL):
+            return cls(SizeMode(text.lower()))
+        return cls(SizeMode.FIXED, *parse_input_size(text, "input_size", "native, model"))
 
 
-@dataclass(frozen=True, slots=True)
+class TileMode(StrEnum):
+    """Which images are also predicted in tiles."""
+
+    OFF = "off"
+    AUTO = "auto"
+    """Images far larger than the weights' working size."""
+    FIXED = "fixed"
+    """Images larger than the given tile."""
+
+
+@dataclass(frozen=True)
 class Tiles:
-    """Whether a large image is also seen in overlapping tiles.
+    """Whether large images are also predicted in overlapping tiles.
 
     Attributes:
-        mode: "off", "auto" (images far larger than the weights were made for) or "fixed".
-        height_px: with "fixed", of a tile, a multiple of 32; else 0.
-        width_px: likewise.
+        mode: which images.
+        height_px, width_px: with FIXED, the size of a tile, multiples of 32; else 0.
     """
 
-    mode: str = "off"
+    mode: TileMode = TileMode.OFF
     height_px: int = 0
     width_px: int = 0
 
     def __str__(self) -> str:
-        return f"{self.height_px}x{self.width_px}" if self.mode == "fixed" else self.mode
+        return f"{self.height_px}x{self.width_px}" if self.mode is TileMode.FIXED else str(self.mode)
 
     @property
     def is_on(self) -> bool:
-        """Whether any image might be seen in tiles."""
-        return self.mode != "off"
+        """Whether any image might be predicted in tiles."""
+        return self.mode is not TileMode.OFF
 
     @classmethod
     def parse(cls, text: str) -> Tiles:
-        """Read "off", "auto" or "HxW" as a user writes it.
+        """Read "off", "auto" or "HxW".
 
         Raises:
-            UsageError: it is none of them, or a side is no positive multiple of 32.
+            UsageError: the text is none of them, or a side is not a multiple of 32.
         """
-        return cls(text) if text in ("off", "auto") else cls("fixed", *_parse_sides(text, "--tiles", "off, auto"))
+        if text.lower() in (TileMode.OFF, TileMode.AUTO):
+            return cls(TileMode(text.lower()))
+        return cls(TileMode.FIXED, *parse_input_size(text, "tiles", "off, auto"))
 
 
-def _parse_sides(text: str, option: str, words: str) -> tuple[int, int]:
-    try:
-        sides = parse_size(text)
-    except UsageError as error:
-        raise UsageError(f"{option} is {words} or a size: {error.message}", hint=error.hint) from None
-    if any(side % SIZE_DIVISOR for side in sides):
-        nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
-        raise UsageError(
-            f"{option} {text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}"
-        )
-    return sides
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CameraSettings:
-    """What the user says of the camera; at most one of these.
+    """What the user knows of the camera: at most one of these.
 
     Attributes:
-        fov_deg: degrees that it sees horizontally in the upright image.
-        focal_px: focal length in pixels of the upright image.
-        focal_mm_35: focal length in 35 mm terms, as cameras state it: by the diagonal.
+        fov_deg: horizontal field of view of the upright image, degrees.
+        focal_px: focal length, pixels of the upright image.
+        focal_mm_35: 35 mm equivalent focal length, millimeters, by the diagonal.
     """
 
     fov_deg: float | None = None
@@ -176,41 +318,44 @@ class CameraSettings:
     focal_mm_35: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no camera.
+        """Check the values.
 
         Raises:
-            UsageError: two are given, or one is out of bounds.
+            UsageError: two are given, or one is out of its range.
         """
-        said = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
-        given = {name: value for name, value in said.items() if value is not None}
-        options = [f"--{name.replace('_', '-')}" for name in given]
+        given = self._given()
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(options)} say the same in two ways", hint="leave one out")
+            raise UsageError(f"{' and '.join(f'`{name}`' for name in given)} exclude each other")
         for name, value in given.items():
-            if not 0 < value < (180 if name == "fov_deg" else math.inf):
-                raise UsageError(f"{options[0]} {value:g}: there is no such camera")
+            limit = 180 if name == "fov_deg" else math.inf
+            if not 0 < value < limit:
+                wanted = "between 0 and 180 degrees" if name == "fov_deg" else "above 0"
+                raise UsageError(f"must be {wanted}, not {value:g}", setting=name)
 
     def __str__(self) -> str:
-        said = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
-        return ", ".join(f"{name} {value:g}" for name, value in said.items() if value is not None) or "of each image"
+        return ", ".join(f"{name} {value:g}" for name, value in self._given().items()) or "of each image"
+
+    def _given(self) -> dict[str, float]:
+        values = {name: getattr(self, name) for name in ("fov_deg", "focal_px", "focal_mm_35")}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class PredictorSettings:
-    """What a predictor is built from.
+@dataclass(frozen=True)
+class PredictionSettings(Settings):
+    """How an image becomes depth.
 
     Attributes:
         weights: "auto", a name, a path, or OWNER/REPO of the Hugging Face Hub.
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
-        precision: the number format of the network.
-        input_size: None leaves it to the weights.
-        tiles: whether large images are also seen in tiles.
+        precision: number format of the network.
+        input_size: size of the network's input; None leaves it to the weights.
+        tiles: whether large images are also predicted in tiles.
+        tta: test-time augmentation.
         threads: CPU threads of the network; None leaves it to torch.
-        offline: download nothing.
-        keep_rgb: leave the image in the depth map, for formats that show it.
-        max_pixels: images of more are refused before they are decoded.
-        tta: what else the network is asked about each image.
-        camera: what the user says of the camera.
+        max_pixels: larger images are refused before they are decoded.
+        fov_deg, focal_px, focal_mm_35: the camera; see `CameraSettings`.
+        offline: do not use the network for downloads.
+        keep_rgb: store the image in the depth map, for formats that show it.
     """
 
     weights: str = "auto"
@@ -218,34 +363,51 @@ class PredictorSettings:
     precision: Precision = Precision.FLOAT32
     input_size: InputSize | None = None
     tiles: Tiles = Tiles()
+    tta: Tta = Tta.NONE
     threads: int | None = None
+    max_pixels: int = MAX_IMAGE_PIXELS
+    fov_deg: float | None = None
+    focal_px: float | None = None
+    focal_mm_35: float | None = None
     offline: bool = False
     keep_rgb: bool = False
-    max_pixels: int = MAX_IMAGE_PIXELS
-    tta: Tta = Tta.NONE
-    camera: CameraSettings = field(default_factory=CameraSettings)
 
+    LIMITS: ClassVar = {"threads": (1, math.inf), "max_pixels": (1, math.inf)}
+
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        if not self.weights:
+            raise UsageError("must not be empty", hint="is a shell variable unset?", setting="weights")
+        _ = self.camera
+
+    @property
+    def camera(self) -> CameraSettings:
+        """The camera settings together."""
+        return CameraSettings(self.fov_deg, self.focal_px, self.focal_mm_35)
+
+
+# Output
 
 AUTO_RANGE = "p1:p99"
-
-"""What `--range auto` is: a hundredth of the pixels at each end is not worth stretching the colors for."""
+"""The range that "auto" means: outliers of 1 % at each end do not stretch the colors."""
 
 
 class Normalize(StrEnum):
-    """How an 8-bit image of depth uses its 256 steps."""
+    """How 8-bit gray images use their 256 levels."""
 
     MAX = "max"
-    """255·depth/max(depth), the documented way: 0 m is black and the farthest pixel white."""
+    """255·depth/max(depth), as documented for GLPN: 0 m is black and the farthest pixel is white."""
     MINMAX = "minmax"
-    """The nearest pixel is black, the farthest white, as the pipeline of transformers has it since 4.46."""
+    """The nearest pixel is black and the farthest white, as in the pipeline of transformers since 4.46."""
 
 
 class Scale(StrEnum):
-    """What a 1 in a file stands for."""
+    """Unit of the numbers in a depth file."""
 
     METERS = "meters"
     PUBLISHED = "published"
-    """What the published weights say, and transformers gives: for kitti an eighth of the meters."""
+    """The network's output, as transformers returns it: an eighth of the meters for kitti."""
 
     @classmethod
     def _missing_(cls, value: object) -> Scale | None:
@@ -253,7 +415,7 @@ class Scale(StrEnum):
 
 
 class Colormap(StrEnum):
-    """The colors of depth, by the names of `output/colormaps.png`."""
+    """Color maps, by their names in `output/colormaps.png`."""
 
     TURBO = "turbo"
     MAGMA = "magma"
@@ -271,24 +433,34 @@ class Colormap(StrEnum):
 
 
 class Near(StrEnum):
-    """What near looks like in an image of depth: the bright or warm end of its colors, or the dark or cold one."""
+    """Which end of the colors or grays near pixels get."""
 
     BRIGHT = "bright"
     DARK = "dark"
 
 
-@dataclass(frozen=True, slots=True)
+class RangeMode(StrEnum):
+    """How `DepthRange` is given."""
+
+    FIXED = "fixed"
+    """In meters."""
+    PERCENTILES = "percentiles"
+    """Of the depth itself."""
+    MODEL = "model"
+    """From 0 to the depth limit of the weights."""
+
+
+@dataclass(frozen=True)
 class DepthRange:
-    """Which depths the colors or grays of an image stand for; what is outside looks like the nearest end.
+    """The depths that the colors or grays of an image span; depth outside gets the nearest end's color.
 
     Attributes:
-        mode: "fixed" (meters), "percentiles" (of the depth itself) or "model" (0 to the weights' depth limit).
-        low: with "fixed" meters, with "percentiles" percent; else 0.
-        high: likewise, and more than low.
-        text: as the user wrote it.
+        mode: how the range is given.
+        low, high: meters with FIXED, percent with PERCENTILES, else 0.
+        text: the text that was parsed.
     """
 
-    mode: str
+    mode: RangeMode
     low: float = 0.0
     high: float = 0.0
     text: str = ""
@@ -298,32 +470,36 @@ class DepthRange:
 
     @classmethod
     def parse(cls, text: str) -> DepthRange:
-        """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" (which is p1:p99) or "model".
+        """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" or "model".
 
         Raises:
-            UsageError: it is none of them.
+            UsageError: the text is none of them.
         """
-        if text == "model":
-            return cls("model", text=text)
-        mode, ends = "fixed", (AUTO_RANGE if text == "auto" else text).partition(":")
-        numbers = [ends[0], ends[2]]
-        if all(end.startswith("p") for end in numbers):
-            mode, numbers = "percentiles", [end[1:] for end in numbers]
+        if text.lower() == RangeMode.MODEL:
+            return cls(RangeMode.MODEL, text="model")
+        mode, (low_text, _, high_text) = (
+            RangeMode.FIXED,
+            (AUTO_RANGE if text.lower() == "auto" else text).partition(":"),
+        )
+        if low_text.startswith("p") and high_text.startswith("p"):
+            mode, low_text, high_text = RangeMode.PERCENTILES, low_text[1:], high_text[1:]
         try:
-            low, high = (float(number) for number in numbers)
+            low, high = float(low_text), float(high_text)
         except ValueError:
             raise UsageError(
-                f"--range is LO:HI, pLO:pHI, auto or model, not {text!r}", hint="for example 0:10 or p2:p98"
+                f"must be LO:HI, pLO:pHI, auto or model, not {text!r}",
+                hint="for example 0:10 or p2:p98",
+                setting="range",
             ) from None
-        if not (0 <= low < high < float("inf")) or (mode == "percentiles" and high > 100):
-            limit = ", which is at most 100" if mode == "percentiles" else ""
-            raise UsageError(f"--range {text}: the first number is at least 0 and less than the second{limit}")
+        if not (0 <= low < high < math.inf) or (mode is RangeMode.PERCENTILES and high > 100):
+            limit = " and at most 100" if mode is RangeMode.PERCENTILES else ""
+            raise UsageError(f"{text}: the first number must be at least 0, the second larger{limit}", setting="range")
         return cls(mode, low, high, text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ValidRange:
-    """From where to where depth is valid, both ends included, meters; None leaves an end open."""
+    """The depths that count as valid, meters, ends included; None leaves an end open."""
 
     near_m: float | None = None
     far_m: float | None = None
@@ -333,10 +509,10 @@ class ValidRange:
 
     @classmethod
     def parse(cls, text: str) -> ValidRange:
-        """Read "NEAR:FAR", of which one may be missing.
+        """Read "NEAR:FAR", "NEAR:" or ":FAR".
 
         Raises:
-            UsageError: it is something else, or nothing lies between the two.
+            UsageError: the text is none of them, or the range is empty.
         """
         near, separator, far = text.partition(":")
         try:
@@ -345,87 +521,37 @@ class ValidRange:
             ends = [math.nan]
         known = [end for end in ends if end is not None]
         if not (separator and known and all(0 <= end < math.inf for end in known)):
-            raise UsageError(f"--valid-range is NEAR:FAR in meters, not {text!r}", hint="for example 0.5:8, or :8")
+            raise UsageError(
+                f"must be NEAR:FAR in meters, not {text!r}", hint="for example 0.5:8 or :8", setting="valid_range"
+            )
         if len(known) == 2 and known[0] >= known[1]:
-            raise UsageError(f"--valid-range {text}: nothing lies between the two")
+            raise UsageError(f"{text} is empty: NEAR must be below FAR", setting="valid_range")
         return cls(*ends)
 
 
-@dataclass(frozen=True, slots=True)
-class ExportSettings:
-    """What an exported network takes and gives.
+@dataclass(frozen=True)
+class OutputSettings(Settings):
+    """How depth becomes the numbers and colors of a file.
 
     Attributes:
-        size: "HxW", "dynamic" for any batch of any multiples of 32, or None: the weights' working size.
-        precision: the number format inside; what goes in and comes out is float32 in any case.
-        with_preprocessing: 8-bit images in and meters out, instead of [0, 1] and the published scale.
+        normalize: of gray images without a range; None is MAX.
+        scale: unit of the numbers in files that store depth.
+        png_compression: 0 (none) to 9 (smallest). The default writes four times as fast as zlib's own default, and
+            files are a quarter larger.
+        range: the depths that gray and color images span; None leaves gray images to `normalize` and is "auto" for
+            color images.
+        range_m: the range of a whole run, meters; None uses the range of each image.
+        near: which end near pixels get; None is dark in gray images and bright in color images.
+        colormap: of color images.
+        legend: add a bar with meters below color images.
+        side_by_side: put the image to the left of color images.
+        edge_filter: drop points between two neighbors that differ from both by more than this fraction, and triangles
+            whose corners differ by more; 0 keeps all.
+        valid_range: drop points outside; None drops unknown depth and depth at the limit of the weights.
+        max_points: subsample to about this many points; 0 keeps one for each pixel.
     """
 
-    size: str | None = None
-    precision: Precision = Precision.FLOAT32
-    with_preprocessing: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no file can hold.
-
-        Raises:
-            UsageError: no file computes in such numbers, or the size is none.
-        """
-        if self.precision is Precision.TF32:
-            raise UsageError("--precision tf32 is up to the program that runs the file", hint="--precision float32")
-        if self.precision is Precision.BFLOAT16:
-            raise UsageError(
-                "--precision bfloat16: ONNX has no convolutions in it", hint="--precision float16 or float32"
-            )
-        self.size_for((SIZE_DIVISOR, SIZE_DIVISOR))
-
-    def size_for(self, working_size: tuple[int, int]) -> tuple[int, int] | None:
-        """Give (height, width) of the input, or None for any.
-
-        Raises:
-            UsageError: the size is none, or a side is no multiple of 32.
-        """
-        if self.size is None:
-            return self.floored(working_size)
-        if self.size == "dynamic":
-            return None
-        height, width = parse_size(self.size)
-        if (height, width) != self.floored((height, width)):
-            nearest = "x".join(str(side) for side in self.floored((height, width)))
-            raise UsageError(
-                f"--size {self.size}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"such as {nearest}"
-            )
-        return height, width
-
-    @staticmethod
-    def floored(size: tuple[int, int]) -> tuple[int, int]:
-        """Round both sides down to multiples of 32, but to 32 at least."""
-        height, width = (max(side // SIZE_DIVISOR, 1) * SIZE_DIVISOR for side in size)
-        return height, width
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSettings:
-    """How depth becomes the numbers and colors in a file.
-
-    Attributes:
-        normalize: of gray images, where there is no range.
-        scale: for files that hold depth.
-        png_compression: 0 (none) to 9 (smallest). The default writes four times as fast as zlib's own, for files a
-            quarter larger.
-        range: which depths gray and colored images span; None for gray ones by `normalize`, colored ones "auto".
-        range_m: what the range comes to for a whole run; None for each image by itself.
-        near: what near looks like; None is dark in gray images and bright in colored ones.
-        colormap: of colored images.
-        legend: colored images get a bar with meters below them.
-        side_by_side: colored images get the photo to their left.
-        edge_filter: in space, a point is left out where it lies between two neighbors and differs from both by more
-            than this share, and a triangle where its corners differ by more; 0 keeps all.
-        valid_range: in space, what depth is kept; None is all that is known and not at the depth limit.
-        max_points: in space, larger images are thinned to at most about so many; 0 keeps a point for every pixel.
-    """
-
-    normalize: Normalize = Normalize.MAX
+    normalize: Normalize | None = None
     scale: Scale = Scale.METERS
     png_compression: int = 1
     range: DepthRange | None = None
@@ -438,8 +564,16 @@ class OutputSettings:
     valid_range: ValidRange | None = None
     max_points: int = 1_000_000
 
-    def that_differ(self) -> dict[str, str]:
-        """Give what decides the contents of outputs and is not as by default, as text by name."""
+    LIMITS: ClassVar = {"png_compression": (0, 9), "edge_filter": (0, math.inf), "max_points": (0, math.inf)}
+
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        if self.range is not None and self.normalize is not None:
+            raise UsageError("`range` and `normalize` exclude each other: both define what gray means")
+
+    def changed(self) -> dict[str, str]:
+        """Return the settings that affect the content of files and differ from their defaults, as text by name."""
         return {
             item.name: str(value)
             for item in fields(self)
@@ -447,44 +581,37 @@ class OutputSettings:
         }
 
 
-MAX_LIST_BYTES = 2**28
-
-"""More than this is no list of images."""
+# Input
 
 
-MAX_STREAM_BYTES = 2**31
-
-"""More than this from a pipe is no image within the limit of pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """Which images are found in the folders that a user names.
+@dataclass(frozen=True)
+class SearchSettings(Settings):
+    """Which images are found in folders and lists.
 
     Attributes:
-        recursive: also those of the folders below.
-        include: patterns; if there are any, only what matches one.
-        exclude: patterns; what matches one is left out.
-        hidden: also hidden files and folders.
-        allow_url: also fetch images from http(s) addresses.
+        recursive: include subfolders; None leaves it to the command.
+        include: patterns; if there are any, only files that match one are used.
+        exclude: patterns; files that match one are skipped.
+        hidden: include hidden files and folders.
+        allow_url: download images from http(s) URLs.
     """
 
-    recursive: bool = False
+    recursive: bool | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     allow_url: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FetchSettings:
-    """How much patience an image from the network gets.
+    """Limits on downloading an image.
 
     Attributes:
-        max_bytes: more than this is not fetched.
-        timeout_s: for one image, from the first connection to the last byte, redirects included.
-        silence_timeout_s: a server that says nothing for so long is given up.
-        max_redirects: more than this in a row are a loop.
+        max_bytes: larger responses are refused.
+        timeout_s: for one image, from connecting to the last byte, with redirects.
+        silence_timeout_s: without any data from the server.
+        max_redirects: in a row.
     """
 
     max_bytes: int = 256 * 2**20
@@ -493,59 +620,62 @@ class FetchSettings:
     max_redirects: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSettings:
-    """How much of a batch happens at once.
+@dataclass(frozen=True)
+class RunSettings(Settings):
+    """How much of a run over many images happens at once.
 
     Attributes:
-        batch_size: images of one size that the network sees at once; None is as many as a GPU has memory for, and
-            one on a CPU.
-        workers: threads that read images, and as many that write depth.
+        batch_size: images of one size in one pass of a GPU; None uses what its memory holds. A CPU takes one.
+        workers: threads that read images, and as many that write depth; None is the number of cores, at most 4.
     """
 
     batch_size: int | None = None
-    workers: int = 4
+    workers: int | None = None
 
-    @classmethod
-    def of(cls, *, batch_size: int | None, workers: int | None) -> BatchSettings:
-        """Fill in what the user left open; no more workers than cores."""
-        return cls(batch_size, workers or min(cls().workers, os.cpu_count() or 1))
+    LIMITS: ClassVar = {"batch_size": (1, math.inf), "workers": (1, math.inf)}
+
+    @property
+    def worker_count(self) -> int:
+        """The number of workers."""
+        return self.workers or min(4, os.cpu_count() or 1)
 
 
 class ColorPolicy(StrEnum):
-    """When the terminal output is colored."""
+    """When terminal output is colored."""
 
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
 
 
-RANDOM_WEIGHTS = "random"
-
-"""What `glpn bench` calls the published architecture without its weights."""
-
-
-WEIGHTS_VARIABLE = "GLPN_WEIGHTS"
-
-"""The environment variable that `auto` weights look at first."""
-
-
-HOME_VARIABLE = "GLPN_HOME"
-
-"""The environment variable that says where downloaded and imported weights are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadSettings:
-    """How long a download keeps trying.
+@dataclass(frozen=True)
+class LoggingSettings(Settings):
+    """What a command writes to standard error.
 
     Attributes:
-        attempts: how often in a row without progress.
+        quiet: errors only.
+        verbose: more, such as the time of each stage.
+        debug: tracebacks of errors.
+        color: when to use color.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    color: ColorPolicy = ColorPolicy.AUTO
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How long a download of weights retries.
+
+    Attributes:
+        attempts: in a row without progress.
         first_wait_s: before the second attempt; doubled before each further one.
-        longest_wait_s: longer ones are left to the user, also where the server asks for them.
-        progress_bytes: what has to arrive for a fault to count as the first one again.
-        connect_timeout_s: for a connection, and for an answer about a file.
-        silence_timeout_s: a connection that brings nothing for so long counts as cut.
+        longest_wait_s: longer waits, also those that the server asks for, are left to the user.
+        progress_bytes: after this many bytes the next failure counts as the first.
+        connect_timeout_s: for connecting, and for the answer about a file.
+        silence_timeout_s: a connection without data for this long is broken.
     """
 
     attempts: int = 5
@@ -556,41 +686,39 @@ class DownloadSettings:
     silence_timeout_s: float = 30.0
 
 
-DATA_VARIABLE = "GLPN_DATA"
-
-"""The environment variable that says where the data sets are that have names."""
+# Evaluation, export, benchmark
 
 
 class Crop(StrEnum):
-    """In which part of an image true depth counts."""
+    """The region of an image in which ground truth counts."""
 
     NONE = "none"
     NYU = "nyu"
     """Eigen's crop of NYU Depth V2: rows 45 to 470 and columns 41 to 600 of 480x640."""
     GARG = "garg"
-    """The lower part of a street scene, without its margins, as shares of height and width."""
+    """The lower part of a street scene without its margins, in fractions of height and width."""
     EIGEN = "eigen"
-    """Another such part, reaching higher."""
+    """Like GARG, reaching higher."""
 
 
 class Align(StrEnum):
-    """What an image's predicted depth is multiplied with before it is measured once more."""
+    """How the scale of a prediction is fitted to its ground truth."""
 
     MEDIAN = "median"
-    """What makes its median that of the true depth."""
+    """Equal medians."""
     LEAST_SQUARES = "least-squares"
-    """What makes the sum of squared errors smallest."""
+    """Smallest sum of squared errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataSettings:
-    """Images with known depth, and how their files are to be understood.
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """Images with ground truth, and how their files are read.
 
     Attributes:
-        data: "nyu", "kitti", or a folder with NAME.jpg and NAME.png beside each other.
-        root: where the named ones are; None is $GLPN_DATA, else the working folder.
-        list_file: says which pairs there are; None is the list at its usual place, else all pairs that are found.
-        units_per_meter: what a meter is in the depth files; None is what the named ones use.
+        data: "nyu", "kitti", or a folder with NAME.jpg and NAME.png side by side.
+        root: the folder of the named sets; None is $GLPN_DATA, else the current folder.
+        list_file: names the pairs; None uses the list at its usual place, else all pairs that are found.
+        units_per_meter: one meter in the depth files; None uses the unit of the named sets.
     """
 
     data: str
@@ -598,19 +726,27 @@ class DataSettings:
     list_file: str | None = None
     units_per_meter: float | None = None
 
+    LIMITS: ClassVar = {"units_per_meter": (1e-9, math.inf)}
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSettings:
-    """What counts in an evaluation, and how sure it is made to be.
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        if not self.data:
+            raise UsageError("must not be empty", hint="is a shell variable unset?", setting="data")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings(Settings):
+    """What an evaluation measures, and how it estimates confidence intervals.
 
     Attributes:
-        crop: in which true depth counts; None is what belongs to the data.
-        cap_m: true depth of this or more does not count; None is what belongs to the data.
-        align: measure once more with the scale of each image aligned; None does not.
-        baselines: measure predictions that do not look at the image, too.
-        resamples: how often images are drawn for an interval; 0 gives no intervals.
-        confidence_percent: how many of those draws lie within an interval.
-        seed: of the draws.
+        crop: the region in which ground truth counts; None uses the one of the data set.
+        cap_m: ground truth of this depth or more is ignored; None uses the one of the data set.
+        align: measure a second time with aligned scales; None does not.
+        baselines: also measure baselines that ignore the image.
+        resamples: bootstrap samples of the images; 0 gives no intervals.
+        confidence_percent: confidence level of the intervals.
+        seed: random seed of the bootstrap.
     """
 
     crop: Crop | None = None
@@ -621,27 +757,99 @@ class EvaluationSettings:
     confidence_percent: float = 95.0
     seed: int = 0
 
+    LIMITS: ClassVar = {
+        "cap_m": (0.01, 1e6),
+        "resamples": (0, 1_000_000),
+        "confidence_percent": (1, 99.99),
+        "seed": (0, math.inf),
+    }
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """Inputs and outputs of an exported network.
+
+    Attributes:
+        size: "HxW", "dynamic" for any batch of any multiples of 32, or None: the weights' working size.
+        precision: number format inside; inputs and outputs are float32.
+        with_preprocessing: take 8-bit images and return meters, instead of [0, 1] and network units.
+    """
+
+    size: str | None = None
+    precision: Precision = Precision.FLOAT32
+    with_preprocessing: bool = False
+
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        if self.precision is Precision.TF32:
+            raise UsageError(
+                "tf32 is chosen by the program that runs the file", hint="use float32", setting="precision"
+            )
+        if self.precision is Precision.BFLOAT16:
+            raise UsageError("ONNX has no bfloat16 convolutions", hint="use float16 or float32", setting="precision")
+        self.size_for((SIZE_DIVISOR, SIZE_DIVISOR))
+
+    def size_for(self, working_size: tuple[int, int]) -> tuple[int, int] | None:
+        """Return (height, width) of the input, or None for any size.
+
+        Raises:
+            UsageError: the size is invalid, or a side is not a multiple of 32.
+        """
+        if self.size is None:
+            return self.floored(working_size)
+        return None if self.size == "dynamic" else parse_input_size(self.size, "size", "dynamic")
+
+    @staticmethod
+    def floored(size: tuple[int, int]) -> tuple[int, int]:
+        """Return both sides rounded down to multiples of 32, at least 32."""
+        height, width = (max(side // SIZE_DIVISOR, 1) * SIZE_DIVISOR for side in size)
+        return height, width
+
 
 class Rival(StrEnum):
-    """Another way to run the same network, to be measured beside ours."""
+    """Another runtime for the same network, to compare with."""
 
     TRANSFORMERS = "transformers"
     OPENVINO = "openvino"
     ONNXRUNTIME = "onnxruntime"
 
 
-@dataclass(frozen=True, slots=True)
-class BenchSettings:
-    """What `glpn bench` measures.
+_LONGEST_JPEG_PX = 65_500
+
+
+@dataclass(frozen=True)
+class BenchSettings(Settings):
+    """What a benchmark measures.
 
     Attributes:
-        sizes: of made-up photos, as "HxW".
-        rounds: how often everything is timed.
-        weights: a name or path as everywhere, or "random": the published architecture without its weights.
-        device: as everywhere.
+        sizes: of the synthetic photo, as "HxW".
+        precisions, devices: as in `PredictionSettings`; every combination is measured.
+        against: other runtimes to compare with.
+        rounds: timing rounds.
+        weights: as in `PredictionSettings`, or "random": the published architecture with random weights.
+        threads, offline: as in `PredictionSettings`.
     """
 
     sizes: tuple[str, ...] = ("480x640", "1080x1920")
+    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
+    devices: tuple[str, ...] = ("auto",)
+    against: tuple[Rival, ...] = ()
     rounds: int = 5
     weights: str = RANDOM_WEIGHTS
-    device: str = "auto"
+    threads: int | None = None
+    offline: bool = False
+
+    LIMITS: ClassVar = {"rounds": (1, math.inf), "threads": (1, math.inf)}
+
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        for text, size in zip(self.sizes, self.image_sizes, strict=True):
+            if max(size) > _LONGEST_JPEG_PX or math.prod(size) > MAX_IMAGE_PIXELS:
+                raise UsageError(f"{text} is larger than a photo can be", setting="sizes")
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of each size."""
+        return [parse_size(text, "sizes") for text in self.sizes]

@@ -26,7 +26,8 @@ from glpn_cli.benchmark.rivals import build_rival
 from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
-from glpn_cli.inference.predictor import LoadedWeights, load_weights
+from glpn_cli.inference.load import load_weights
+from glpn_cli.inference.predictor import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS

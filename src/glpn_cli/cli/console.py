@@ -1,13 +1,18 @@
-"""What the program says: talk to stderr, data to stdout, every error in one line and a hint."""
+"""The only module that prints: messages to standard error, data to standard output.
+
+An error is one line and perhaps a hint. Settings in backquotes, as errors name them, are shown as flags.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console as RichConsole
@@ -15,91 +20,113 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.errors import GLPNError, ReaderGoneError
-from glpn_cli.settings import ColorPolicy
+from glpn_cli.files import os_reason
+from glpn_cli.settings import ColorPolicy, LoggingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-
 _PIPED_TABLE_WIDTH = 160
+_FALLBACK_WIDTH = 80
+_SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_DEFAULT_LOGGING = LoggingSettings()
 
 
 class Console:
-    """The only place that prints.
+    """Prints messages and data.
 
-    User text, such as a file name, is never read as markup, and what a terminal would obey is shown escaped.
+    Text from users, such as file names, is never read as markup, and control characters in it are escaped.
     """
 
-    def __init__(
-        self,
-        *,
-        color: ColorPolicy = ColorPolicy.AUTO,
-        quiet: bool = False,
-        verbose: bool = False,
-        debug: bool = False,
-    ) -> None:
-        """Take the choices of the command line; NO_COLOR, FORCE_COLOR and TERM are rich's business."""
-        self._quiet = quiet
-        self._verbose = verbose
-        self._debug = debug
+    def __init__(self, logging: LoggingSettings = _DEFAULT_LOGGING) -> None:
+        """Store the settings; rich itself honors NO_COLOR, FORCE_COLOR and TERM."""
+        self._logging = logging
         always = "standard" if os.environ.get("TERM", "").lower() in ("dumb", "unknown") else "auto"
         systems = {ColorPolicy.NEVER: None, ColorPolicy.ALWAYS: always, ColorPolicy.AUTO: "auto"}
-        self._stderr = _Talk(
+        color = logging.color
+        self._stderr = _Stderr(
             stderr=True,
-            soft_wrap=True,
             highlight=False,
             force_terminal=True if color is ColorPolicy.ALWAYS else None,
             no_color=None if color is ColorPolicy.AUTO else color is ColorPolicy.NEVER,
             color_system=systems[color],  # type: ignore[arg-type]  # rich names its systems one by one
         )
+        if self._stderr.width < 1:  # COLUMNS=0
+            self._stderr.width = _FALLBACK_WIDTH
 
-    def say(self, text: str, *, style: str = "") -> None:
-        """Tell what was done, unless quiet."""
-        if not self._quiet:
-            self._print(Text(printable(text), style=style))
+    # Messages
+
+    def info(self, text: str, *, style: str = "") -> None:
+        """Print a message, unless quiet."""
+        if not self._logging.quiet:
+            self._print(Text(printable(in_flags(text)), style=style))
 
     def detail(self, text: str) -> None:
-        """Tell more, if verbose."""
-        if self._verbose:
-            self.say(text, style="dim")
+        """Print a message, if verbose."""
+        if self._logging.verbose:
+            self.info(text, style="dim")
 
     def note(self, text: str, *, about: str = "") -> None:
-        """Tell something that the user may not expect, unless quiet."""
-        if not self._quiet:
-            self._print(self._labeled("note", "yellow", f"{about}: {text}" if about else text))
+        """Print something that the user may not expect, unless quiet."""
+        if not self._logging.quiet:
+            self._print(_labeled("note", "yellow", f"{about}: {text}" if about else text))
+
+    def warn(self, text: str) -> None:
+        """Print that a run ended early, unless quiet."""
+        self.info(text, style="yellow")
 
     def error(self, error: GLPNError) -> None:
-        """Tell what went wrong, even if quiet; with --debug also where."""
-        if self._debug:
+        """Print an error, even if quiet; with --debug also its traceback."""
+        if self._logging.debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 self._print(Text(printable(line), style="dim"))
         self.failure(error.message, error.hint)
 
     def failure(self, message: str, hint: str | None = None) -> None:
-        """Tell what went wrong, even if quiet."""
-        self._print(self._labeled("error", "bold red", message))
+        """Print the message and the hint of an error, even if quiet."""
+        self._print(_labeled("error", "bold red", message))
         if hint:
-            self._print(self._labeled("hint", "cyan", hint))
+            self._print(_labeled("hint", "cyan", hint))
+
+    def failures(self, failures: list[tuple[str, str | None]], *, at_most: int, where: str = "") -> None:
+        """Print the first of several errors; a hint that many share is printed once."""
+        last_hint = None
+        for message, hint in failures[:at_most]:
+            self.failure(message, None if hint == last_hint else hint)
+            last_hint = hint
+        if len(failures) > at_most:
+            self.info(f"and {len(failures) - at_most} more{where}")
+
+    @contextmanager
+    def errors_reported(self) -> Iterator[None]:
+        """Turn a `GLPNError` of the block into a message and its exit code; bugs pass through."""
+        try:
+            yield
+        except GLPNError as error:
+            self.error(error)
+            raise typer.Exit(error.exit_code) from error
+
+    # Data
 
     def data(self, line: str) -> None:
-        """Print one line of data on stdout.
+        """Print a line of data.
 
         Raises:
-            ReaderGoneError: nobody reads it.
+            ReaderGoneError: standard output is closed.
         """
         try:
-            data = line.encode(errors="surrogateescape")  # as a path is whose name is no text
+            data = line.encode(errors="surrogateescape")  # a path may be undecodable
         except UnicodeEncodeError:
             data = line.encode(errors="replace")
         self.raw_data(data + b"\n")
 
     def raw_data(self, data: bytes) -> None:
-        """Write bytes to stdout, at once.
+        """Write bytes to standard output at once.
 
         Raises:
-            ReaderGoneError: they cannot be written.
+            ReaderGoneError: standard output is closed, or cannot be written.
         """
         if sys.stdout is None:
             raise ReaderGoneError("standard output: is closed")
@@ -107,15 +134,15 @@ class Console:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except OSError as error:
-            # What is still buffered would fail again when the interpreter ends.
+            # What is still buffered would fail again when the interpreter exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise ReaderGoneError(f"standard output: cannot be written: {error.strerror or error}") from error
+            raise ReaderGoneError(f"standard output: cannot be written: {os_reason(error)}") from error
 
     def table(self, table: Table) -> None:
-        """Print a table, which is data, on stdout.
+        """Print a table on standard output.
 
         Raises:
-            ReaderGoneError: nobody reads it.
+            ReaderGoneError: standard output is closed.
         """
         piped = sys.stdout is None or not sys.stdout.isatty()
         drawn = io.StringIO()  # rich would write to standard output itself, and fail in its own way
@@ -129,29 +156,31 @@ class Console:
         ).print(table)
         self.raw_data(drawn.getvalue().encode(errors="replace"))
 
+    # The terminal
+
     @property
     def has_terminal(self) -> bool:
-        """Whether talk goes to a terminal that can be drawn on, and is wanted."""
-        return self._stderr.is_terminal and not self._quiet
+        """Whether messages go to a terminal that can show a progress bar, and are wanted."""
+        return self._stderr.is_terminal and not self._logging.quiet
 
     @property
     def width(self) -> int:
-        """How many characters fit beside each other on standard error."""
+        """Columns of the terminal."""
         return self._stderr.width
 
     @property
     def height(self) -> int:
-        """How many lines fit below each other."""
+        """Rows of the terminal."""
         return self._stderr.height
 
     @property
     def has_colors(self) -> bool:
-        """Whether what is said may be colored."""
+        """Whether messages may be colored."""
         return self._stderr.color_system is not None and not self._stderr.no_color
 
     @property
     def has_blocks(self) -> bool:
-        """Whether half blocks and shades can be written, which ASCII and some older encodings cannot."""
+        """Whether half blocks and shades can be written; ASCII and some older encodings cannot."""
         try:
             "▀█▓▒░".encode(self._stderr.encoding)
         except (UnicodeEncodeError, LookupError):
@@ -159,36 +188,27 @@ class Console:
         return True
 
     def draw(self, line: Text) -> None:
-        """Print a line of an image on standard error, unless quiet."""
-        if not self._quiet:
+        """Print a line of a drawing on standard error, unless quiet."""
+        if not self._logging.quiet:
             self._stderr.print(line, no_wrap=True, overflow="crop", crop=True)
 
     def bar(self, *columns: ProgressColumn) -> Progress:
-        """Give a progress bar below what is said, to be entered; it vanishes when it is left."""
+        """Return a progress bar below the messages; it disappears when it stops."""
         return Progress(*columns, console=self._stderr, transient=True, disable=not self.has_terminal)
 
-    @contextmanager
-    def errors_reported(self) -> Iterator[None]:
-        """Turn an error of ours within the block into its line and its exit code; bugs pass through."""
-        try:
-            yield
-        except GLPNError as error:
-            self.error(error)
-            raise typer.Exit(error.exit_code) from error
-
-    @staticmethod
-    def _labeled(label: str, style: str, text: str) -> Text:
-        return Text.assemble((f"{label}:", style), " ", printable(text))
-
     def _print(self, text: Text) -> None:
-        self._stderr.print(text)
+        # A pipe gets one line for each message, a terminal lines that break between words.
+        if self._stderr.is_terminal:
+            self._stderr.print(text, overflow="ignore", crop=False)
+        else:
+            self._stderr.print(text, soft_wrap=True)
 
 
-class _Talk(RichConsole):
-    """Standard error as rich draws on it; if it cannot be written to, there is nobody to tell, and work goes on."""
+class _Stderr(RichConsole):
+    """Standard error; if it cannot be written, messages are dropped and work continues."""
 
     def on_broken_pipe(self) -> None:
-        """Go on; rich would end the program."""
+        """Do nothing; rich would end the program."""
 
     def _write_buffer(self) -> None:
         try:
@@ -197,8 +217,82 @@ class _Talk(RichConsole):
             self._buffer.clear()
 
 
+def in_flags(text: str) -> str:
+    """Return a text with its settings, such as `tta='flip'`, as flags: --tta flip."""
+
+    def flag(match: re.Match[str]) -> str:
+        known = _flags().get(match[1])
+        if known is None:
+            return match[0]
+        value = (match[2] or "").strip("'\"")
+        return f"{known} {value}" if value and value != "True" else known
+
+    return _SETTING.sub(flag, text)
+
+
+@cache
+def _flags() -> dict[str, str]:
+    from glpn_cli.cli.options import all_flags
+
+    return all_flags()
+
+
 def printable(text: str) -> str:
-    r"""Escape what a terminal would obey or cannot show: control characters, direction marks, broken Unicode."""
+    r"""Escape control characters, direction marks and broken Unicode."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in the unit that fits."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def format_bytes(count: float) -> str:
+    """Return an amount of data in the decimal unit that fits."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def format_size(size: tuple[Any, ...] | None) -> str:
+    """Return (height, width) as "HxW"."""
+    return "x".join(str(side) for side in size or ())
+
+
+def error_record(error: GLPNError) -> dict[str, Any]:
+    """Return an error for a JSON record, with its settings as flags."""
+    return {
+        "message": in_flags(error.message),
+        "hint": None if error.hint is None else in_flags(error.hint),
+        "exit_code": error.exit_code,
+    }
+
+
+def conclude(total: int, failure_codes: list[int]) -> None:
+    """Exit according to the failures of several inputs, which have been printed.
+
+    Args:
+        total: number of inputs.
+        failure_codes: the exit code of each that failed.
+
+    Raises:
+        PartialFailureError: some failed, or all for different reasons.
+        typer.Exit: all failed for the same reason, with its code.
+    """
+    from glpn_cli.errors import PartialFailureError
+
+    if not failure_codes:
+        return
+    if len(failure_codes) == total and len(set(failure_codes)) == 1:
+        raise typer.Exit(failure_codes[0])
+    raise PartialFailureError(f"{len(failure_codes)} of {total} failed")
+
+
+def _labeled(label: str, style: str, text: str) -> Text:
+    return Text.assemble((f"{label}:", style), " ", printable(in_flags(text)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glpn_cli.depth import Camera, is_known
-from glpn_cli.settings import ASSUMED_FOV_DEG, SATURATED_SHARE, CameraSettings, OutputSettings
+from glpn_cli.settings import ASSUMED_FOV_DEG, SATURATED_FRACTION, CameraSettings, OutputSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +145,7 @@ def find_valid(depth: DepthMap, valid_range: ValidRange | None = None) -> NDArra
     if far_m is not None:
         valid &= depth.meters <= far_m
     elif limit_m is not None:
-        valid &= depth.meters < SATURATED_SHARE * limit_m
+        valid &= depth.meters < SATURATED_FRACTION * limit_m
     return valid
 
 

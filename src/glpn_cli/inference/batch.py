@@ -1,331 +1,328 @@
-"""Many images in one stream: read ahead, compute, write behind, and every failure a value."""
+"""A batch: folders mirrored into one output folder, with a manifest that lets an interrupted run resume."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import torch
-
-from glpn_cli.device import MemoryMeter, memory_errors_named
-from glpn_cli.errors import DeviceError, GLPNError, OutputError
-from glpn_cli.files import (
-    is_disk_wide,
-    make_folder,
-    partial_path,
-    refuse_outside,
-    refuses_files,
-    write_together,
-)
-from glpn_cli.image.fetching import Stopper
-from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
-from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
-from glpn_cli.inference.source import open_source
+from glpn_cli.errors import InputError, UsageError
+from glpn_cli.inference.color_range import measure_run_range, needs_range, spread_sample
+from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
+from glpn_cli.inference.manifest import Manifest, read_records
+from glpn_cli.inference.mirror import plan_mirrored
+from glpn_cli.inference.plan import check_formats
+from glpn_cli.inference.run import RunOptions, run
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
+from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Future
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from types import TracebackType
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.inference.manifest import Manifest
-    from glpn_cli.inference.mirror import MirroredImage
-    from glpn_cli.inference.predictor import Predictor, PreparedImage
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.image.discovery import ImageList, Source
+    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.plan import Task
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.run import Result
+    from glpn_cli.output.formats import DepthFormat
 
 
-@dataclass(slots=True)
-class _Item:
-    """An image on its way through the stream."""
+class BatchProgress:
+    """What a batch reports while it runs; this one reports nothing."""
 
-    image: MirroredImage
-    stopwatch: Stopwatch
-    mark: str
+    def start(self, what: str, total: int) -> None:
+        """Report the start of a stage: "depth", or "color range", which looks at a few images first."""
+
+    def advance(self) -> None:
+        """Report one finished image of the stage."""
+
+    def stop(self) -> None:
+        """Report the end of the stage."""
+
+    def info(self, text: str) -> None:
+        """Report a fact about the run."""
+
+    def note(self, text: str) -> None:
+        """Report something that the user may not expect."""
 
 
-def run_batch(
-    images: Iterable[MirroredImage],
-    predictor: Predictor,
-    manifest: Manifest,
-    *,
-    output_settings: OutputSettings,
-    settings: dict[str, Any],
-    workers: int,
-    batch_size: int | None = None,
-    threads_fixed: bool = True,
-    tell: Callable[[str], None] = lambda _: None,
-    on_depth: Callable[[Record, DepthMap], None] | None = None,
-    observe: Callable[[DepthMap], None] | None = None,
-) -> Generator[Record]:
-    """Predict images and write their depth, with reading, computing and writing at the same time.
+class Reporter(Protocol):
+    """Collects results while a batch runs, such as `report.report.Report`."""
 
-    An image that cannot be done is a record like any other. Closing the iterator, as an interrupt does, finishes
-    what is being written and drops the rest.
+    def add(self, record: Record, depth: DepthMap) -> None:
+        """Take a depth map before its outputs appear; called in a writer thread."""
 
-    Args:
-        images: what is to be done, without what was done before.
-        predictor: computes, in the caller's thread.
-        manifest: entered; gets a line for each image.
-        output_settings: what the numbers in the outputs are.
-        settings: what the lines of the manifest say of how the outputs were made.
-        workers: threads that read, and as many that write.
-        batch_size: images of one size that the network sees at once; None finds out. A CPU takes one.
-        threads_fixed: leave the number of torch's threads as it is, instead of finding out how many suit.
-        tell: is told in one line when something has to go on with less.
-        on_depth: is shown each depth map and the line that it will have, in a writer's thread, before its outputs
-            appear: who is killed in between sees the image again.
-        observe: is shown every depth map, in the caller's thread.
+    def settle(self, record: Record) -> None:
+        """Take the record of a finished image."""
 
-    Yields:
-        The record of each image when it is finished.
 
-    Raises:
-        OutputError: nothing can be written any more.
+@dataclass
+class Batch:
+    """What a batch does, with every setting.
+
+    Attributes:
+        folders: folders with images.
+        out: the output folder, absolute.
+        formats: rows of `FORMATS`.
+        output: numbers and colors of the files.
+        prediction: how images become depth.
+        run: how much happens at once.
+        search: which images are found.
+        listed: more images, or None.
+        overwrite: replace existing outputs.
     """
-    runtime = predictor.runtime
-    on_cpu = runtime.device.type == "cpu"
-    group_size = GroupSize(1 if on_cpu else batch_size, MemoryMeter.of(runtime.device))
-    cores = torch.get_num_threads() if on_cpu and not threads_fixed else 1
-    stream = _Stream(
-        predictor,
-        manifest,
-        output_settings=output_settings,
-        settings=settings,
-        workers=workers,
-        group_size=group_size,
-        core_share=CoreShare(cores, torch.set_num_threads),
-        tell=tell,
-        on_depth=on_depth,
-        observe=observe,
-    )
-    return stream.run(iter(images))
+
+    folders: Sequence[str]
+    out: Path
+    formats: Sequence[DepthFormat] = (FORMATS[DEFAULT_FORMAT],)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    listed: ImageList | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the formats can be written with these settings.
+
+        Raises:
+            UsageError, MissingPackageError: they cannot.
+        """
+        check_formats(self.formats, self.output, self.prediction)
+        if self.search.allow_url and self.prediction.offline:
+            raise UsageError("`allow_url` and `offline` exclude each other")
+        if self.search.recursive is None:
+            self.search = replace(self.search, recursive=True)
+        keep_rgb = self.prediction.keep_rgb or any(row.needs_image for row in self.formats)
+        self.prediction = replace(self.prediction, keep_rgb=keep_rgb)
+
+    def plan(self) -> list[Task]:
+        """Return the tasks, from what is in the output folder now; writes nothing.
+
+        Raises:
+            InputError: there are no images.
+        """
+        self.check_images()
+        return list(self.tasks({} if self.overwrite else read_records(self.out)))
+
+    def tasks(self, records: Mapping[str, Record]) -> Iterator[Task]:
+        """Yield the tasks, given what earlier runs wrote."""
+        return plan_mirrored(
+            self.folders,
+            self.out,
+            formats=self.formats,
+            records=records,
+            overwrite=self.overwrite,
+            search=self.search,
+            listed=self.listed,
+        )
+
+    def check_images(self) -> None:
+        """Refuse a batch without images before a folder is created or a network is loaded.
+
+        Raises:
+            InputError: there are no images.
+        """
+        if next(self.tasks({}), None) is None:
+            where = ", ".join([*self.folders, *(["the list"] if self.listed else [])])
+            filtered = self.search.include or self.search.exclude
+            raise InputError(f"no images in {where}" + (" that match `include` and `exclude`" if filtered else ""))
 
 
-_Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
+class BatchRun:
+    """One run of a batch, as a context manager and an iterator over results.
 
+        with BatchRun(batch, load) as batch_run:
+            for result in batch_run:
+                ...
 
-class _Stream:
-    """The state of one run: what is being read, what waits for company, what is being written."""
+    Entering locks the output folder, loads the network, and plans. Leaving after the last result finishes the
+    manifest; leaving early, by an exception or an interrupt, leaves it in a state from which the next run resumes.
+
+    Attributes:
+        batch: the settings; `output` gets the range of the run.
+        predictor: the network.
+        tasks: all tasks of the run.
+        pending: those that are not done yet.
+        color_range_m: nearest and farthest depth of the run's colors, meters, or None.
+    """
 
     def __init__(
         self,
-        predictor: Predictor,
-        manifest: Manifest,
+        batch: Batch,
+        load: Callable[[PredictionSettings], Predictor],
         *,
-        output_settings: OutputSettings,
-        settings: dict[str, Any],
-        workers: int,
-        group_size: GroupSize,
-        core_share: CoreShare,
-        tell: Callable[[str], None],
-        on_depth: Callable[[Record, DepthMap], None] | None,
-        observe: Callable[[DepthMap], None] | None,
+        report: Callable[[BatchRun, dict[str, Any]], AbstractContextManager[Reporter]] | None = None,
+        progress: BatchProgress | None = None,
+        options: RunOptions | None = None,
     ) -> None:
-        self._predictor = predictor
-        self._manifest = manifest
-        self._output_settings = output_settings
-        self._settings = settings
-        self._workers = workers
-        self._group_size = group_size
-        self._core_share = core_share
-        self._tell = tell
-        self._stopper = Stopper()
-        self._on_depth = on_depth
-        self._observe = observe
-        self._readers = ThreadPoolExecutor(workers, "glpn-read")
-        self._writers = ThreadPoolExecutor(workers, "glpn-write")
-        self._reading: deque[tuple[_Item, Future[PreparedImage]]] = deque()
-        self._writing: deque[tuple[_Item, Future[Record]]] = deque()
-        self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+        """Store what to do; nothing happens before the context is entered.
 
-    def run(self, images: Iterator[MirroredImage]) -> Generator[Record]:
-        """Take images in order and give their records as they are finished."""
-        try:
-            self._read_ahead(images)
-            while self._reading:
-                item, reading = self._reading.popleft()
-                try:
-                    prepared = reading.result()
-                except GLPNError as error:
-                    yield self._failed(item, error)
-                else:
-                    yield from self._join(item, prepared)
-                    del prepared  # it may be large, and the next is being read
-                self._read_ahead(images)
-                yield from self._finished(at_most=2 * self._workers)
-            for size in list(self._waiting):
-                yield from self._compute(self._waiting.pop(size))
-            yield from self._finished(at_most=0)
-        finally:
-            # An interrupt ends here too: what is not begun is dropped, what is being written is finished.
-            self._core_share.restore()
-            self._stopper.stop()
-            self._readers.shutdown(cancel_futures=True)
-            self._writers.shutdown(cancel_futures=False)
-
-    def _read_ahead(self, images: Iterator[MirroredImage]) -> None:
-        """Keep a few images in memory and no more, however many there are."""
-        # Images with tiles are large, stay in memory as they are, and gain nothing from company.
-        company = 0 if self._predictor.tiles.is_on else self._group_size.largest
-        while len(self._reading) < self._workers + company:
-            image = next(images, None)
-            if image is None:
-                return
-            item = _Item(image, Stopwatch(), file_mark(image.source))
-            self._reading.append((item, self._readers.submit(self._read, item)))
-
-    def _read(self, item: _Item) -> PreparedImage:
-        if item.image.failure is not None:
-            raise item.image.failure
-        image, name = open_source(item.image.source, stopwatch=item.stopwatch, stopper=self._stopper)
-        return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
-
-    def _join(self, item: _Item, prepared: PreparedImage) -> Iterator[Record]:
-        """Let an image wait for others of its size, as long as few are waiting."""
-        if prepared.grid is not None:
-            yield from self._compute([(item, prepared)])
-            return
-        size = tuple(prepared.pixel_values.shape)
-        self._waiting.setdefault(size, []).append((item, prepared))
-        if len(self._waiting[size]) >= self._group_size.of(size):
-            yield from self._compute(self._waiting.pop(size))
-        elif sum(map(len, self._waiting.values())) >= 2 * self._group_size.largest:
-            fullest = max(self._waiting, key=lambda size: len(self._waiting[size]))
-            yield from self._compute(self._waiting.pop(fullest))
-
-    def _compute(self, group: list[_Prepared]) -> Iterator[Record]:
-        """Run the network on images of one size, of as many at once as it has memory for."""
-        size = tuple(group[0][1].pixel_values.shape)
-        while group:
-            at_once = min(len(group), self._group_size.of(size))
-            records = self._compute_together(group[:at_once])
-            if records is None:
-                fewer = self._group_size.halve(size, at_once)
-                self._tell(f"{at_once} images at once are too much for the memory; going on with {fewer}")
-            else:
-                group = group[at_once:]
-                yield from records
-
-    def _compute_together(self, group: list[_Prepared]) -> list[Record] | None:
-        """Run the network on images of one size at once and hand their depth to the writers.
-
-        Returns:
-            The records of those that failed; None if there are several and they are too much for the memory.
+        Args:
+            batch: what to do.
+            load: returns the predictor.
+            report: opens a reporter for the run; it is called with the run and its fingerprint.
+            progress: is told what happens.
+            options: callbacks of the run loop.
         """
-        start_s = time.perf_counter()
-        failed = []
-        self._group_size.watch()
-        try:
-            predictions = self._predictor.run([prepared for _, prepared in group])
-        except DeviceError as error:
-            # Nothing is computed here: the error holds on to memory.
-            return [self._failed(group[0][0], error)] if len(group) == 1 else None
-        share_s = (time.perf_counter() - start_s) / len(group)
-        self._learn(group)
-        for (item, prepared), predicted in zip(group, predictions, strict=True):
-            item.stopwatch.elapsed_s["network"] = share_s
-            try:
-                # Here and not in a writer, because torch would set up threads of its own for each of those.
-                depth = self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch)
-            except GLPNError as error:
-                failed.append(self._failed(item, error))
-            else:
-                if self._observe is not None:
-                    self._observe(depth)
-                self._writing.append((item, self._writers.submit(self._write, item, depth)))
-        return failed
+        self.batch = batch
+        self.tasks: list[Task] = []
+        self.pending: list[Task] = []
+        self._load = load
+        self._report = report
+        self._progress = progress or BatchProgress()
+        self._options = options or RunOptions()
+        self._reporter: Reporter | None = None
+        self._stack = ExitStack()
+        self._complete = False
 
-    def _learn(self, group: list[_Prepared]) -> None:
-        """Find out more about the machine from images that the network has just seen."""
-        _, prepared = group[0]
-        if prepared.grid is not None:
+    def __enter__(self) -> Self:
+        """Lock the output folder, load the network, and plan.
+
+        Raises:
+            InputError: there are no images.
+            OutputError: another process writes into the output folder, or it cannot be used.
+            UsageError: the outputs there were made with other settings.
+            WeightsError, DeviceError: the network cannot be loaded.
+        """
+        self.batch.check_images()
+        with ExitStack() as stack:
+            self.manifest = stack.enter_context(Manifest(self.batch.out))
+            self.predictor = self._load(self.batch.prediction)
+            values = fingerprint(self.batch.formats, self.batch.output, self.predictor)
+            self._check_settings(values)
+            self.manifest.begin()
+            self.tasks = list(self.batch.tasks(self.manifest.records))
+            self.pending = [task for task in self.tasks if not task.done]
+            self.color_range_m = previous_range(self.manifest.records.values())
+            if self.pending and needs_range(self.batch.formats, self.batch.output):
+                self._choose_range()
+                values[RANGE_M] = list(self.color_range_m or ())
+            reporting = nullcontext() if self._report is None else self._report(self, values)
+            self._reporter = stack.enter_context(reporting)
+            self._options = replace(
+                self._options, fingerprint=values, on_depth=self._reporter.add if self._reporter else None
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the report and the manifest, or leave them to the next run if results are missing."""
+        if error is None and not self._complete:
+            error = GeneratorExit("the results were not iterated to the end")
+            kind = type(error)
+        self._stack.__exit__(kind, error, traceback)
+
+    def __iter__(self) -> Generator[Result]:
+        """Process the pending tasks and yield their results."""
+        if not self.pending:
+            self._complete = True
             return
-        self._group_size.learn((*prepared.pixel_values.shape,), len(group))
-
-        def time_network() -> float:
-            start_s = time.perf_counter()
-            self._predictor.run([prepared])
-            return time.perf_counter() - start_s
-
-        self._core_share.sound_out(time_network)
-
-    def _finished(self, *, at_most: int) -> Iterator[Record]:
-        """Give the records of what is written, waiting until at most so many are still being written."""
-        while self._writing and (len(self._writing) > at_most or self._writing[0][1].done()):
-            item, writing = self._writing.popleft()
-            record = writing.result()
-            # Neither waiting for a server nor the network's own work on tiles takes a core from it.
-            network_s, around_s = (
-                sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in stages)
-                for stages in (("network", "upsample"), ("decode", "preprocess", "encode", "write"))
-            )
-            self._core_share.note(network_s, around_s)
-            yield record
-
-    def _write(self, item: _Item, depth: DepthMap) -> Record:
-        """Encode and write all outputs of an image and its line in the manifest; runs in a writer's thread."""
-        paths = [path for _, path in item.image.outputs]
-        names = [row.name for row, _ in item.image.outputs]
-        try:
-            encoding = memory_errors_named(f"{item.image.source}: encoding", hint="fewer --workers")
-            with item.stopwatch.stage("encode"), encoding:
-                files = [row.load_codec().encode(depth, self._output_settings) for row, _ in item.image.outputs]
-            record = Record(
-                source=str(item.image.source),
-                status=DONE,
-                outputs=dict(zip(names, (self._relative(path) for path in paths), strict=True)),
-                source_mark=item.mark,
-                sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
-                settings=self._settings,
-            )
-            if self._on_depth is not None:
-                self._on_depth(record, depth)
-            with item.stopwatch.stage("write"):
-                partials = [partial_path(path) for path in paths]
-                self._manifest.announce(record, partials)
-                for folder in {path.parent for path in paths}:
-                    refuse_outside(folder, self._manifest.folder)
-                    make_folder(folder)
-                # Asked again, because hours may have passed since it was planned.
-                overwrite = all(
-                    item.image.may_replace(row, path) or not os.path.lexists(path) for row, path in item.image.outputs
-                ) and (item.image.overwrite or item.image.record is not None)
-                write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
-        except GLPNError as error:
-            return self._failed(item, error)
-        record = replace(record, seconds=round(item.stopwatch.total_s, 4))
-        self._manifest.append(record)
-        return record
-
-    def _failed(self, item: _Item, error: GLPNError) -> Record:
-        if isinstance(error, OutputError):
-            self._stop_if_hopeless(error)
-        record = Record(
-            source=str(item.image.source),
-            status=FAILED,
-            error=error.message,
-            hint=error.hint,
-            exit_code=error.exit_code,
-            seconds=round(item.stopwatch.total_s, 4),
-            settings=self._settings,
+        self._progress.start("depth", len(self.pending))
+        results = run(
+            self.pending,
+            self.predictor,
+            self.batch.output,
+            settings=self.batch.run,
+            manifest=self.manifest,
+            options=self._options,
+            fixed_threads=self.batch.prediction.threads is not None,
         )
-        self._manifest.append(record)
-        return record
+        try:
+            with closing(results):
+                for result in results:
+                    self._progress.advance()
+                    if self._reporter is not None:
+                        self._reporter.settle(result.record)
+                    yield result
+            self._complete = True
+        finally:
+            self._progress.stop()
 
-    def _stop_if_hopeless(self, error: OutputError) -> None:
-        """Raise an error that every other image would meet too."""
-        folder = self._manifest.folder
-        if not folder.exists():
-            raise OutputError(
-                f"{folder}: was removed while the batch ran", hint="the same command does again what is missing"
-            ) from error
-        if is_disk_wide(error) or refuses_files(folder):
-            raise error
+    def _check_settings(self, values: dict[str, Any]) -> None:
+        """Refuse to mix outputs of different settings, or mark all as outdated if they may be replaced."""
+        changes = changed_settings(self.manifest.records.values(), values)
+        if self.batch.overwrite and (changes or not self.manifest.is_being_redone):
+            self.manifest.outdate()
+        elif changes:
+            raise UsageError(
+                f"{self.batch.out} was created with different settings: {changes}",
+                hint="set `overwrite` to redo all images, or choose another `output` to have both",
+            )
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self._manifest.folder).as_posix()
+    def _choose_range(self) -> None:
+        """Set the range of the run: that of an earlier run, or from a sample of the images."""
+        if self.color_range_m is None:
+            sources: list[Source] = [
+                task.source for task in self.tasks if task.failure is None and not isinstance(task.source, str)
+            ]
+            sample = spread_sample(sources)
+            self._progress.start("color range", len(sample))
+            try:
+                self.color_range_m, measured = measure_run_range(
+                    self.predictor, sample, self.batch.output, advance=self._progress.advance
+                )
+            finally:
+                self._progress.stop()
+            low_m, high_m = self.color_range_m
+            source = f" (from a sample of {measured})" if measured else ""
+            self._progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
+        self.batch.output = replace(self.batch.output, range_m=self.color_range_m)
+
+
+_GROUPS: dict[str, Any] = {
+    "output": OutputSettings,
+    "prediction": PredictionSettings,
+    "run": RunSettings,
+    "search": SearchSettings,
+}
+
+
+def make_batch(
+    folders: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = (DEFAULT_FORMAT,),
+    overwrite: bool = False,
+    listed: ImageList | None = None,
+    **settings: Any,
+) -> Batch:
+    """Return a batch from plain values.
+
+    Args:
+        folders: folders with images.
+        output: the output folder; it is created.
+        formats: names of `FORMATS`.
+        overwrite: replace existing outputs.
+        listed: more images.
+        **settings: any field of `OutputSettings`, `PredictionSettings`, `RunSettings` and `SearchSettings`, also as
+            text.
+
+    Raises:
+        UsageError: a setting or format is invalid.
+        TypeError: there is no such setting.
+    """
+    named = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise UsageError(f"there is no format {unknown[0]!r}", hint=", ".join(FORMATS), setting="formats")
+    groups: dict[str, Any] = {}
+    for group, kind in _GROUPS.items():
+        names = settings.keys() & kind.__dataclass_fields__.keys()
+        groups[group] = kind(**{name: settings.pop(name) for name in names})
+    if settings:
+        raise TypeError(f"there is no setting {', '.join(sorted(settings))}")
+    return Batch(
+        [os.fspath(folder) for folder in named],
+        Path(os.path.abspath(output)),
+        [FORMATS[name] for name in dict.fromkeys(formats)],
+        listed=listed,
+        overwrite=overwrite,
+        **groups,
+    )

@@ -1,19 +1,21 @@
-"""Which image of folders or a list becomes which files of another folder, in the light of what was done before."""
+"""Which image of folders or a list becomes which files of one output folder, and which are done already."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, UsageError
+from glpn_cli.errors import GLPNError, ImageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.files import refuse_outside
+from glpn_cli.image.discovery import address_of, missing_listed
 from glpn_cli.image.fetching import Address, is_address
 from glpn_cli.image.folder import is_image_name, walk_images
-from glpn_cli.inference.listed import PlacedImage, place_listed
 from glpn_cli.inference.manifest import Record, file_mark
-from glpn_cli.inference.plan import is_depth_file, names_in, names_of
+from glpn_cli.inference.plan import OutputNames, Task, is_depth_file
 from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
@@ -21,39 +23,26 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
-    from glpn_cli.output.naming import SiblingNames
-
 
 _SEARCH = SearchSettings(recursive=True)
-_REMEMBERED_FOLDERS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class MirroredImage:
-    """One image of a batch and what is to become of it.
+class _Placed:
+    """An image of a list.
 
     Attributes:
-        source: absolute path, or an address.
-        outputs: a path for each format.
-        done: it was done before, and its outputs are there.
-        overwrite: the user allowed its outputs to be replaced, whatever they are.
-        record: what was known of its outputs, which may be replaced as long as they are what the record says.
-        failure: why it cannot be done, known beforehand; or None.
+        source: absolute path, its folder without links; or a URL.
+        place: path of the folder of its depth, relative to the output folder, without "..".
+        failure: why there is no such image, or None.
     """
 
     source: Source
-    outputs: tuple[tuple[DepthFormat, Path], ...] = ()
-    done: bool = False
-    overwrite: bool = False
-    record: Record | None = None
-    failure: GLPNError | None = None
-
-    def may_replace(self, row: DepthFormat, path: Path) -> bool:
-        """Tell whether an output may be replaced if it is there."""
-        return self.overwrite or (self.record is not None and self.record.matches(row.name, path))
+    place: Path
+    failure: ImageError | None = None
 
 
-def mirror_folders(
+def plan_mirrored(
     folders: Sequence[str],
     out: Path,
     *,
@@ -62,55 +51,95 @@ def mirror_folders(
     overwrite: bool = False,
     search: SearchSettings = _SEARCH,
     listed: ImageList | None = None,
-) -> Iterator[MirroredImage]:
-    """Give every image of the folders, and of all folders below them unless told otherwise, its outputs.
+) -> Iterator[Task]:
+    """Plan the outputs of all images of folders and their subfolders.
 
-    One folder is mirrored into `out` itself, several into folders of their own names inside it. The place of a
-    image of a list is that of `place_listed`. An image that has a record keeps the names that it has there,
-    whatever other images appeared since.
+    One folder is mirrored into `out` itself, several into subfolders of their names. An image of a list that lies below
+    the current folder keeps its path from there. Any other gets its whole path without the root, and a URL gets a
+    folder named after its host, so that no entry of a list leads out of `out`. An image that has a record keeps its
+    file names, whatever images appeared since.
 
     Args:
         folders: as the user wrote them.
-        out: the folder for depth, which may be inside one of them.
+        out: the output folder, which may be inside one of them.
         formats: what to write.
-        records: what was done before, by absolute source path.
-        overwrite: whether files that are in the way may be replaced.
-        search: what is looked for in the folders.
+        records: what earlier runs wrote, by source.
+        overwrite: whether existing files may be replaced.
+        search: what is found in the folders.
         listed: more images.
 
     Raises:
-        UsageError: a folder is none, two have the same name, there are none at all, or an address is not allowed.
+        UsageError: an argument is not a folder, two folders have the same name, there are no folders, or a URL is not
+            allowed.
     """
     if not (folders or listed):
-        raise UsageError("no folders are named", hint="glpn batch FOLDER --out DIR, or --from-list FILE")
+        raise UsageError("no folders are named", hint="glpn batch FOLDER, or set `from_list`")
     prefixes = _prefixes(folders)
-    placed = list(place_listed(listed, search=search, is_output=is_depth_file)) if listed else []
-    return _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed).images(prefixes)
+    placed = list(_place_listed(listed, search)) if listed else []
+    return _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed).tasks(prefixes)
 
 
 def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
-    """Give the place of each folder inside the output folder."""
+    """Return where each folder is mirrored, relative to the output folder."""
     for named in folders:
         if not named:
-            raise UsageError("a folder's name is empty", hint="is a variable of the shell not set?")
+            raise UsageError("the name of a folder is empty", hint="is a shell variable unset?")
         if not os.path.isdir(named):
             single = os.path.exists(named) or is_address(named)
-            hint = "glpn predict and --from-list take single images" if single else None
-            raise UsageError(f"{named}: is no folder", hint=hint)
+            hint = "use glpn predict or `from_list` for single images" if single else None
+            raise UsageError(f"{named}: is not a folder", hint=hint)
     absolute = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
     if len(absolute) == 1:
         return {absolute[0]: Path()}
     names = [folder.name for folder in absolute]
-    for folder in absolute:
-        if names.count(folder.name) > 1:
+    for name in names:
+        if names.count(name) > 1:
             raise UsageError(
-                f"two folders are called {folder.name!r}", hint="run one batch for each, with its own --out"
+                f"two folders have the name {name!r}", hint="run one batch for each, with its own `output`"
             )
     return {folder: Path(folder.name) for folder in absolute}
 
 
+def _place_listed(listed: ImageList, search: SearchSettings) -> Iterator[_Placed]:
+    """Yield the images of a list in its order; see `plan_mirrored`."""
+    here = Path(os.path.realpath("."))
+    real = lru_cache(maxsize=1024)(os.path.realpath)  # many images share a folder
+    for number, entry in enumerate(listed.entries, start=1):
+        if is_address(entry):
+            address = address_of(entry, search=search)
+            if isinstance(address, ImageError):
+                yield _Placed(Path(f"entry {number} of the list"), Path(), address)
+            else:
+                yield _Placed(address, Path(*address.folders))
+        elif os.path.isdir(entry):
+            yield from _placed_of_folder(Path(os.path.realpath(entry)), here, search)
+        else:
+            folder, name = os.path.split(entry)  # a link is an image of its own, so only its folder is resolved
+            source = Path(real(folder or ".")) / name
+            if not os.path.lexists(entry):
+                yield _Placed(source, Path(), missing_listed(entry, listed))
+            elif not is_depth_file(source):
+                yield _Placed(source, _place(source.parent, here))
+
+
+def _placed_of_folder(folder: Path, here: Path, search: SearchSettings) -> Iterator[_Placed]:
+    place = _place(folder, here)
+    for found in walk_images(folder, search=search, is_output=is_depth_file):
+        if isinstance(found, tuple):
+            yield _Placed(found[0], place, found[1])
+        else:
+            yield _Placed(found, place / found.parent.relative_to(folder))
+
+
+def _place(folder: Path, here: Path) -> Path:
+    if folder.is_relative_to(here):
+        return folder.relative_to(here)
+    drive = re.sub(r"\W+", "_", folder.drive).strip("_")  # on Windows: C:, or \\server\share
+    return Path(drive, *folder.parts[1:])
+
+
 class _Mirror:
-    """Plans images one by one and remembers whose each output is."""
+    """Plans images one by one and remembers the owner of each output."""
 
     def __init__(
         self,
@@ -120,7 +149,7 @@ class _Mirror:
         *,
         overwrite: bool,
         search: SearchSettings,
-        placed: Sequence[PlacedImage],
+        placed: Sequence[_Placed],
     ) -> None:
         self._out = out
         self._formats = formats
@@ -130,72 +159,56 @@ class _Mirror:
         self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
         self._placed = placed
         self._folders: list[Path] = []
-        self._siblings: dict[Path, SiblingNames] = {}
-        # An image that is named may have a name that a folder's listing would pass over.
-        self._named: dict[Path, list[str]] = {}
-        addresses: dict[Path, list[Address]] = {}
-        for image in placed:
-            if isinstance(image.source, Address):
-                addresses.setdefault(image.place, []).append(image.source)
-            elif image.failure is None:
-                self._named.setdefault(image.source.parent, []).append(image.source.name)
-        self._fetched = {place: names_of(found) for place, found in addresses.items()}
+        usable = [image for image in placed if image.failure is None]
+        self._names = OutputNames(
+            [image.source for image in usable],
+            {image.source.url: image.place for image in usable if isinstance(image.source, Address)},
+        )
 
-    def images(self, prefixes: Mapping[Path, Path]) -> Iterator[MirroredImage]:
-        """Plan all images of all folders and of the list, each image once."""
+    def tasks(self, prefixes: Mapping[Path, Path]) -> Iterator[Task]:
+        """Plan all images of all folders and of the list, each once."""
         seen: set[Source] = set()
         self._folders = list(prefixes)
         for folder, prefix in prefixes.items():
             for found in walk_images(folder, search=self._search, is_output=is_depth_file, without=self._out):
                 if isinstance(found, tuple):
-                    yield MirroredImage(found[0], failure=found[1])
+                    yield Task(found[0], failure=found[1])
                 elif found not in seen:
                     seen.add(found)
-                    yield self._plan(found, prefix / found.parent.relative_to(folder))
+                    yield self._task(found, prefix / found.parent.relative_to(folder))
         for image in self._placed:
             if image.source not in seen:
                 seen.add(image.source)
                 if image.failure is not None:
-                    yield MirroredImage(image.source, failure=image.failure)
+                    yield Task(image.source, failure=image.failure)
                 else:
-                    yield self._plan(image.source, image.place)
+                    yield self._task(image.source, image.place)
 
-    def _plan(self, source: Source, place: Path) -> MirroredImage:
+    def _task(self, source: Source, place: Path) -> Task:
         record = self._records.get(str(source))
         if record is not None and record.outputs.keys() >= {row.name for row in self._formats}:
             outputs = tuple((row, self._out / record.outputs[row.name]) for row in self._formats)
         else:
-            names = self._fetched[place] if isinstance(source, Address) else self._names_in(source.parent)
-            outputs = tuple((row, self._out / place / names.output_name(source.name, row)) for row in self._formats)
-        if record is not None and self._is_done(record, source, outputs):
-            return MirroredImage(source, outputs, done=True)
-        image = MirroredImage(source, outputs, overwrite=self._overwrite, record=record or self._inherited(outputs))
-        for row, path in outputs:
-            failure = self._clash(image, row, path)
-            if failure is not None:
-                return replace(image, failure=failure)
-        return image
+            outputs = tuple((row, self._out / place / self._names.output_name(source, row)) for row in self._formats)
+        if record is not None and _is_done(record, source, outputs):
+            return Task(source, outputs, done=True)
+        task = Task(source, outputs, overwrite=self._overwrite, record=record or self._inherited(outputs))
+        conflicts = (self._conflict(task, row, path) for row, path in outputs)
+        return replace(task, failure=next((conflict for conflict in conflicts if conflict is not None), None))
 
     def _inherited(self, outputs: tuple[tuple[DepthFormat, Path], ...]) -> Record | None:
-        """Give the record of an image that is gone and had the same outputs, such as a.jpg where now is a.png."""
+        """Return the record of a removed image that had the same outputs, such as a.jpg where now is a.png."""
         for _, path in outputs:
             owner = self._owners.get(self._key(path))
-            if owner is not None and not _is_there(owner):
+            if owner is not None and not _exists(owner):
                 return self._records.get(owner)
         return None
 
-    def _is_done(self, record: Record, source: Source, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
-        return (
-            record.is_done
-            and record.source_mark == file_mark(source)
-            and all(os.path.isfile(path) for _, path in outputs)
-        )
-
-    def _clash(self, image: MirroredImage, row: DepthFormat, path: Path) -> GLPNError | None:
-        source = str(image.source)
+    def _conflict(self, task: Task, row: DepthFormat, path: Path) -> GLPNError | None:
+        source = str(task.source)
         owner = self._owners.get(self._key(path), source)
-        if owner != source and _is_there(owner):
-            return OutputError(f"{path}: is already the output of {owner}", hint="choose another --out")
+        if owner != source and _exists(owner):
+            return OutputError(f"{path}: is already the output of {owner}", hint="choose another `output`")
         self._owners[self._key(path)] = source
         try:
             refuse_outside(path.parent, self._out)
@@ -203,17 +216,19 @@ class _Mirror:
             return error
         if not os.path.lexists(path):
             return None
-        photo = self._is_image(path)
-        if replace(image, overwrite=image.overwrite and not photo).may_replace(row, path):
+        is_input = self._is_input(path)
+        if replace(task, overwrite=task.overwrite and not is_input).may_replace(row, path):
             return None
-        if photo:
-            return OutputError(f"{path}: is one of the images and will not be replaced", hint="choose another --out")
-        return OutputExistsError(f"{path}: is there already, and not from this batch", hint="--overwrite replaces it")
+        if is_input:
+            return OutputError(f"{path}: is one of the images and is never replaced", hint="choose another `output`")
+        return OutputExistsError(
+            f"{path}: already exists and is not from this batch", hint="set `overwrite` to replace it"
+        )
 
-    def _is_image(self, path: Path) -> bool:
-        """Tell whether a file that is in the way is one that the batch is made from: those are never replaced."""
+    def _is_input(self, path: Path) -> bool:
+        """Return whether an existing file is an image of this batch: those are never replaced."""
         real = Path(os.path.realpath(path))
-        if real.name in self._named.get(real.parent, ()):
+        if self._names.is_named(real):
             return True
         below = any(map(real.is_relative_to, self._folders))
         return below and is_image_name(real.name) and not is_depth_file(real)
@@ -221,14 +236,13 @@ class _Mirror:
     def _key(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix()
 
-    def _names_in(self, folder: Path) -> SiblingNames:
-        if folder not in self._siblings:
-            if len(self._siblings) >= _REMEMBERED_FOLDERS:  # images come mostly folder by folder
-                self._siblings.clear()
-            self._siblings[folder] = names_in(folder, also=self._named.get(folder, ()))
-        return self._siblings[folder]
+
+def _is_done(record: Record, source: Source, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
+    return (
+        record.is_done and record.source_mark == file_mark(source) and all(os.path.isfile(path) for _, path in outputs)
+    )
 
 
-def _is_there(source: str) -> bool:
-    """Tell whether what a record calls its source is there; an address is never known to be gone."""
+def _exists(source: str) -> bool:
+    """Return whether the source of a record still exists; a URL is never known to be gone."""
     return is_address(source) or os.path.lexists(source)

@@ -236,3 +236,11 @@ class SceneSettings:
         low, high = _SCENE_SIDES_PX
         if not all(low <= side <= high for side in self.size):
             raise ValueError(f"the sides of a scene are from {low} to {high} pixels, not {self.size[0]}x{self.size[1]}")
+
+
+def parse_sizes(texts):
+    raise NotImplementedError
+
+
+def parse_crop(text):
+    raise NotImplementedError

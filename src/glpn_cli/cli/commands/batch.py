@@ -1,95 +1,201 @@
-"""`glpn batch`: depth of whole folders, in a run that can be interrupted and trusted."""
+"""`glpn batch`: depth of whole folders, in a run that can be interrupted and resumed."""
 
 from __future__ import annotations
 
-import os
+import time
+from collections import Counter
+from dataclasses import asdict
+from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from glpn_cli.cli.batch_run import BatchRun
-from glpn_cli.cli.batch_verification import report_verification
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.batch import (
-    BatchSize,
-    DryRun,
-    ReportPage,
-    Verify,
-    Workers,
-)
-from glpn_cli.cli.options.images import (
-    Folders,
-    InputOptions,
-)
-from glpn_cli.cli.options.network import (
-    CameraOptions,
-    NetworkOptions,
-)
-from glpn_cli.cli.options.records import JsonFindings
-from glpn_cli.cli.options.results import (
-    Out,
-    OutputOptions,
-    Overwrite,
-)
-from glpn_cli.cli.options.talk import TalkOptions
-from glpn_cli.errors import UsageError
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import BatchSettings
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, conclude, in_flags, printable
+from glpn_cli.cli.options import OUTPUT, Argument, Option
+from glpn_cli.cli.progress import RunProgress
+from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
+from glpn_cli.errors import OutputError, PartialFailureError, UsageError
+from glpn_cli.output.formats import DEFAULT_FORMAT
+from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
+
+if TYPE_CHECKING:
+    from glpn_cli.inference.batch import Batch, BatchRun
+
+_LISTED_FAILURES = 20
 
 
-@with_option_groups
+@command(
+    arguments={"folders": Argument("Folders with images; subfolders are included.", "FOLDER...", required=False)},
+    options={
+        "output": Option(
+            "Output folder; it is created and mirrors the folders of the images.",
+            OUTPUT,
+            "DIR",
+            short="-o",
+            aliases=("--out",),
+            required=True,
+        ),
+    },
+    examples=(
+        "glpn batch shots/ --output depths/",
+        "glpn batch shots/ -o depths/ --format color --legend --report",
+        "glpn batch left/ right/ -o depths/ --format png16 --weights kitti",
+        "glpn batch --verify -o depths/",
+    ),
+)
 def batch(
-    folders: Folders = None,
+    console: Console,
+    folders: tuple[str, ...],
     *,
-    inputs: InputOptions,
-    out: Out,
-    results: OutputOptions,
-    overwrite: Overwrite = False,
-    report: ReportPage = False,
-    dry_run: DryRun = False,
-    verify: Verify = False,
-    network: NetworkOptions,
-    camera: CameraOptions,
-    batch_size: BatchSize = None,
-    workers: Workers = None,
-    json_lines: JsonFindings = False,
-    talk: TalkOptions,
+    from_list: str | None = None,
+    search: SearchSettings,
+    output: str,
+    formats: tuple[str, ...],
+    overwrite: bool,
+    report: bool,
+    dry_run: bool,
+    verify: bool,
+    appearance: OutputSettings,
+    prediction: PredictionSettings,
+    run: RunSettings,
+    json: bool,
 ) -> None:
     """Predict the depth of all images in folders.
 
-    Interrupted, the same command goes on. DIR/glpn-batch.jsonl has a line for each image.
+    Run the same command again to resume an interrupted run. DIR/glpn-batch.jsonl has a line for each image.
     """
-    console = talk.console()
-    with console.errors_reported():
-        if not out:
-            raise UsageError("--out is empty", hint="is a variable of the shell not set?")
-        if verify:
-            _check_verify(bool(folders or inputs.from_list), writes=dry_run or overwrite or report)
-            report_verification(console, Path(os.path.abspath(out)), json_lines=json_lines)
-            return
-        if dry_run and json_lines:
-            raise UsageError("--dry-run has no --json")
-        rows = [FORMATS[name] for name in dict.fromkeys(results.formats or (DEFAULT_FORMAT,))]
-        run = BatchRun(
-            console,
-            folders or (),
-            inputs.read_list(),
-            inputs.settings(recursive=True, offline=network.offline),
-            Path(os.path.abspath(out)),
-            rows,
-            results.settings(rows),
-            BatchSettings.of(batch_size=batch_size, workers=workers),
-            overwrite=overwrite,
-            json_lines=json_lines,
-            report=report,
-        )
-        settings = network.settings(rows, camera.settings())
-        if dry_run:
-            run.tell()
-        else:
-            run.go(settings)
+    if not output:
+        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
+    if verify:
+        _check_verify(any_images=bool(folders or from_list), writes=dry_run or overwrite or report)
+        _verify(console, Path(output).absolute(), json=json)
+        return
+    if dry_run and json:
+        raise UsageError("`dry_run` and `json` exclude each other")
+    from glpn_cli.inference.batch import make_batch
+
+    settings = {**vars(appearance), **vars(prediction), **vars(run), **vars(search)}
+    planned = make_batch(
+        folders,
+        output,
+        formats=formats or (DEFAULT_FORMAT,),
+        overwrite=overwrite,
+        listed=read_image_list(from_list, ()),
+        **settings,
+    )
+    if dry_run:
+        _print_plan(console, planned)
+    else:
+        _run(console, planned, report=report, json=json)
 
 
-def _check_verify(any_images: bool, *, writes: bool) -> None:
+def _check_verify(*, any_images: bool, writes: bool) -> None:
     if any_images:
-        raise UsageError("--verify takes no images", hint="glpn batch --verify --out DIR")
+        raise UsageError("`verify` takes no images", hint="glpn batch --verify --output DIR")
     if writes:
-        raise UsageError("--verify writes nothing, so it goes with none of --dry-run, --overwrite and --report")
+        raise UsageError("`verify` writes nothing, so it excludes `dry_run`, `overwrite` and `report`")
+
+
+def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
+    from glpn_cli.api import open_batch
+    from glpn_cli.inference.run import RunOptions
+
+    notes = DepthNotes(planned.formats)
+    options = RunOptions(describe=json, observe=notes.observe, note=console.note)
+    running = open_batch(
+        planned,
+        lambda settings: load_predictor(console, settings),
+        report=report,
+        progress=RunProgress(console),
+        options=options,
+    )
+    failures: list[tuple[str, str | None]] = []
+    codes: list[int] = []
+    done = 0
+    start_s = time.perf_counter()
+    try:
+        with running:
+            for result in running:
+                if json:
+                    console.data(dumps(record_of(result), allow_nan=False))
+                if result.error is None:
+                    done += 1
+                    console.detail(f"{result.task.source}: done in {result.record.seconds:.2f} s")
+                else:
+                    codes.append(result.error.exit_code)
+                    failures.append((result.error.message, result.error.hint))
+                    console.detail(f"{result.task.source}: failed")
+            _print_summary(console, running, notes, done, time.perf_counter() - start_s)
+    except (KeyboardInterrupt, OutputError) as error:
+        if running.pending:
+            ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+            console.warn(f"{ended}: {done} of {len(running.pending)} done; run the same command again to resume")
+        raise
+    if running.pending and not report:
+        _print_stale_report(console, planned.out)
+    console.failures(failures, at_most=_LISTED_FAILURES, where=f", in {planned.out}")
+    conclude(len(running.tasks), codes)
+
+
+def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done: int, elapsed_s: float) -> None:
+    out = running.batch.out
+    if not running.pending:
+        console.info(f"all {len(running.tasks)} images are up to date, in {out}")
+        return
+    notes.print(console)
+    up_to_date = len(running.tasks) - len(running.pending)
+    before = f", {up_to_date} up to date" if up_to_date else ""
+    predictor = running.predictor
+    console.info(
+        f"{done} of {len(running.pending)} done in {elapsed_s:.1f} s{before} "
+        f"({predictor.card.name}, {predictor.runtime.device}, {predictor.runtime.precision}), in {out}"
+    )
+
+
+def _print_stale_report(console: Console, folder: Path) -> None:
+    """Print that the report of an earlier run does not show this one."""
+    from glpn_cli.report.report import PAGE_NAME, is_page_there
+
+    if is_page_there(folder):
+        console.info(f"{PAGE_NAME} does not show this run yet; run the same command with `report` to update it")
+
+
+def _print_plan(console: Console, planned: Batch) -> None:
+    """Print what would be written, one line for each image."""
+    tasks = planned.plan()
+    for task in tasks:
+        state = "up to date" if task.done else "pending"
+        if task.failure is not None:
+            state = in_flags(task.failure.message)
+        outputs = f" -> {', '.join(str(path) for _, path in task.outputs)}" if task.outputs else ""
+        console.data(printable(f"{task.source}{outputs}: {state}"))
+    done = sum(task.done for task in tasks)
+    failed = sum(task.failure is not None for task in tasks)
+    console.info(f"{len(tasks) - done - failed} pending, {done} up to date, {failed} cannot be processed")
+
+
+def _verify(console: Console, folder: Path, *, json: bool) -> None:
+    """Print every output that is not as the manifest says, or all of them as JSON.
+
+    Raises:
+        DepthFileError: the folder has no manifest.
+        PartialFailureError: outputs are missing or changed.
+    """
+    from glpn_cli.inference.verify import INTACT, verify_outputs
+
+    counts: Counter[str] = Counter()
+    wrong = 0
+    for finding in verify_outputs(folder):
+        counts[finding.status] += 1
+        wrong += finding.is_wrong
+        if json:
+            console.data(dumps(asdict(finding)))
+        elif finding.status != INTACT:
+            console.data(printable(f"{finding.status}: {folder / finding.output}"))
+    others = "".join(f", {count} {status}" for status, count in counts.items() if status != INTACT)
+    console.info(f"{counts[INTACT]} intact{others}, in {folder}")
+    if wrong:
+        raise PartialFailureError(
+            f"{wrong} outputs are missing or changed",
+            hint="delete the changed files and run the batch again to write them",
+        )

@@ -1,19 +1,15 @@
-"""`glpn doctor`: what a report of a bug should have."""
+"""`glpn doctor`: what a bug report needs."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
+from json import dumps
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli.console import Console
-from glpn_cli.cli.options.records import JsonObject
-from glpn_cli.cli.options.talk import (
-    Color,
-    Debug,
-)
-from glpn_cli.cli.wording import say_bytes
-from glpn_cli.settings import HOME_VARIABLE, ColorPolicy
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, format_bytes
+from glpn_cli.cli.options import LOGGING, Option
+from glpn_cli.settings import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,21 +17,23 @@ if TYPE_CHECKING:
     from glpn_cli.diagnosis import Diagnosis
 
 
-def doctor(json_object: JsonObject = False, debug: Debug = False, color: Color = ColorPolicy.AUTO) -> None:
-    """Print versions, devices, weights and disk space, to be pasted into a report.
+@command(
+    options={"json": Option("Print a JSON object on standard output.", LOGGING)},
+    examples=("glpn doctor", "glpn doctor --json"),
+)
+def doctor(console: Console, *, json: bool) -> None:
+    """Show versions, devices, weights and disk space, for a bug report.
 
-    It names no person, machine or folder.
+    The output contains no user names, host names or paths.
     """
-    console = Console(color=color, debug=debug)
-    with console.errors_reported():
-        from glpn_cli.diagnosis import diagnose
+    from glpn_cli.diagnosis import diagnose
 
-        diagnosis = diagnose()
-        if json_object:
-            console.data(json.dumps(asdict(diagnosis)))
-            return
-        for label, text in _lines(diagnosis):
-            console.data(f"{label:<9} {text}")
+    diagnosis = diagnose()
+    if json:
+        console.data(dumps(asdict(diagnosis)))
+        return
+    for label, text in _lines(diagnosis):
+        console.data(f"{label:<10} {text}")
 
 
 def _lines(facts: Diagnosis) -> Iterator[tuple[str, str]]:
@@ -49,14 +47,14 @@ def _lines(facts: Diagnosis) -> Iterator[tuple[str, str]]:
     if facts.missing_codecs:
         yield "pillow", "without " + ", ".join(facts.missing_codecs)
     for device in facts.devices:
-        memory = "" if device.memory_bytes is None else f", {say_bytes(device.memory_bytes)}"
+        memory = "" if device.memory_bytes is None else f", {format_bytes(device.memory_bytes)}"
         yield "device", f"{device.name}: {device.what}{memory}"
     for weights in facts.weights:
-        yield "weights", f"{weights.name}: {weights.status}, {say_bytes(weights.size_bytes)}"
+        yield "weights", f"{weights.name}: {weights.status}, {format_bytes(weights.size_bytes)}"
     yield "default", f"--weights {facts.auto_weights}" if facts.auto_weights else "none"
-    free = "unknown room" if facts.free_bytes is None else f"{say_bytes(facts.free_bytes)} free"
-    yield "kept in", ("the usual folder" if facts.home_is_default else f"${HOME_VARIABLE}") + f", {free}"
-    yield "set", ", ".join(facts.variables) or "none of the environment variables that matter"
+    free = "unknown free space" if facts.free_bytes is None else f"{format_bytes(facts.free_bytes)} free"
+    yield "stored in", ("the default folder" if facts.home_is_default else f"${HOME_VARIABLE}") + f", {free}"
+    yield "set", ", ".join(facts.variables) or "no environment variable that affects glpn"
     for problem in facts.problems or ["none found"]:
         yield "problems", problem
 

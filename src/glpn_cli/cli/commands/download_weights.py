@@ -1,58 +1,54 @@
-"""`glpn download-weights`: weights of the Hugging Face Hub onto this machine."""
+"""`glpn download-weights`: install weights from the Hugging Face Hub."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.network import Offline
-from glpn_cli.cli.options.talk import TalkOptions
-from glpn_cli.cli.options.weights import (
-    OverwriteWeights,
-    WeightsToDownload,
-)
-from glpn_cli.cli.outcome import conclude
-from glpn_cli.cli.wording import say_bytes
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, conclude, format_bytes
+from glpn_cli.cli.options import INFERENCE, OUTPUT, Argument, Option
+from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import GLPNError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from glpn_cli.cli.console import Console
-
-
 _ALL = "all"
 
 
-@with_option_groups
-def download_weights(
-    *,
-    names: WeightsToDownload,
-    overwrite: OverwriteWeights = False,
-    offline: Offline = False,
-    talk: TalkOptions,
-) -> None:
-    """Download weights, check them, and keep them for --weights.
+@command(
+    arguments={
+        "names": Argument(
+            "Named weights, all of them, or a repository on the Hugging Face Hub.",
+            "nyu|kitti|all|OWNER/REPO...",
+            complete=lambda: ["nyu", "kitti", _ALL],
+        )
+    },
+    options={
+        "overwrite": Option("Replace installed weights.", OUTPUT),
+        "offline": Option("Do not use the network; only look into the Hub's cache.", INFERENCE, rare=True),
+    },
+    examples=("glpn download-weights nyu", "glpn download-weights all", "glpn download-weights vinvino02/glpn-kitti"),
+)
+def download_weights(console: Console, names: tuple[str, ...], *, overwrite: bool, offline: bool) -> None:
+    """Download weights, check them, and install them for --weights.
 
-    A download that was cut goes on where it was. Weights that are here and intact are left as they are. What other
-    programs have of them in the Hugging Face cache is used instead of the network.
+    Interrupted downloads resume. Installed weights that are intact are left alone. Files in the Hugging Face cache are
+    used instead of the network.
     """
-    console = talk.console()
-    with console.errors_reported():
-        failures: list[GLPNError] = []
-        wanted = _known_names(names)
-        for name in wanted:
-            try:
-                _download(name, console, offline=offline, overwrite=overwrite)
-            except GLPNError as error:
-                failures.append(error)
-                console.error(error)
-        conclude(len(wanted), [error.exit_code for error in failures])
+    failures: list[int] = []
+    wanted = _known_names(names)
+    for name in wanted:
+        try:
+            _download(name, console, offline=offline, overwrite=overwrite)
+        except GLPNError as error:
+            failures.append(error.exit_code)
+            console.error(error)
+    conclude(len(wanted), failures)
 
 
 def _known_names(names: Sequence[str]) -> list[str]:
-    """Resolve what the user wrote, so that a misspelt name is told before anything is fetched."""
+    """Return the names that were meant, so that a typo fails before anything is downloaded."""
     from glpn_cli.weights.catalog import CATALOG
     from glpn_cli.weights.location import to_known_name, unknown_name_error
 
@@ -72,26 +68,25 @@ def _download(name: str, console: Console, *, offline: bool, overwrite: bool) ->
     from glpn_cli.weights.catalog import CATALOG
 
     if name in CATALOG and CATALOG[name].source is None:
-        console.say(f"{name}: comes with the package")
+        console.info(f"{name}: is bundled with the package")
         return
     from glpn_cli.weights.download import download
 
-    watcher = DownloadProgress(console)
     try:
-        kept = download(name, offline=offline, overwrite=overwrite, watcher=watcher)
+        installed = download(name, offline=offline, overwrite=overwrite, watcher=DownloadProgress(console))
     except KeyboardInterrupt:
-        console.say(f"{name}: interrupted; the same command goes on from there", style="yellow")
+        console.warn(f"{name}: interrupted; run the same command again to resume")
         raise
-    if kept is None:
-        console.say(f"{name}: already here and intact")
+    if installed is None:
+        console.info(f"{name}: already installed and intact")
         return
-    if kept.scale_note:
-        console.note(kept.scale_note)
-    card = kept.card
-    console.say(
-        f"{name}: {say_bytes(kept.path.stat().st_size)}, checked; depth to {card.depth_limit_m:g} m, "
-        f"factor {card.meters_per_unit:g}"
+    if installed.scale_note:
+        console.note(installed.scale_note)
+    card = installed.card
+    console.info(
+        f"{name}: {format_bytes(installed.path.stat().st_size)}, verified; depth limit {card.depth_limit_m:g} m, "
+        f"{card.meters_per_unit:g} meters per network unit"
     )
-    console.detail(f"  {kept.path}")
+    console.detail(f"  {installed.path}")
     if name in CATALOG:
-        console.say(f"  license: {CATALOG[name].license}")
+        console.info(f"  license: {CATALOG[name].license}")

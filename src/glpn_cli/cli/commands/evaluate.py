@@ -9,102 +9,83 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli.batch_progress import BatchProgress
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.data import DataOptions
-from glpn_cli.cli.options.evaluation import (
-    AgainstWeights,
-    AlignBy,
-    Baselines,
-    Cap,
-    Confidence,
-    CropTo,
-    FigureFile,
-    JsonOfImages,
-    PerImage,
-    Predictions,
-    Resamples,
-    Seed,
-)
-from glpn_cli.cli.options.network import (
-    NetworkOptions,
-)
-from glpn_cli.cli.options.results import Overwrite
-from glpn_cli.cli.options.talk import TalkOptions
-from glpn_cli.cli.outcome import conclude
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, conclude
+from glpn_cli.cli.options import LOGGING, METRICS, OUTPUT, Option
+from glpn_cli.cli.progress import RunProgress
+from glpn_cli.cli.results import load_predictor
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.files import make_folder, write_whole
-from glpn_cli.settings import EvaluationSettings, PredictorSettings
+from glpn_cli.settings import DataSettings, EvaluationSettings, PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from glpn_cli.cli.console import Console
     from glpn_cli.data.sample import Samples
     from glpn_cli.evaluation.run import Evaluation, Failure, ImageScores
     from glpn_cli.evaluation.sources import Source
-    from glpn_cli.settings import DataSettings
 
 
-_DEFAULTS = EvaluationSettings()
 _FEW_IMAGES = 10
 _LISTED_FAILURES = 20
 
 
-@with_option_groups
+@command(
+    options={
+        "predictions": Option("Evaluate existing depth files instead of running weights.", METRICS, "DIR"),
+        "against": Option(
+            "Also evaluate other weights, with confidence intervals for the difference.",
+            METRICS,
+            "NAME|PATH|OWNER/REPO",
+        ),
+        "figure": Option("Draw error over depth, and the worst images.", OUTPUT, "FILE.png"),
+        "per_image": Option(
+            "Write a JSON object for each image.", OUTPUT, "FILE.jsonl", aliases=("--per-picture",), rare=True
+        ),
+        "json": Option("Print a JSON object for each image and one for all, instead of the table.", LOGGING),
+    },
+    without=("fov_deg", "focal_px", "focal_mm_35"),
+    examples=(
+        "glpn evaluate --data nyu --weights nyu",
+        "glpn evaluate --data rooms/ --units-per-meter 1000 --align median --figure rooms.png",
+        "glpn evaluate --data kitti --weights kitti --against mine --json",
+        "glpn evaluate --data rooms/ --units-per-meter 1000 --predictions depths/",
+    ),
+)
 def evaluate(
+    console: Console,
     *,
-    data: DataOptions,
-    predictions: Predictions = None,
-    against: AgainstWeights = None,
-    baselines: Baselines = _DEFAULTS.baselines,
-    crop: CropTo = _DEFAULTS.crop,
-    cap: Cap = _DEFAULTS.cap_m,
-    align: AlignBy = _DEFAULTS.align,
-    resamples: Resamples = _DEFAULTS.resamples,
-    confidence: Confidence = _DEFAULTS.confidence_percent,
-    seed: Seed = _DEFAULTS.seed,
-    figure: FigureFile = None,
-    per_image: PerImage = None,
-    overwrite: Overwrite = False,
-    network: NetworkOptions,
-    json_lines: JsonOfImages = False,
-    talk: TalkOptions,
+    data: DataSettings,
+    protocol: EvaluationSettings,
+    predictions: str | None = None,
+    against: str | None = None,
+    figure: str | None = None,
+    per_image: str | None = None,
+    overwrite: bool,
+    prediction: PredictionSettings,
+    json: bool,
 ) -> None:
-    """Measure depth against images whose depth is known.
+    """Evaluate depth against ground truth, by the protocol of the paper.
 
-    The protocol is the paper's; figures are means over images (docs/evaluation.md).
+    Metrics are means over images; docs/evaluation.md explains them.
     """
-    console = talk.console()
-    with console.errors_reported():
-        settings = network.settings()
-        if predictions == "":
-            raise UsageError("--predictions is empty", hint="is a variable of the shell not set?")
-        if predictions is not None and settings.weights != PredictorSettings().weights:
-            raise UsageError("--predictions and --weights are two predictions", hint="compare them with --against")
-        if predictions is not None and against is None and settings != PredictorSettings():
-            console.note("--predictions are depth already, so the options of the network do nothing")
-        from glpn_cli.data.layouts import Split, find_samples
+    if predictions == "":
+        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="predictions")
+    if predictions is not None and prediction.weights != PredictionSettings().weights:
+        raise UsageError("`predictions` and `weights` exclude each other", hint="compare them with `against`")
+    if predictions is not None and against is None and prediction != PredictionSettings():
+        console.note("`predictions` are depth already; inference options are ignored")
+    from glpn_cli.data.layouts import Split, find_samples
 
-        data_settings = data.settings()
-        samples = find_samples(data_settings, Split.TEST)
-        _Run(
-            console,
-            data_settings,
-            samples,
-            _Outputs(figure, per_image, overwrite=overwrite).checked(samples),
-            EvaluationSettings(
-                crop=crop,
-                cap_m=cap,
-                align=align,
-                baselines=baselines,
-                resamples=resamples,
-                confidence_percent=confidence,
-                seed=seed,
-            ),
-            json_lines=json_lines,
-        ).go(settings, predictions, against)
+    samples = find_samples(data, Split.TEST)
+    _Run(
+        console,
+        data,
+        samples,
+        _Outputs(figure, per_image, overwrite=overwrite).checked(samples),
+        protocol,
+        json_lines=json,
+    ).go(prediction, predictions, against)
 
 
 @dataclass
@@ -172,7 +153,7 @@ class _Run:
     settings: EvaluationSettings
     json_lines: bool
 
-    def go(self, network: PredictorSettings, predictions: str | None, against: str | None) -> None:
+    def go(self, network: PredictionSettings, predictions: str | None, against: str | None) -> None:
         """Measure, report, and raise what it came to."""
         from glpn_cli.evaluation.figure import WorstImages
         from glpn_cli.evaluation.run import Evaluation, Failure, protocol_for
@@ -187,7 +168,10 @@ class _Run:
             worst=None if self.outputs.figure is None else WorstImages(),
         )
         try:
-            with closing(evaluation.run()) as results, BatchProgress(self.console, len(self.samples)) as progress:
+            with (
+                closing(evaluation.run()) as results,
+                RunProgress(self.console, "depth", len(self.samples)) as progress,
+            ):
                 for result in results:
                     progress.advance()
                     if self.json_lines:
@@ -195,7 +179,7 @@ class _Run:
                     if isinstance(result, Failure):
                         self.console.detail(f"{result.name}: failed")
         except KeyboardInterrupt:
-            self.console.say(f"interrupted: {len(evaluation.images)} of {len(self.samples)} done", style="yellow")
+            self.console.info(f"interrupted: {len(evaluation.images)} of {len(self.samples)} done", style="yellow")
             self._write(replace(self.outputs, figure=None), evaluation)
             raise
         outputs = self.outputs
@@ -211,7 +195,7 @@ class _Run:
         self._list(evaluation.failures)
         conclude(len(self.samples), [failure.exit_code for failure in evaluation.failures])
 
-    def _sources(self, network: PredictorSettings, predictions: str | None, against: str | None) -> Iterator[Source]:
+    def _sources(self, network: PredictionSettings, predictions: str | None, against: str | None) -> Iterator[Source]:
         from glpn_cli.evaluation.sources import FromFiles, FromNetwork
 
         taken = []
@@ -232,7 +216,7 @@ class _Run:
             yield FromNetwork(predictor, label)
 
     def _report(self, evaluation: Evaluation) -> None:
-        from glpn_cli.cli.evaluation_tables import evaluation_tables
+        from glpn_cli.cli.tables import evaluation_tables
         from glpn_cli.evaluation.statistics import summarize
 
         title = self._title(evaluation)
@@ -246,7 +230,7 @@ class _Run:
 
     def _write(self, outputs: _Outputs, evaluation: Evaluation) -> None:
         for name in outputs.write(evaluation, self._title(evaluation)):
-            self.console.say(name)
+            self.console.info(name)
 
     def _title(self, evaluation: Evaluation) -> str:
         protocol = evaluation.protocol
@@ -262,7 +246,7 @@ class _Run:
         if self.settings.resamples and len(evaluation.images) < _FEW_IMAGES:
             self.console.note(f"intervals over {len(evaluation.images)} images say little")
         if evaluation.ramp is not None:
-            self.console.say(f"the best ramp of all that were tried: {evaluation.ramp}")
+            self.console.info(f"the best ramp of all that were tried: {evaluation.ramp}")
         replaced = sum(sum(image.replaced.values()) for image in evaluation.images)
         if replaced:
             self.console.note(f"{replaced} predicted pixels were no depth, and count as the nearest or the cap")
@@ -273,4 +257,4 @@ class _Run:
         for failure in failures[:_LISTED_FAILURES]:
             self.console.failure(failure.message, failure.hint)
         if len(failures) > _LISTED_FAILURES:
-            self.console.say(f"and {len(failures) - _LISTED_FAILURES} more")
+            self.console.info(f"and {len(failures) - _LISTED_FAILURES} more")

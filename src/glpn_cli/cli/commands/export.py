@@ -1,4 +1,4 @@
-"""`glpn export`: the network as a file for other runtimes."""
+"""`glpn export`: the network as an ONNX file for other runtimes."""
 
 from __future__ import annotations
 
@@ -8,113 +8,97 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli.download_progress import DownloadProgress
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.options.export import (
-    ExportPrecision,
-    ExportSize,
-    OnnxFile,
-    WithPreprocessing,
-)
-from glpn_cli.cli.options.network import (
-    Offline,
-    Weights,
-)
-from glpn_cli.cli.options.results import Overwrite
-from glpn_cli.cli.options.talk import TalkOptions
-from glpn_cli.cli.wording import say_bytes
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, format_bytes, format_size
+from glpn_cli.cli.options import OPTIONS, OUTPUT, Option
+from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import OutputExistsError, UsageError
-from glpn_cli.settings import ExportSettings, PredictorSettings
+from glpn_cli.settings import ExportSettings, PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from glpn_cli.cli.console import Console
     from glpn_cli.export import Subject
 
 
-_DEFAULTS = ExportSettings()
-_NETWORK = PredictorSettings()
-
-
-@with_option_groups
+@command(
+    options={
+        "onnx": Option("File to write.", OUTPUT, "OUT.onnx", required=True),
+        "weights": OPTIONS[PredictionSettings]["weights"],
+        "offline": OPTIONS[PredictionSettings]["offline"],
+    },
+    examples=(
+        "glpn export --onnx glpn.onnx",
+        "glpn export --onnx glpn.onnx --with-preprocessing --weights nyu",
+        "glpn export --onnx half.onnx --size 480x640 --precision float16",
+    ),
+)
 def export(
-    *,
-    onnx: OnnxFile,
-    size: ExportSize = _DEFAULTS.size,
-    with_preprocessing: WithPreprocessing = _DEFAULTS.with_preprocessing,
-    overwrite: Overwrite = False,
-    weights: Weights = _NETWORK.weights,
-    offline: Offline = False,
-    precision: ExportPrecision = _DEFAULTS.precision,
-    talk: TalkOptions,
+    console: Console, *, onnx: str, settings: ExportSettings, overwrite: bool, weights: str = "auto", offline: bool
 ) -> None:
     """Write the network as an ONNX file, which needs neither torch nor glpn.
 
-    The file says what its numbers mean; docs/export.md has a program of ten lines that runs it.
+    The file's metadata says what its numbers mean; docs/export.md has a program of ten lines that runs it.
     """
-    console = talk.console()
-    with console.errors_reported():
-        settings = ExportSettings(size=size, precision=precision, with_preprocessing=with_preprocessing)
-        _check_name(onnx, overwrite=overwrite)
-        from glpn_cli.export import build_onnx, build_subject
-        from glpn_cli.files import make_folder, write_whole
-        from glpn_cli.inference.predictor import load_weights
+    _check_name(onnx, overwrite=overwrite)
+    from glpn_cli.export import build_onnx, build_subject
+    from glpn_cli.files import make_folder, write_whole
+    from glpn_cli.inference.load import load_weights
 
-        loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
-        subject = build_subject(loaded, settings)
-        console.detail(f"exporting {loaded.card.name}")
-        with _interrupt_kept():
-            data = build_onnx(subject)
-        agreement = _agreement(console, data, subject, onnx)
-        make_folder(Path(onnx).parent)
-        write_whole(Path(onnx), data, overwrite=overwrite)
-        seen = "any size" if subject.size is None else "{}x{}".format(*subject.size)
-        console.say(f"{onnx}: {loaded.card.name}, {seen}, {precision}, {say_bytes(len(data))}{agreement}")
+    loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
+    subject = build_subject(loaded, settings)
+    console.detail(f"exporting {loaded.card.name}")
+    with _interruptible():
+        data = build_onnx(subject)
+    agreement = _agreement(console, data, subject, onnx)
+    make_folder(Path(onnx).parent)
+    write_whole(Path(onnx), data, overwrite=overwrite)
+    size = "any size" if subject.size is None else format_size(subject.size)
+    console.info(f"{onnx}: {loaded.card.name}, {size}, {settings.precision}, {format_bytes(len(data))}{agreement}")
 
 
 @contextmanager
-def _interrupt_kept() -> Iterator[None]:
-    """Let Ctrl-C be what it is, where torch's exporter takes it for a fault of its own and raises something else."""
-    before = signal.getsignal(signal.SIGINT)
-    heard = []
+def _interruptible() -> Iterator[None]:
+    """Turn Ctrl-C back into KeyboardInterrupt, where torch's exporter catches it and raises an error of its own."""
+    previous = signal.getsignal(signal.SIGINT)
+    received = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        if callable(before):
-            before(number, frame)
+        received.append(number)
+        if callable(previous):
+            previous(number, frame)
 
     signal.signal(signal.SIGINT, note)
     try:
         yield
     except Exception as error:
-        if heard:
+        if received:
             raise KeyboardInterrupt from error
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _check_name(name: str, *, overwrite: bool) -> None:
     if not name.lower().endswith(".onnx"):
-        raise UsageError(f"--onnx {name!r}: the name of the file ends in .onnx")
+        raise UsageError(f"{name!r} must end in .onnx", setting="onnx")
     if os.path.isdir(name):
-        raise UsageError(f"--onnx {name}: is a folder")
+        raise UsageError(f"{name} is a folder", setting="onnx")
     if os.path.lexists(name) and not overwrite:
-        raise OutputExistsError(f"{name}: is there already", hint="--overwrite replaces it")
+        raise OutputExistsError(f"{name}: already exists", hint="set `overwrite` to replace it")
 
 
 def _agreement(console: Console, data: bytes, subject: Subject, name: str) -> str:
-    """Hold the file to torch, if that can be done here, and say how near they are."""
+    """Compare the file with torch, if ONNX Runtime is installed, and return the largest difference as text."""
     from glpn_cli.export import can_verify, verify
 
     if not can_verify():
-        console.note("not checked against torch: onnxruntime is not installed")
+        console.note("not compared with torch: onnxruntime is not installed")
         return ""
     agreements = verify(data, subject, name=name)
     for item in agreements:
-        size = f"{item.batch} of {item.size[0]}x{item.size[1]}"
-        console.detail(f"  {size}: ONNX Runtime and torch differ by {item.largest_m:.2g} m at most")
+        size = f"{item.batch} of {format_size(item.size)}"
+        console.detail(f"  {size}: ONNX Runtime and torch differ by at most {item.largest_m:.2g} m")
     largest_m = max(item.largest_m for item in agreements)
     return f"; ONNX Runtime agrees with torch to {largest_m:.2g} m"

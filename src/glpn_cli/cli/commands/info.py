@@ -1,65 +1,58 @@
-"""`glpn info`: what a file says of itself."""
+"""`glpn info`: the metadata of depth files."""
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.console import Console, printable
-from glpn_cli.cli.options.points import DepthFiles
-from glpn_cli.cli.options.records import JsonFacts
-from glpn_cli.cli.options.talk import (
-    Color,
-    Debug,
-)
-from glpn_cli.cli.outcome import conclude
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, conclude, error_record, format_size, printable
+from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from glpn_cli.output.reading import Description
 
-
-_METRIC = {True: "true meters", False: "approximate meters", "anchored": "meters by known distances"}
-_LABELS = {"meters_per_unit": "published unit m"}
+_METRIC = {True: "true meters", False: "approximate meters", "anchored": "meters, scaled to known distances"}
+_LABELS = {"meters_per_unit": "network unit m"}
 _LABEL_WIDTH = 18
 
 
-def info(
-    files: DepthFiles, json_facts: JsonFacts = False, debug: Debug = False, color: Color = ColorPolicy.AUTO
-) -> None:
-    """Print what depth files say of themselves.
+@command(
+    arguments={"files": Argument("Depth files, or any other files.", "FILE...")},
+    options={"json": Option("Print a JSON object for each file on standard output.", LOGGING)},
+    examples=("glpn info photo.depth16.png", "glpn info depths/*.npz --json"),
+)
+def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
+    """Show the metadata of depth files.
 
-    The image, the weights, the range, the scale of the numbers, and the depth that is read back.
+    Image, weights, range, unit of the numbers, and the depth that is read back.
     """
-    console = Console(color=color, debug=debug)
-    with console.errors_reported():
-        from glpn_cli.output.reading import describe_file
+    from glpn_cli.output.reading import describe_file
 
-        failure_codes: list[int] = []
-        for file in files:
-            try:
-                described = describe_file(file)
-            except GLPNError as error:
-                failure_codes.append(error.exit_code)
-                console.error(error)
-                if json_facts:
-                    failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-                    console.data(json.dumps({"file": file, "status": "failed", "error": failure}))
-                continue
-            if json_facts:
-                console.data(json.dumps(_record(file, described)))
-            else:
-                console.data(printable(file))
-                for label, value in _lines(described):
-                    console.data(f"  {printable(label):<{_LABEL_WIDTH}}{printable(value)}")
-        conclude(len(files), failure_codes)
+    failures: list[int] = []
+    for file in files:
+        try:
+            described = describe_file(file)
+        except GLPNError as error:
+            failures.append(error.exit_code)
+            console.error(error)
+            if json:
+                console.data(dumps({"file": file, "status": "failed", "error": error_record(error)}))
+            continue
+        if json:
+            console.data(dumps(_record(file, described)))
+        else:
+            console.data(printable(file))
+            for label, value in _lines(described):
+                console.data(f"  {printable(label):<{_LABEL_WIDTH}}{printable(value)}")
+    conclude(len(files), failures)
 
 
 def _record(file: str, described: Description) -> dict[str, Any]:
-    """Give what --json prints of a file; docs/cli.md lists the fields."""
+    """Return the JSON record of a file; docs/cli.md lists the fields."""
     return {
         "file": file,
         "status": "ours" if described.facts is not None else "foreign",
@@ -67,13 +60,13 @@ def _record(file: str, described: Description) -> dict[str, Any]:
         "reads_back": described.row and str(described.row.reads_back),
         "size": described.size and {"height": described.size[0], "width": described.size[1]},
         "depth_m": _depth(described),
-        "says": described.facts,
+        "metadata": described.facts,
         "remark": described.remark or None,
     }
 
 
 def _depth(described: Description) -> dict[str, float | None] | None:
-    """Give the nearest, middle and farthest depth and the share that is unknown."""
+    """Return nearest, median and farthest depth, and the fraction of unknown pixels."""
     import numpy as np
 
     from glpn_cli.depth import is_known
@@ -83,18 +76,19 @@ def _depth(described: Description) -> dict[str, float | None] | None:
     meters = described.depth.meters
     known = meters[is_known(meters)]
     ends = (known.min(), np.median(known), known.max()) if known.size else (None, None, None)
-    low, middle, high = (None if value is None else float(value) for value in ends)
-    return {"min": low, "median": middle, "max": high, "unknown_share": 1 - known.size / meters.size}
+    low, median, high = (None if value is None else float(value) for value in ends)
+    return {"min": low, "median": median, "max": high, "unknown_fraction": 1 - known.size / meters.size}
 
 
 def _lines(described: Description) -> Iterator[tuple[str, str]]:
     if described.row is not None:
         yield "format", f"{described.row.name}: {described.row.holds}"
     if described.size is not None:
-        yield "size", "{}x{}".format(*described.size)
+        yield "size", format_size(described.size)
     depth = _depth(described)
     if depth is not None and depth["median"] is not None:
-        unknown = f"; {100 * (depth['unknown_share'] or 0):.3g} % unknown" if depth["unknown_share"] else ""
+        fraction = depth["unknown_fraction"] or 0
+        unknown = f"; {100 * fraction:.3g} % unknown" if fraction else ""
         yield "depth", f"{depth['min']:.4g} to {depth['max']:.4g} m, median {depth['median']:.4g}{unknown}"
     if described.remark:
         yield "remark", described.remark
@@ -102,7 +96,7 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     provenance = facts.pop("provenance", {})
     if described.facts is not None:
         metric = provenance.get("metric")
-        yield "depth is", _METRIC.get(metric if isinstance(metric, bool | str) else "", "of unknown scale")
+        yield "unit", _METRIC.get(metric if isinstance(metric, bool | str) else "", "unknown scale")
     facts.pop("format", None)
     provenance.pop("metric", None)
     for name, value in facts.items():

@@ -1,82 +1,86 @@
-"""`glpn measure`: how far away something in an image is."""
+"""`glpn measure`: distances in an image."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from glpn_cli.cli.anchoring import parse_anchors, say_anchors
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.network import (
-    NetworkOptions,
-)
-from glpn_cli.cli.options.points import (
-    AnchorTexts,
-    AtTexts,
-    BoxTexts,
-    Measured,
-)
-from glpn_cli.cli.options.records import JsonObject
-from glpn_cli.cli.options.talk import TalkOptions
-from glpn_cli.cli.piping import check_stdin, read_stdin
-from glpn_cli.cli.remarks import Remarks
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console
+from glpn_cli.cli.options import INPUT, LOGGING, Argument, Option
+from glpn_cli.cli.process import check_stdin
+from glpn_cli.cli.results import DepthNotes, load_predictor, parse_anchors, print_anchors
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings import PredictorSettings
+from glpn_cli.settings import PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from glpn_cli.cli.console import Console
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.measure import Measurement, Region
-
 
 _STDIN = "-"
 
 
-@with_option_groups
+@command(
+    arguments={"source": Argument("An image, a depth file, or - for an image from standard input.", "PHOTO|DEPTH")},
+    options={
+        "at": Option(
+            "A pixel of the upright image: column from the left and row from the top, from 0. Repeatable.",
+            INPUT,
+            "X,Y",
+        ),
+        "box": Option("A box of pixels, without column X1 and row Y1. Repeatable.", INPUT, "X0,Y0,X1,Y1"),
+        "json": Option("Print a JSON object on standard output.", LOGGING),
+    },
+    without=("fov_deg", "focal_px", "focal_mm_35"),
+    examples=(
+        "glpn measure photo.jpg --at 320,240",
+        "glpn measure photo.jpg --box 100,50,300,200 --at 10,10",
+        "glpn measure photo.depth16.png --at 320,240",
+        "glpn measure photo.jpg --at 320,240 --anchor 100,400=2.5",
+    ),
+)
 def measure(
-    source: Measured,
+    console: Console,
+    source: str,
     *,
-    at: AtTexts = None,
-    box: BoxTexts = None,
-    anchor: AnchorTexts = None,
-    network: NetworkOptions,
-    json_object: JsonObject = False,
-    talk: TalkOptions,
+    at: tuple[str, ...],
+    box: tuple[str, ...],
+    anchor: tuple[str, ...],
+    prediction: PredictionSettings,
+    json: bool,
 ) -> None:
-    """Say how many meters away pixels and boxes of a photo are.
+    """Measure distances in a photo.
 
-    Of a box: the median, and what a tenth and nine tenths of it are nearer than.
+    For a pixel its depth, for a box the median and the 10th and 90th percentiles, in meters.
     """
-    console = talk.console()
-    with console.errors_reported():
-        from glpn_cli.geometry.measure import Region, anchor_depth
-        from glpn_cli.geometry.measure import measure as measure_region
+    from glpn_cli.geometry.measure import Region, anchor_depth
+    from glpn_cli.geometry.measure import measure as measure_region
 
-        regions = [*(Region.at(text) for text in at or ()), *(Region.within(text) for text in box or ())]
-        anchors = parse_anchors(anchor)
-        depth, kind = _depth_of(console, source, network.settings())
-        depth = anchor_depth(depth, anchors)
-        results = [(region, measure_region(depth, region)) for region in regions or [Region("whole image")]]
-        if anchors:
-            say_anchors(console, depth)
-        if json_object:
-            console.data(json.dumps(_record(source, kind, depth, results), allow_nan=False))
-        else:
-            console.table(_table(results))
+    regions = [*(Region.at(text) for text in at), *(Region.within(text) for text in box)]
+    anchors = parse_anchors(anchor)
+    depth, kind = _depth_of(console, source, prediction)
+    depth = anchor_depth(depth, anchors)
+    results = [(region, measure_region(depth, region)) for region in regions or [Region("whole image")]]
+    print_anchors(console, depth.provenance.anchor_factor, depth.provenance.anchors if anchors else ())
+    if json:
+        console.data(dumps(_record(source, kind, depth, results), allow_nan=False))
+    else:
+        console.table(_table(results))
 
 
-def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tuple[DepthMap, str]:
-    """Read a depth file, or predict an image; what a file holds counts, and not what it is called."""
+def _depth_of(console: Console, source: str, settings: PredictionSettings) -> tuple[DepthMap, str]:
+    """Read a depth file or predict an image; the content of the file decides, not its name."""
     if source == _STDIN:
-        check_stdin("measure")
+        from glpn_cli.inference.run import read_stdin
+
+        check_stdin("an image", "cat photo.jpg | glpn measure -")
         return _predict(console, read_stdin(), settings), "image"
     from glpn_cli.image.reading import missing_image
     from glpn_cli.inference.plan import is_depth_file
@@ -85,7 +89,7 @@ def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tup
     path = Path(source)
     if not path.exists():
         raise missing_image(source)
-    if not os.path.isfile(path):  # a pipe can be read once, so it has to be an image; or a folder, which is said there
+    if not os.path.isfile(path):  # a pipe can be read only once, so it must be an image; a folder fails there
         return _predict(console, source, settings), "image"
     try:
         depth = read_depth(path)
@@ -93,33 +97,33 @@ def _depth_of(console: Console, source: str, settings: PredictorSettings) -> tup
         if is_depth_file(path):
             raise
         return _predict(console, source, settings), "image"
-    if settings != PredictorSettings():
-        console.note("this is depth already, so the options of the network do nothing", about=source)
+    if settings != PredictionSettings():
+        console.note("is a depth file; inference options are ignored", about=source)
     if depth.provenance.approximate:
-        console.note("read from a file that rounds, so the last digits are guesses", about=source)
+        console.note("the file stores rounded depth, so the last digits are uncertain", about=source)
     if depth.provenance.metric is False:
-        console.note("the weights that made it are approximate", about=source)
+        console.note("made with approximate weights", about=source)
     return depth, "depth"
 
 
-def _predict(console: Console, image: str | bytes, settings: PredictorSettings) -> DepthMap:
+def _predict(console: Console, image: str | bytes, settings: PredictionSettings) -> DepthMap:
     predictor = load_predictor(console, settings)
     depth = predictor.predict(image, name="stdin" if isinstance(image, bytes) else None)
     for note in depth.provenance.notes:
         console.note(note)
-    remarks = Remarks(())
-    remarks.take(depth)
-    remarks.say(console)
+    notes = DepthNotes(())
+    notes.observe(depth)
+    notes.print(console)
     return depth
 
 
 def _table(results: Sequence[tuple[Region, Measurement]]) -> Table:
-    unsure = any(result.uncertainty_m is not None for _, result in results)
+    uncertain = any(result.uncertainty_m is not None for _, result in results)
     table = Table("where", box=None, pad_edge=False)
-    for heading in ("meters", "p10", "p90", *(["±"] if unsure else []), "pixels"):
+    for heading in ("meters", "p10", "p90", *(["±"] if uncertain else []), "pixels"):
         table.add_column(heading, justify="right")
     for region, result in results:
-        meters = [result.median_m, result.p10_m, result.p90_m, *([result.uncertainty_m] if unsure else [])]
+        meters = [result.median_m, result.p10_m, result.p90_m, *([result.uncertainty_m] if uncertain else [])]
         known = "" if result.known == result.pixels else f", {result.known} known"
         table.add_row(region.label, *map(_meters, meters), f"{result.pixels}{known}")
     return table
@@ -130,15 +134,15 @@ def _meters(meters: float | None) -> str:
 
 
 def _record(source: str, kind: str, depth: DepthMap, results: Sequence[tuple[Region, Measurement]]) -> dict[str, Any]:
-    """Give what --json prints; docs/cli.md lists the fields."""
-    facts = depth.provenance
+    """Return the JSON record; docs/cli.md lists the fields."""
+    known = depth.provenance
     height, width = depth.meters.shape
     return {
         "source": source,
         "kind": kind,
         "image_size": {"height": height, "width": width},
-        "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
+        "weights": {"name": known.weights, "sha256": known.weights_sha256, "metric": known.metric},
         "measurements": [{"box": region.box and list(region.box), **asdict(result)} for region, result in results],
-        "anchor_factor": facts.anchor_factor,
-        "anchors": list(facts.anchors),
+        "anchor_factor": known.anchor_factor,
+        "anchors": list(known.anchors),
     }

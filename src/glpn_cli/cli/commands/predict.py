@@ -1,262 +1,169 @@
-"""`glpn predict`: depth of a few images, beside them or where the user says."""
+"""`glpn predict`: depth of images, beside them or in one folder."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from json import dumps
+from typing import TYPE_CHECKING
 
-from glpn_cli.cli.anchoring import parse_anchors, say_anchors
-from glpn_cli.cli.groups import with_option_groups
-from glpn_cli.cli.loading import load_predictor
-from glpn_cli.cli.options.images import (
-    Input,
-    InputOptions,
+from glpn_cli.cli.command import command
+from glpn_cli.cli.console import Console, conclude
+from glpn_cli.cli.options import Argument
+from glpn_cli.cli.process import check_stdin
+from glpn_cli.cli.progress import RunProgress
+from glpn_cli.cli.results import (
+    DepthNotes,
+    load_predictor,
+    parse_anchors,
+    print_anchors,
+    print_details,
+    read_image_list,
+    record_of,
 )
-from glpn_cli.cli.options.network import (
-    CameraOptions,
-    NetworkOptions,
-)
-from glpn_cli.cli.options.points import (
-    AnchorTexts,
-    Preview,
-)
-from glpn_cli.cli.options.records import JsonLines
-from glpn_cli.cli.options.results import (
-    Output,
-    OutputOptions,
-    Overwrite,
-)
-from glpn_cli.cli.options.talk import (
-    TalkOptions,
-    Version,
-)
-from glpn_cli.cli.outcome import conclude
-from glpn_cli.cli.piping import check_stdin, read_stdin
-from glpn_cli.cli.remarks import Remarks
-from glpn_cli.errors import GLPNError, ReaderGoneError, UsageError
+from glpn_cli.errors import UsageError
+from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
 
 if TYPE_CHECKING:
-    from glpn_cli.cli.console import Console
-    from glpn_cli.depth import DepthMap
-    from glpn_cli.geometry.measure import Anchor
-    from glpn_cli.inference.autotune import Stopwatch
-    from glpn_cli.inference.plan import Job, Plan
-    from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.settings import OutputSettings, PredictorSettings
+    from collections.abc import Generator
+
+    from glpn_cli.inference.plan import Plan
+    from glpn_cli.inference.run import Result, RunOptions
 
 
-@with_option_groups
+@command(
+    arguments={
+        "photos": Argument(
+            "Images, folders, patterns such as 'shots/**/*.jpg', or - for standard input.", "PHOTO...", required=False
+        )
+    },
+    examples=(
+        "glpn predict photo.jpg",
+        "glpn predict photo.jpg --format color --legend",
+        "glpn predict shots/*.jpg --format png16,npz --output depths/",
+        "glpn predict photo.jpg --format glb --fov-deg 70",
+        "cat photo.jpg | glpn predict - > depth.png",
+    ),
+)
 def predict(
-    photos: Input = None,
+    console: Console,
+    photos: tuple[str, ...],
     *,
-    inputs: InputOptions,
-    output: Output = None,
-    results: OutputOptions,
-    overwrite: Overwrite = False,
-    network: NetworkOptions,
-    camera: CameraOptions,
-    anchor: AnchorTexts = None,
-    preview: Preview = False,
-    json_lines: JsonLines = False,
-    talk: TalkOptions,
-    version: Version = False,  # noqa: ARG001 - its callback acts
+    from_list: str | None = None,
+    search: SearchSettings,
+    output: str | None = None,
+    formats: tuple[str, ...],
+    overwrite: bool,
+    appearance: OutputSettings,
+    prediction: PredictionSettings,
+    anchor: tuple[str, ...],
+    preview: bool,
+    json: bool,
 ) -> None:
     """Predict the depth of photos.
 
-    photo.jpg gets photo.depth.png beside it; --format npy gives meters.
+    photo.jpg gets photo.depth.png beside it, a gray image. Other formats store meters: npz, png16, tiff and more.
     """
-    console = talk.console()
-    with console.errors_reported():
-        from glpn_cli.inference.plan import plan_outputs
+    from glpn_cli.inference.plan import check_formats, plan_beside
+    from glpn_cli.inference.run import RunOptions
 
-        if inputs.list_is_stdin and "-" in (photos or ()):
-            raise UsageError("standard input cannot be both an image and the list")
-        plan = plan_outputs(
-            photos or (),
-            output=output,
-            formats=results.formats or (),
-            overwrite=overwrite,
-            search=inputs.settings(recursive=False, offline=network.offline),
-            listed=inputs.read_list(),
-        )
-        output_settings = results.settings(plan.formats)
-        settings = network.settings(plan.formats, camera.settings())
-        _check_streams(plan, json_lines=json_lines)
-        if plan.skipped_outputs:
-            console.note(f"{plan.skipped_outputs} depth files among the images were left out")
-        _Run(
-            console,
-            plan,
-            output_settings,
-            parse_anchors(anchor, images=len(plan.jobs)),
-            overwrite=overwrite,
-            preview=preview,
-            json_lines=json_lines,
-        ).go(settings)
-
-
-def _check_streams(plan: Plan, *, json_lines: bool) -> None:
-    if plan.to_stdout and json_lines:
-        raise UsageError("standard output cannot take both depth and --json", hint="write depth with -o FILE")
-    if plan.to_stdout and sys.stdout is not None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal", hint="name a file with -o, or pipe it into a program")
-    if plan.from_stdin:
-        check_stdin("predict")
-
-
-@dataclass
-class _Run:
-    """One run over a plan: every image gets its turn, whatever became of the others."""
-
-    console: Console
-    plan: Plan
-    output_settings: OutputSettings
-    anchors: list[Anchor]
-    overwrite: bool
-    preview: bool
-    json_lines: bool
-
-    def go(self, settings: PredictorSettings) -> None:
-        """Do every job, report each, and raise what the whole run came to."""
-        failure_codes: list[int] = []  # and not the errors, whose tracebacks hold images
-        done = 0
-        remarks = Remarks(self.plan.formats)
-        start_s = time.perf_counter()
-        try:
-            predictor = self._load(settings)
-            for job in self.plan.jobs:
-                try:
-                    self._do(job, predictor, remarks)
+    if search.allow_url and prediction.offline:
+        raise UsageError("`allow_url` and `offline` exclude each other")
+    plan = plan_beside(
+        photos,
+        output=output,
+        formats=formats,
+        overwrite=overwrite,
+        search=search,
+        listed=read_image_list(from_list, photos),
+    )
+    check_formats(plan.formats, appearance, prediction)
+    _check_streams(plan, json=json)
+    notes = DepthNotes(plan.formats)
+    options = RunOptions(
+        anchors=parse_anchors(anchor, images=len(plan.tasks)),
+        keep_depth=preview,
+        describe=True,
+        named_file=plan.named_file,
+        observe=notes.observe,
+        note=console.note,
+    )
+    if plan.skipped_outputs:
+        console.note(f"skipped {plan.skipped_outputs} depth files among the images")
+    settings = replace(prediction, keep_rgb=any(row.needs_image for row in plan.formats))
+    failures: list[int] = []
+    done = 0
+    start_s = time.perf_counter()
+    try:
+        with closing(_results(console, plan, settings, appearance, options)) as results:
+            for result in results:
+                if result.is_done:
                     done += 1
-                except ReaderGoneError:
-                    raise
-                except GLPNError as error:
-                    failure_codes.append(error.exit_code)
-                    self._report_failure(job, error)
-        except KeyboardInterrupt:
-            self.console.say(f"interrupted: {done} of {len(self.plan.jobs)} done", style="yellow")
-            raise
-        remarks.say(self.console)
-        if len(self.plan.jobs) > 1:
-            elapsed_s = time.perf_counter() - start_s
-            self.console.say(f"{done} of {len(self.plan.jobs)} done in {elapsed_s:.1f} s")
-        conclude(len(self.plan.jobs), failure_codes)
-
-    def _load(self, settings: PredictorSettings) -> Predictor | None:
-        """Load the network, unless it is known already that there is nothing to do."""
-        if all(job.failure for job in self.plan.jobs):
-            return None
-        predictor = load_predictor(self.console, settings)
-        self.plan.make_folder()
-        return predictor
-
-    def _do(self, job: Job, predictor: Predictor | None, remarks: Remarks) -> None:
-        if job.failure or predictor is None:
-            raise job.failure or AssertionError("a job without a failure needs a predictor")
-        from glpn_cli.device import memory_errors_named
-        from glpn_cli.files import write_together, write_whole
-        from glpn_cli.image.discovery import STDIN
-        from glpn_cli.inference.autotune import Stopwatch
-        from glpn_cli.inference.plan import STDOUT
-        from glpn_cli.inference.source import open_source
-
-        stopwatch = Stopwatch()
-        start_s = time.perf_counter()
-        if job.source is STDIN:
-            depth = predictor.predict(read_stdin(), name="stdin", stopwatch=stopwatch)
-        else:
-            image, name = open_source(job.source, stopwatch=stopwatch)
-            depth = predictor.predict(image, name=name, stopwatch=stopwatch)
-        remarks.take(depth)
-        if self.anchors:
-            from glpn_cli.geometry.measure import anchor_depth
-
-            depth = anchor_depth(depth, self.anchors)
-        with stopwatch.stage("encode"), memory_errors_named(f"{job.source}: encoding", hint="fewer formats at once"):
-            files = [
-                (path, depth_format.load_codec().encode(depth, self.output_settings))
-                for depth_format, path in job.outputs
-            ]
-        with stopwatch.stage("write"):
-            (path, data), *others = files
-            if path is STDOUT:
-                self.console.raw_data(data)
-            elif others or not self.plan.named:
-                write_together(files, overwrite=self.overwrite)
-            else:
-                write_whole(path, data, overwrite=self.overwrite)
-        self._report(job, depth, stopwatch, time.perf_counter() - start_s)
-
-    def _report(self, job: Job, depth: DepthMap, stopwatch: Stopwatch, elapsed_s: float) -> None:
-        from glpn_cli.inference.plan import STDOUT
-
-        facts = depth.provenance
-        for note in facts.notes:
-            self.console.note(note, about=str(job.source))
-        names = ", ".join("standard output" if path is STDOUT else str(path) for _, path in job.outputs)
-        roughly = "roughly " if facts.metric is False else ""
-        self.console.say(
-            f"{names}: {roughly}{depth.meters.min():.2f} to {depth.meters.max():.2f} m "
-            f"({facts.weights}, {facts.device}, {facts.precision}, {elapsed_s:.2f} s)"
-        )
-        say_anchors(self.console, depth)
-        if self.preview:
-            from glpn_cli.cli.preview import show_preview
-
-            show_preview(self.console, depth, self.output_settings)
-        stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in stopwatch.elapsed_s.items())
-        tiles = "" if facts.tile_size is None else f" and in tiles of {_size(facts.tile_size)}"
-        self.console.detail(f"  {_size(depth.meters.shape)} seen as {_size(facts.network_size)}{tiles}; ms: {stages}")
-        if depth.camera is not None and any(row.needs_camera for row, _ in job.outputs):
-            self.console.detail(f"  focal length {depth.camera.focal_px:.1f} px ({depth.camera.source})")
-        if self.json_lines:
-            self.console.data(json.dumps(self._record(job, depth, stopwatch), allow_nan=False))
-
-    def _record(self, job: Job, depth: DepthMap, stopwatch: Stopwatch) -> dict[str, Any]:
-        """Give what --json prints of an image; docs/cli.md lists the fields."""
-        import numpy as np
-
-        facts = depth.provenance
-        return {
-            "source": str(job.source),
-            "status": "done",
-            "outputs": {depth_format.name: str(path) for depth_format, path in job.outputs},
-            "depth_m": {
-                "min": float(depth.meters.min()),
-                "median": float(np.median(depth.meters)),
-                "max": float(depth.meters.max()),
-            },
-            "image_size": _sides(depth.meters.shape),
-            "network_size": _sides(facts.network_size),
-            "tile_size": _sides(facts.tile_size),
-            "weights": {"name": facts.weights, "sha256": facts.weights_sha256, "metric": facts.metric},
-            "depth_limit_m": facts.depth_limit_m,
-            "meters_per_unit": facts.meters_per_unit,
-            "scale": str(self.output_settings.scale),
-            "device": facts.device,
-            "precision": facts.precision,
-            "tta": facts.tta,
-            "anchor_factor": facts.anchor_factor,
-            "anchors": list(facts.anchors),
-            "saturated_share": round(depth.saturated_share, 4),
-            "camera": None if depth.camera is None else depth.camera.to_dict(),
-            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in stopwatch.elapsed_s.items()},
-            "notes": list(facts.notes),
-        }
-
-    def _report_failure(self, job: Job, error: GLPNError) -> None:
-        self.console.error(error)
-        if self.json_lines:
-            failure = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-            self.console.data(json.dumps({"source": str(job.source), "status": "failed", "error": failure}))
+                    _print_result(console, result, appearance)
+                elif result.error is not None:
+                    failures.append(result.error.exit_code)
+                    console.error(result.error)
+                if json:
+                    console.data(dumps(record_of(result), allow_nan=False))
+    except KeyboardInterrupt:
+        console.warn(f"interrupted: {done} of {len(plan.tasks)} done")
+        raise
+    notes.print(console)
+    if len(plan.tasks) > 1:
+        console.info(f"{done} of {len(plan.tasks)} done in {time.perf_counter() - start_s:.1f} s")
+    conclude(len(plan.tasks), failures)
 
 
-def _size(size: tuple[int, ...] | None) -> str:
-    return "x".join(str(side) for side in size or ())
+def _check_streams(plan: Plan, *, json: bool) -> None:
+    if plan.to_stdout and json:
+        raise UsageError("standard output cannot take both depth and `json`", hint="set `output` to a file")
+    if plan.to_stdout and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", hint="set `output` to a file, or pipe into a program")
+    if plan.from_stdin:
+        check_stdin("an image", "cat photo.jpg | glpn predict -")
 
 
-def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
-    return None if size is None else {"height": size[0], "width": size[1]}
+def _results(
+    console: Console, plan: Plan, prediction: PredictionSettings, appearance: OutputSettings, options: RunOptions
+) -> Generator[Result]:
+    """Yield the results; the network is loaded only if there is an image for it."""
+    from glpn_cli.files import make_folder
+    from glpn_cli.inference.run import failed_result, run
+
+    if all(task.failure for task in plan.tasks):
+        yield from (failed_result(task, task.failure) for task in plan.tasks if task.failure is not None)
+        return
+    predictor = load_predictor(console, prediction)
+    if plan.folder is not None:
+        make_folder(plan.folder)
+    several = len(plan.tasks) > 1
+    progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
+    results = run(plan.tasks, predictor, appearance, options=options, fixed_threads=prediction.threads is not None)
+    with closing(results), progress if several else nullcontext():
+        for result in results:
+            yield result
+            if several:
+                progress.advance()
+
+
+def _print_result(console: Console, result: Result, appearance: OutputSettings) -> None:
+    facts = result.facts
+    if result.stdout is not None:
+        console.raw_data(result.stdout)
+    for note in facts["notes"]:
+        console.note(note, about=str(result.task.source))
+    names = "standard output" if result.task.to_stdout else ", ".join(str(path) for _, path in result.task.outputs)
+    weights = facts["weights"]
+    roughly = "about " if weights["metric"] is False else ""
+    console.info(
+        f"{names}: {roughly}{facts['depth_m']['min']:.2f} to {facts['depth_m']['max']:.2f} m "
+        f"({weights['name']}, {facts['device']}, {facts['precision']}, {sum(result.elapsed_s.values()):.2f} s)"
+    )
+    print_anchors(console, facts["anchor_factor"], facts["anchors"])
+    if result.depth is not None:
+        from glpn_cli.cli.preview import show_preview
+
+        show_preview(console, result.depth, appearance)
+    print_details(console, result)

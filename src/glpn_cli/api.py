@@ -1,0 +1,131 @@
+"""Batches with a report, for Python (`glpn_cli.run_batch`) and the command line."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.errors import OutputError
+from glpn_cli.inference.batch import BatchProgress, BatchRun, make_batch
+from glpn_cli.inference.load import load_predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from os import PathLike
+
+    from glpn_cli.inference.batch import Batch
+    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.run import Result, RunOptions
+    from glpn_cli.report.report import Report
+    from glpn_cli.settings import PredictionSettings
+
+
+def run_batch(
+    folders: str | PathLike[str] | Sequence[str | PathLike[str]],
+    output: str | PathLike[str],
+    *,
+    formats: Sequence[str] = ("png",),
+    overwrite: bool = False,
+    report: bool = False,
+    progress: Callable[[Result, int, int], None] | None = None,
+    **settings: Any,
+) -> list[Record]:
+    """Predict the depth of all images in folders, as `glpn batch` does.
+
+    Subfolders are processed and mirrored in the output folder. An interrupted run resumes when it is called again with
+    the same settings: images whose outputs exist and are unchanged are skipped. One unreadable image does not stop the
+    others; its record has the error.
+
+    Args:
+        folders: a folder with images, or several.
+        output: the output folder; it is created. Its manifest, `glpn-batch.jsonl`, has a line for each image.
+        formats: names of formats, such as "png", "png16", "npz" or "color".
+        overwrite: replace existing outputs.
+        report: also write `index.html`, which shows every image beside its depth.
+        progress: called in this thread after each image, with its result, and how many of how many are finished.
+        **settings: fields of `PredictionSettings` (`weights`, `device`, `precision`, ...), `OutputSettings`
+            (`colormap`, `range`, `legend`, ...), `RunSettings` (`workers`, `batch_size`) and `SearchSettings`
+            (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text.
+
+    Returns:
+        The record of every image: `source`, `status` ("done" or "failed"), `outputs` by format relative to the
+        output folder, `error`, `hint`, `seconds`, `sha256`, `settings`. Images of earlier runs come first.
+
+    Raises:
+        UsageError: a setting is invalid, or the outputs there were made with other settings.
+        InputError: there are no images.
+        OutputError: the output folder cannot be used, or another process writes into it.
+        WeightsError, DeviceError, MissingPackageError: as from `load`.
+        TypeError: there is no such setting.
+    """
+    batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
+    with open_batch(batch, load_predictor, report=report) as running:
+        records = [running.manifest.records[str(task.source)] for task in running.tasks if task.done]
+        for finished, result in enumerate(running, start=1):
+            records.append(result.record)
+            if progress is not None:
+                progress(result, finished, len(running.pending))
+    return records
+
+
+def open_batch(
+    batch: Batch,
+    load: Callable[[PredictionSettings], Predictor],
+    *,
+    report: bool = False,
+    progress: BatchProgress | None = None,
+    options: RunOptions | None = None,
+) -> BatchRun:
+    """Return a run of a batch, with a report if one is wanted; see `BatchRun`.
+
+    Raises:
+        OutputExistsError: another program's `index.html` is in the output folder.
+    """
+    progress = progress or BatchProgress()
+    if not report:
+        return BatchRun(batch, load, progress=progress, options=options)
+    from glpn_cli.report.report import refuse_to_replace_page
+
+    refuse_to_replace_page(batch.out, overwrite=batch.overwrite)
+    batch.prediction = replace(batch.prediction, keep_rgb=True)
+    return BatchRun(
+        batch,
+        load,
+        report=lambda running, values: _open_report(running, values, progress),
+        progress=progress,
+        options=options,
+    )
+
+
+@contextmanager
+def _open_report(running: BatchRun, fingerprint: dict[str, Any], progress: BatchProgress) -> Generator[Report]:
+    """Keep a report up to date while a batch runs."""
+    from glpn_cli.report.journal import describe_run
+    from glpn_cli.report.report import Report
+
+    batch = running.batch
+    colors = replace(batch.output, range_m=running.color_range_m)
+    facts = describe_run(running.predictor, batch.folders or [str(batch.out)], fingerprint, colors)
+    report = Report(batch.out, facts)
+    records = running.manifest.records
+    report.begin(records, total=len(records.keys() | {str(task.source) for task in running.tasks}))
+    try:
+        missing = report.missing()
+        if missing:
+            progress.info(f"adding {len(missing)} images of earlier runs to the report")
+            progress.start("report", len(missing))
+            try:
+                with closing(report.catch_up(missing, workers=batch.run.worker_count)) as added:
+                    for _ in added:
+                        progress.advance()
+            finally:
+                progress.stop()
+        yield report
+    except BaseException:
+        with suppress(OutputError):  # the error that ended the run matters more
+            report.end(complete=False)
+        raise
+    report.end(complete=True)
+    progress.info(f"report: {report.page}")

@@ -1,0 +1,402 @@
+"""All options of the command line: one row for each settings field or command parameter.
+
+A row has the help text and how the option is written; type and default are those of the settings field. To add an
+option, add a field to a settings class and a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
+from glpn_cli.settings import (
+    BenchSettings,
+    Colormap,
+    DataSettings,
+    EvaluationSettings,
+    ExportSettings,
+    LoggingSettings,
+    OutputSettings,
+    PredictionSettings,
+    RunSettings,
+    SearchSettings,
+)
+from glpn_cli.training.settings import TrainRun, TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+INPUT, OUTPUT, APPEARANCE, INFERENCE, LOGGING = "Input", "Output", "Appearance", "Inference", "Logging"
+DATA, METRICS, TRAINING = "Data", "Metrics", "Training"
+PANELS = (INPUT, DATA, OUTPUT, APPEARANCE, METRICS, TRAINING, INFERENCE, LOGGING)
+"""The groups of options in `--help`, in this order."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How an option is written and described.
+
+    Attributes:
+        help: one or two sentences.
+        panel: one of `PANELS`.
+        metavar: the value in help; empty for flags, and for choices, which are listed.
+        flag: the long name; by default that of the field.
+        short: the short name, such as "-o".
+        aliases: more names, which help does not show.
+        default: the default in help, where the settings say None.
+        rare: only shown by `--help-all`.
+        required: the command does not run without it.
+        complete: returns values for shell completion.
+    """
+
+    help: str
+    panel: str
+    metavar: str = ""
+    flag: str = ""
+    short: str = ""
+    aliases: tuple[str, ...] = ()
+    default: str = ""
+    rare: bool = False
+    required: bool = False
+    complete: Callable[[], Iterable[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """How a positional argument is written and described."""
+
+    help: str
+    metavar: str
+    required: bool = True
+    complete: Callable[[], Iterable[str]] | None = None
+
+
+def _weights_names() -> list[str]:
+    from glpn_cli.weights.location import list_weights
+
+    return ["auto", *list_weights()]
+
+
+def _devices() -> list[str]:
+    return ["auto", "cpu", "cuda", "cuda:0", "mps", "xpu"]
+
+
+_WEIGHTS = Option(
+    "Weights: a name, a path, or OWNER/REPO on the Hugging Face Hub, which is downloaded if missing. auto is "
+    "$GLPN_WEIGHTS, else nyu if installed, else tiny.",
+    INFERENCE,
+    "NAME|PATH|OWNER/REPO",
+    short="-w",
+    complete=_weights_names,
+)
+_DEVICE = Option("Device to run on.", INFERENCE, "auto|cpu|cuda|cuda:N|mps|xpu", complete=_devices)
+_THREADS = Option("CPU threads of the network.", INFERENCE, "N", default="all cores", rare=True)
+_OFFLINE = Option("Do not download anything. HF_HUB_OFFLINE has the same effect.", INFERENCE, rare=True)
+
+OPTIONS: dict[type, dict[str, Option]] = {
+    SearchSettings: {
+        "recursive": Option(
+            "Include subfolders, or do not. The default is yes for batch and no for predict.",
+            INPUT,
+            flag="--recursive/--no-recursive",
+        ),
+        "include": Option("Only use files that match, such as '*.jpg' or 'left/**'. Repeatable.", INPUT, "PATTERN"),
+        "exclude": Option("Skip files and folders that match. Repeatable.", INPUT, "PATTERN"),
+        "hidden": Option("Include hidden files and folders.", INPUT, rare=True),
+        "allow_url": Option("Download images that are given as http(s) URLs.", INPUT, rare=True),
+    },
+    OutputSettings: {
+        "scale": Option(
+            "Unit of saved depth: meters, or the network's output as transformers returns it (kitti: meters / 8).",
+            OUTPUT,
+            rare=True,
+        ),
+        "range": Option(
+            "Depth range of the grays or colors, in meters (0:10) or percentiles (p2:p98). auto is p1:p99, model is "
+            "everything the weights can return. Color images use auto; batch uses one range for all images.",
+            APPEARANCE,
+            "LO:HI|auto|model",
+        ),
+        "near": Option("Whether near is bright or dark.", APPEARANCE, default="dark in png, bright in color"),
+        "colormap": Option("Color map of color images.", APPEARANCE, "NAME", complete=lambda: list(Colormap)),
+        "legend": Option("Add a scale in meters below color images.", APPEARANCE),
+        "side_by_side": Option("Put the photo to the left of color images.", APPEARANCE),
+        "normalize": Option(
+            "Gray levels of png: max is 255·depth/max(depth), minmax makes the nearest pixel black.",
+            APPEARANCE,
+            default="max",
+            rare=True,
+        ),
+        "png_compression": Option("Compression of PNG files; higher is smaller and slower.", OUTPUT, "0-9", rare=True),
+        "edge_filter": Option(
+            "Drop 3D points at depth edges: the relative jump to both neighbors. 0 keeps all.",
+            OUTPUT,
+            "FRACTION",
+            rare=True,
+        ),
+        "valid_range": Option(
+            "Keep 3D points in this range of meters, such as 0.5:8 or :8.",
+            OUTPUT,
+            "NEAR:FAR",
+            default="all but the last 5 % before the depth limit",
+            rare=True,
+        ),
+        "max_points": Option("Subsample to about this many 3D points. 0 keeps all.", OUTPUT, "N", rare=True),
+    },
+    PredictionSettings: {
+        "weights": _WEIGHTS,
+        "device": _DEVICE,
+        "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
+        "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
+        "tta": Option(
+            "Test-time augmentation. flip averages with the mirrored image: steadier, twice the time.", INFERENCE
+        ),
+        "input_size": Option(
+            "Size of the network's input: that of the image, about that of the weights' training, or fixed.",
+            INFERENCE,
+            "native|model|HxW",
+            default="model for tiny, else native",
+            rare=True,
+        ),
+        "fov_deg": Option(
+            "Horizontal field of view of the camera, for 3D formats.",
+            INFERENCE,
+            "DEGREES",
+            default="from EXIF, else 55 along the long side",
+        ),
+        "focal_px": Option("Focal length in pixels, instead of the field of view.", INFERENCE, "PIXELS", rare=True),
+        "focal_mm_35": Option(
+            "35 mm equivalent focal length, instead of the field of view.", INFERENCE, "MM", rare=True
+        ),
+        "threads": _THREADS,
+        "max_pixels": Option(
+            "Refuse larger images before decoding them. A pixel takes up to 40 bytes of memory.",
+            INFERENCE,
+            "N",
+            rare=True,
+        ),
+        "offline": _OFFLINE,
+    },
+    RunSettings: {
+        "batch_size": Option(
+            "Images of one size in one pass of a GPU. A CPU takes one.",
+            INFERENCE,
+            "N",
+            default="what its memory holds",
+            rare=True,
+        ),
+        "workers": Option(
+            "Threads that read images, and as many that write depth.",
+            INFERENCE,
+            "N",
+            default="the number of cores, at most 4",
+            rare=True,
+        ),
+    },
+    LoggingSettings: {
+        "quiet": Option("Only print errors.", LOGGING, short="-q"),
+        "verbose": Option("Print more, such as the time of each stage.", LOGGING, short="-v"),
+        "debug": Option("Print tracebacks of errors.", LOGGING, rare=True),
+        "color": Option("When to color messages. NO_COLOR is honored.", LOGGING, rare=True),
+    },
+    DataSettings: {
+        "data": Option(
+            "A data set of the paper, or a folder of NAME.jpg with 16-bit NAME.png.",
+            DATA,
+            "nyu|kitti|FOLDER",
+            required=True,
+        ),
+        "root": Option(
+            "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
+        ),
+        "list_file": Option(
+            "Text file with an image and its depth in each line.",
+            DATA,
+            "FILE",
+            flag="--list",
+            default="the list at its usual place, else all pairs",
+        ),
+        "units_per_meter": Option(
+            "One meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
+            DATA,
+            "N",
+            aliases=("--units-per-metre",),
+        ),
+    },
+    EvaluationSettings: {
+        "crop": Option("Region that is evaluated.", METRICS, default="nyu for nyu, garg for kitti, else none"),
+        "cap_m": Option(
+            "Ignore ground truth at or beyond this depth.",
+            METRICS,
+            "METERS",
+            flag="--cap",
+            default="10 for nyu, else 80",
+        ),
+        "align": Option("Also measure with the scale of each prediction fitted to its ground truth.", METRICS),
+        "baselines": Option(
+            "Also measure two baselines that ignore the image: its median depth, and the best vertical ramp.", METRICS
+        ),
+        "resamples": Option("Bootstrap samples for confidence intervals. 0 gives none.", METRICS, "N", rare=True),
+        "confidence_percent": Option(
+            "Confidence level of the intervals.", METRICS, "PERCENT", flag="--confidence", rare=True
+        ),
+        "seed": Option("Random seed of the bootstrap.", METRICS, "N", rare=True),
+    },
+    ExportSettings: {
+        "size": Option(
+            "Input size: one image of a fixed size, or any batch of any multiples of 32.",
+            OUTPUT,
+            "HxW|dynamic",
+            default="the weights' working size",
+        ),
+        "precision": Option("Number format in the file.", OUTPUT, "float32|float16", rare=True),
+        "with_preprocessing": Option(
+            "Take 8-bit RGB (batch, height, width, 3) and return meters, instead of [0, 1] and network units.", OUTPUT
+        ),
+    },
+    BenchSettings: {
+        "sizes": Option("Size of the synthetic photo. Repeatable.", INPUT, "HxW", flag="--size"),
+        "precisions": Option("Number format of the network. Repeatable.", INFERENCE, flag="--precision"),
+        "devices": Option(
+            "Device to run on. Repeatable.",
+            INFERENCE,
+            "auto|cpu|cuda|cuda:N|mps|xpu",
+            flag="--device",
+            complete=_devices,
+        ),
+        "against": Option(
+            "Also run the same network in another installed runtime, in alternation. Repeatable.", INFERENCE
+        ),
+        "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
+        "weights": Option(
+            "Weights, or random for the published architecture with random weights.",
+            INFERENCE,
+            "NAME|PATH|random",
+            short="-w",
+            complete=_weights_names,
+        ),
+        "threads": _THREADS,
+        "offline": _OFFLINE,
+    },
+    TrainSettings: {
+        "data": Option(
+            "Data to learn from. Repeatable; FOLDER=2 uses each sample twice per epoch.",
+            DATA,
+            "nyu|kitti|FOLDER[=N]",
+            required=False,
+        ),
+        "validation": Option(
+            "Data to validate on. Repeatable.",
+            DATA,
+            "nyu|kitti|FOLDER",
+            default="the test split, or the last tenth of each folder, which is not trained on",
+        ),
+        "root": Option(
+            "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
+        ),
+        "units_per_meter": Option(
+            "One meter in the depth files of folders: 1000 for millimeters.", DATA, "N", aliases=("--units-per-metre",)
+        ),
+        "init": Option("Initial weights; none initializes them randomly.", TRAINING, "tiny|nyu|PATH|none"),
+        "config": Option(
+            "Architecture for --init none: a name or a config.json.",
+            TRAINING,
+            "tiny|b0|b1|published|FILE",
+            default="tiny",
+            rare=True,
+        ),
+        "sizes": Option(
+            "Size of the network's input. Repeatable, with fractions of the steps.",
+            TRAINING,
+            "HxW[=FRACTION]",
+            flag="--size",
+            default="the weights' working size",
+        ),
+        "crop": Option(
+            "Random crop: native resolution, or this fraction range of the image, resized.",
+            TRAINING,
+            "native|LOW-HIGH",
+            default="native for nyu and kitti, else 0.7-1",
+            rare=True,
+        ),
+        "batch_size": Option("Samples per step, over all processes.", TRAINING, "N"),
+        "accumulate": Option("Gradient accumulation steps.", TRAINING, "N", rare=True),
+        "epochs": Option("Passes over the data.", TRAINING, "N"),
+        "steps": Option("Number of steps, instead of epochs.", TRAINING, "N"),
+        "learning_rate": Option("Peak learning rate, reached halfway.", TRAINING, "RATE"),
+        "cut_depth": Option("Probability of vertical CutDepth.", TRAINING, "P", rare=True),
+        "photometric": Option("Strength of the color augmentation.", TRAINING, rare=True),
+        "drop_path": Option(
+            "Drop-path rate of the last layer.", TRAINING, "RATE", default="that of the weights", rare=True
+        ),
+        "ema": Option(
+            "Decay of the moving average of the weights, such as 0.999. 0 disables it.", TRAINING, "DECAY", rare=True
+        ),
+        "clip_norm": Option("Clip the gradient norm to this value. 0 disables it.", TRAINING, "NORM", rare=True),
+        "precision": Option("Training precision; bfloat16 uses autocast.", TRAINING, "float32|bfloat16", rare=True),
+        "seed": Option("Random seed.", TRAINING, "N", rare=True),
+    },
+    TrainRun: {
+        "out": Option("Folder for weights, logs and the training state.", OUTPUT, "DIR", short="-o", required=True),
+        "name": Option("Name of the weights.", OUTPUT, "NAME", default="that of DIR", rare=True),
+        "overwrite": Option("Discard the training run in DIR and start over.", OUTPUT),
+        "tensorboard": Option("Also write logs for TensorBoard.", OUTPUT, rare=True),
+        "save_every": Option("Save a resumable state every N steps.", OUTPUT, "N", rare=True),
+        "validate_every": Option(
+            "Validate every N steps.", OUTPUT, "N", default="each epoch, but at least 100 steps apart", rare=True
+        ),
+        "max_minutes": Option("Stop after N minutes; the same command resumes.", TRAINING, "N"),
+        "until": Option("Stop after this step; the same command without it resumes.", TRAINING, "STEP", rare=True),
+        "workers": Option("Processes that load samples.", TRAINING, "N", rare=True),
+        "device": _DEVICE,
+        "threads": _THREADS,
+        "offline": _OFFLINE,
+    },
+}
+"""The options of settings fields; a field without a row is no option."""
+
+COMMON: Mapping[str, Option] = {
+    "output": Option(
+        "Output file or folder; - is standard output. A trailing slash or an existing folder means a folder.",
+        OUTPUT,
+        "FILE|FOLDER|-",
+        short="-o",
+        aliases=("--out",),
+        default="beside each image",
+    ),
+    "formats": Option(
+        f"Output format: {', '.join(FORMATS)}. Several are separated by commas, or the option is repeated.",
+        OUTPUT,
+        "NAME,...",
+        flag="--format",
+        short="-f",
+        default=DEFAULT_FORMAT,
+        complete=lambda: list(FORMATS),
+    ),
+    "overwrite": Option("Replace existing outputs.", OUTPUT),
+    "from_list": Option(
+        "File with more images, one path per line or separated by NUL; - is standard input.", INPUT, "FILE|-"
+    ),
+    "json": Option("Print a JSON object for each image on standard output.", LOGGING),
+    "anchor": Option(
+        "Known distance of a pixel: the depth map is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"
+    ),
+    "preview": Option("Also draw the depth in the terminal.", LOGGING),
+    "report": Option("Also write index.html: every image beside its depth, with distances on hover.", OUTPUT),
+    "dry_run": Option("Print what would be written, then exit.", OUTPUT),
+    "verify": Option("Check the output folder against its manifest, then exit.", OUTPUT),
+}
+"""The options of command parameters that several commands have, or that no settings class has."""
+
+
+def flag_of(name: str, option: Option | None = None) -> str:
+    """Return the long flag of a setting, without its negative form."""
+    return (option.flag if option else "").split("/")[0] or "--" + name.replace("_", "-")
+
+
+def all_flags() -> dict[str, str]:
+    """Return the flag of every setting by its Python keyword."""
+    rows = [row for group in (*OPTIONS.values(), COMMON) for row in group.items()]
+    flags = {name: flag_of(name, option) for name, option in rows}
+    return flags | {"format": flags["formats"]}  # the manifest's name

@@ -1,0 +1,154 @@
+"""What `predict`, `batch` and `measure` share: loading, notes on depth, and anchors."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.cli.console import Console, error_record, format_size
+from glpn_cli.cli.process import check_stdin
+from glpn_cli.cli.progress import DownloadProgress
+from glpn_cli.errors import UsageError
+from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_FRACTION
+from glpn_cli.weights.catalog import find_farther_sighted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.geometry.measure import Anchor
+    from glpn_cli.image.discovery import ImageList
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.run import Result
+    from glpn_cli.output.formats import DepthFormat
+    from glpn_cli.settings import PredictionSettings
+
+
+def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
+    """Return a predictor; show a download, and print a note if "auto" fell back to approximate weights."""
+    from glpn_cli.inference.load import load_predictor as load
+
+    predictor = load(settings, watcher=DownloadProgress(console))
+    if not predictor.weights_chosen:
+        name = predictor.card.name
+        if predictor.card.metric is False:
+            console.note(
+                f"using the small bundled model {name!r}: distances are approximate; "
+                "`glpn download-weights nyu` installs better weights"
+            )
+        else:
+            console.detail(f"using the weights {name!r}")
+    return predictor
+
+
+def read_image_list(path: str | None, arguments: Sequence[str]) -> ImageList | None:
+    """Return the list of images that `from_list` names.
+
+    Raises:
+        UsageError: it is standard input, and that is a terminal or an image too.
+        InputError: it cannot be read, or is empty.
+    """
+    from glpn_cli.image.discovery import read_list
+
+    if path is None:
+        return None
+    if path != "-":
+        return read_list(path)
+    if "-" in arguments:
+        raise UsageError("standard input cannot be both an image and the list")
+    check_stdin("a list", "find . -print0 | glpn ... --from-list -")
+    return read_list(sys.stdin.buffer)
+
+
+def parse_anchors(texts: Sequence[str], *, images: int = 1) -> list[Anchor]:
+    """Return anchors, which belong to one image.
+
+    Raises:
+        UsageError: a text is not an anchor, or there are several images.
+    """
+    if not texts:
+        return []
+    from glpn_cli.geometry.measure import Anchor
+
+    if images != 1:
+        raise UsageError(
+            f"names a pixel of one image, but there are {images}", hint="predict them one by one", setting="anchor"
+        )
+    return [Anchor.parse(text) for text in texts]
+
+
+def record_of(result: Result) -> dict[str, Any]:
+    """Return the JSON record of a result, with its settings as flags."""
+    record = result.to_dict()
+    return record if result.error is None else record | {"error": error_record(result.error)}
+
+
+def print_anchors(console: Console, factor: float | None, anchors: Iterable[dict[str, float]]) -> None:
+    """Print the scale factor of anchors, and the error that is left at each."""
+    anchors = list(anchors)
+    if not anchors:
+        return
+    console.info(f"depth scaled by {factor:.4g} to match known distances:")
+    for anchor in anchors:
+        known_m, residual_m = anchor["known_m"], anchor["residual_m"]
+        console.info(
+            f"  {anchor['x']:g},{anchor['y']:g}: known {known_m:g} m, predicted {anchor['predicted_m']:.2f} m, "
+            f"now {known_m + residual_m:.2f} m ({residual_m / known_m:+.1%})"
+        )
+
+
+def print_details(console: Console, result: Result) -> None:
+    """Print sizes, times and the camera of an image, if verbose."""
+    facts = result.facts
+    stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in result.elapsed_s.items())
+    tiles = "" if facts["tile_size"] is None else f" and in tiles of {format_size((*facts['tile_size'].values(),))}"
+    network = format_size((*facts["network_size"].values(),))
+    image = format_size((*facts["image_size"].values(),))
+    console.detail(f"  {image}, network input {network}{tiles}; ms: {stages}")
+    camera = facts["camera"]
+    if camera is not None and any(row.needs_camera for row, _ in result.task.outputs):
+        console.detail(f"  focal length {camera['focal_px']:.1f} px ({camera['source']})")
+
+
+class DepthNotes:
+    """Collects notes on all images of a run, for its end: assumed cameras, and depth at the limit of the weights."""
+
+    def __init__(self, rows: Iterable[DepthFormat]) -> None:
+        """Take the formats that are written; only some depend on a camera."""
+        self._needs_camera = any(row.needs_camera for row in rows)
+        self._images = 0
+        self._assumed: list[tuple[str, str]] = []
+        self._saturated: list[tuple[str, str, float, float]] = []
+
+    def observe(self, depth: DepthMap) -> None:
+        """Take the depth map of an image, before anchors."""
+        self._images += 1
+        known = depth.provenance
+        name = known.source or "the image"
+        if self._needs_camera and depth.camera is not None and depth.camera.is_assumed:
+            self._assumed.append((name, depth.camera.source.removeprefix("assumed: ")))
+        fraction = depth.saturated_fraction
+        if known.depth_limit_m is not None and fraction > MUCH_SATURATED_FRACTION:
+            self._saturated.append((name, known.weights or "these weights", known.depth_limit_m, fraction))
+
+    def print(self, console: Console) -> None:
+        """Print each kind of note in one line."""
+        if self._assumed:
+            name, assumption = self._assumed[0]
+            if len(self._assumed) > 1:
+                name = f"{len(self._assumed)} of {self._images} images"
+                assumption = f"{ASSUMED_FOV_DEG:g}° along the long side"
+            console.note(f"no lens data in {name}; assuming a field of view of {assumption} (set `fov_deg`)")
+        if self._saturated:
+            name, weights, limit_m, fraction = self._saturated[0]
+            who = f"{fraction:.0%} of {name} is"
+            if len(self._saturated) > 1:
+                who = f"much of {len(self._saturated)} of {self._images} images is"
+            console.note(f"{who} at the limit of {weights}, {limit_m:g} m, and may be farther{_advice(limit_m)}")
+
+
+def _advice(limit_m: float) -> str:
+    better = find_farther_sighted(limit_m)
+    if better is None:
+        return ""
+    return f"; `weights={better.card.name}` reaches {better.card.depth_limit_m:g} m ({better.domain})"

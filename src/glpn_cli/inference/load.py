@@ -1,0 +1,96 @@
+"""From settings to a ready predictor. Locates the weights once, and hashes their file while torch is imported."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.errors import WeightsError
+from glpn_cli.files import FileDigest
+from glpn_cli.settings import PredictionSettings
+from glpn_cli.weights.location import locate_weights, obtain_weights
+from glpn_cli.weights.store import QUIET, Watcher, find_weights_file
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from glpn_cli.inference.predictor import LoadedWeights, Predictor
+
+
+def load(
+    weights: str | PathLike[str] = "auto", device: str = "auto", precision: str = "float32", **settings: Any
+) -> Predictor:
+    """Load weights and return a ready predictor.
+
+    Args:
+        weights: a name ("tiny", "nyu", "kitti" or an imported one), a weights file, a folder as transformers saves
+            it, OWNER/REPO of the Hugging Face Hub, or "auto": the environment variable GLPN_WEIGHTS, else "nyu" if
+            it is installed, else "tiny". Weights that are named and not installed are downloaded once.
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        precision: number format of the network: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
+        **settings: any other field of `glpn_cli.settings.PredictionSettings`, also as text: `input_size` ("native",
+            "model" or "HxW"), `tiles` ("off", "auto" or "HxW"), `tta` ("none" or "flip"), `threads`, `max_pixels`,
+            `fov_deg`, `focal_px`, `focal_mm_35`, `offline`, `keep_rgb`.
+
+    Raises:
+        UsageError: a setting is invalid.
+        WeightsError: the weights are missing or damaged.
+        DeviceError: the device or the precision is not available.
+        TypeError: there is no such setting.
+    """
+    return load_predictor(PredictionSettings(weights=weights, device=device, precision=precision, **settings))  # type: ignore[arg-type]  # text is converted
+
+
+def _signature_of_load() -> inspect.Signature:
+    """Return the signature with every setting, so that `help(load)` and editors show them."""
+    shown = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD if index < 3 else inspect.Parameter.KEYWORD_ONLY,
+            default=item.default,
+            annotation=item.type,
+        )
+        for index, item in enumerate(fields(PredictionSettings))
+    ]
+    return inspect.Signature(shown, return_annotation="Predictor")
+
+
+load.__signature__ = _signature_of_load()  # type: ignore[attr-defined]
+
+
+def load_predictor(settings: PredictionSettings, *, watcher: Watcher = QUIET) -> Predictor:
+    """Return a predictor for settings; see `load`.
+
+    Args:
+        settings: what to load, and how images become depth.
+        watcher: is told of a download.
+    """
+    try:
+        located, digest = locate_weights(settings.weights), None
+        digest = FileDigest(find_weights_file(located.path))
+    except WeightsError:
+        located = None  # they may be downloaded; else the error comes up again below
+    from glpn_cli.device import choose_runtime  # torch: most of a second
+    from glpn_cli.inference.predictor import Predictor, load_network
+
+    runtime = choose_runtime(settings.device, settings.precision, settings.threads)
+    if located is None:
+        located = obtain_weights(settings.weights, offline=settings.offline, watcher=watcher)
+    return Predictor(load_network(located, digest), runtime, settings, consume=True)
+
+
+def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LoadedWeights:
+    """Return a network and the facts of its weights, without a device.
+
+    Args:
+        weights: as for `load`.
+        offline: do not download.
+        watcher: is told of a download.
+
+    Raises:
+        WeightsError: the weights are missing or damaged.
+    """
+    from glpn_cli.inference.predictor import load_network
+
+    return load_network(obtain_weights(weights, offline=offline, watcher=watcher))

@@ -1,0 +1,499 @@
+"""The run loop of `glpn predict` and `glpn batch`: read ahead, predict, write behind. Failures are values.
+
+reader threads: open_source → read_image → to_pixel_values      `Predictor.prepare`
+caller's thread: network → meters at the image's size           `Predictor.run`, `Predictor.finish`
+writer threads: encode → files → line of the manifest           `_Stream._write`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from glpn_cli.errors import DeviceError, GLPNError, ImageError, OutputError
+from glpn_cli.files import (
+    is_disk_wide,
+    make_folder,
+    os_reason,
+    partial_path,
+    read_bounded,
+    refuse_outside,
+    refuses_files,
+    write_together,
+    write_whole,
+)
+from glpn_cli.image.discovery import STDIN
+from glpn_cli.image.fetching import Address, Stopper, fetch_image
+from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
+from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.geometry.measure import Anchor
+    from glpn_cli.image.discovery import Source
+    from glpn_cli.inference.manifest import Manifest
+    from glpn_cli.inference.plan import Task
+    from glpn_cli.inference.predictor import Predictor, PreparedImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What became of one task.
+
+    Attributes:
+        task: the image and its outputs.
+        record: the line of the manifest, also if there is none.
+        error: why it failed, or None.
+        elapsed_s: seconds by stage.
+        facts: what `describe_depth` returns; empty if it failed, or the caller did not ask.
+        depth: the depth map, if the caller asked for it.
+        stdout: the bytes for standard output, which the caller writes; or None.
+    """
+
+    task: Task
+    record: Record
+    error: GLPNError | None = None
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    depth: DepthMap | None = None
+    stdout: bytes | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all outputs were written."""
+        return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON record of an image, the same for `predict` and `batch`; docs/cli.md lists the fields."""
+        shared = {"source": str(self.task.source), "status": self.record.status}
+        if self.error is not None:
+            error = {"message": self.error.message, "hint": self.error.hint, "exit_code": self.error.exit_code}
+            return shared | {"error": error}
+        return shared | {
+            "outputs": {row.name: str(path) for row, path in self.task.outputs},
+            "sha256": self.record.sha256,
+            **self.facts,
+            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in self.elapsed_s.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a caller of `run` wants besides files.
+
+    Attributes:
+        anchors: known distances; the depth of each image is scaled to match.
+        keep_depth: leave depth maps in the results.
+        describe: fill `Result.facts`.
+        named_file: follow a link at the only output; see `Plan.named_file`.
+        fingerprint: what determines the content of the outputs, for the manifest.
+        on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
+            a killed run calls it again.
+        observe: is called with each depth map, before anchors, in the caller's thread.
+        note: is called with a message when a run continues with less memory.
+    """
+
+    anchors: Sequence[Anchor] = ()
+    keep_depth: bool = False
+    describe: bool = False
+    named_file: bool = False
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    on_depth: Callable[[Record, DepthMap], None] | None = None
+    observe: Callable[[DepthMap], None] = lambda _: None
+    note: Callable[[str], None] = lambda _: None
+
+
+_NO_OPTIONS = RunOptions()
+
+
+def run(
+    tasks: Iterable[Task],
+    predictor: Predictor,
+    output: OutputSettings,
+    *,
+    settings: RunSettings | None = None,
+    manifest: Manifest | None = None,
+    options: RunOptions = _NO_OPTIONS,
+    fixed_threads: bool = False,
+) -> Generator[Result]:
+    """Predict the images of tasks and write their depth; reading, predicting and writing overlap.
+
+    Closing the generator, as an interrupt does, finishes what is being written and drops the rest.
+
+    Args:
+        tasks: what to do. A task with a failure becomes a failed result.
+        predictor: runs in the caller's thread.
+        output: numbers and colors of the files.
+        settings: how much happens at once.
+        manifest: entered; gets a line for each image. Its folder is the limit of all outputs.
+        options: callbacks and extras.
+        fixed_threads: leave torch's number of threads as it is, instead of tuning it.
+
+    Yields:
+        The result of each task when it is finished; on a CPU in the order of the tasks.
+
+    Raises:
+        OutputError: no more outputs can be written.
+    """
+    return _Stream(predictor, output, settings or RunSettings(), manifest, options, fixed_threads).results(iter(tasks))
+
+
+def failed_result(task: Task, error: GLPNError) -> Result:
+    """Return the result of a task that failed before it was started."""
+    record = Record(
+        source=str(task.source), status=FAILED, error=error.message, hint=error.hint, exit_code=error.exit_code
+    )
+    return Result(task, record, error)
+
+
+def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
+    """Return the facts of a depth map for the JSON record, ready for JSON."""
+    import numpy as np
+
+    known = depth.provenance
+    return {
+        "depth_m": {
+            "min": float(depth.meters.min()),
+            "median": float(np.median(depth.meters)),
+            "max": float(depth.meters.max()),
+        },
+        "image_size": _sides(depth.meters.shape),
+        "network_size": _sides(known.network_size),
+        "tile_size": _sides(known.tile_size),
+        "weights": {"name": known.weights, "sha256": known.weights_sha256, "metric": known.metric},
+        "depth_limit_m": known.depth_limit_m,
+        "meters_per_unit": known.meters_per_unit,
+        "scale": str(output.scale),
+        "device": known.device,
+        "precision": known.precision,
+        "tta": known.tta,
+        "anchor_factor": known.anchor_factor,
+        "anchors": list(known.anchors),
+        "saturated_fraction": round(depth.saturated_fraction, 4),
+        "camera": None if depth.camera is None else depth.camera.to_dict(),
+        "notes": list(known.notes),
+    }
+
+
+def open_source(
+    source: Source | str, *, stopwatch: Stopwatch, stopper: Stopper | None = None
+) -> tuple[Path | str | bytes, str]:
+    """Return what `Predictor.prepare` takes for a source, and its name; a URL is downloaded.
+
+    Raises:
+        ImageError: the source cannot be read or downloaded.
+    """
+    if source is STDIN:
+        return read_stdin(), "stdin"
+    if not isinstance(source, Address):
+        return source, str(source)
+    with stopwatch.stage("fetch"):
+        return fetch_image(source, stopper=stopper), str(source)
+
+
+def read_stdin() -> bytes:
+    """Read an image from standard input.
+
+    Raises:
+        ImageError: it is larger than any image, or cannot be read.
+    """
+    try:
+        data = read_bounded(sys.stdin.buffer, MAX_STREAM_BYTES)
+    except OSError as error:
+        raise ImageError(f"standard input: cannot be read: {os_reason(error)}") from error
+    if data is None:
+        raise ImageError(f"standard input: more than {MAX_STREAM_BYTES} bytes")
+    return data
+
+
+def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
+    return None if size is None else {"height": size[0], "width": size[1]}
+
+
+@dataclass(slots=True)
+class _Item:
+    """A task on its way through the stream."""
+
+    task: Task
+    stopwatch: Stopwatch
+    mark: str
+
+
+_Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
+
+
+class _Stream:
+    """The state of one run: what is being read, what waits for its group, what is being written."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        output: OutputSettings,
+        settings: RunSettings,
+        manifest: Manifest | None,
+        options: RunOptions,
+        fixed_threads: bool,
+    ) -> None:
+        import torch
+
+        from glpn_cli.device import MemoryMeter
+
+        device = predictor.runtime.device
+        on_cpu = device.type == "cpu"
+        self._predictor = predictor
+        self._output = output
+        self._manifest = manifest
+        self._options = options
+        self._workers = settings.worker_count
+        self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
+        cores = torch.get_num_threads() if on_cpu and not fixed_threads else 1
+        self._core_share = CoreShare(cores, torch.set_num_threads)
+        self._stopper = Stopper()
+        self._readers = ThreadPoolExecutor(self._workers, "glpn-read")
+        self._writers = ThreadPoolExecutor(self._workers, "glpn-write")
+        self._reading: deque[tuple[_Item, Future[PreparedImage]]] = deque()
+        self._writing: deque[tuple[_Item, Future[Result]]] = deque()
+        self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+
+    def results(self, tasks: Iterator[Task]) -> Generator[Result]:
+        """Process tasks in order and yield their results as they are finished."""
+        try:
+            self._read_ahead(tasks)
+            while self._reading:
+                item, reading = self._reading.popleft()
+                try:
+                    prepared = reading.result()
+                except GLPNError as error:
+                    self._fail(item, error)
+                else:
+                    self._join(item, prepared)
+                    del prepared  # it may be large, and the next is being read
+                self._read_ahead(tasks)
+                yield from self._finished(at_most=2 * self._workers)
+            for size in list(self._waiting):
+                self._predict(self._waiting.pop(size))
+            yield from self._finished(at_most=0)
+        finally:
+            # An interrupt ends here too: what has not started is dropped, what is being written is finished.
+            self._core_share.restore()
+            self._stopper.stop()
+            self._readers.shutdown(cancel_futures=True)
+            self._writers.shutdown(cancel_futures=False)
+
+    # Reading
+
+    def _read_ahead(self, tasks: Iterator[Task]) -> None:
+        """Start reading the next images; only a few are in memory, however many there are."""
+        # Images with tiles are large, stay in memory, and gain nothing from groups.
+        group = 0 if self._predictor.settings.tiles.is_on else self._group_size.largest
+        while len(self._reading) < self._workers + group:
+            task = next(tasks, None)
+            if task is None:
+                return
+            item = _Item(task, Stopwatch(), "" if isinstance(task.source, str) else file_mark(task.source))
+            if task.source is STDIN:  # not in a thread: an interrupt could not stop it there
+                reading: Future[PreparedImage] = Future()
+                try:
+                    reading.set_result(self._read(item))
+                except GLPNError as error:
+                    reading.set_exception(error)
+            else:
+                reading = self._readers.submit(self._read, item)
+            self._reading.append((item, reading))
+
+    def _read(self, item: _Item) -> PreparedImage:
+        if item.task.failure is not None:
+            raise item.task.failure
+        image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
+        return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+
+    # Predicting
+
+    def _join(self, item: _Item, prepared: PreparedImage) -> None:
+        """Add an image to the group of its size, and predict a group that is large enough."""
+        if prepared.grid is not None:
+            self._predict([(item, prepared)])
+            return
+        size = tuple(prepared.pixel_values.shape)
+        self._waiting.setdefault(size, []).append((item, prepared))
+        if len(self._waiting[size]) >= self._group_size.of(size):
+            self._predict(self._waiting.pop(size))
+        elif sum(map(len, self._waiting.values())) >= 2 * self._group_size.largest:
+            fullest = max(self._waiting, key=lambda size: len(self._waiting[size]))
+            self._predict(self._waiting.pop(fullest))
+
+    def _predict(self, group: list[_Prepared]) -> None:
+        """Run the network on images of one size, as many at once as memory allows."""
+        size = tuple(group[0][1].pixel_values.shape)
+        while group:
+            at_once = min(len(group), self._group_size.of(size))
+            if self._predict_together(group[:at_once]):
+                group = group[at_once:]
+            else:
+                fewer = self._group_size.halve(size, at_once)
+                self._options.note(f"out of memory with {at_once} images at once; continuing with {fewer}")
+
+    def _predict_together(self, group: list[_Prepared]) -> bool:
+        """Run the network once and pass the depth to the writers; return False if memory ran out for several images."""
+        start_s = time.perf_counter()
+        self._group_size.watch()
+        try:
+            predictions = self._predictor.run([prepared for _, prepared in group])
+        except DeviceError as error:
+            # Nothing is computed in this block: the error holds on to memory.
+            if len(group) > 1:
+                return False
+            self._fail(group[0][0], error)
+            return True
+        share_s = (time.perf_counter() - start_s) / len(group)
+        self._tune(group)
+        for (item, prepared), predicted in zip(group, predictions, strict=True):
+            item.stopwatch.elapsed_s["network"] = share_s
+            try:
+                # Not in a writer thread: torch would create a thread pool for each of those.
+                depth = self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch)
+                self._options.observe(depth)
+                if self._options.anchors:
+                    from glpn_cli.geometry.measure import anchor_depth
+
+                    depth = anchor_depth(depth, list(self._options.anchors))
+            except GLPNError as error:
+                self._fail(item, error)
+            else:
+                self._writing.append((item, self._writers.submit(self._write, item, depth)))
+        return True
+
+    def _tune(self, group: list[_Prepared]) -> None:
+        """Measure memory and time of the pass that just ran."""
+        _, prepared = group[0]
+        if prepared.grid is not None:
+            return
+        self._group_size.learn((*prepared.pixel_values.shape,), len(group))
+
+        def time_network() -> float:
+            start_s = time.perf_counter()
+            self._predictor.run([prepared])
+            return time.perf_counter() - start_s
+
+        self._core_share.sound_out(time_network)
+
+    # Writing
+
+    def _finished(self, *, at_most: int) -> Iterator[Result]:
+        """Yield finished results, waiting until at most so many are still being written."""
+        while self._writing and (len(self._writing) > at_most or self._writing[0][1].done()):
+            item, writing = self._writing.popleft()
+            result = writing.result()
+            if result.is_done:
+                # Neither waiting for a server nor the network's own work on tiles occupies another core.
+                network_s, around_s = (
+                    sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in stages)
+                    for stages in (("network", "upsample"), ("decode", "preprocess", "encode", "write"))
+                )
+                self._core_share.note(network_s, around_s)
+            yield result
+
+    def _write(self, item: _Item, depth: DepthMap) -> Result:
+        """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
+        from glpn_cli.device import memory_errors_named
+
+        outputs = item.task.outputs
+        names = [row.name for row, _ in outputs]
+        try:
+            encoding = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
+            with item.stopwatch.stage("encode"), encoding:
+                files = [row.load_codec().encode(depth, self._output) for row, _ in outputs]
+                facts = describe_depth(depth, self._output) if self._options.describe else {}
+            record = Record(
+                source=str(item.task.source),
+                status=DONE,
+                outputs=dict(zip(names, (self._relative(path) for _, path in outputs), strict=True)),
+                source_mark=item.mark,
+                sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
+                settings=self._options.fingerprint,
+            )
+            if self._options.on_depth is not None:
+                self._options.on_depth(record, depth)
+            with item.stopwatch.stage("write"):
+                self._write_files(item.task, record, files)
+        except GLPNError as error:
+            return self._failed(item, error)
+        record = replace(record, seconds=round(item.stopwatch.total_s, 4))
+        if self._manifest is not None:
+            self._manifest.append(record)
+        return Result(
+            item.task,
+            record,
+            elapsed_s=dict(item.stopwatch.elapsed_s),
+            facts=facts,
+            depth=depth if self._options.keep_depth else None,
+            stdout=files[0] if item.task.to_stdout else None,
+        )
+
+    def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
+        if task.to_stdout:
+            return
+        paths = [path for _, path in task.outputs]
+        if self._options.named_file:
+            write_whole(paths[0], files[0], overwrite=task.overwrite)
+            return
+        partials = [partial_path(path) for path in paths]
+        if self._manifest is not None:
+            self._manifest.announce(record, partials)
+            for folder in {path.parent for path in paths}:
+                refuse_outside(folder, self._manifest.folder)
+                make_folder(folder)
+        # Asked again, because hours may have passed since the plan.
+        overwrite = all(task.may_replace(row, path) or not os.path.lexists(path) for row, path in task.outputs) and (
+            task.overwrite or task.record is not None
+        )
+        write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
+
+    def _fail(self, item: _Item, error: GLPNError) -> None:
+        """Add a failed result, after those that are still being written, so that results keep their order."""
+        failed: Future[Result] = Future()
+        failed.set_result(self._failed(item, error))
+        self._writing.append((item, failed))
+
+    def _failed(self, item: _Item, error: GLPNError) -> Result:
+        if isinstance(error, OutputError):
+            self._stop_if_hopeless(error)
+        record = Record(
+            source=str(item.task.source),
+            status=FAILED,
+            error=error.message,
+            hint=error.hint,
+            exit_code=error.exit_code,
+            seconds=round(item.stopwatch.total_s, 4),
+            settings=self._options.fingerprint,
+        )
+        if self._manifest is not None:
+            self._manifest.append(record)
+        # A fresh copy: the traceback of the error holds on to images.
+        copy = type(error)(error.message, hint=error.hint)
+        return Result(item.task, record, copy, dict(item.stopwatch.elapsed_s))
+
+    def _stop_if_hopeless(self, error: OutputError) -> None:
+        """Raise an error that every other image of a batch would meet too."""
+        if self._manifest is None:
+            return
+        folder = self._manifest.folder
+        if not folder.exists():
+            raise OutputError(
+                f"{folder}: was removed during the run", hint="run the same command again to write what is missing"
+            ) from error
+        if is_disk_wide(error) or refuses_files(folder):
+            raise error
+
+    def _relative(self, path: Path) -> str:
+        return str(path) if self._manifest is None else path.relative_to(self._manifest.folder).as_posix()
