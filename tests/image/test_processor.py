@@ -192,8 +192,8 @@ def test_unknown_data_format_is_refused(
 @pytest.mark.parametrize("layout", ["channels_first", ChannelDimension.FIRST])
 def test_input_layout_can_be_set(layout: object, photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:
     narrow = photo[:, :96].transpose(2, 0, 1)
-    told = processor(narrow, input_data_format=layout, return_tensors="np").pixel_values
-    assert np.array_equal(told, processor(narrow, return_tensors="np").pixel_values)
+    explicit = processor(narrow, input_data_format=layout, return_tensors="np").pixel_values
+    assert np.array_equal(explicit, processor(narrow, return_tensors="np").pixel_values)
 
 
 def test_input_layout_must_fit_the_shape(photo: NDArray[np.uint8], processor: GLPNImageProcessor) -> None:

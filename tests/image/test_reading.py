@@ -18,7 +18,7 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
-from glpn_cli.image.reading import read_image
+from glpn_cli.image.reading import missing_image, read_image
 from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, SUFFIX_ONLY_FORMATS
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 
@@ -389,6 +389,16 @@ def test_closest_name_is_found_in_the_current_folder(tmp_path: Path, monkeypatch
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     assert f"folder {tmp_path / 'nowhere'}" in hint_for(tmp_path / "nowhere" / "a.jpg")
+    (tmp_path / "file").touch()
+    assert f"folder {tmp_path / 'file'}" in str(missing_image(str(tmp_path / "file" / "a.jpg")).hint)
+
+
+def test_unlistable_folder_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", forbid)  # root may list everything
+    assert missing_image(str(tmp_path / "a.jpg")).hint is None
 
 
 def test_broken_link_is_reported_as_such(tmp_path: Path) -> None:

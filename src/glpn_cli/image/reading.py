@@ -168,7 +168,7 @@ def _open_file(path: str) -> BinaryIO:
 
 def _missing(path: str) -> ImageError:
     if "://" in path:
-        return ImageError("is a URL, not a file", hint="set `allow_url` to download http and https URLs")
+        return ImageError("is a URL, not a file", hint="download it first, or set `allow_url` (http and https)")
     if os.path.islink(path):
         return ImageError("broken link: its target does not exist")
     folder, name = os.path.split(path)
@@ -177,8 +177,10 @@ def _missing(path: str) -> ImageError:
             names = {
                 entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBORS), strict=False)
             }
-    except OSError:
-        return ImageError("no such file", hint=f"the folder {folder} does not exist")
+    except (FileNotFoundError, NotADirectoryError):
+        return ImageError("no such file", hint=f"there is no folder {folder}")
+    except OSError:  # a folder that cannot be listed
+        return ImageError("no such file")
     closest = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
     if not closest:
         return ImageError("no such file")
@@ -346,7 +348,10 @@ def _megapixels(pixels: int) -> str:
 
 
 def _read_focal_early(image: Image.Image) -> ExifFocal | None:
-    """Read a TIFF's focal length before decoding, when Pillow closes its file; other formats may store it later."""
+    """Read a TIFF's focal length before decoding, after which Pillow has closed its file.
+
+    Other formats are read after decoding, because some, such as PNG, may store EXIF after the pixels.
+    """
     return read_focal(image) if image.format == "TIFF" else None
 
 
