@@ -1,4 +1,4 @@
-"""Images that are broken, odd or hostile, made from good ones: what a folder of a stranger may hold."""
+"""A corpus of damaged, unusual and hostile images, derived from valid ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["BadImage", "bad_images", "good_images"]
 
 BadImage = tuple[str, bytes]
-"""A file name and what is in the file."""
+"""A file name and the contents of the file."""
 
-HEIGHT, WIDTH = 41, 59  # no two bytes of a small file are likely to say these by chance
+HEIGHT, WIDTH = 41, 59  # unlikely to occur as other values in a small file
 
 _HUGE_SIDES = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 _FLIPS = 24
 
 
 def good_images() -> Iterator[BadImage]:
-    """Yield a small image in every kind of every format, from which the bad ones are made."""
+    """Yield a small valid image of every variant of every format."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     rgb = Image.fromarray(np.stack([rows * 6, columns * 4, (rows * columns) % 256], axis=-1).astype(np.uint8))
     gray = rgb.convert("L")
@@ -75,15 +75,15 @@ def good_images() -> Iterator[BadImage]:
 
 
 def bad_images() -> Iterator[BadImage]:
-    """Yield the whole corpus; names say what is wrong."""
+    """Yield the whole corpus; the name of each file says what is wrong with it."""
     for name, data in good_images():
         yield from _cut(name, data)
         yield from _flipped(name, data)
         yield from _with_other_sides(name, data)
     yield from _bombs()
     yield from _strips()
-    yield from _numbers()
-    yield from _adobe()
+    yield from _unusual_values()
+    yield from _adobe_markers()
     yield from _broken_exif()
     yield from _broken_profiles()
     yield from _animations()
@@ -96,7 +96,7 @@ def _encoded(image: Image.Image, format_name: str, **options: Any) -> bytes:
 
 
 def _cut(name: str, data: bytes) -> Iterator[BadImage]:
-    """Cut within the signature, at every power of two and around it, and near the end."""
+    """Truncate within the signature, around every power of two, and near the end."""
     lengths = {0, *range(1, 20), len(data) - 1, len(data) - 2, len(data) - 12}
     for power in range(5, len(data).bit_length()):
         lengths |= {2**power - 1, 2**power, 2**power + 1}
@@ -105,19 +105,17 @@ def _cut(name: str, data: bytes) -> Iterator[BadImage]:
 
 
 def _flipped(name: str, data: bytes) -> Iterator[BadImage]:
-    """Change bytes, most of them in the header, where they matter most."""
-    chance = random.Random(name)
+    """Change random bytes, most of them in the header."""
+    rng = random.Random(name)
     for number in range(_FLIPS):
         changed = bytearray(data)
-        for _ in range(chance.choice((1, 1, 3, 12))):
-            changed[chance.randrange(min(len(data), 200) if chance.random() < 0.7 else len(data))] = chance.randrange(
-                256
-            )
+        for _ in range(rng.choice((1, 1, 3, 12))):
+            changed[rng.randrange(min(len(data), 200) if rng.random() < 0.7 else len(data))] = rng.randrange(256)
         yield f"flipped-{number}-{name}", bytes(changed)
 
 
 def _with_other_sides(name: str, data: bytes) -> Iterator[BadImage]:
-    """Replace the sides in the header, in whatever byte order and length they are written."""
+    """Replace height and width in the header, in any byte order and length."""
     number = 0
     for layout in (">HH", "<HH", ">II", "<II", ">HxxxxxxxxxxH", "<HxxxxxxxxxxH", "<IxxxxxxxxI"):
         for sides in ((HEIGHT, WIDTH), (WIDTH, HEIGHT)):
@@ -131,7 +129,7 @@ def _with_other_sides(name: str, data: bytes) -> Iterator[BadImage]:
                     changed = data[:at] + struct.pack(layout, *replaced) + data[at + len(pattern) :]
                     number += 1
                     yield f"sides-{number}-{name}", _with_checksum(changed) if name.endswith(".png") else changed
-    for side in (WIDTH, HEIGHT):  # each alone, as TIFF has them
+    for side in (WIDTH, HEIGHT):  # one side alone, as in TIFF
         for layout in ("<I", "<H", ">H"):
             pattern = struct.pack(layout, side)
             at = data[:600].find(pattern)
@@ -156,7 +154,7 @@ def _png(width: int, height: int, *chunks: bytes, pixels: bytes = b"") -> bytes:
 
 
 def _bombs() -> Iterator[BadImage]:
-    """Small files that want much memory or much time."""
+    """Small files that take much memory or time to decode."""
     zeros = zlib.compress(bytes(2**24), 9)
     yield "bomb-pixels.png", _png(60_000, 60_000, pixels=zeros)
     yield "bomb-behind-a-pixel.png", _png(1, 1, pixels=zeros)
@@ -200,12 +198,12 @@ def _tiff(tags: dict[int, int], next_page: int = 0) -> bytes:
 
 
 def _strips() -> Iterator[BadImage]:
-    """The longest images that their formats can have; these are whole."""
+    """Valid images of the largest width or height that their formats allow."""
     for width, height in ((65_535, 1), (1, 65_535), (65_535, 3)):
         image = Image.new("RGB", (width, height), (9, 99, 199))
         for suffix, format_name in (("png", "PNG"), ("tif", "TIFF"), ("gif", "GIF"), ("bmp", "BMP"), ("tga", "TGA")):
             yield f"strip-{width}x{height}.{suffix}", _encoded(image, format_name)
-    for size in ((65_500, 1), (1, 65_500)):  # what libjpeg goes to
+    for size in ((65_500, 1), (1, 65_500)):  # the limit of libjpeg
         yield f"strip-{size[0]}x{size[1]}.jpg", _encoded(Image.new("RGB", size), "JPEG")
     jpeg = bytearray(_encoded(Image.new("L", (16, 16)), "JPEG"))
     at = jpeg.find(b"\xff\xc0") + 5
@@ -213,8 +211,8 @@ def _strips() -> Iterator[BadImage]:
     yield "strip-1x65535.jpg", bytes(jpeg)
 
 
-def _numbers() -> Iterator[BadImage]:
-    """Float and wide integer images with numbers that are no colors."""
+def _unusual_values() -> Iterator[BadImage]:
+    """Float and integer images with values that are not colors."""
     plain = np.linspace(0, 1, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
     for label, value in (("nan", np.nan), ("inf", np.inf), ("minus-inf", -np.inf), ("negative", -1), ("huge", 3e38)):
         values = plain.copy()
@@ -227,8 +225,8 @@ def _numbers() -> Iterator[BadImage]:
     yield "float-denormal.tif", _encoded(Image.fromarray(denormal), "TIFF")
 
 
-def _adobe() -> Iterator[BadImage]:
-    """CMYK JPEGs as Adobe writes them, and with a marker that lies about the colors."""
+def _adobe_markers() -> Iterator[BadImage]:
+    """JPEGs with correct and wrong Adobe markers about the color space."""
     cmyk = _encoded(Image.new("CMYK", (32, 24), (0, 200, 100, 20)), "JPEG")
     rgb = _encoded(Image.new("RGB", (32, 24), (200, 30, 60)), "JPEG")
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -240,7 +238,7 @@ def _adobe() -> Iterator[BadImage]:
 
 
 def _broken_exif() -> Iterator[BadImage]:
-    """EXIF that ends too early, leads in circles or says what there is not."""
+    """EXIF that is truncated, refers to itself or has invalid values."""
     image = Image.new("RGB", (32, 24), (200, 30, 60))
     entry = struct.pack("<HHII", 0x0112, 3, 1, 6)
     blocks = {
@@ -261,7 +259,7 @@ def _broken_exif() -> Iterator[BadImage]:
 
 
 def _broken_profiles() -> Iterator[BadImage]:
-    """Color profiles that are none."""
+    """Invalid color profiles."""
     image = Image.new("RGB", (32, 24), (200, 30, 60))
     for label, profile in (("empty", b"\0"), ("noise", b"ICC" * 999), ("length", b"\xff" * 128)):
         for suffix, format_name in (("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("tif", "TIFF")):
@@ -272,7 +270,7 @@ def _broken_profiles() -> Iterator[BadImage]:
 
 
 def _animations() -> Iterator[BadImage]:
-    """Five hundred frames, whole and broken in the middle."""
+    """An animation of 500 frames, complete and damaged."""
     frames = [Image.new("P", (40, 30), index % 256) for index in range(500)]
     for index, frame in enumerate(frames):
         frame.putpixel((index % 40, index % 30), 7)

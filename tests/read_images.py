@@ -1,7 +1,7 @@
-"""Read all images of a folder in a process of its own, so that a crash, a hang or a hunger for memory is seen.
+"""Read all images of a folder in a separate process, to detect crashes, hangs and excessive memory use.
 
-`read_images.py FOLDER MAX_PIXELS LIMIT_S` prints one JSON object for each; an image that takes longer than the limit
-ends the process with a traceback.
+`read_images.py FOLDER MAX_PIXELS LIMIT_S` prints one JSON object per image. If an image takes longer than the limit,
+the process ends with a traceback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from glpn_cli.image.reading import read_image
 
 
 def peak_mib() -> float:
-    """Give the most memory that this process ever had; 0 where the system does not tell."""
+    """Return the peak memory of this process, or 0 if the system does not report it."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0.0
@@ -27,7 +27,9 @@ def peak_mib() -> float:
 
 def main() -> None:
     folder, max_pixels, limit_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    read_image(b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", max_pixels=1)  # what reading itself needs
+    read_image(
+        b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", max_pixels=1
+    )  # memory that reading needs in any case
     before_mib = peak_mib()
     for path in sorted(folder.iterdir()):
         faulthandler.dump_traceback_later(limit_s, exit=True)

@@ -1,7 +1,7 @@
-"""Throw mutated images at the reader, guided by which of its lines and of Pillow's they reach: `make fuzz`.
+"""Coverage-guided fuzzing of the image reader: `make fuzz`.
 
-Whatever comes in must come out as an image within the limit of pixels or as a ImageError of one line. The decoders
-in C are reached, but only the Python around them guides the fuzzer. Arguments are libFuzzer's.
+Every input must become an image within the limit of pixels, or an ImageError with a message of one line. Coverage
+includes our code and Pillow's Python code, but not its decoders in C. The arguments are those of libFuzzer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PIXELS = 2**20
 
 
 def read_one(data: bytes) -> None:
-    """Read what the fuzzer made; its first byte says which suffix the file has."""
+    """Read an input of the fuzzer; its first byte selects the suffix of the file name."""
     if not data:
         return
     name = "a" + suffix_of(data[0])

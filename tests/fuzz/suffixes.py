@@ -1,4 +1,4 @@
-"""How a seed of the fuzzer says which suffix its file has: by its first byte, an index here. Append only."""
+"""File suffixes by the first byte of a fuzzing input. Only append, because stored seeds use the indices."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ _SUFFIXES = (
 
 
 def suffix_of(number: int) -> str:
-    """Give the suffix that a first byte stands for; none for the many bytes that stand for nothing."""
+    """Return the suffix for a first byte; empty if the byte has none."""
     return _SUFFIXES[number] if number < len(_SUFFIXES) else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def photo() -> NDArray[np.uint8]:
-    """(97, 131, 3): smooth with some noise, no two axes alike."""
+    """An RGB array (97, 131, 3) uint8, smooth with some noise."""
     rows, columns = np.mgrid[0:97, 0:131]
     smooth = np.stack([rows * 2, columns * 1.9, 255 - rows - columns], axis=-1)
     noise = np.random.default_rng(7).normal(0, 9, smooth.shape)
@@ -27,10 +27,14 @@ def photo() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def encode() -> Encode:
-    """Turn a PIL image or an array into the bytes of a file."""
+    """Encode a PIL image or an array as a file, with an EXIF orientation if there is one."""
 
-    def encoded(image: Any, format_name: str, **options: Any) -> bytes:
+    def encoded(image: Any, format_name: str, *, orientation: int | None = None, **options: Any) -> bytes:
         stream = io.BytesIO()
+        if orientation is not None:
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            options["exif"] = exif.tobytes()
         pil_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
         if format_name == "HEIF":
             pillow_heif.from_pillow(pil_image).save(stream, **options)

@@ -1,4 +1,4 @@
-"""Whatever is in a folder: no crash, no hang, no memory beyond what the limit of pixels allows, and no word besides."""
+"""Hostile images: no crash, no hang, no memory beyond the limit of pixels, and no output besides the error."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SEEDS = TESTS / "fuzz" / "seeds"
 
 LIMIT_S = 10.0
 BYTES_PER_PIXEL = 24
-"""That reading takes; tests/image/test_reading_memory.py measures it."""
+"""The memory that reading takes at most; tests/image/test_reading_memory.py measures it."""
 SLACK_MIB = 24
-"""What the decoders take for themselves, however small the image."""
+"""The memory of the decoders for any image."""
 
 
 def read_all(folder: Path, images: Iterable[tuple[str, bytes]], max_pixels: int) -> dict[str, dict[str, Any]]:
-    """Read images in a process of its own and give what became of each, by name."""
+    """Read images in a separate process and return the result of each, by name."""
     folder.mkdir()
     names = []
     for name, data in images:
@@ -58,40 +58,40 @@ def check_limits(results: dict[str, dict[str, Any]], max_pixels: int) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What became of each image of the corpus."""
+    """The result of each image of the corpus."""
     return read_all(tmp_path_factory.mktemp("corpus") / "in", bad_images(), 10**6)
 
 
-def test_the_corpus_stays_within_the_limits(results: dict[str, dict[str, Any]]) -> None:
+def test_corpus_stays_within_the_limits(results: dict[str, dict[str, Any]]) -> None:
     assert len(results) > 2500
     check_limits(results, 10**6)
-    assert sum("shape" in result for result in results.values()) > 300  # it is not all refused at the door
+    assert sum("shape" in result for result in results.values()) > 300  # not everything is refused
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "reason"),
     [
-        ("bomb-pixels.png", "megapixels, more than the limit of 1"),
-        ("bomb-scans.jpg", "a JPEG of more than 100 scans"),
-        ("bomb-scans-of-baseline.jpg", "a JPEG of more than 100 scans"),
-        ("bomb-canvas.webp", "megapixels, more than the limit of 1"),
-        ("bomb-lossless.webp", "megapixels, more than the limit of 1"),
-        ("bomb-screen.gif", "megapixels, more than the limit of 1"),
-        ("bomb.qoi", "megapixels, more than the limit of 1"),
-        ("bomb-digits.ppm", "a broken or incomplete PPM"),
+        ("bomb-pixels.png", "60000x60000 pixels"),
+        ("bomb-scans.jpg", "100 scans"),
+        ("bomb-scans-of-baseline.jpg", "100 scans"),
+        ("bomb-canvas.webp", "16384x16384 pixels"),
+        ("bomb-lossless.webp", "16384x16384 pixels"),
+        ("bomb-screen.gif", "65535x65535 pixels"),
+        ("bomb.qoi", "2147483648x2147483648 pixels"),
+        ("bomb-digits.ppm", "PPM"),
         ("bomb-tile.tif", "TIFF"),
-        ("float-nan.tif", "not all finite"),
-        ("float-inf.tif", "not all finite"),
-        ("float-negative.tif", "the range of no image"),
-        ("float-huge.tif", "the range of no image"),
-        ("integers-negative.tif", "the range of no image"),
-        ("cut-0-rgb.png", "an empty file"),
-        ("cut-1-rgb.png", "not an image in a known format"),
-        ("strip-1x65535.jpg", "a broken or incomplete JPEG"),
+        ("float-nan.tif", "NaN or infinite"),
+        ("float-inf.tif", "NaN or infinite"),
+        ("float-negative.tif", "float values range from -1"),
+        ("float-huge.tif", "to 3e+38"),
+        ("integers-negative.tif", "integer values range from -5"),
+        ("cut-0-rgb.png", "empty"),
+        ("cut-1-rgb.png", "not an image"),
+        ("strip-1x65535.jpg", "JPEG"),
     ],
 )
-def test_what_is_hostile_is_refused_in_words(results: dict[str, dict[str, Any]], name: str, message: str) -> None:
-    assert message in results[name]["error"]
+def test_hostile_image_is_refused_with_a_reason(results: dict[str, dict[str, Any]], name: str, reason: str) -> None:
+    assert reason in results[name]["error"]
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_what_is_hostile_is_refused_in_words(results: dict[str, dict[str, Any]],
         ("float-denormal.tif", [9, 9, 3]),
     ],
 )
-def test_what_is_only_odd_is_read(results: dict[str, dict[str, Any]], name: str, shape: list[int]) -> None:
+def test_unusual_image_is_read(results: dict[str, dict[str, Any]], name: str, shape: list[int]) -> None:
     assert results[name].get("shape") == shape, results[name]
 
 
-def test_what_the_corpus_is_made_from_is_good() -> None:
+def test_originals_of_the_corpus_are_readable() -> None:
     for name, data in good_images():
         assert read_image(data, name=name).rgb.shape in {(HEIGHT, WIDTH, 3), (WIDTH, HEIGHT, 3)}
 
 
-def test_what_the_fuzzer_found_worth_keeping_stays_within_the_limits(tmp_path: Path) -> None:
+def test_seeds_of_the_fuzzer_stay_within_the_limits(tmp_path: Path) -> None:
     seeds = sorted(SEEDS.iterdir())
     assert len(seeds) >= 40
     assert sum(seed.stat().st_size for seed in seeds) < 300_000
@@ -135,7 +135,7 @@ def test_what_the_fuzzer_found_worth_keeping_stays_within_the_limits(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [100, 101])
-def test_a_jpeg_may_have_a_hundred_scans(number: int) -> None:
+def test_jpeg_is_limited_to_100_scans(number: int) -> None:
     (_, data), *_ = (good for good in good_images() if good[0] == "progressive.jpg")
     last_scan = data[data.rfind(b"\xff\xda") : -2]
     made = data[:-2] + last_scan * (number - data.count(b"\xff\xda")) + b"\xff\xd9"
@@ -143,12 +143,12 @@ def test_a_jpeg_may_have_a_hundred_scans(number: int) -> None:
     if number == 100:
         assert read_image(made + behind_the_end).rgb.shape == (HEIGHT, WIDTH, 3)
     else:
-        with pytest.raises(ImageError, match="more than 100 scans"):
+        with pytest.raises(ImageError, match="100 scans"):
             read_image(made)
 
 
 @pytest.mark.soak
-def test_the_corpus_stays_within_the_default_limit(
+def test_corpus_stays_within_the_default_limit(
     tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]
 ) -> None:
     results = read_all(tmp_path / "in", bad_images(), MAX_IMAGE_PIXELS)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Encode = Callable[..., bytes]
 
-ALPHA_OVER_WHITE = ("alpha put over white",)
+ALPHA_OVER_WHITE = ("alpha composited over white",)
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
@@ -31,33 +31,33 @@ def one_pixel(mode: str, value: Any) -> Image.Image:
 
 
 def over_white(color: int, alpha: int) -> int:
-    """Round half up; a half cannot occur, 255 being odd."""
+    """Return the composited value; a tie cannot occur, because 255 is odd."""
     return int((color * alpha + 255 * (255 - alpha)) / 255 + 0.5)
 
 
-# Ordinary kinds
+# Color modes
 
 
-def test_rgb_is_passed_on_untouched(photo: NDArray[np.uint8]) -> None:
+def test_rgb_image_is_returned_unchanged(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     rgb, notes = to_rgb(image)
     assert rgb is image
     assert notes == ()
 
 
-def test_gray_is_repeated() -> None:
+def test_gray_is_repeated_three_times() -> None:
     gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
     rgb, notes = to_rgb(Image.fromarray(gray))
     assert np.array_equal(np.asarray(rgb), np.stack([gray] * 3, axis=-1))
     assert notes == ()
 
 
-def test_one_bit_is_black_and_white() -> None:
+def test_one_bit_becomes_black_and_white() -> None:
     bits = np.array([[True, False, True], [False, False, True]])
     assert np.array_equal(pixels(Image.fromarray(bits))[..., 1], bits * 255)
 
 
-def test_a_palette_is_looked_up() -> None:
+def test_palette_is_applied() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([2, 0, 1])
@@ -76,7 +76,7 @@ def test_a_palette_is_looked_up() -> None:
         ("LAB", (255, 128, 128), (255, 255, 255), 2),
     ],
 )
-def test_other_color_spaces_become_rgb_and_say_so(
+def test_other_color_spaces_are_converted_with_a_note(
     mode: str, value: tuple[int, ...], expected: tuple[int, ...], tolerance: int
 ) -> None:
     rgb, notes = to_rgb(one_pixel(mode, value))
@@ -84,7 +84,7 @@ def test_other_color_spaces_become_rgb_and_say_so(
     assert notes == (f"{mode} converted to RGB without a color profile",)
 
 
-def test_lab_comes_back_as_the_rgb_that_it_was_made_of(photo: NDArray[np.uint8]) -> None:
+def test_lab_is_converted_back_to_the_original_rgb(photo: NDArray[np.uint8]) -> None:
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     lab = ImageCms.applyTransform(Image.fromarray(photo), to_lab)
     assert lab is not None
@@ -93,14 +93,14 @@ def test_lab_comes_back_as_the_rgb_that_it_was_made_of(photo: NDArray[np.uint8])
     assert lab.mode == "LAB"
 
 
-def test_an_embedded_profile_changes_nothing(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_embedded_profile_is_ignored(photo: NDArray[np.uint8], encode: Encode) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     image = Image.open(io.BytesIO(encode(photo, "PNG", icc_profile=profile)))
     assert image.info["icc_profile"] == profile
     assert np.array_equal(pixels(image), photo)
 
 
-def test_every_mode_of_pillow_is_converted() -> None:
+def test_every_pillow_mode_is_converted() -> None:
     for mode in (*Image.MODES, "La"):
         rgb, _ = to_rgb(Image.new(mode, (3, 2)))
         assert (rgb.mode, rgb.size) == ("RGB", (3, 2)), mode
@@ -109,7 +109,7 @@ def test_every_mode_of_pillow_is_converted() -> None:
 # Alpha
 
 
-def test_every_alpha_of_every_value_is_put_over_white_exactly() -> None:
+def test_alpha_compositing_is_exact_for_all_values() -> None:
     alpha, color = np.meshgrid(np.arange(256), np.arange(256))
     gray_alpha = np.stack([color, alpha], axis=-1).astype(np.uint8)
     rgba = np.stack([color, 255 - color, np.full_like(color, 77), alpha], axis=-1).astype(np.uint8)
@@ -125,7 +125,7 @@ def test_every_alpha_of_every_value_is_put_over_white_exactly() -> None:
     assert np.asarray(rgb)[..., 2].ravel().tolist() == expected
 
 
-def test_alpha_that_hides_nothing_is_not_worth_a_note(photo: NDArray[np.uint8]) -> None:
+def test_opaque_alpha_is_not_noted(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     image.putalpha(255)
     rgb, notes = to_rgb(image)
@@ -134,13 +134,13 @@ def test_alpha_that_hides_nothing_is_not_worth_a_note(photo: NDArray[np.uint8]) 
 
 
 @pytest.mark.parametrize(("mode", "value"), [("RGBa", (50, 0, 100, 100)), ("La", (50, 100))])
-def test_premultiplied_alpha_is_undone_before_white_shines_through(mode: str, value: tuple[int, ...]) -> None:
+def test_premultiplied_alpha_is_composited_over_white(mode: str, value: tuple[int, ...]) -> None:
     rgb, notes = to_rgb(one_pixel(mode, value))
     assert abs(int(np.asarray(rgb)[0, 0, 0]) - (50 + 155)) <= 1
     assert notes == ALPHA_OVER_WHITE
 
 
-def test_a_palette_with_a_transparent_color_is_white_there() -> None:
+def test_transparent_palette_color_becomes_white() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([2, 0, 1])
@@ -148,7 +148,7 @@ def test_a_palette_with_a_transparent_color_is_white_there() -> None:
     assert pixels(image).tolist() == [[[70, 80, 90], [255, 255, 255], [40, 50, 60]]]
 
 
-def test_a_palette_with_an_alpha_for_each_color_is_put_over_white(encode: Encode) -> None:
+def test_palette_with_alpha_per_color_is_composited(encode: Encode) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([2, 0, 1])
@@ -158,7 +158,7 @@ def test_a_palette_with_an_alpha_for_each_color_is_put_over_white(encode: Encode
     assert pixels(read).tolist() == [expected]
 
 
-def test_a_palette_with_an_alpha_for_each_pixel_is_put_over_white() -> None:
+def test_palette_with_alpha_per_pixel_is_composited() -> None:
     image = Image.new("PA", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putpixel((0, 0), (1, 255))
@@ -167,7 +167,7 @@ def test_a_palette_with_an_alpha_for_each_pixel_is_put_over_white() -> None:
 
 
 @pytest.mark.parametrize(("mode", "hidden", "other"), [("L", 40, 41), ("RGB", (1, 2, 3), (1, 2, 4))])
-def test_a_transparent_color_is_white(mode: str, hidden: Any, other: Any, encode: Encode) -> None:
+def test_transparent_color_becomes_white(mode: str, hidden: Any, other: Any, encode: Encode) -> None:
     image = Image.new(mode, (2, 1), other)
     image.putpixel((0, 0), hidden)
     read = Image.open(io.BytesIO(encode(image, "PNG", transparency=hidden)))
@@ -185,7 +185,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_16_bits_are_scaled_from_their_full_range(mode: str) -> None:
+def test_16_bit_values_are_scaled_from_their_full_range(mode: str) -> None:
     values = np.arange(65536).reshape(256, 256)
     data = values.astype(">u2" if mode == "I;16B" else "<u2" if mode != "I;16N" else "=u2").tobytes()
     rgb, notes = to_rgb(Image.frombytes(mode, (256, 256), data))
@@ -194,24 +194,24 @@ def test_16_bits_are_scaled_from_their_full_range(mode: str) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "TIFF", "PPM", "JPEG2000"])
-def test_a_16_bit_file_is_scaled_not_clipped(format_name: str, encode: Encode) -> None:
+def test_16_bit_file_is_scaled_not_clipped(format_name: str, encode: Encode) -> None:
     values = np.array([[0, 128, 129, 257], [32767, 32768, 65534, 65535]], np.uint16)
     image = Image.open(io.BytesIO(encode(values, format_name)))
     assert pixels(image)[..., 0].tolist() == [[0, 0, 1, 1], [127, 128, 255, 255]]
 
 
-def test_a_dark_16_bit_file_stays_dark() -> None:
+def test_dark_16_bit_file_stays_dark() -> None:
     data = b"P5 2 1 65535\n" + struct.pack(">2H", 100, 200)
     assert pixels(Image.open(io.BytesIO(data)))[..., 0].tolist() == [[0, 1]]
 
 
-def test_the_transparent_value_of_a_16_bit_file_is_white() -> None:
+def test_transparent_16_bit_value_becomes_white() -> None:
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, 0, 0, 0, 0))
     row = png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">3H", 300, 301, 65535)))
     data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"tRNS", struct.pack(">H", 300)) + row + png_chunk(b"IEND", b"")
     rgb, notes = to_rgb(Image.open(io.BytesIO(data)))
     assert np.asarray(rgb)[0, :, 0].tolist() == [255, 1, 255]
-    assert notes == ("16-bit gray scaled to 8 bits", "alpha put over white")
+    assert notes == ("16-bit gray scaled to 8 bits", "alpha composited over white")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_transparent_value_of_a_16_bit_file_is_white() -> None:
         ([0, 256, 65535], [0, 1, 255], "16-bit gray scaled to 8 bits"),
     ],
 )
-def test_32_bit_integers_are_judged_by_the_largest(values: list[int], expected: list[int], note: str) -> None:
+def test_range_of_32_bit_integers_follows_the_maximum(values: list[int], expected: list[int], note: str) -> None:
     rgb, notes = to_rgb(Image.fromarray(np.array([values], np.int32)))
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
     assert notes == (note,)
@@ -236,7 +236,7 @@ def test_32_bit_integers_are_judged_by_the_largest(values: list[int], expected: 
         ([0, 257, 65535], [0, 1, 255], 65535),
     ],
 )
-def test_floats_are_judged_by_the_largest(values: list[float], expected: list[int], full: int) -> None:
+def test_range_of_floats_follows_the_maximum(values: list[float], expected: list[int], full: int) -> None:
     rgb, notes = to_rgb(Image.fromarray(np.array([values], np.float32)))
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
     assert notes == (f"float gray taken as 0 to {full}",)
@@ -244,21 +244,21 @@ def test_floats_are_judged_by_the_largest(values: list[float], expected: list[in
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 @pytest.mark.parametrize("value", [-1, 65536])
-def test_values_of_no_image_are_refused(dtype: type[np.generic], value: int) -> None:
-    with pytest.raises(ImageError, match=f"values go from .*{value}") as caught:
+def test_out_of_range_values_are_refused(dtype: type[np.generic], value: int) -> None:
+    with pytest.raises(ImageError, match=str(value)) as caught:
         to_rgb(Image.fromarray(np.array([[5, value]], dtype)))
     assert caught.value.hint is not None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_floats_that_are_not_finite_are_refused(value: float) -> None:
-    with pytest.raises(ImageError, match="not all finite"):
+def test_nan_and_infinite_floats_are_refused(value: float) -> None:
+    with pytest.raises(ImageError, match="NaN or infinite"):
         to_rgb(Image.fromarray(np.array([[0.5, value]], np.float32)))
 
 
-def test_an_image_that_cannot_be_decoded_is_a_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_undecodable_image_is_an_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
     image = Image.open(io.BytesIO(encode(photo[..., 0], "PNG")[:1000]))
-    with pytest.raises(ImageError, match="from L to RGB: image file is truncated"):
+    with pytest.raises(ImageError, match="L to RGB: image file is truncated"):
         to_rgb(image)
 
 
@@ -266,19 +266,19 @@ def test_an_image_that_cannot_be_decoded_is_a_image_error(photo: NDArray[np.uint
 
 
 @pytest.mark.parametrize("layout", [None, LAST])
-def test_an_rgb_array_is_passed_on_untouched(photo: NDArray[np.uint8], layout: str | None) -> None:
+def test_rgb_array_is_returned_unchanged(photo: NDArray[np.uint8], layout: str | None) -> None:
     values, notes = to_rgb_array(photo, layout)
     assert values is photo
     assert notes == ()
 
 
 @pytest.mark.parametrize("layout", [None, FIRST])
-def test_channels_are_moved_to_the_end(photo: NDArray[np.uint8], layout: str | None) -> None:
+def test_channels_are_moved_last(photo: NDArray[np.uint8], layout: str | None) -> None:
     values, _ = to_rgb_array(photo.transpose(2, 0, 1), layout)
     assert np.array_equal(values, photo)
 
 
-def test_an_ambiguous_shape_has_its_channels_in_front_as_in_the_reference() -> None:
+def test_ambiguous_shape_is_channels_first_as_in_the_reference() -> None:
     array = np.arange(3 * 8 * 3, dtype=np.uint8).reshape(3, 8, 3)
     assert to_rgb_array(array)[0].shape == (8, 3, 3)
     assert to_rgb_array(array, LAST)[0].shape == (3, 8, 3)
@@ -287,7 +287,7 @@ def test_an_ambiguous_shape_has_its_channels_in_front_as_in_the_reference() -> N
 @pytest.mark.parametrize(
     ("shape", "layout"), [((9, 8), None), ((9, 8), NONE), ((9, 8, 1), None), ((1, 9, 8), None), ((1, 9, 8), FIRST)]
 )
-def test_a_gray_array_is_repeated(shape: tuple[int, ...], layout: str | None) -> None:
+def test_gray_array_is_repeated_three_times(shape: tuple[int, ...], layout: str | None) -> None:
     gray = np.arange(72, dtype=np.float32)
     values, notes = to_rgb_array(gray.reshape(shape), layout)
     assert np.array_equal(values, np.stack([gray.reshape(9, 8)] * 3, axis=-1))
@@ -296,7 +296,7 @@ def test_a_gray_array_is_repeated(shape: tuple[int, ...], layout: str | None) ->
 
 
 @pytest.mark.parametrize("layout", [FIRST, LAST])
-def test_rgba_arrays_are_put_over_white(layout: str) -> None:
+def test_rgba_arrays_are_composited_over_white(layout: str) -> None:
     rgba = np.zeros((9, 8, 4), np.uint8)
     rgba[...] = (10, 20, 30, 100)
     for given in (None, layout):
@@ -306,22 +306,22 @@ def test_rgba_arrays_are_put_over_white(layout: str) -> None:
         assert notes == ALPHA_OVER_WHITE
 
 
-def test_gray_with_alpha_becomes_rgb_over_white() -> None:
+def test_gray_alpha_array_is_composited_over_white() -> None:
     values, _ = to_rgb_array(np.full((9, 8, 2), (40, 100), np.int64))
     assert values[0, 0].tolist() == [over_white(40, 100)] * 3
 
 
-def test_alpha_in_0_to_1_is_put_over_a_white_of_1() -> None:
+def test_alpha_in_unit_range_is_composited_over_1() -> None:
     values, _ = to_rgb_array(np.full((9, 8, 4), (0.2, 0.4, 0.6, 0.5)))
     assert values[0, 0] == pytest.approx([0.6, 0.7, 0.8], abs=0.005)
 
 
-def test_a_shape_with_4_on_both_ends_asks_for_its_layout() -> None:
-    with pytest.raises(ValueError, match="pass input_data_format"):
+def test_ambiguous_rgba_shape_requires_a_layout() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 9, 4\).*input_data_format"):
         to_rgb_array(np.zeros((4, 9, 4), np.uint8))
 
 
-def test_16_bit_arrays_are_scaled_only_where_8_bits_do_not_hold_them() -> None:
+def test_uint16_arrays_are_scaled_only_above_255() -> None:
     wide = np.full((9, 8, 3), 65535, np.uint16)
     assert to_rgb_array(wide)[0].max() == 255
     assert to_rgb_array(wide)[1] == ("16-bit values scaled to 8 bits",)
@@ -330,46 +330,46 @@ def test_16_bit_arrays_are_scaled_only_where_8_bits_do_not_hold_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "layout", "reason"),
+    ("array", "layout", "named"),
     [
-        (np.zeros((9, 8, 5), np.uint8), None, "no axis of the shape"),
-        (np.zeros((9, 8, 3), np.uint8), FIRST, "makes 9 channels"),
-        (np.zeros((9, 8, 3), np.uint8), NONE, r"expected \(H, W\)"),
-        (np.zeros((9, 8), np.uint8), LAST, "is no image"),
-        (np.zeros(9, np.uint8), None, "is no image"),
-        (np.zeros((0, 8, 3), np.uint8), None, "no pixels"),
-        (np.zeros((9, 8, 3), complex), None, "an array of numbers"),
-        (np.full((9, 8, 3), "x"), None, "an array of numbers"),
+        (np.zeros((9, 8, 5), np.uint8), None, r"\(9, 8, 5\)"),
+        (np.zeros((9, 8, 3), np.uint8), FIRST, "'channels_first' means 9 channels"),
+        (np.zeros((9, 8, 3), np.uint8), NONE, r"\(9, 8, 3\).*\(H, W\)$"),
+        (np.zeros((9, 8), np.uint8), LAST, r"\(9, 8\)"),
+        (np.zeros(9, np.uint8), None, r"\(9,\)"),
+        (np.zeros((0, 8, 3), np.uint8), None, r"\(0, 8, 3\)"),
+        (np.zeros((9, 8, 3), complex), None, "complex128"),
+        (np.full((9, 8, 3), "x"), None, "<U1"),
     ],
 )
-def test_other_arrays_are_refused_with_the_reason(array: NDArray[Any], layout: str | None, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
+def test_invalid_arrays_are_refused(array: NDArray[Any], layout: str | None, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
         to_rgb_array(array, layout)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "RGBA"])
-def test_an_image_of_another_mode_gets_three_channels_and_a_note(mode: str) -> None:
+def test_other_image_modes_get_three_channels_and_a_note(mode: str) -> None:
     values, notes = to_rgb_array(Image.new(mode, (8, 9)))
     assert values.shape == (9, 8, 3)
     assert notes
 
 
-def test_an_rgb_image_keeps_its_transparent_color_as_in_the_reference() -> None:
+def test_transparent_color_of_rgb_is_ignored_as_in_the_reference() -> None:
     image = Image.new("RGB", (2, 1), (1, 2, 3))
     image.info["transparency"] = (1, 2, 3)
     assert to_rgb_array(image)[0].tolist() == [[[1, 2, 3], [1, 2, 3]]]
 
 
-def test_a_truncated_image_is_a_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_truncated_image_is_an_image_error(photo: NDArray[np.uint8], encode: Encode) -> None:
     image = Image.open(io.BytesIO(encode(photo, "PNG")[:3000]))
-    with pytest.raises(ImageError, match="the PNG image cannot be decoded"):
+    with pytest.raises(ImageError, match="PNG"):
         to_rgb_array(image)
 
 
 # Ranges
 
 
-def test_whole_numbers_become_bytes_and_fractions_are_cut_off() -> None:
+def test_to_8_bits_truncates_fractions() -> None:
     assert to_8_bits(np.array([0.0, 7.0, 255.0]))[0].tolist() == [0, 7, 255]
     values, was_unit_range = to_8_bits(np.array([0.0, 0.999, 1.0]))
     assert values.tolist() == [0, 254, 255]
@@ -377,12 +377,12 @@ def test_whole_numbers_become_bytes_and_fractions_are_cut_off() -> None:
 
 
 @pytest.mark.parametrize("values", [[-1, 2], [0, 256], [0.5, 1.5], [0, np.nan], [0, np.inf]])
-def test_values_in_neither_range_are_refused(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="the values go from"):
+def test_to_8_bits_refuses_other_ranges(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
         to_8_bits(np.array(values))
 
 
-def test_the_unit_range_is_the_product_in_double_precision() -> None:
+def test_to_unit_range_multiplies_in_double_precision() -> None:
     values = to_unit_range(np.arange(256))
     assert values.dtype == np.float32
     assert values.tolist() == [float(np.float32(value * (1 / 255))) for value in range(256)]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from glpn_cli.image.discovery import STDIN, FoundImages, find_images
+from glpn_cli.errors import ImageError, InputError, UsageError
+from glpn_cli.image.discovery import STDIN, FoundImages, ImageList, address_of, find_images, parse_list, read_list
+from glpn_cli.image.fetching import Address
 from glpn_cli.settings import SearchSettings
 
 _DEFAULTS = SearchSettings()
@@ -30,12 +34,12 @@ def names(*arguments: str, search: SearchSettings = _DEFAULTS) -> list[str]:
     return [path.as_posix() for path in find(*arguments, search=search).images]
 
 
-def test_a_file_is_taken_whatever_its_name() -> None:
+def test_file_is_used_whatever_its_name() -> None:
     touch("scan", "x.jpg")
     assert names("scan", "x.jpg") == ["scan", "x.jpg"]
 
 
-def test_a_folder_gives_its_own_images_sorted() -> None:
+def test_folder_yields_its_images_sorted() -> None:
     touch("d/b.JPG", "d/a.png", "d/notes.txt", "d/.hidden.png", "d/sub/c.png", "d/a.depth.png")
     Path("d/folder.png").mkdir()
     found = find("d")
@@ -43,14 +47,28 @@ def test_a_folder_gives_its_own_images_sorted() -> None:
     assert found.skipped_outputs == 1
 
 
-def test_a_folder_without_images_is_a_failure_with_a_hint() -> None:
+def test_folder_without_images_is_a_failure() -> None:
     Path("d").mkdir()
     ((argument, error),) = find("d").failures
     assert argument == "d"
-    assert "--recursive" in str(error.hint)
+    assert "`recursive`" in str(error.hint)
 
 
-def test_a_quoted_pattern_is_expanded_here() -> None:
+def test_empty_argument_is_a_usage_error() -> None:
+    with pytest.raises(UsageError):
+        find("a.jpg", "")
+
+
+def test_url_requires_permission() -> None:
+    allowed = SearchSettings(allow_url=True)
+    assert find("https://h/a.jpg", search=allowed).images == [Address.parse("https://h/a.jpg")]
+    assert isinstance(address_of("https://", search=allowed), ImageError)
+    with pytest.raises(UsageError, match=r"https://h/a\.jpg") as caught:
+        find("https://h/a.jpg")
+    assert "`allow_url`" in str(caught.value.hint)
+
+
+def test_quoted_pattern_is_expanded() -> None:
     touch("d/a.jpg", "d/b.jpg", "d/deep/er/c.jpg", "d/b.txt", "d/a.depth.png")
     assert names("d/*.jpg") == ["d/a.jpg", "d/b.jpg"]
     assert names("d/**/*.jpg") == ["d/a.jpg", "d/b.jpg", "d/deep/er/c.jpg"]
@@ -58,29 +76,29 @@ def test_a_quoted_pattern_is_expanded_here() -> None:
     assert names(str(Path("d").resolve() / "*.jpg")) == [str(Path("d").resolve() / f"{x}.jpg") for x in "ab"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file() -> None:
+def test_existing_file_wins_over_pattern() -> None:
     touch("a[1].png", "a1.png")
     assert names("a[1].png") == ["a[1].png"]
 
 
-def test_a_pattern_that_matches_nothing_is_a_failure() -> None:
+def test_pattern_without_match_is_a_failure() -> None:
     assert [argument for argument, _ in find("*.jpg").failures] == ["*.jpg"]
 
 
-def test_a_missing_file_fails_before_anything_is_loaded() -> None:
+def test_missing_file_is_a_failure_with_a_suggestion() -> None:
     touch("photo.jpg")
     ((argument, error),) = find("phto.jpg").failures
     assert argument == "phto.jpg"
     assert "photo.jpg" in str(error.hint)
 
 
-def test_a_image_that_is_named_twice_is_done_once() -> None:
+def test_duplicates_are_dropped() -> None:
     touch("d/a.jpg")
     Path("link.jpg").symlink_to("d/a.jpg")
     assert names("d/a.jpg", "d", "./d/a.jpg", "d/*.jpg", "link.jpg") == ["d/a.jpg"]
 
 
-def test_a_dash_is_standard_input_and_a_file_of_that_name_can_still_be_meant() -> None:
+def test_dash_is_standard_input_unless_given_as_path() -> None:
     touch("-")
     assert find("-", "-").images == [STDIN]
     (image,) = find("./-").images
@@ -88,17 +106,17 @@ def test_a_dash_is_standard_input_and_a_file_of_that_name_can_still_be_meant() -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names are not allowed there")
-def test_odd_names_are_names() -> None:
+def test_unusual_names_are_found() -> None:
     odd = ["t\u00fcr \u56fe.jpg", "new\nline.jpg", "-rf.jpg", "a'b\"c.jpg", os.fsdecode(b"\xff\xfe.jpg")]
     touch(*(f"d/{name}" for name in odd))
     assert sorted(path.name for path in find("d").images) == sorted(odd)
 
 
-def test_a_nul_in_a_name_is_a_failure_not_a_crash() -> None:
+def test_nul_in_a_name_is_a_failure() -> None:
     assert len(find("a\0b.jpg").failures) == 1
 
 
-def test_a_pattern_of_folders_survives_links_in_circles() -> None:
+def test_recursive_pattern_survives_link_loops() -> None:
     touch("d/a.jpg", "d/sub/b.jpg", "d/.hidden/c.jpg")
     for index in range(12):
         Path(f"d/up{index}").symlink_to("..")
@@ -110,7 +128,7 @@ def test_a_pattern_of_folders_survives_links_in_circles() -> None:
     assert names("d/**/*.jpg", search=SearchSettings(hidden=True)) == ["d/.hidden/c.jpg", "d/a.jpg", "d/sub/b.jpg"]
 
 
-def test_a_folder_is_searched_as_told() -> None:
+def test_folder_search_follows_the_settings() -> None:
     touch("d/a.jpg", "d/.b.jpg", "d/sub/c.png", "d/sub/a.depth.png", "d/raw/e.jpg")
     assert names("d", search=SearchSettings(recursive=True)) == ["d/a.jpg", "d/raw/e.jpg", "d/sub/c.png"]
     assert names("d", search=SearchSettings(hidden=True)) == ["d/.b.jpg", "d/a.jpg"]
@@ -120,14 +138,74 @@ def test_a_folder_is_searched_as_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("search", "setting"),
     [
-        (SearchSettings(), "--recursive"),
-        (SearchSettings(recursive=True), "below it"),
-        (SearchSettings(include=("*.png",)), "--include"),
+        (SearchSettings(), "`recursive`"),
+        (SearchSettings(recursive=True), "subfolders"),
+        (SearchSettings(include=("*.png",)), "`include`"),
+        (SearchSettings(exclude=("*",)), "`exclude`"),
     ],
 )
-def test_a_folder_without_images_says_what_was_looked_for(search: SearchSettings, said: str) -> None:
+def test_empty_folder_error_names_the_setting(search: SearchSettings, setting: str) -> None:
     touch("d/notes.txt")
     ((_, error),) = find("d", search=search).failures
-    assert said in f"{error.message} {error.hint}"
+    assert setting in f"{error.message} {error.hint}"
+
+
+# Lists
+
+
+@pytest.mark.parametrize(
+    ("data", "entries"),
+    [
+        (b"a.jpg\nb c.jpg\n", ["a.jpg", "b c.jpg"]),
+        (b"a.jpg\r\n\r\n\nb.jpg", ["a.jpg", "b.jpg"]),
+        (b" a.jpg \n\t\n", [" a.jpg ", "\t"]),
+        (b"#recycle/a.jpg\n'b'.jpg\n*.jpg\n-\n", ["#recycle/a.jpg", "'b'.jpg", "*.jpg", "-"]),
+        (b"a\nb.jpg\0c\r\0\0d", ["a\nb.jpg", "c\r", "d"]),
+        (b"\xef\xbb\xbft\xc3\xbcr.jpg\n", ["t\u00fcr.jpg"]),
+        ("t\u00fcr.jpg\r\nb.jpg\r\n".encode("utf-16"), ["t\u00fcr.jpg", "b.jpg"]),
+        (b"\n\r\n", []),
+        (b"\0\0", []),
+    ],
+)
+def test_list_is_split_into_entries(data: bytes, entries: list[str]) -> None:
+    assert parse_list(data) == entries
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_list_preserves_undecodable_names() -> None:
+    assert [os.fsencode(entry) for entry in parse_list(b"\xff\xfeb.jpg"[2:] + b"\n\xff.jpg\n")] == [
+        b"b.jpg",
+        b"\xff.jpg",
+    ]
+
+
+def test_list_is_read_from_file_or_stream(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a.jpg\n")
+    assert read_list(str(tmp_path / "list.txt")) == ImageList(("a.jpg",), str(tmp_path))
+    assert read_list(io.BytesIO(b"a.jpg\n")) == ImageList(("a.jpg",), None)
+
+
+@pytest.mark.parametrize("name", ["gone.txt", ".", "a\0b"])
+def test_unreadable_list_is_an_input_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        read_list(name)
+    assert caught.value.message.startswith(f"{name}: ")
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "TIFF", "AVIF"])
+def test_image_is_refused_as_a_list(format_name: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo", format_name)
+    with pytest.raises(InputError, match="photo: is an image"):
+        read_list(str(tmp_path / "photo"))
+
+
+def test_empty_and_endless_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="names no images"):
+        read_list(io.BytesIO(b"\n"))
+    monkeypatch.setattr("glpn_cli.image.discovery.MAX_LIST_BYTES", 10)
+    with pytest.raises(InputError, match="endless"):
+        read_list(io.BytesIO(b"a.jpg\n" * 2))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from glpn_cli.image.folder import image_names, walk_images
+from glpn_cli.errors import ImageError, UsageError
+from glpn_cli.image.folder import PathFilter, image_names, walk_images
 from glpn_cli.settings import SearchSettings
 
 
@@ -27,25 +28,25 @@ def walk(folder: str, *, without: str | None = None, recursive: bool = True, **s
     return [path.as_posix() for path in found if isinstance(path, Path)]
 
 
-def test_images_come_in_the_order_of_names_and_folders_in_their_place() -> None:
+def test_images_and_subfolders_are_sorted_by_name() -> None:
     touch("d/b.jpg", "d/a.png", "d/aa/z.jpg", "d/c/y.jpg", "d/notes.txt", "d/b.depth.png")
     assert walk("d") == ["d/a.png", "d/aa/z.jpg", "d/b.jpg", "d/c/y.jpg"]
     assert walk("d", recursive=False) == ["d/a.png", "d/b.jpg"]
 
 
-def test_hidden_files_and_folders_are_left_out_unless_asked_for() -> None:
+def test_hidden_files_and_folders_are_optional() -> None:
     touch("d/a.jpg", "d/.b.jpg", "d/.thumbnails/c.jpg")
     assert walk("d") == ["d/a.jpg"]
     assert walk("d", hidden=True) == ["d/.b.jpg", "d/.thumbnails/c.jpg", "d/a.jpg"]
 
 
-def test_patterns_are_held_against_the_path_from_the_folder() -> None:
+def test_patterns_match_the_path_from_the_start_folder() -> None:
     touch("d/sub/a.jpg", "d/sub/b.jpg", "d/raw/a.jpg", "d/a.jpg")
     assert walk("d", include=("sub/*",)) == ["d/sub/a.jpg", "d/sub/b.jpg"]
     assert walk("d", include=("a.*",), exclude=("d", "raw/")) == ["d/a.jpg", "d/sub/a.jpg"]
 
 
-def test_a_folder_that_is_left_out_is_not_even_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excluded_folder_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("d/a.jpg", "d/raw/b.jpg")
     listed = []
     scandir = os.scandir
@@ -54,7 +55,7 @@ def test_a_folder_that_is_left_out_is_not_even_listed(monkeypatch: pytest.Monkey
     assert listed == ["d"]
 
 
-def test_a_loop_ends_and_a_link_elsewhere_is_followed() -> None:
+def test_links_are_followed_but_loops_end() -> None:
     touch("d/sub/a.jpg", "other/b.jpg")
     Path("d/sub/loop").symlink_to("../../d")
     Path("d/link").symlink_to("../other")
@@ -62,8 +63,8 @@ def test_a_loop_ends_and_a_link_elsewhere_is_followed() -> None:
     assert walk("d") == ["d/link/b.jpg", "d/sub/a.jpg"]
 
 
-def test_folders_that_all_link_to_each_other_do_not_multiply() -> None:
-    """Twelve such folders have half a billion ways through them."""
+def test_folders_linked_to_each_other_do_not_multiply() -> None:
+    """There are half a billion paths through twelve such folders."""
     folders = [f"d/{index:02}" for index in range(12)]
     for folder in folders:
         touch(f"{folder}/a.jpg")
@@ -75,11 +76,84 @@ def test_folders_that_all_link_to_each_other_do_not_multiply() -> None:
     assert len(found) < 12**3
 
 
-def test_the_folder_for_depth_is_not_entered_unless_it_is_the_one_that_is_searched() -> None:
+def test_output_folder_is_skipped_unless_it_is_searched() -> None:
     touch("d/a.jpg", "d/out/b.jpg")
     assert walk("d", without="d/out") == ["d/a.jpg"]
     assert walk("d", without="d") == ["d/a.jpg", "d/out/b.jpg"]
 
 
-def test_an_unreadable_folder_lists_nothing() -> None:
+def test_unreadable_folder_has_no_image_names() -> None:
     assert image_names(Path("gone")) == []
+
+
+def test_unlistable_folder_is_an_error_among_the_images() -> None:
+    ((folder, error),) = walk_images(Path("gone"), search=SearchSettings(), is_output=lambda _: False)
+    assert folder == Path("gone")
+    assert isinstance(error, ImageError)
+    assert error.message.startswith("gone: ")
+
+
+# Patterns
+
+PATHS = ["a.jpg", "b.PNG", "raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg", "sub/rawish/e.jpg", "sub/[x].jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("*.jpg", ["a.jpg", "raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg", "sub/rawish/e.jpg", "sub/[x].jpg"]),
+        ("*.png", ["b.PNG"]),
+        ("?.jpg", ["a.jpg", "raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg", "sub/rawish/e.jpg"]),
+        ("[!a].*", ["b.PNG", "raw/deep/c.jpg", "sub/raw/d.jpg", "sub/rawish/e.jpg"]),
+        ("[a-b].*", ["a.jpg", "b.PNG", "raw/a.jpg"]),
+        ("raw", ["raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg"]),
+        ("raw/", ["raw/a.jpg", "raw/deep/c.jpg", "sub/raw/d.jpg"]),
+        ("/raw", ["raw/a.jpg", "raw/deep/c.jpg"]),
+        ("./raw", ["raw/a.jpg", "raw/deep/c.jpg"]),
+        ("raw/*.jpg", ["raw/a.jpg"]),
+        ("raw/**", ["raw/a.jpg", "raw/deep/c.jpg"]),
+        ("**/raw/*.jpg", ["raw/a.jpg", "sub/raw/d.jpg"]),
+        ("*/raw/*", ["sub/raw/d.jpg"]),
+        ("raw/**/*.jpg", ["raw/a.jpg", "raw/deep/c.jpg"]),
+        ("sub/raw*", ["sub/raw/d.jpg", "sub/rawish/e.jpg"]),
+        ("[[]x[]].jpg", ["sub/[x].jpg"]),
+        ("a[/]b", []),
+        ("*a", []),
+    ],
+)
+def test_pattern_selects_files(pattern: str, matched: list[str]) -> None:
+    include, exclude = PathFilter.of([pattern], []), PathFilter.of([], [pattern])
+    assert [path for path in PATHS if include.wants(path)] == matched
+    assert [path for path in PATHS if not exclude.wants(path)] == matched
+
+
+def test_exclude_wins_and_includes_add_up() -> None:
+    chosen = PathFilter.of(["*.png", "raw"], ["deep"])
+    assert [path for path in PATHS if chosen.wants(path)] == ["b.PNG", "raw/a.jpg", "sub/raw/d.jpg"]
+
+
+def test_only_excluded_folders_are_not_entered() -> None:
+    chosen = PathFilter.of(["raw/*.jpg"], ["deep", "sub/raw"])
+    assert [path for path in ("raw", "raw/deep", "sub", "sub/raw", "other") if chosen.enters(path)] == [
+        "raw",
+        "sub",
+        "other",
+    ]
+
+
+@pytest.mark.parametrize("odd", ["^", "\\", "a&&b", "~", "a|b", "]", "x--y", "(", "{a}", "+", "$", "new\nline", "[x"])
+def test_regex_characters_are_literal(odd: str) -> None:
+    """Also inside a set, and without a warning, which pytest turns into an error."""
+    assert PathFilter.of([f"{odd}.jpg"], []).wants(f"{odd}.jpg")
+    inside = odd[0] if odd[0] not in "![" else "x"
+    assert PathFilter.of([f"[{inside}q].jpg"], []).wants(f"{inside}.jpg")
+
+
+@pytest.mark.parametrize("pattern", ["", "/", "./", "../x", "a/../b", "[z-a]"])
+def test_invalid_pattern_is_a_usage_error(pattern: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        PathFilter.of([pattern], [])
+    assert caught.value.setting == "include"
+    with pytest.raises(UsageError) as caught:
+        PathFilter.of([], [pattern])
+    assert caught.value.setting == "exclude"

@@ -18,7 +18,8 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
-from glpn_cli.image.reading import FORMATS, IMAGE_SUFFIXES, read_image
+from glpn_cli.image.reading import missing_image, read_image
+from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, SUFFIX_ONLY_FORMATS
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Encode = Callable[..., bytes]
 
-# How to save each format, and how far its pixels may be from the source on average.
+# Options to save each format, and the allowed mean difference of its pixels.
 SAVED: dict[str, tuple[dict[str, Any], float]] = {
     "JPEG": ({"quality": 95, "subsampling": 0}, 4),
     "MPO": ({"quality": 95, "subsampling": 0}, 4),
@@ -46,12 +47,11 @@ SAVED: dict[str, tuple[dict[str, Any], float]] = {
     "TGA": ({}, 0),
     "HEIF": ({"quality": 90, "chroma": 444}, 4),
 }
-NOT_BY_CONTENT = {"DIB", "SGI", "TGA"}
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def options_for(format_name: str, photo: NDArray[np.uint8]) -> dict[str, Any]:
-    if format_name == "MPO":  # one image alone would be saved as a JPEG
+    if format_name == "MPO":  # a single image would be saved as JPEG
         return SAVED[format_name][0] | {"save_all": True, "append_images": [Image.fromarray(255 - photo)]}
     return SAVED[format_name][0]
 
@@ -80,32 +80,32 @@ def png_of_size(width: int, height: int) -> bytes:
 # Formats
 
 
-def test_every_format_of_the_table_is_tested_here() -> None:
+def test_every_format_is_tested_here() -> None:
     assert SAVED.keys() == FORMATS.keys()
 
 
-def test_suffixes_are_lower_case_with_a_dot_and_belong_to_one_format() -> None:
+def test_suffixes_are_lower_case_and_unique() -> None:
     suffixes = [suffix for of_format in FORMATS.values() for suffix in of_format]
     assert len(suffixes) == len(set(suffixes))
     assert set(suffixes) == IMAGE_SUFFIXES
     assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in suffixes)
 
 
-def test_programs_stubs_and_maps_of_numbers_are_no_images() -> None:
+def test_dangerous_and_foreign_formats_are_excluded() -> None:
     assert not FORMATS.keys() & {"EPS", "PDF", "WMF", "GRIB", "HDF5", "BUFR", "FITS", "MPEG"}
     assert not IMAGE_SUFFIXES & {".eps", ".ps", ".pdf", ".wmf", ".emf", ".pfm", ".npy", ".exr"}
 
 
-def test_the_table_is_there_before_anything_heavy_is_imported() -> None:
+def test_suffixes_are_known_without_heavy_imports() -> None:
     code = (
-        "import sys; from glpn_cli.image.reading import IMAGE_SUFFIXES;"
+        "import sys; from glpn_cli.image.sniffing import IMAGE_SUFFIXES; import glpn_cli.image.reading;"
         "print([name for name in ('PIL', 'numpy', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_reading_never_imports_torch(tmp_path: Path, photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_reading_does_not_import_torch(tmp_path: Path, photo: NDArray[np.uint8], encode: Encode) -> None:
     (tmp_path / "a.png").write_bytes(encode(photo, "PNG"))
     code = (
         "import sys; from glpn_cli.image.reading import read_image;"
@@ -116,7 +116,7 @@ def test_reading_never_imports_torch(tmp_path: Path, photo: NDArray[np.uint8], e
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_every_format_is_read_from_every_suffix(
+def test_every_format_is_read_with_every_suffix(
     format_name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
 ) -> None:
     _, tolerance = SAVED[format_name]
@@ -135,9 +135,9 @@ def test_every_format_is_read_from_every_suffix(
         assert np.abs(image.rgb.astype(int) - photo).mean() <= tolerance
 
 
-@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - NOT_BY_CONTENT))
+@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - SUFFIX_ONLY_FORMATS))
 @pytest.mark.parametrize("file_name", ["photo.txt", "photo", "photo.tga"])
-def test_the_content_counts_and_not_the_suffix(
+def test_format_is_found_by_content_not_suffix(
     format_name: str, file_name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
 ) -> None:
     path = tmp_path / file_name
@@ -145,7 +145,7 @@ def test_the_content_counts_and_not_the_suffix(
     assert read_image(path).format == format_name
 
 
-def test_a_png_called_jpg_is_simply_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+def test_png_named_jpg_is_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     path = tmp_path / "photo.JPG"
     path.write_bytes(encode(photo, "PNG"))
     image = read_image(path)
@@ -153,19 +153,19 @@ def test_a_png_called_jpg_is_simply_read(photo: NDArray[np.uint8], encode: Encod
     assert np.array_equal(image.rgb, photo)
 
 
-@pytest.mark.parametrize("format_name", sorted(NOT_BY_CONTENT))
-def test_formats_that_any_bytes_could_be_are_read_only_by_their_suffix(
+@pytest.mark.parametrize("format_name", sorted(SUFFIX_ONLY_FORMATS))
+def test_formats_without_signature_require_their_suffix(
     format_name: str, photo: NDArray[np.uint8], encode: Encode
 ) -> None:
     data = encode(photo, format_name)
-    assert "photo: not an image in a known format" in message_for(data, name="photo")
+    assert message_for(data, name="photo").startswith("photo: not an image")
     assert read_image(data, name="photo" + FORMATS[format_name][0].upper()).format == format_name
 
 
 # Sources
 
 
-def test_path_string_bytes_and_image_give_the_same(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+def test_path_bytes_and_image_give_the_same_pixels(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     data = encode(photo, "PNG")
     path = tmp_path / "a.png"
     path.write_bytes(data)
@@ -173,7 +173,7 @@ def test_path_string_bytes_and_image_give_the_same(photo: NDArray[np.uint8], enc
         assert np.array_equal(read_image(source).rgb, photo)
 
 
-def test_a_image_is_called_by_its_path_unless_a_name_is_given(encode: Encode, tmp_path: Path) -> None:
+def test_name_defaults_to_the_path(encode: Encode, tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 9))
     path = tmp_path / "a.png"
     path.write_bytes(encode(image, "PNG"))
@@ -183,7 +183,7 @@ def test_a_image_is_called_by_its_path_unless_a_name_is_given(encode: Encode, tm
     assert read_image(image, name="frame 7").name == "frame 7"
 
 
-def test_an_array_is_used_as_it_is(photo: NDArray[np.uint8]) -> None:
+def test_array_is_not_copied(photo: NDArray[np.uint8]) -> None:
     image = read_image(photo)
     assert np.shares_memory(image.rgb, photo)
     assert image.format is None
@@ -203,20 +203,20 @@ def test_an_array_is_used_as_it_is(photo: NDArray[np.uint8]) -> None:
         np.zeros((0, 8, 3), np.uint8),
     ],
 )
-def test_a_wrong_array_is_told_what_is_expected(array: NDArray[Any]) -> None:
+def test_invalid_array_is_refused_with_its_shape(array: NDArray[Any]) -> None:
     message = message_for(array)
-    assert message.startswith(f"the image: an array of shape {array.shape} and dtype {array.dtype}")
-    assert "expected (height, width, 3) uint8" in message
+    assert message.startswith("the image: ")
+    assert f"{array.shape} {array.dtype}" in message
 
 
 @pytest.mark.parametrize("source", [None, 7, [[1, 2, 3]], io.BytesIO()])
-def test_what_is_no_source_is_refused(source: Any) -> None:
-    assert "is no image; give a path" in message_for(source)
+def test_unknown_source_type_is_refused(source: Any) -> None:
+    assert type(source).__name__ in message_for(source)
 
 
-def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+def test_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
-        pytest.skip("no named pipes here")
+        pytest.skip("no named pipes on this system")
     path = tmp_path / "pipe"
     os.mkfifo(path)
     data = encode(photo, "TIFF")
@@ -227,14 +227,16 @@ def test_a_pipe_is_read_to_its_end(photo: NDArray[np.uint8], encode: Encode, tmp
     assert np.array_equal(image.rgb, photo)
 
 
-def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/zero").exists():
-        pytest.skip("no /dev/zero here")
+        pytest.skip("no /dev/zero on this system")
     monkeypatch.setattr(reading, "MAX_STREAM_BYTES", 2**20)
-    assert message_for("/dev/zero") == "/dev/zero: endless, or longer than 1 MiB"
+    message = message_for("/dev/zero")
+    assert message.startswith("/dev/zero: ")
+    assert "1 MiB" in message
 
 
-def test_an_image_that_was_read_is_not_changed(photo: NDArray[np.uint8]) -> None:
+def test_reading_does_not_change_the_source_image(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     image.getexif()[0x0112] = 6
     loaded = read_image(image)
@@ -243,118 +245,50 @@ def test_an_image_that_was_read_is_not_changed(photo: NDArray[np.uint8]) -> None
     assert image.getexif()[0x0112] == 6
 
 
-# Orientation
+# Notes, frames and sizes
 
 
-def turned(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn what is stored upright, by EXIF's own words for where row 0 and column 0 are."""
-    transposed = rgb.transpose(1, 0, 2)
-    upright = {
-        1: rgb,  # top, left
-        2: rgb[:, ::-1],  # top, right
-        3: rgb[::-1, ::-1],  # bottom, right
-        4: rgb[::-1],  # bottom, left
-        5: transposed,  # left, top
-        6: transposed[:, ::-1],  # right, top
-        7: transposed[::-1, ::-1],  # right, bottom
-        8: transposed[::-1],  # left, bottom
-    }
-    return upright[orientation]
-
-
-def exif_with(orientation: Any) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "TIFF"])
-def test_every_orientation_is_turned_upright(
-    orientation: int, format_name: str, photo: NDArray[np.uint8], encode: Encode
-) -> None:
-    data = encode(photo, format_name, exif=exif_with(orientation), **SAVED[format_name][0])
-    image = read_image(data)
-    assert np.array_equal(image.rgb, turned(photo, orientation))
-    assert image.rgb.flags.c_contiguous
-    assert image.notes == ()
-    assert np.array_equal(read_image(Image.open(io.BytesIO(data))).rgb, image.rgb)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format_name", ["JPEG", "AVIF", "MPO"])
-def test_every_orientation_of_a_camera_format_is_turned_upright(
-    orientation: int, format_name: str, photo: NDArray[np.uint8], encode: Encode
-) -> None:
-    data = encode(photo, format_name, exif=exif_with(orientation), **options_for(format_name, photo))
-    expected = turned(photo, orientation)
-    image = read_image(data)
-    assert image.rgb.shape == expected.shape
-    assert np.abs(image.rgb.astype(int) - expected).mean() < 4
-
-
-@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
-def test_images_that_are_converted_are_turned_too(mode: str, photo: NDArray[np.uint8], encode: Encode) -> None:
-    gray = Image.fromarray(photo[..., 0])
-    image = Image.fromarray(photo[..., 0].astype(np.uint16) * 257) if mode == "I;16" else gray.convert(mode)
-    loaded = read_image(encode(image, "PNG", exif=exif_with(6)))
-    assert np.array_equal(loaded.rgb[..., 0], turned(photo[..., :1], 6)[..., 0])
-
-
-@pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_there_is_not_is_no_matter(
-    orientation: int, photo: NDArray[np.uint8], encode: Encode
-) -> None:
-    image = read_image(encode(photo, "PNG", exif=exif_with(orientation)))
-    assert np.array_equal(image.rgb, photo)
-    assert image.notes == ()
-
-
-def test_an_unreadable_orientation_is_ignored_and_noted(photo: NDArray[np.uint8], encode: Encode) -> None:
-    image = read_image(encode(photo, "PNG", exif=b"Exif\0\0no EXIF at all"))
-    assert np.array_equal(image.rgb, photo)
-    assert image.notes == ("EXIF orientation unreadable, ignored",)
-
-
-# Conversions, frames and sizes
-
-
-def test_an_inverted_cmyk_jpeg_has_its_colors(encode: Encode) -> None:
+def test_inverted_cmyk_jpeg_has_correct_colors(encode: Encode) -> None:
     image = Image.new("CMYK", (32, 32), (0, 200, 200, 20))
     data = encode(image, "JPEG", quality=100)
     assert b"Adobe" in data
     loaded = read_image(data)
     assert np.abs(loaded.rgb[16, 16].astype(int) - [235, 51, 51]).max() <= 3
-    assert loaded.notes == ("CMYK converted to RGB without a color profile",)
+    (note,) = loaded.notes
+    assert "CMYK" in note
 
 
-def test_a_lab_tiff_has_its_colors(encode: Encode) -> None:
+def test_lab_tiff_has_correct_colors(encode: Encode) -> None:
     image = read_image(encode(Image.new("LAB", (8, 9), (138, 209, 198)), "TIFF"))
     assert np.abs(image.rgb[4, 4].astype(int) - [254, 0, 0]).max() <= 8
 
 
-def test_what_was_done_is_noted_once_in_order(encode: Encode) -> None:
+def test_notes_are_listed_once_in_order(encode: Encode) -> None:
     frames = [Image.new("RGBA", (8, 9), (10, 20, 30, 100)), Image.new("RGBA", (8, 9), (0, 0, 0, 255))]
     data = encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    assert read_image(data).notes == ("alpha put over white", "animated: only the first frame is used")
+    alpha, animated = read_image(data).notes
+    assert "alpha" in alpha
+    assert "first frame" in animated
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "AVIF"])
-def test_of_an_animation_the_first_frame_is_used(format_name: str, encode: Encode) -> None:
+def test_first_frame_of_an_animation_is_used(format_name: str, encode: Encode) -> None:
     frames = [Image.new("RGB", (32, 32), color) for color in ("red", "green", "blue")]
     image = read_image(encode(frames[0], format_name, save_all=True, append_images=frames[1:]))
     assert np.abs(image.rgb[16, 16].astype(int) - [255, 0, 0]).max() <= 5
-    assert image.notes == ("animated: only the first frame is used",)
+    (note,) = image.notes
+    assert "first frame" in note
 
 
-def test_of_several_pages_the_first_is_used(encode: Encode) -> None:
+def test_first_page_of_several_is_used(encode: Encode) -> None:
     pages = [Image.new("RGB", (8, 9), color) for color in ("red", "green")]
     image = read_image(encode(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
     assert image.rgb[4, 4].tolist() == [255, 0, 0]
-    assert image.notes == ("several pages: only the first page is used",)
+    (note,) = image.notes
+    assert "first page" in note
 
 
-def test_a_raw_camera_file_is_not_taken_for_its_thumbnail(encode: Encode, tmp_path: Path) -> None:
+def test_thumbnail_of_a_raw_file_is_refused(encode: Encode, tmp_path: Path) -> None:
     dng = tmp_path / "a.tif"
     dng.write_bytes(encode(Image.new("RGB", (8, 9)), "TIFF", tiffinfo={50706: b"\x01\x04\0\0"}))
     reduced = tmp_path / "b.tif"
@@ -362,185 +296,203 @@ def test_a_raw_camera_file_is_not_taken_for_its_thumbnail(encode: Encode, tmp_pa
     named = tmp_path / "c.nef"
     named.write_bytes(encode(Image.new("RGB", (8, 9)), "TIFF"))
     for path in (dng, reduced, named):
-        assert message_for(path) == f"{path}: a raw camera file; only its preview could be read"
+        assert message_for(path).startswith(f"{path}: a raw camera file")
 
 
 @pytest.mark.parametrize("side", [14_000, 60_000, 2**31 - 1])
-def test_a_bomb_is_refused_by_its_header_without_a_warning(side: int, tmp_path: Path) -> None:
+def test_decompression_bomb_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of_size(side, side - 1))
     assert path.stat().st_size < 200
-    assert message_for(path).startswith(f"{path}: {side - 1}x{side} pixels are ")
-    assert "more than the limit of 179" in message_for(path)
+    message = message_for(path)
+    assert message.startswith(f"{path}: {side - 1}x{side} pixels")
+    assert message.endswith(" 179")
+    assert "`max_pixels`" in hint_for(path)
 
 
-def test_the_limit_itself_is_allowed(encode: Encode) -> None:
+def test_limit_of_pixels_is_inclusive(encode: Encode) -> None:
     assert Image.MAX_IMAGE_PIXELS is not None
     assert MAX_IMAGE_PIXELS <= 2 * Image.MAX_IMAGE_PIXELS  # beyond that Pillow itself refuses
     for source in (encode(Image.new("RGB", (3, 4)), "PNG"), Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)):
         assert read_image(source, max_pixels=12).rgb.size == 36
     for source in (encode(Image.new("RGB", (13, 1)), "PNG"), Image.new("L", (1, 13)), np.zeros((1, 13, 3), np.uint8)):
-        assert "more than the limit" in message_for(source, max_pixels=12)
+        assert "1x13" in message_for(source, max_pixels=12) or "13x1" in message_for(source, max_pixels=12)
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_image_below_the_limit_is_read_without_pillows_warning(
+def test_large_image_is_read_without_warning(
     format_name: str, orientation: int, photo: NDArray[np.uint8], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = options_for(format_name, photo)
     if format_name in {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"}:
-        options = options | {"exif": exif_with(orientation)}
+        options = options | {"orientation": orientation}
     data = encode(photo, format_name, **options)
     before = read_image(data, name="photo" + FORMATS[format_name][0])
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.size // 3 - 1)  # Pillow warns from here to twice as many
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.size // 3 - 1)  # Pillow warns above this
     after = read_image(data, name="photo" + FORMATS[format_name][0])
     assert np.array_equal(before.rgb, after.rgb)
 
 
-def test_pillows_own_limit_is_translated(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+def test_bomb_error_of_pillow_is_translated(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
     def explode(_: object) -> NoReturn:
         raise Image.DecompressionBombError("Image size exceeds\nthe limit")
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
-    assert message_for(encode(Image.new("RGB", (3, 4)), "PNG"), name="a.png") == (
-        "a.png: too large to be decoded: Image size exceeds the limit"
-    )
+    message = message_for(encode(Image.new("RGB", (3, 4)), "PNG"), name="a.png")
+    assert message.startswith("a.png: too large")
+    assert message.endswith(": Image size exceeds the limit")
 
 
 @pytest.mark.parametrize("step", ["load", "convert"])
-def test_a_lack_of_memory_is_said(step: str, monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+def test_lack_of_memory_is_an_image_error(step: str, monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
     def fail(*_: object) -> NoReturn:
         raise MemoryError
 
     data = encode(Image.new("L", (3, 4)), "PNG")
     monkeypatch.setattr(PngImagePlugin.PngImageFile, step, fail)
-    assert message_for(data, name="a.png") == "a.png: not enough memory to decode this PNG"
+    assert message_for(data, name="a.png").startswith("a.png: not enough memory")
 
 
-def test_a_large_photo_is_read_whole(encode: Encode) -> None:
+def test_large_photo_is_read_completely(encode: Encode) -> None:
     rows = np.linspace(0, 255, 3000, dtype=np.uint8)
     large = np.empty((3000, 4000, 3), np.uint8)
     large[...] = rows[:, None, None]
-    image = read_image(encode(large, "JPEG", quality=90, exif=exif_with(8)))
+    image = read_image(encode(large, "JPEG", quality=90, orientation=8))
     assert image.rgb.shape == (4000, 3000, 3)
     assert np.abs(image.rgb[0].astype(int) - rows[:, None]).max() <= 4
 
 
-# Files that are not what they should be
+# Files that are missing, damaged or something else
 
 
-def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+def test_missing_file_error_suggests_the_closest_name(tmp_path: Path) -> None:
     for name in ("holiday.jpg", "House.PNG", "unrelated.txt"):
         (tmp_path / name).touch()
     assert message_for(tmp_path / "holyday.jpg") == f"{tmp_path / 'holyday.jpg'}: no such file"
-    assert hint_for(tmp_path / "holyday.jpg") == "did you mean holiday.jpg?"
-    assert hint_for(tmp_path / "house.png") == "did you mean House.PNG?"
-    assert hint_for(tmp_path / "HOLIDAY.JPG") == "did you mean holiday.jpg?"
-    assert hint_for(tmp_path / "zzz.gif") == f"nothing in {tmp_path} has a name like it"
+    assert " holiday.jpg?" in hint_for(tmp_path / "holyday.jpg")
+    assert " House.PNG?" in hint_for(tmp_path / "house.png")
+    assert " holiday.jpg?" in hint_for(tmp_path / "HOLIDAY.JPG")
+    assert hint_for(tmp_path / "zzz.gif") == ""
 
 
-def test_the_nearest_name_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suggested_name_with_spaces_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "my photo.jpg").touch()
+    assert '"my photo.jpg"' in hint_for(tmp_path / "my foto.jpg")
+
+
+def test_closest_name_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "holiday.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    assert hint_for("holiday.jpeg") == "did you mean holiday.jpg?"
+    assert " holiday.jpg?" in hint_for("holiday.jpeg")
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    assert hint_for(tmp_path / "nowhere" / "a.jpg") == f"there is no folder {tmp_path / 'nowhere'}"
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    assert f"folder {tmp_path / 'nowhere'}" in hint_for(tmp_path / "nowhere" / "a.jpg")
+    (tmp_path / "file").touch()
+    assert f"folder {tmp_path / 'file'}" in str(missing_image(str(tmp_path / "file" / "a.jpg")).hint)
 
 
-def test_a_dangling_link_is_not_just_missing(tmp_path: Path) -> None:
+def test_unlistable_folder_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", forbid)  # root may list everything
+    assert missing_image(str(tmp_path / "a.jpg")).hint is None
+
+
+def test_broken_link_is_reported_as_such(tmp_path: Path) -> None:
     link = tmp_path / "a.jpg"
     link.symlink_to(tmp_path / "gone.jpg")
-    assert message_for(link) == f"{link}: a link to a file that is not there"
+    assert message_for(link).startswith(f"{link}: broken link")
 
 
-def test_an_address_is_not_looked_for_on_disk() -> None:
-    assert message_for("https://example.org/a.jpg") == "https://example.org/a.jpg: an address, not a file"
+def test_url_is_not_read_as_a_file() -> None:
+    assert message_for("https://example.org/a.jpg").startswith("https://example.org/a.jpg: is a URL")
+    assert "`allow_url`" in hint_for("https://example.org/a.jpg")
 
 
-def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    assert message_for(tmp_path) == f"{tmp_path}: a folder, not an image"
+def test_folder_is_not_an_image(tmp_path: Path) -> None:
+    assert message_for(tmp_path).startswith(f"{tmp_path}: is a folder")
 
 
-def test_a_file_used_as_a_folder_is_said_so(tmp_path: Path) -> None:
+def test_file_used_as_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
-    assert (
-        message_for(tmp_path / "a.jpg" / "b.jpg")
-        == f"{tmp_path / 'a.jpg' / 'b.jpg'}: cannot be opened: Not a directory"
-    )
+    path = tmp_path / "a.jpg" / "b.jpg"
+    message = message_for(path)
+    assert message.startswith(f"{path}: ")
+    assert message.endswith(": Not a directory")
 
 
-def test_a_forbidden_file_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbid(*_: object) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(reading, "open", forbid, raising=False)  # root may read everything
-    assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: no permission to read it"
+    message = message_for(tmp_path / "a.jpg")
+    assert message.startswith(f"{tmp_path / 'a.jpg'}: ")
+    assert message.endswith(": Permission denied")
 
 
-def test_an_impossible_name_is_an_error_not_a_crash() -> None:
-    assert message_for("a\0b.jpg").startswith("a\0b.jpg: cannot be opened: ")
-    assert message_for("a" * 5000).endswith(": cannot be opened: File name too long")
+def test_impossible_name_is_an_error() -> None:
+    assert message_for("a\0b.jpg").startswith("a\0b.jpg: ")
+    assert message_for("a" * 5000).endswith(": File name too long")
 
 
-def test_a_failing_disk_is_an_error_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_failure_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(io.BytesIO):
         def read(self, _: int | None = -1, /) -> bytes:
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(reading, "_open_file", lambda _: Failing())
-    assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: cannot be read: Input/output error"
+    message = message_for(tmp_path / "a.jpg")
+    assert message.startswith(f"{tmp_path / 'a.jpg'}: ")
+    assert message.endswith(": Input/output error")
 
 
-def test_an_empty_file_is_said_so(tmp_path: Path) -> None:
+def test_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     assert message_for(tmp_path / "a.jpg") == f"{tmp_path / 'a.jpg'}: an empty file"
     assert message_for(b"") == "the image: an empty file"
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
-def test_a_broken_heic_is_said_to_be_one(brand: bytes) -> None:
+def test_damaged_heic_is_named(brand: bytes) -> None:
     assert "HEIC" in message_for(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(99))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_heic_is_upright_like_the_same_photo_as_jpeg(
-    orientation: int, photo: NDArray[np.uint8], encode: Encode
-) -> None:
-    of_jpeg = read_image(encode(photo, "JPEG", exif=exif_with(orientation), quality=95)).rgb
-    heic = pillow_heif.from_pillow(Image.fromarray(photo))
-    stream = io.BytesIO()
-    heic.save(stream, quality=90, exif=exif_with(orientation).tobytes())
-    of_heic = read_image(stream.getvalue()).rgb
+def test_heic_is_as_upright_as_jpeg(orientation: int, photo: NDArray[np.uint8], encode: Encode) -> None:
+    of_jpeg = read_image(encode(photo, "JPEG", orientation=orientation, quality=95)).rgb
+    of_heic = read_image(encode(photo, "HEIF", orientation=orientation, quality=90)).rgb
     assert of_heic.shape == of_jpeg.shape
     assert np.abs(of_heic.astype(int) - of_jpeg).mean() < 8
 
 
-def test_without_its_package_a_heic_is_named_and_so_is_the_package(
+def test_heic_without_its_package_names_the_package(
     photo: NDArray[np.uint8], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encode(photo, "HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(MissingPackageError, match=r"^photo\.heic: a HEIC image") as caught:
+    with pytest.raises(MissingPackageError, match=r"^photo\.heic: .*HEIC.* pillow-heif") as caught:
         read_image(data, name="photo.heic")
     assert "pip install pillow-heif" in str(caught.value.hint)
 
 
-def test_reading_a_heic_leaves_pillow_as_it_was(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_heic_opener_is_not_registered_with_pillow(photo: NDArray[np.uint8], encode: Encode) -> None:
     read_image(encode(photo, "HEIF"))
     assert "HEIF" not in Image.OPEN
     assert ".heic" not in Image.registered_extensions()
 
 
-def test_of_several_heic_images_the_main_one_is_used(photo: NDArray[np.uint8]) -> None:
+def test_main_image_of_a_heic_is_used(photo: NDArray[np.uint8]) -> None:
     several = pillow_heif.from_pillow(Image.fromarray(photo))
     several.add_from_pillow(Image.fromarray(255 - photo))
     stream = io.BytesIO()
     several.save(stream, quality=90, primary_index=0)
     image = read_image(stream.getvalue())
-    assert image.notes == ("several images: only the main one is used",)
+    (note,) = image.notes
+    assert "several images" in note
     assert np.abs(image.rgb.astype(int) - photo).mean() < 8
 
 
@@ -560,7 +512,7 @@ def test_of_several_heic_images_the_main_one_is_used(photo: NDArray[np.uint8]) -
     ],
 )
 @pytest.mark.parametrize("suffix", [".jpg", ".ppm", ".tga"])
-def test_content_that_is_no_image_is_named(data: bytes, what: str, suffix: str, tmp_path: Path) -> None:
+def test_other_content_is_named(data: bytes, what: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"photo{suffix}"
     path.write_bytes(data)
     if data.startswith(b"P5"):
@@ -569,21 +521,29 @@ def test_content_that_is_no_image_is_named(data: bytes, what: str, suffix: str, 
         assert message_for(path) == f"{path}: {what}, not an image"
 
 
-def test_unknown_content_is_refused_with_what_is_known() -> None:
-    assert message_for(b"\x93\xfa\x00\x01\x02" * 9) == "the image: not an image in a known format"
-    assert "JPEG, MPO, PNG" in hint_for(b"\x93\xfa\x00\x01\x02" * 9)
+def test_hint_for_unknown_content_lists_supported_formats() -> None:
+    unknown = b"\x93\xfa\x00\x01\x02" * 9
+    assert message_for(unknown).startswith("the image: not an image")
+    assert ", ".join(FORMATS) in hint_for(unknown)
+
+
+def test_hint_lists_heif_only_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (b"\x93\xfa\x00\x01\x02" * 9, b"just a note\n"):
+        assert "HEIF" in hint_for(content)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "pillow_heif", None)
+            assert "HEIF" not in hint_for(content)
+            assert "JPEG, MPO, PNG" in hint_for(content)
 
 
 @pytest.mark.parametrize("suffix", [".eps", ".jpg", ".png", ".tga", ""])
-def test_postscript_is_never_opened_whatever_it_is_called(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_postscript_is_never_opened(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[object] = []
     monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", opened.append)
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: opened.append("gs"))
     path = tmp_path / f"drawing{suffix}"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 9\n%%EndComments\nshowpage\n")
-    assert message_for(path) == f"{path}: PostScript, which is a program and never opened, not an image"
+    assert message_for(path).startswith(f"{path}: PostScript")
     assert opened == []
 
 
@@ -591,33 +551,31 @@ def test_postscript_is_never_opened_whatever_it_is_called(
     "name",
     ["Gr\u00fc\u00dfe \u5199\u771f \U0001f600.png", "two\nlines.png", "a[red]b.png", " .png", "-o.png", "%s{}.png"],
 )
-def test_odd_names_are_read_and_named_as_they_are(
+def test_unusual_names_are_read_and_reported_unchanged(
     name: str, photo: NDArray[np.uint8], encode: Encode, tmp_path: Path
 ) -> None:
     path = tmp_path / name
     path.write_bytes(encode(photo, "PNG"))
     assert read_image(path).name == str(path)
     path.write_bytes(encode(photo, "PNG")[:5000])
-    assert message_for(path) == f"{path}: a truncated PNG, its end is missing"
+    assert message_for(path) == f"{path}: a truncated PNG"
     path.unlink()
     assert message_for(path) == f"{path}: no such file"
 
 
-def test_a_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+def test_name_in_another_encoding_is_read(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     try:
         Path(os.fsdecode(name)).write_bytes(encode(photo, "PNG"))
     except (OSError, UnicodeError):
-        pytest.skip("this file system knows only Unicode")
+        pytest.skip("this file system supports only Unicode names")
     assert np.array_equal(read_image(os.fsdecode(name)).rgb, photo)
     assert message_for(os.fsdecode(name + b"x")).endswith("caf\udce9.pngx: no such file")
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")  # of a TIFF
-def test_a_file_that_breaks_off_is_an_error_or_still_whole(
-    format_name: str, photo: NDArray[np.uint8], encode: Encode
-) -> None:
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")  # TIFF
+def test_truncated_file_is_an_error_or_complete(format_name: str, photo: NDArray[np.uint8], encode: Encode) -> None:
     small = photo[:24, :32]
     data = encode(small, format_name, **options_for(format_name, small))
     name = "photo" + FORMATS[format_name][0]
@@ -628,7 +586,7 @@ def test_a_file_that_breaks_off_is_an_error_or_still_whole(
             image = read_image(data[:length], name=name)
         except ImageError as error:
             errors[length] = error
-        else:  # the cut took only what no pixel needs, such as a trailer or a second frame
+        else:  # only bytes without pixels are missing, such as a trailer or a second frame
             assert np.array_equal(image.rgb, whole)
     for failure in errors.values():
         assert failure.message.startswith(f"{name}: ")
@@ -639,17 +597,16 @@ def test_a_file_that_breaks_off_is_an_error_or_still_whole(
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP", "PPM"])
-def test_the_commonest_formats_are_called_truncated(format_name: str, photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_common_formats_are_reported_as_truncated(format_name: str, photo: NDArray[np.uint8], encode: Encode) -> None:
     data = encode(photo, format_name)
-    for share in (0.05, 0.3, 0.6, 0.9):
-        message = message_for(data[: int(len(data) * share)], name="a")
-        assert message == f"a: a truncated {format_name}, its end is missing"
+    for fraction in (0.05, 0.3, 0.6, 0.9):
+        assert message_for(data[: int(len(data) * fraction)], name="a") == f"a: a truncated {format_name}"
 
 
-def test_a_damaged_file_says_what_the_decoder_said(photo: NDArray[np.uint8], encode: Encode) -> None:
+def test_damaged_file_error_repeats_the_decoder(photo: NDArray[np.uint8], encode: Encode) -> None:
     data = bytearray(encode(photo, "PNG"))
     data[len(data) // 2] ^= 0xFF
-    with pytest.raises(ImageError, match=r"^a\.png: a broken or incomplete PNG: \S") as caught:
+    with pytest.raises(ImageError, match=r"^a\.png: .*PNG: \S") as caught:
         read_image(bytes(data), name="a.png")
     causes = []
     cause: BaseException | None = caught.value
@@ -659,7 +616,7 @@ def test_a_damaged_file_says_what_the_decoder_said(photo: NDArray[np.uint8], enc
     assert not isinstance(causes[-1], ImageError)
 
 
-def test_anything_that_a_plugin_raises_is_a_image_error(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+def test_any_exception_of_a_plugin_is_an_image_error(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
     def fail(_: object) -> NoReturn:
         raise ZeroDivisionError("of all\nthings")
 
@@ -667,23 +624,25 @@ def test_anything_that_a_plugin_raises_is_a_image_error(monkeypatch: pytest.Monk
     for step in ("_open", "load"):
         with monkeypatch.context() as patch:
             patch.setattr(PngImagePlugin.PngImageFile, step, fail)
-            assert message_for(data, name="a.png") == "a.png: a broken or incomplete PNG: of all things"
+            message = message_for(data, name="a.png")
+            assert message.startswith("a.png: ")
+            assert message.endswith(" PNG: of all things")
 
 
-def test_a_format_that_pillow_was_built_without_is_named(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+def test_format_missing_in_pillow_is_named(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
     data = encode(Image.new("RGB", (3, 4)), "AVIF")
     factory, _ = Image.OPEN["AVIF"]
     monkeypatch.setitem(Image.OPEN, "AVIF", (factory, lambda _: "AVIF support not installed"))
-    assert message_for(data, name="a.avif") == "a.avif: AVIF, which the installed Pillow was built without"
+    assert message_for(data, name="a.avif").startswith("a.avif: AVIF")
 
 
-def test_a_closed_image_is_a_image_error(photo: NDArray[np.uint8]) -> None:
+def test_closed_image_is_an_image_error(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     image.close()
     assert message_for(image).startswith("the image: ")
 
 
-def test_reading_leaves_no_file_open(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
+def test_reading_closes_the_file(photo: NDArray[np.uint8], encode: Encode, tmp_path: Path) -> None:
     for name, data in (("a.gif", encode(photo, "GIF")), ("b.tif", encode(photo, "TIFF")), ("c.png", PNG_MAGIC)):
         path = tmp_path / name
         path.write_bytes(data)

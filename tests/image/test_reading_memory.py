@@ -1,4 +1,4 @@
-"""How much memory a pixel takes while it is read, in the kinds of files that take most."""
+"""Memory per pixel while reading, for the kinds of files that need most."""
 
 from __future__ import annotations
 
@@ -43,11 +43,9 @@ def large_images() -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
-def test_a_pixel_takes_no_more_than_is_said(
-    tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]
-) -> None:
-    taken: dict[str, float] = {}
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="requires /proc")
+def test_memory_per_pixel_is_limited(tmp_path: Path, report_figures: Callable[[str, dict[str, Any]], None]) -> None:
+    bytes_per_pixel: dict[str, float] = {}
     for name, image, options in large_images():
         folder = tmp_path / name
         folder.mkdir()
@@ -56,7 +54,7 @@ def test_a_pixel_takes_no_more_than_is_said(
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         result = json.loads(run.stdout)
         assert result["shape"] == [SIDE, SIDE, 3]
-        taken[name] = round(result["grown_mib"] * 2**20 / SIDE**2, 1)
+        bytes_per_pixel[name] = round(result["grown_mib"] * 2**20 / SIDE**2, 1)
         (folder / name).unlink()
-    report_figures("bytes-per-pixel", taken)
-    assert max(taken.values()) <= BYTES_PER_PIXEL
+    report_figures("bytes-per-pixel", bytes_per_pixel)
+    assert max(bytes_per_pixel.values()) <= BYTES_PER_PIXEL

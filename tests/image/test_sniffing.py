@@ -29,7 +29,7 @@ KNOWN = {
     b"FLV\x01\x05": "a video",
     b"\0\0\x01\xba\x44": "a video",
     (b"\x47" + b"\x11" * 187) * 3: "a video",
-    b"RIFF\x24\x10\0\0WAVEfmt ": "a sound",
+    b"RIFF\x24\x10\0\0WAVEfmt ": "an audio file",
     ftyp(b"heic", b"mif1", b"heic"): "a HEIC image",
     ftyp(b"mif1", b"heic"): "a HEIC image",
     ftyp(b"crx ", b"isom"): "a raw camera file",
@@ -78,11 +78,11 @@ def test_content_is_named(head: bytes, what: str) -> None:
         b"caf\xe9",
     ],
 )
-def test_images_and_unknown_bytes_are_left_alone(head: bytes) -> None:
+def test_images_and_unknown_bytes_are_not_recognized(head: bytes) -> None:
     assert recognize(head) is None
 
 
-def test_a_video_comes_with_the_way_to_its_frames() -> None:
+def test_hint_for_a_video_extracts_frames() -> None:
     content = recognize(ftyp(b"mp42"))
     assert content is not None
     assert content.hint is not None
@@ -90,12 +90,12 @@ def test_a_video_comes_with_the_way_to_its_frames() -> None:
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_text_whose_last_character_is_cut_in_two_is_text(shift: int) -> None:
+def test_text_with_split_last_character_is_text(shift: int) -> None:
     text = ("x" * shift + "\U0001f600" * HEAD_BYTES).encode()
     content = recognize(text[:HEAD_BYTES])
     assert content is not None
     assert content.what == "text"
 
 
-def test_bytes_that_break_off_before_the_end_of_the_head_are_not_text() -> None:
+def test_incomplete_character_before_the_head_ends_is_not_text() -> None:
     assert recognize(b"x\xf0\x9f") is None

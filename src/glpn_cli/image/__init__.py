@@ -1,1 +1,1 @@
-"""Images: found, read upright as RGB, made into what the network sees, and back."""
+"""Images: find them, read them as upright RGB, convert them to the network's input, and its output back to meters."""

@@ -1,4 +1,4 @@
-"""What a processor gives: named values that unpack into a model call and travel to a device."""
+"""`BatchFeature`: the named arrays or tensors that a processor returns."""
 
 from __future__ import annotations
 
@@ -13,44 +13,52 @@ from glpn_cli.errors import MissingPackageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
 
 _TENSOR_TYPES = ("pt", "tf", "np", "jax")
 
 
 class BatchFeature(UserDict[str, Any]):
-    """A mapping whose values are attributes, too: `inputs["pixel_values"]` is `inputs.pixel_values`.
+    """A mapping whose values are also attributes: `inputs["pixel_values"]` is `inputs.pixel_values`.
+
+    It unpacks into a model call: `model(**inputs)`.
 
     Attributes:
         data: the values by name.
     """
 
     def __init__(self, data: Mapping[str, Any] | None = None, tensor_type: object = None) -> None:
-        """Keep the values, as tensors if asked.
+        """Store the values, as tensors if `tensor_type` is set.
 
         Args:
-            data: lists of arrays by name, one array for each image.
+            data: lists of arrays by name, one array per image.
             tensor_type: None, "np", "pt", "tf" or "jax", or an enum member with such a value.
 
         Raises:
-            ValueError: another tensor type, or arrays of different shapes that shall become one tensor.
+            ValueError: unknown tensor type, or arrays of different shapes that cannot be stacked.
             MissingPackageError: the library of the tensor type is not installed.
         """
         super().__init__(data or {})
         self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
-        # `data` itself is looked for here while a copy is being unpickled.
+        # While a copy is being unpickled, `data` itself is missing.
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def convert_to_tensors(self, tensor_type: object = None) -> Self:
-        """Make one tensor of each list of arrays, in place; None leaves them lists."""
+        """Stack each list of arrays into one tensor, in place; None leaves the lists.
+
+        Raises:
+            ValueError: unknown tensor type, or arrays of different shapes.
+            MissingPackageError: the library of the tensor type is not installed.
+        """
         tensor_type = plain_value(tensor_type)
         if tensor_type is None:
             return self
         if tensor_type not in _TENSOR_TYPES:
-            raise ValueError(f"return_tensors is None or one of {', '.join(_TENSOR_TYPES)}, not {tensor_type!r}")
+            raise ValueError(f"return_tensors must be None or one of {', '.join(_TENSOR_TYPES)}, not {tensor_type!r}")
         for name, value in self.data.items():
             self.data[name] = _to_tensor(_stack(name, value), str(tensor_type))
         return self
@@ -71,21 +79,21 @@ class BatchFeature(UserDict[str, Any]):
 
 
 def plain_value(choice: object) -> object:
-    """Give the value of an enum member, such as transformers' TensorType and ChannelDimension; else the same."""
+    """Return the value of an enum member, such as transformers' TensorType; anything else unchanged."""
     return getattr(choice, "value", choice)
 
 
-def _stack(name: str, arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def _stack(name: str, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     shapes = {np.shape(array) for array in arrays}
     if len(shapes) > 1:
         raise ValueError(
-            f"{name} of different shapes ({', '.join(str(shape) for shape in sorted(shapes))}) make no tensor;"
-            " process the images one at a time, or with return_tensors=None"
+            f"{name} of different shapes cannot be stacked: {', '.join(str(shape) for shape in sorted(shapes))};"
+            " process the images one at a time, or pass return_tensors=None"
         )
     return np.stack(arrays)
 
 
-def _to_tensor(array: np.ndarray[Any, Any], tensor_type: str) -> Any:
+def _to_tensor(array: NDArray[Any], tensor_type: str) -> Any:
     if tensor_type == "np":
         return array
     if tensor_type == "pt":
@@ -103,5 +111,5 @@ def _import(module: str, title: str, tensor_type: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingPackageError(
-            f"return_tensors={tensor_type!r} needs {title}, which is not installed", hint=f"pip install {package}"
+            f"return_tensors={tensor_type!r} requires {title}, which is not installed", hint=f"pip install {package}"
         ) from error

@@ -1,7 +1,7 @@
-"""From every kind of pixel that images and arrays hold to RGB, saying what was done.
+"""Convert images and arrays of any pixel format to RGB, with notes on what was done.
 
-Embedded color profiles are not applied: the reference takes the numbers as they are, the network was trained on
-such numbers, and depth that differs from the reference's for every photo of a phone would help nobody.
+Embedded color profiles are not applied. The reference uses the stored values, and the network was trained on such
+values; applying profiles would make depth differ from the reference for every photo from a phone.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from glpn_cli.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
-"""Where an array has its channels; the reference's words."""
+"""Positions of the channel axis, as the reference calls them."""
 
 _WHITE = (255, 255, 255)
 _MAX_8 = 255
 _MAX_16 = 65535
 _STEP_16 = _MAX_16 // _MAX_8
-"""257: how many 16-bit values share one 8-bit value."""
+"""257: the number of 16-bit values per 8-bit value."""
 
 _CHANNELS_WITHOUT_ALPHA = frozenset({1, 3})
 _CHANNELS_WITH_ALPHA = frozenset({2, 4})
@@ -32,25 +31,25 @@ _CHANNELS_WITH_ALPHA = frozenset({2, 4})
 _WIDE_INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _COLOR_SPACES = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
 
-# Files whose numbers Pillow gives as mode I although they have at most 16 bits, scaled to all of them.
+# Pillow reads these as mode I, although their values have at most 16 bits. It scales them to the full 16 bits.
 _SIXTEEN_BIT_FORMATS = frozenset({"PPM", "PNG", "JPEG2000"})
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """Convert to 8-bit RGB; the orientation is left as it is.
+    """Convert a PIL image to 8-bit RGB; the EXIF orientation is not applied.
 
-    Alpha is put over white. 16-bit values are scaled from their full range. 32-bit integers and floats, which have
-    no range of their own, are judged by the largest value: floats up to 1 mean [0, 1], up to 255 mean [0, 255] and
-    up to 65535 mean [0, 65535]; integers likewise from the second on.
+    Alpha is composited over white. 16-bit values are scaled from their full range. For floats and 32-bit integers the
+    largest value determines the range: floats up to 1 are in [0, 1], floats and integers up to 255 in [0, 255],
+    and larger ones in [0, 65535].
 
     Args:
-        image: of any mode.
+        image: any mode.
 
     Returns:
-        The same image if it is plain RGB, else a new one; and a short line for each thing worth telling.
+        The same object if the image is plain RGB, else a new image; and one note per conversion.
 
     Raises:
-        ImageError: it cannot be decoded, or the values are negative, not finite or beyond 65535.
+        ImageError: the image cannot be decoded, or values are negative, NaN, infinite or above 65535.
     """
     try:
         return _convert(image)
@@ -61,18 +60,19 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Give an image three channels, in its own dtype and range; one that has them is not changed.
+    """Convert an image to an RGB array in its own range; an RGB array is returned unchanged.
 
     Args:
-        image: a PIL image; or (H, W, C), (C, H, W) or (H, W) of integers or floats, C from 1 to 4.
-        layout: where an array has its channels; None looks for them.
+        image: a PIL image; or (H, W, C), (C, H, W) or (H, W) integers or floats, with 1 to 4 channels.
+        layout: position of the channels of an array; None infers it from the shape.
 
     Returns:
-        (H, W, 3), and a short line for each thing that was done.
+        (H, W, 3), and one note per conversion. The dtype is uint8 in [0, 255] for PIL images and uint16 values above
+        255; float32 in [0, 1] for fractions with alpha, uint8 for other values with alpha; else that of the array.
 
     Raises:
-        ImageError: the image cannot be decoded or converted.
-        ValueError: the array is no image.
+        ImageError: the PIL image cannot be decoded or converted.
+        ValueError: the array is not an image.
     """
     if isinstance(image, Image.Image):
         return _image_to_array(image)
@@ -82,8 +82,8 @@ def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -
         values = _wide_to_8_bits(values)
         notes.append("16-bit values scaled to 8 bits")
     if values.shape[2] in _CHANNELS_WITH_ALPHA:
-        values = _put_array_over_white(values)
-        notes.append("alpha put over white")
+        values = _composite_array_over_white(values)
+        notes.append("alpha composited over white")
     elif values.shape[2] == 1:
         values = values.repeat(3, axis=2)
         notes.append("gray converted to RGB")
@@ -91,33 +91,33 @@ def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -
 
 
 def is_unit_range(values: NDArray[Any]) -> bool:
-    """Tell whether values other than bytes are all in [0, 1]."""
+    """Return whether values of another dtype than uint8 are all in [0, 1]."""
     return values.dtype != np.uint8 and bool(values.min() >= 0) and bool(values.max() <= 1)
 
 
 def to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
-    """Give values as uint8 by the reference's rules, which cut fractions off.
+    """Convert values to uint8 as the reference does, which truncates instead of rounding.
 
     Returns:
-        uint8 of the same shape, and whether the values were fractions in [0, 1] before.
+        uint8 of the same shape, and whether the values were fractions in [0, 1].
 
     Raises:
-        ValueError: they are neither whole numbers in [0, 255] nor all in [0, 1].
+        ValueError: the values are neither whole numbers in [0, 255] nor all in [0, 1].
     """
     if values.dtype == np.uint8:
         return values, False
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low + high) or low < 0 or high > _MAX_8:
-        raise ValueError(f"the values go from {low:g} to {high:g}; an image is in [0, 255], or in [0, 1]")
+        raise ValueError(f"values range from {low:g} to {high:g}; must be in [0, 255] or in [0, 1]")
     if np.allclose(values, values.astype(np.int64)):
         return values.astype(np.uint8), False
     if high > 1:
-        raise ValueError(f"the values go from {low:g} to {high:g} with fractions; round them, or scale them to [0, 1]")
+        raise ValueError(f"values are fractions from {low:g} to {high:g}; round them, or scale them to [0, 1]")
     return (values.astype(np.float64) * _MAX_8).astype(np.float32).astype(np.uint8), True
 
 
 def to_unit_range(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Multiply by 1/255 in float64 and round once, to float32."""
+    """Multiply values in [0, 255] by 1/255 in float64, and round once to float32 in [0, 1]."""
     return (values.astype(np.float64) * (1 / _MAX_8)).astype(np.float32)
 
 
@@ -126,21 +126,21 @@ def _convert(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if image.mode in _WIDE_INTEGER_MODES or image.mode in {"I", "F"}:
         return _convert_numbers(image)
     if image.has_transparency_data:
-        return _put_over_white(image)
+        return _composite_over_white(image)
     if image.mode == "RGB":
         return image, ()
     notes = (f"{image.mode} converted to RGB without a color profile",) if image.mode in _COLOR_SPACES else ()
     return image.convert("RGB"), notes
 
 
-def _put_over_white(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _composite_over_white(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (_MAX_8, _MAX_8):
         return rgba.convert("RGB"), ()
     rgb = Image.new("RGB", rgba.size, _WHITE)
     rgb.paste(rgba, mask=alpha)
-    return rgb, ("alpha put over white",)
+    return rgb, ("alpha composited over white",)
 
 
 def _convert_numbers(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -155,7 +155,7 @@ def _convert_numbers(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and (values == transparent).any():
         gray[values == transparent] = _MAX_8
-        notes.append("alpha put over white")
+        notes.append("alpha composited over white")
     return Image.fromarray(gray).convert("RGB"), tuple(notes)
 
 
@@ -170,7 +170,7 @@ def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray
 
 def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     if not np.isfinite(values).all():
-        raise ImageError("its float values are not all finite")
+        raise ImageError("float values are NaN or infinite", hint=f"use finite values from 0 to {_MAX_8}")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > _MAX_16:
         raise _unusable_range("float", low, high)
@@ -180,7 +180,7 @@ def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
 
 def _unusable_range(kind: str, low: float, high: float) -> ImageError:
     return ImageError(
-        f"its {kind} values go from {low:g} to {high:g}, which is the range of no image",
+        f"{kind} values range from {low:g} to {high:g}, outside of 0 to {_MAX_16}",
         hint=f"scale them to 0 to {_MAX_8} first",
     )
 
@@ -195,7 +195,7 @@ def _image_to_array(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
         image.load()
     except Exception as error:  # Pillow's decoders raise anything
         raise ImageError(f"the {image.format or mode} image cannot be decoded: {_one_line(error)}") from error
-    if mode == "RGB":  # not `to_rgb`: the reference ignores a transparent color of such an image
+    if mode == "RGB":  # not `to_rgb`, because the reference ignores a transparent color of RGB images
         return np.array(image), ()
     rgb, notes = to_rgb(image)
     return np.array(rgb), notes or (f"mode {mode} converted to RGB",)
@@ -203,34 +203,34 @@ def _image_to_array(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 def _to_channels_last(array: NDArray[Any], layout: str | None) -> NDArray[Any]:
     if array.dtype.kind not in "buif":
-        raise ValueError(f"an image is an array of numbers, not of {array.dtype}")
+        raise ValueError(f"an array of dtype {array.dtype} is not an image; expected integers or floats")
     if array.size == 0:
         raise ValueError(f"an array of shape {array.shape} has no pixels")
     if array.ndim == 2 and layout in {None, NONE}:
         return array[:, :, None]
     if array.ndim != 3 or layout == NONE:
-        expected = "(H, W)" if layout == NONE else "(H, W, C), (C, H, W), or one more in front for several"
-        raise ValueError(f"an array of shape {array.shape} is no image; expected {expected}")
+        expected = "(H, W)" if layout == NONE else "(H, W, C) or (C, H, W), with a leading batch axis for several"
+        raise ValueError(f"an array of shape {array.shape} is not an image; expected {expected}")
     layout = layout or _find_channels(array.shape)
     values = array.transpose(1, 2, 0) if layout == FIRST else array
     if values.shape[2] > max(_CHANNELS_WITH_ALPHA):
-        raise ValueError(f"input_data_format={layout!r} makes {values.shape[2]} channels of the shape {array.shape}")
+        raise ValueError(f"input_data_format={layout!r} means {values.shape[2]} channels for shape {array.shape}")
     return values
 
 
 def _find_channels(shape: tuple[int, ...]) -> str:
-    """Find the channels as the reference does, in front or behind; where it finds none, look for alpha."""
+    """Infer the channel axis as the reference does, first or last; if it finds none, look for alpha too."""
     for channel_counts in (_CHANNELS_WITHOUT_ALPHA, _CHANNELS_WITH_ALPHA):
         first, last = shape[0] in channel_counts, shape[2] in channel_counts
         if first and last and channel_counts is _CHANNELS_WITH_ALPHA:
-            raise ValueError(f"the shape {shape} has channels in front or behind; pass input_data_format")
+            raise ValueError(f"shape {shape} may be channels first or last; pass input_data_format")
         if first or last:
             return FIRST if first else LAST
-    raise ValueError(f"no axis of the shape {shape} is one of channels; expected (H, W, 3) or (3, H, W)")
+    raise ValueError(f"shape {shape} has no channel axis; expected (H, W, 3) or (3, H, W)")
 
 
-def _put_array_over_white(values: NDArray[Any]) -> NDArray[Any]:
-    """Put (H, W, 2 or 4) over white, which is 255, or 1 if the values are fractions in [0, 1]."""
+def _composite_array_over_white(values: NDArray[Any]) -> NDArray[Any]:
+    """Composite (H, W, 2 or 4) over white, which is 1 if the values are fractions in [0, 1], else 255."""
     eight_bits, was_unit_range = to_8_bits(values)
     image, _ = to_rgb(Image.fromarray(np.ascontiguousarray(eight_bits)))
     rgb = np.array(image)
@@ -238,5 +238,5 @@ def _put_array_over_white(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _wide_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale integers in [0, 65535] to [0, 255], rounded: 65535/255 is 257 exactly."""
+    """Scale integers in [0, 65535] to [0, 255] with rounding; 65535 / 255 is exactly 257."""
     return ((values.astype(np.uint32) + _STEP_16 // 2) // _STEP_16).astype(np.uint8)

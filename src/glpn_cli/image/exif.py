@@ -1,4 +1,4 @@
-"""What an image says of the lens that took it."""
+"""EXIF metadata: focal length and orientation."""
 
 from __future__ import annotations
 
@@ -11,38 +11,30 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-
+_ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
-
 _FOCAL_LENGTH_MM = 0x920A
-
 _FOCAL_LENGTH_IN_35_MM_FILM = 0xA405
-
 _PIXEL_X_DIMENSION = 0xA002
-
 _PIXEL_Y_DIMENSION = 0xA003
-
 _FOCAL_PLANE_X_RESOLUTION = 0xA20E
-
 _FOCAL_PLANE_RESOLUTION_UNIT = 0xA210
 
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
-
 _INCH = 2
 
-# What lies beyond is a slip or a placeholder: from fish-eyes to telescopes, in 35 mm terms and as shares of a side.
-_MM_35_LIMITS = (5.0, 10_000.0)
-
-_SHARE_LIMITS = (0.1, 300.0)
+# From fisheye lenses to telescopes; values outside are mistakes or placeholders.
+_MM_35_RANGE = (5.0, 10_000.0)
+_RELATIVE_RANGE = (0.1, 300.0)  # focal length / longer side
 
 
 @dataclass(frozen=True, slots=True)
 class ExifFocal:
-    """A focal length as a camera wrote it down, in up to two ways.
+    """A focal length from EXIF, in up to two forms.
 
     Attributes:
-        mm_35: its 35 mm equivalent, or None.
-        px: in pixels of the image as it is now, from the lens and the resolution of the sensor, or None.
+        mm_35: the 35 mm equivalent in millimeters, or None.
+        px: in pixels of the image at its present size, from focal length and sensor resolution, or None.
     """
 
     mm_35: float | None = None
@@ -50,47 +42,76 @@ class ExifFocal:
 
 
 def read_focal(image: Image.Image) -> ExifFocal | None:
-    """Read the focal length of an image; None if it does not say one that can be.
+    """Return the focal length of an image, or None if EXIF has no plausible one.
 
-    Turning an image does not change it: pixels are taken as square, and sizes are compared by their longer sides.
+    The orientation does not matter: pixels are assumed to be square, and sizes are compared by their longer sides.
     """
     try:
         tags = image.getexif().get_ifd(_EXIF_IFD)
-        mm_35 = _within(_number(tags, _FOCAL_LENGTH_IN_35_MM_FILM), _MM_35_LIMITS)
+        mm_35 = _in_range(_positive_number(tags, _FOCAL_LENGTH_IN_35_MM_FILM), _MM_35_RANGE)
         longer_side = max(image.size)
-        share = _within(_share_of_longer_side(tags, longer_side), _SHARE_LIMITS)
-    except Exception:  # noqa: BLE001 - EXIF is parsed from whatever a camera or an attacker wrote
+        relative = _in_range(_relative_focal(tags, longer_side), _RELATIVE_RANGE)
+    except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
         return None
-    return ExifFocal(mm_35, None if share is None else share * longer_side) if mm_35 or share else None
+    return ExifFocal(mm_35, None if relative is None else relative * longer_side) if mm_35 or relative else None
 
 
-def _share_of_longer_side(tags: Mapping[int, object], longer_side: int) -> float | None:
-    """Give the focal length as a share of the image's longer side.
+def find_upright_transpose(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:
+    """Return how to turn a loaded image upright.
 
-    The resolution counts pixels as the camera wrote them; EXIF says how many there were, in case it is fewer now.
+    Pillow turns a TIFF upright while loading it and resets the orientation.
+
+    Returns:
+        A `PIL.Image.Transpose`, or None if the image is upright or its orientation is unknown; and notes for the user.
+
+    Source: EXIF 2.32, Orientation.
+    """
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
+        return None, ("EXIF orientation unreadable, ignored",)
+    transposes: dict[object, int] = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return (transposes.get(orientation) if isinstance(orientation, int) else None), ()
+
+
+def _relative_focal(tags: Mapping[int, object], longer_side: int) -> float | None:
+    """Return focal length / longer side.
+
+    The sensor resolution refers to the image as the camera wrote it. EXIF also stores the size at that time, in case
+    the image was resized since.
 
     Source: EXIF 2.32, FocalPlaneXResolution and FocalPlaneResolutionUnit.
     """
-    focal_mm = _number(tags, _FOCAL_LENGTH_MM)
-    per_unit = _number(tags, _FOCAL_PLANE_X_RESOLUTION)
-    mm_per_unit = _MM_PER_UNIT.get(int(_number(tags, _FOCAL_PLANE_RESOLUTION_UNIT) or _INCH))
-    if focal_mm is None or per_unit is None or mm_per_unit is None:
+    focal_mm = _positive_number(tags, _FOCAL_LENGTH_MM)
+    px_per_unit = _positive_number(tags, _FOCAL_PLANE_X_RESOLUTION)
+    mm_per_unit = _MM_PER_UNIT.get(int(_positive_number(tags, _FOCAL_PLANE_RESOLUTION_UNIT) or _INCH))
+    if focal_mm is None or px_per_unit is None or mm_per_unit is None:
         return None
-    taken_with = max(_number(tags, tag) or 0.0 for tag in (_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION))
-    return focal_mm * per_unit / mm_per_unit / (taken_with or longer_side)
+    original_side = max(_positive_number(tags, tag) or 0.0 for tag in (_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION))
+    return focal_mm * px_per_unit / mm_per_unit / (original_side or longer_side)
 
 
-def _number(tags: Mapping[int, object], tag: int) -> float | None:
-    """Give a positive number, or None for 0, which means unknown, and for anything odd."""
+def _positive_number(tags: Mapping[int, object], tag: int) -> float | None:
+    """Return a tag's value, or None if it is 0, which means unknown, or not a number."""
     value = tags.get(tag)
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
     try:
-        number = float(value)  # type: ignore[arg-type]  # what is no number raises
+        number = float(value)  # type: ignore[arg-type]  # anything but a number raises
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _within(number: float | None, limits: tuple[float, float]) -> float | None:
+def _in_range(number: float | None, limits: tuple[float, float]) -> float | None:
     return number if number is not None and limits[0] <= number <= limits[1] else None

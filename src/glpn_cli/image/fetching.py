@@ -1,7 +1,4 @@
-"""Addresses of images on the network: what to show of them, and what to call what comes from there.
-
-Images from the network, within limits of time and size; what arrived is judged by the reader alone.
-"""
+"""Download images from URLs, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -42,37 +39,35 @@ if TYPE_CHECKING:
     from email.message import Message
     from typing import Self
 
+_DEFAULTS = FetchSettings()
+_CHUNK_BYTES = 2**16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
-
-_MAX_NAME_BYTES = 100
-
+_URL_SAFE = "%/:=&~+!$,;'@()*"
 _HASH_DIGITS = 8
-
-_WIRE_SAFE = "%/:=&~+!$,;'@()*"
-
-# What file systems keep for themselves, Windows' rules included; and names that are devices there.
-_UNSAFE = re.compile(r'[<>:"/\\|?*]')
-
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_MAX_NAME_BYTES = 100
+# Characters and device names that some file systems reserve, Windows included.
+_RESERVED_CHARACTERS = re.compile(r'[<>:"/\\|?*]')
+_RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a user means an address and not a file."""
+    """Return whether a text is an http or https URL and not a file name."""
     return bool(_SCHEME.match(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An http(s) address.
+    """An http or https URL.
 
-    As text it is without name and password, and with a short hash in place of the query, which often is a key.
+    `str` of it omits user name and password, and replaces the query, which often contains a key, with a short hash.
 
     Attributes:
-        url: ready for a request, without name and password.
-        userinfo: "name:password", still quoted; or empty. Never to be shown.
-        host: its name.
-        query_hash: a few digits that tell it from addresses with another query; empty without a query.
+        url: encoded for a request, without user name and password.
+        userinfo: "name:password", percent-encoded, or empty. Never show it.
+        host: the host name.
+        query_hash: a few digits that differ between queries; empty without a query.
     """
 
     url: str = field(repr=False)
@@ -82,40 +77,40 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address as a user writes it.
+        """Parse a URL as the user writes it.
 
         Raises:
-            ImageError: it makes no sense; what it was is not said, as it may hold a password.
+            ImageError: the URL is invalid; the message does not repeat it, because it may contain a password.
         """
-        nonsense = ImageError("an address that makes no sense", hint="it begins like https://HOST/PATH")
+        invalid = ImageError("invalid URL", hint="use the form https://HOST/PATH")
         try:
             parts = urlsplit(text.strip())
             host, port = parts.hostname or "", parts.port
-            # ":" is that of an IPv6 address, which needs no translation.
-            wire_host = f"[{host}]" if ":" in host else host.encode("idna").decode()
-            path = quote(parts.path or "/", safe=_WIRE_SAFE)
-            query = quote(parts.query, safe=_WIRE_SAFE + "?")
-        except ValueError as error:  # UnicodeError is one
-            raise nonsense from error
+            # A colon is part of an IPv6 address, which needs no encoding.
+            encoded_host = f"[{host}]" if ":" in host else host.encode("idna").decode()
+            path = quote(parts.path or "/", safe=_URL_SAFE)
+            query = quote(parts.query, safe=_URL_SAFE + "?")
+        except ValueError as error:  # includes UnicodeError
+            raise invalid from error
         if not host:
-            raise nonsense
+            raise invalid
         userinfo = parts.netloc.rpartition("@")[0]
-        netloc = wire_host if port is None else f"{wire_host}:{port}"
+        netloc = encoded_host if port is None else f"{encoded_host}:{port}"
         url = SplitResult(parts.scheme, netloc, path, query, "").geturl()
         digest = hashlib.sha256(query.encode()).hexdigest()[:_HASH_DIGITS] if query else ""
         return cls(url, userinfo, host, digest)
 
     def __str__(self) -> str:
-        """Show it without what is secret."""
+        """Return the URL without secrets."""
         parts = urlsplit(self.url)
         shown = f"{parts.scheme}://{parts.netloc}{unquote(parts.path, errors='replace')}".rstrip("/")
         return f"{shown}?...{self.query_hash}" if self.query_hash else shown
 
     @property
     def name(self) -> str:
-        """A file name that is safe everywhere: the last part of the path, or else the host.
+        """A safe file name: the last part of the path, or the host.
 
-        Where that is no image's name and there is a query, which then tells the images apart, it has the hash.
+        Without an image suffix it is probably the query that identifies the image, so the name ends with its hash.
         """
         last = PurePosixPath(urlsplit(self.url).path).name
         name = safe_name(unquote(last) or self.host)
@@ -123,7 +118,7 @@ class Address:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Safe folder names for a place of its own: the host, and the path without its last part."""
+        """Safe folder names: the host, and the path without its last part."""
         parts = urlsplit(self.url)
         above = PurePosixPath(parts.path).parts[1:-1]
         port = "" if parts.port is None else f"_{parts.port}"
@@ -131,11 +126,11 @@ class Address:
 
 
 def safe_name(text: str) -> str:
-    """Make a text into a file name that every file system takes and that stays where it is put."""
+    """Convert a text to a file name that is valid on every file system and does not lead to another folder."""
     printable = "".join(character if character.isprintable() else "_" for character in text)
-    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", printable)).rstrip(" .")
+    name = _RESERVED_CHARACTERS.sub("_", unicodedata.normalize("NFC", printable)).rstrip(" .")
     name = re.sub(r"^[.\s]+", "_", name) or "_"
-    if _DEVICE.fullmatch(name):
+    if _RESERVED_NAME.fullmatch(name):
         name = f"_{name}"
     stem, suffix = os.path.splitext(name)
     room = _MAX_NAME_BYTES - len(suffix.encode())
@@ -144,15 +139,32 @@ def safe_name(text: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + suffix
 
 
-_DEFAULTS = FetchSettings()
+def fetch_image(address: Address, settings: FetchSettings = _DEFAULTS, *, stopper: Stopper | None = None) -> bytes:
+    """Download what a URL points to; proxies from the environment are used.
 
-_CHUNK_BYTES = 2**16
+    User name and password are sent only to the server in the URL.
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+    Args:
+        address: the URL.
+        settings: limits of time and size.
+        stopper: can end the download early; the error is then the same as for a timeout.
+
+    Raises:
+        ImageError: the download failed, was incomplete, too large or too slow, or was redirected too often or to a
+            URL that is not http or https.
+    """
+    try:
+        with (
+            _Deadline(settings.timeout_s).watching() as deadline,
+            (stopper or Stopper()).stopping(deadline),
+        ):
+            return _download(address, settings, deadline)
+    except ImageError as error:
+        raise ImageError(f"{address}: {error.message}", hint=error.hint) from error
 
 
 class Stopper:
-    """Ends the fetches of several threads at once, as an interrupt wants it."""
+    """Stops the downloads of several threads at once, after an interrupt."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -160,19 +172,19 @@ class Stopper:
         self._stopped = False
 
     def stop(self) -> None:
-        """End what is being fetched, and whatever comes later."""
+        """Stop all running downloads, and every later one as soon as it starts."""
         with self._lock:
             self._stopped = True
             for deadline in self._deadlines:
-                deadline.come_now()
+                deadline.expire()
 
     @contextmanager
     def stopping(self, deadline: _Deadline) -> Iterator[None]:
-        """Have a deadline come when everything is stopped."""
+        """Expire a deadline if `stop` is called during the block."""
         with self._lock:
             self._deadlines.add(deadline)
             if self._stopped:
-                deadline.come_now()
+                deadline.expire()
         try:
             yield
         finally:
@@ -180,31 +192,8 @@ class Stopper:
                 self._deadlines.discard(deadline)
 
 
-def fetch_image(address: Address, settings: FetchSettings = _DEFAULTS, *, stopper: Stopper | None = None) -> bytes:
-    """Fetch what is at an address; proxies of the environment are used.
-
-    Name and password are sent to the server that the user named and to no other.
-
-    Args:
-        address: where it is.
-        settings: the limits.
-        stopper: may end it early; the error is that of a deadline.
-
-    Raises:
-        ImageError: there is nothing, or it is too large, too slow, cut off, or redirected too often or elsewhere.
-    """
-    try:
-        with (
-            _Deadline(settings.timeout_s).watching() as deadline,
-            (stopper or Stopper()).stopping(deadline),
-        ):
-            return _follow(address, settings, deadline)
-    except ImageError as error:
-        raise ImageError(f"{address}: {error.message}", hint=error.hint) from error
-
-
 class _Deadline:
-    """A moment at which the connection is cut, however busy the server keeps it."""
+    """Shuts connections down after a total time, even if the server keeps sending."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -214,17 +203,15 @@ class _Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether the moment has come."""
         return time.monotonic() >= self._end_s
 
     def error(self) -> ImageError:
-        """Say that it has."""
-        return ImageError(f"not here after {self.timeout_s:g} s", hint="download it first")
+        return ImageError(f"not complete after {self.timeout_s:g} s", hint="download it first")
 
     @contextmanager
     def watching(self) -> Iterator[_Deadline]:
-        """Cut the connections of the block when the moment comes."""
-        timer = threading.Timer(self.timeout_s, self._cut)
+        """Shut down the connections of the block when the time is over."""
+        timer = threading.Timer(self.timeout_s, self._shut_down)
         timer.daemon = True
         timer.start()
         try:
@@ -237,100 +224,42 @@ class _Deadline:
                 self._connections = []
 
     def watch(self, connection: socket.socket) -> None:
-        """Add a connection; a second handle is kept, because encryption takes over the first."""
+        """Add a connection, through a second handle, because encryption takes over the first."""
         with self._lock:
             self._connections.append(connection.dup())
         if self.is_over:
-            self._cut()
+            self._shut_down()
 
-    def come_now(self) -> None:
-        """Let the moment be now."""
+    def expire(self) -> None:
+        """Expire the deadline now."""
         self._end_s = time.monotonic()
-        self._cut()
+        self._shut_down()
 
-    def _cut(self) -> None:
+    def _shut_down(self) -> None:
         with self._lock:
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(SHUT_RDWR)
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection that the deadline can cut."""
-
-    deadline: _Deadline
-
-    def connect(self) -> None:
-        """Connect, and have the deadline know of it."""
-        super().connect()
-        self.deadline.watch(self.sock)
+# Requests
 
 
-class _SecureConnection(http.client.HTTPSConnection, _Connection):
-    """The same, encrypted; the class between the two calls `_Connection.connect` before it encrypts."""
-
-
-class _Plain(HTTPHandler):
-    """What opens http addresses."""
-
-    def __init__(self, deadline: _Deadline) -> None:
-        super().__init__()
-        self._deadline = deadline
-
-    def http_open(self, req: Request) -> Any:
-        """Make a request."""
-
-        def connection(host: str, **options: Any) -> _Connection:
-            made = _Connection(host, **options)
-            made.deadline = self._deadline
-            return made
-
-        return self.do_open(connection, req)
-
-
-class _Secure(HTTPSHandler):
-    """What opens https addresses."""
-
-    def __init__(self, deadline: _Deadline) -> None:
-        super().__init__()
-        self._deadline = deadline
-
-    def https_open(self, req: Request) -> Any:
-        """Make a request."""
-
-        def connection(host: str, **options: Any) -> _SecureConnection:
-            made = _SecureConnection(host, context=ssl.create_default_context(), **options)
-            made.deadline = self._deadline
-            return made
-
-        return self.do_open(connection, req)
-
-
-def _opener(deadline: _Deadline) -> OpenerDirector:
-    """Build what makes one request: http and https, no other schemes, no redirects of its own."""
-    opener = OpenerDirector()
-    opener.addheaders = []
-    handlers = (ProxyHandler(), _Plain(deadline), _Secure(deadline), HTTPDefaultErrorHandler(), HTTPErrorProcessor())
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
-
-
-def _follow(address: Address, settings: FetchSettings, deadline: _Deadline) -> bytes:
-    """Fetch from an address or from where it leads to."""
-    opener = _opener(deadline)
+def _download(address: Address, settings: FetchSettings, deadline: _Deadline) -> bytes:
+    """Download from a URL, following redirects."""
+    opener = _build_opener(deadline)
     first = address
     for _ in range(settings.max_redirects + 1):
         try:
             with opener.open(_request(address), timeout=min(settings.silence_timeout_s, settings.timeout_s)) as answer:
-                return _read(answer, settings, deadline)
+                return _read_body(answer, settings, deadline)
         except HTTPError as error:
             with error:
                 if error.code not in _REDIRECTS:
-                    raise _refusal(error.code) from None
-                address = _redirected(address, error.headers, first)
+                    raise _status_error(error.code) from None
+                address = _redirect_target(address, error.headers, first)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            # Not as the cause: what the library says may hold the address as it was sent.
+            # `from None`, because the library's message may contain the URL with its query.
             raise _translate(error, settings, deadline) from None
     raise ImageError(f"redirected more than {settings.max_redirects} times", hint="download it first")
 
@@ -345,21 +274,21 @@ def _request(address: Address) -> Request:
     return request
 
 
-def _redirected(address: Address, headers: Message[str, str], first: Address) -> Address:
-    """Give the address that a redirect leads to; only the server that the user named gets their name and password."""
+def _redirect_target(address: Address, headers: Message[str, str], first: Address) -> Address:
+    """Return where a redirect leads; only the server in the user's URL gets user name and password."""
     location = headers.get("Location", "")
     target = urljoin(address.url, location)
     if not location or not is_address(target):
         scheme = urlsplit(target).scheme if location else ""
         raise ImageError(f"redirected to {scheme or 'nowhere'}, which is not followed")
-    to = Address.parse(target)
-    same_server = urlsplit(to.url)[:2] == urlsplit(first.url)[:2]
-    return replace(to, userinfo=first.userinfo if same_server else "")
+    parsed = Address.parse(target)
+    same_server = urlsplit(parsed.url)[:2] == urlsplit(first.url)[:2]
+    return replace(parsed, userinfo=first.userinfo if same_server else "")
 
 
-def _read(answer: Any, settings: FetchSettings, deadline: _Deadline) -> bytes:
-    """Read the body, and see that it is whole."""
-    expected: int | None = answer.length  # None where the end of the connection is the end of the body, or in chunks
+def _read_body(answer: Any, settings: FetchSettings, deadline: _Deadline) -> bytes:
+    # None if the body is chunked, or ends when the connection is closed.
+    expected: int | None = answer.length
     if expected is not None and expected > settings.max_bytes:
         raise _too_large(settings)
     data = bytearray()
@@ -372,18 +301,82 @@ def _read(answer: Any, settings: FetchSettings, deadline: _Deadline) -> bytes:
     if deadline.is_over:
         raise deadline.error()
     if expected is not None and len(data) < expected:
-        raise ImageError(f"cut off after {len(data)} of {expected} bytes", hint="try again")
+        raise ImageError(f"interrupted after {len(data)} of {expected} bytes", hint="try again")
     return bytes(data)
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection that a deadline watches."""
+
+    deadline: _Deadline
+
+    def connect(self) -> None:
+        super().connect()
+        self.deadline.watch(self.sock)
+
+
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """The same for https: `HTTPSConnection.connect` calls `_Connection.connect` before it starts encryption."""
+
+
+class _PlainHandler(HTTPHandler):
+    """Opens http URLs."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: Request) -> Any:
+        def connect(host: str, **options: Any) -> _Connection:
+            connection = _Connection(host, **options)
+            connection.deadline = self._deadline
+            return connection
+
+        return self.do_open(connect, req)
+
+
+class _SecureHandler(HTTPSHandler):
+    """Opens https URLs."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, req: Request) -> Any:
+        def connect(host: str, **options: Any) -> _SecureConnection:
+            connection = _SecureConnection(host, context=ssl.create_default_context(), **options)
+            connection.deadline = self._deadline
+            return connection
+
+        return self.do_open(connect, req)
+
+
+def _build_opener(deadline: _Deadline) -> OpenerDirector:
+    """Return an opener for http and https only, which does not follow redirects by itself."""
+    opener = OpenerDirector()
+    opener.addheaders = []
+    for handler in (
+        ProxyHandler(),
+        _PlainHandler(deadline),
+        _SecureHandler(deadline),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+# Errors
 
 
 def _too_large(settings: FetchSettings) -> ImageError:
     return ImageError(f"larger than {settings.max_bytes >> 20} MiB", hint="download it first")
 
 
-def _refusal(code: int) -> ImageError:
-    reasons = {401: "a login is needed", 403: "access is refused", 404: "there is no such image", 410: "it is gone"}
-    said = reasons.get(code) or http.client.responses.get(code, "an unknown answer").lower()
-    return ImageError(f"the server answers {code}: {said}")
+def _status_error(code: int) -> ImageError:
+    reasons = {401: "a login is required", 403: "access is denied", 404: "not found", 410: "it was removed"}
+    reason = reasons.get(code) or http.client.responses.get(code, "unknown status").lower()
+    return ImageError(f"the server answers {code}: {reason}")
 
 
 def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -> ImageError:
@@ -393,15 +386,15 @@ def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -
         return deadline.error()
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
-        said = f"the server was silent for {settings.silence_timeout_s:g} s"
+        message = f"no data from the server for {settings.silence_timeout_s:g} s"
     elif isinstance(reason, ssl.SSLError):
-        said = f"no secure connection: {reason.reason or 'it failed'}"
+        message = f"no secure connection: {reason.reason or 'unknown reason'}"
     elif isinstance(reason, http.client.IncompleteRead):
-        said = "cut off in the middle"
+        message = "interrupted by the server"
     elif isinstance(reason, ConnectionError) and not reason.strerror:
-        said = "the server hung up without an answer"
+        message = "the server closed the connection without an answer"
     elif isinstance(reason, OSError):
-        said = f"cannot be reached: {reason.strerror or type(reason).__name__}"
+        message = f"cannot be reached: {reason.strerror or type(reason).__name__}"
     else:
-        said = "the server does not speak HTTP as it should"
-    return ImageError(said, hint="try again later, or download it yourself")
+        message = "the answer of the server is not valid HTTP"
+    return ImageError(message, hint="try again later, or download it yourself")

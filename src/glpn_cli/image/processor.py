@@ -1,4 +1,8 @@
-"""From images to what the network sees, and from what it gives back to meters for each pixel of the image."""
+"""Preprocessing of images to the network's input, and conversion of its output to meters.
+
+`to_pixel_values` and `to_meters` do this for one image. `GLPNImageProcessor` is the class of transformers, for images
+of any kind. Both do the same arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from glpn_cli.errors import ConfigError, OutputError
+from glpn_cli.errors import ConfigError
+from glpn_cli.files import make_folder, read_json, write_whole
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
 from glpn_cli.settings import SIZE_DIVISOR
@@ -27,32 +32,35 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
 CONFIG_NAME = "preprocessor_config.json"
-"""The file beside the weights that holds a processor's fields."""
+"""The file beside the weights that stores the fields of a processor."""
 
-_CHANNELS_OF_RGB = 3
+_CHANNELS = 3
 _WHITE = 255
 
-# The names under which files of transformers, old and new, know this processor.
+# How versions of transformers call this processor in their files.
 _TYPE_NAMES = ("GLPNImageProcessor", "GLPNImageProcessorFast", "GLPNImageProcessorPil", "GLPNFeatureExtractor")
-# Fields of other processors that a file may hold as long as they ask for nothing.
+# Steps of other processors; a file may contain these fields if they are false.
 _UNSUPPORTED_STEPS = ("do_normalize", "do_center_crop", "do_pad")
 
 
 def floored_size(height: int, width: int, divisor: int = SIZE_DIVISOR) -> tuple[int, int]:
-    """Round both sides down to multiples of the divisor, but to one divisor at least.
-
-    Returns:
-        (height, width), pixels.
-    """
+    """Return (height, width) in pixels, rounded down to multiples of the divisor, at least one divisor each."""
     return max(height // divisor, 1) * divisor, max(width // divisor, 1) * divisor
 
 
 def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple[int, int]:
-    """Give the size, in multiples of 32, that keeps an image's shape and has about as many pixels as a working size.
+    """Return the size at which the network sees an image, given the working size of its weights.
 
-    An image squeezed into another shape is one that the network never learnt.
+    The aspect ratio is preserved, because the network was not trained on distorted images.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        working_size: (height, width) in pixels; only the product counts.
+
+    Returns:
+        (height, width) in pixels, multiples of 32, about as many pixels as `working_size`.
     """
     zoom = (working_size[0] * working_size[1] / (height * width)) ** 0.5
     fitted_height, fitted_width = (max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width))
@@ -60,18 +68,18 @@ def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple
 
 
 def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: int = Resampling.BILINEAR) -> Tensor:
-    """Make an image into what the network sees: exactly the processor's numbers.
+    """Convert an image to the network's input, bit for bit as `GLPNImageProcessor` does.
 
     Args:
         rgb: (H, W, 3) uint8, in [0, 255].
-        size: (height, width) that the network shall see; the processor's is `floored_size(H, W)`.
-        resample: one of Pillow's filters.
+        size: (height, width) of the network's input in pixels; the processor uses `floored_size(H, W)`.
+        resample: a Pillow filter.
 
     Returns:
         (1, 3, height, width) float32, in [0, 1], on the CPU.
     """
     resized = _resize_8_bits(rgb, size, resample)
-    pixel_values = np.empty((1, _CHANNELS_OF_RGB, *size), np.float32)
+    pixel_values = np.empty((1, _CHANNELS, *size), np.float32)
     _divide_by_255(resized.transpose(2, 0, 1), out=pixel_values[0])
     return torch.from_numpy(pixel_values)
 
@@ -79,16 +87,16 @@ def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: 
 def to_meters(
     predicted: Tensor, size: tuple[int, int], *, meters_per_unit: float, limit_m: float
 ) -> NDArray[np.float32]:
-    """Make what the network gave into meters for each pixel of the image; the inverse of `to_pixel_values`.
+    """Convert the network's output to meters at the size of the image; the counterpart of `to_pixel_values`.
 
-    The order is the documented one: first bicubic to the size of the image, which may overshoot, then the scale,
-    then the limits.
+    The order matters: first bicubic interpolation to the size of the image, which may overshoot, then the scale, then
+    the limits.
 
     Args:
-        predicted: (1, h, w) of any float dtype, finite, in the scale of the published weights, on any device.
-        size: (height, width) of the image.
-        meters_per_unit: the factor from that scale to meters.
-        limit_m: the largest depth that the weights can give, meters.
+        predicted: (1, h, w) of any float dtype, finite, in the unit of the weights, on any device.
+        size: (height, width) of the image, pixels.
+        meters_per_unit: the factor from that unit to meters.
+        limit_m: the largest depth that the weights can predict, meters.
 
     Returns:
         (height, width) float32, meters, in [0, limit_m].
@@ -99,20 +107,20 @@ def to_meters(
 
 
 class GLPNImageProcessor:
-    """Resize images to multiples of 32 and scale them to [0, 1], as the reference does.
+    """Resizes images to multiples of 32 and scales them to [0, 1], as the processor of transformers does.
 
-    RGB images give the reference's numbers to the last bit. Other kinds, which it refuses or lets the model stumble
-    over, are converted with a UserWarning: gray and palette to RGB, alpha over white, 16 bits to 8, and sides that
-    are shorter than the divisor are enlarged to it. The EXIF orientation is not applied, as in the reference;
-    `read_image` does that.
+    For RGB images the result is the reference's bit for bit. Images that the reference refuses, or passes on in a
+    form that the model fails on, are converted with a UserWarning: gray and palette images to RGB, alpha composited
+    over white, 16 bits to 8, sides shorter than the divisor enlarged to it. As in the reference, the EXIF orientation
+    is not applied; `read_image` does that.
 
     Attributes:
-        do_resize: round the sides down to multiples of `size_divisor` by resizing.
+        do_resize: resize so that both sides are rounded down to multiples of `size_divisor`.
         size_divisor: pixels, positive.
-        resample: one of Pillow's filters.
-        do_rescale: divide by 255.
+        resample: a Pillow filter.
+        do_rescale: scale from [0, 255] to [0, 1].
 
-    Source: transformers v4.37.2, GLPNImageProcessor (its documentation and its behavior).
+    Source: transformers v4.37.2, GLPNImageProcessor (documentation and behavior).
     """
 
     model_input_names = ("pixel_values",)
@@ -125,10 +133,10 @@ class GLPNImageProcessor:
         do_rescale: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Keep the four choices; other keywords are ignored, as in the reference.
+        """Store the fields; other keywords are ignored, as in the reference.
 
         Raises:
-            ConfigError: (a ValueError) one of them is of the wrong type or out of range.
+            ConfigError: (a ValueError) a field has the wrong type or is out of range.
         """
         del kwargs
         self.do_resize = _checked_flag("do_resize", do_resize)
@@ -152,28 +160,28 @@ class GLPNImageProcessor:
         input_data_format: object = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make images into pixel values.
+        """Convert images to pixel values.
 
         Args:
             images: one image or several: PIL images, or NumPy arrays or torch tensors in [0, 255], each (H, W, C),
-                (C, H, W) or (H, W); a list of them, or an array with one more dimension in front. If the values are
-                in [0, 1] already, pass `do_rescale=False`; resizing then rounds them to 1/255.
-            do_resize: instead of the processor's own; None keeps that, here and in the next three.
-            size_divisor: likewise.
-            resample: likewise.
-            do_rescale: likewise.
+                (C, H, W) or (H, W); a list of them, or an array with a leading batch axis. If the values are in
+                [0, 1], pass `do_rescale=False`; resizing then rounds them to multiples of 1/255.
+            do_resize: overrides the field of the processor; None uses the field.
+            size_divisor: overrides the field of the processor; None uses the field.
+            resample: overrides the field of the processor; None uses the field.
+            do_rescale: overrides the field of the processor; None uses the field.
             return_tensors: None for a list of NumPy arrays, or "np", "pt", "tf" or "jax" for one tensor.
             data_format: "channels_first" or "channels_last", of the result.
-            input_data_format: "channels_first", "channels_last" or "none" (no channels: gray); by default it is
-                found out from each array's shape. PIL images know it themselves.
+            input_data_format: "channels_first", "channels_last" or "none" (gray without a channel axis), of arrays;
+                None infers it from the shape of each array.
             kwargs: ignored, as in the reference.
 
         Returns:
             `pixel_values`: for each image (3, H, W) or (H, W, 3), float32 in [0, 1]. With `do_rescale=False` uint8,
-            or float32 for floats in [0, 1].
+            or float32 if the input was floats in [0, 1].
 
         Raises:
-            ValueError: no images, or something about them or the choices that cannot be.
+            ValueError: no images, an invalid image, or an invalid argument.
             MissingPackageError: the library of `return_tensors` is not installed.
         """
         del kwargs
@@ -188,13 +196,13 @@ class GLPNImageProcessor:
             else _checked_layout("input_data_format", input_data_format, (FIRST, LAST, NONE))
         )
 
-        notes: dict[str, None] = {}  # a set that keeps its order
+        notes: dict[str, None] = {}  # an ordered set
         processed: list[NDArray[Any]] = []
         for image in _to_list(images, input_layout):
             values, image_notes = to_rgb_array(image, input_layout)
             notes |= dict.fromkeys(image_notes)
             if not processed and do_rescale and is_unit_range(values):
-                notes["the values are in [0, 1] already and are divided by 255 again; pass do_rescale=False"] = None
+                notes["values are in [0, 1] and are divided by 255 anyway; pass do_rescale=False"] = None
             if do_resize:
                 height, width = values.shape[:2]
                 if min(height, width) < divisor:
@@ -204,23 +212,24 @@ class GLPNImageProcessor:
                 values = _rescale(values)
             processed.append(np.array(values.transpose(2, 0, 1) if layout == FIRST else values, order="C"))
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=3)  # as seen from __call__
+            warnings.warn(note, UserWarning, stacklevel=3)  # the caller of __call__
         return BatchFeature({"pixel_values": processed}, return_tensors)
 
     def post_process_depth_estimation(
         self, outputs: Any, target_sizes: Sequence[tuple[int, int] | None] | Tensor | None = None
     ) -> list[dict[str, Tensor]]:
-        """Bring predictions to the sizes of their images, bicubically; neither scaled nor limited.
+        """Resize predictions to the sizes of their images with bicubic interpolation; values are not scaled or clamped.
 
         Args:
-            outputs: with an attribute `predicted_depth`, (B, H', W').
-            target_sizes: (height, width) for each image, or None to leave it; as a list, or a (B, 2) tensor.
+            outputs: has an attribute `predicted_depth`, (B, h, w) of any float dtype.
+            target_sizes: (height, width) per image in pixels, or None to leave that image unchanged; a list, or a
+                (B, 2) tensor.
 
         Returns:
-            For each image {"predicted_depth": (height, width)}, of the dtype and device of the prediction.
+            For each image {"predicted_depth": (height, width) tensor}, with the dtype and device of the prediction.
 
         Raises:
-            ValueError: the number of sizes is not that of the predictions, or a size is none.
+            ValueError: the number of sizes differs from the number of predictions, or a size is invalid.
 
         Source: transformers v5, GLPNImageProcessor.
         """
@@ -237,29 +246,25 @@ class GLPNImageProcessor:
 
     @classmethod
     def from_pretrained(cls, path: str | PathLike[str], **overrides: Any) -> Self:
-        """Read a processor's fields from a file; a model without such a file has the defaults.
+        """Read the fields of a processor from a file; without a file they are the defaults.
 
         Args:
-            path: a folder that may hold `preprocessor_config.json`, that file, or a weights file in such a folder.
-            overrides: fields that win over the file's.
+            path: a folder that may contain `preprocessor_config.json`, that file, or a weights file in such a folder.
+            overrides: fields to use instead of those in the file.
 
         Raises:
-            ConfigError: there is no such path, or the file is not a GLPN processor's.
+            ConfigError: the path does not exist, or the file is not the configuration of a GLPN processor.
         """
         given = Path(path)
         if not given.exists():
             raise ConfigError(f"{given}: no such file or folder")
-        file = (
-            given / CONFIG_NAME if given.is_dir() else given if given.suffix == ".json" else given.parent / CONFIG_NAME
-        )
+        if given.is_dir():
+            file = given / CONFIG_NAME
+        else:
+            file = given if given.suffix == ".json" else given.parent / CONFIG_NAME
         if not file.exists():
             return cls.from_dict({}, **overrides)
-        try:
-            values = json.loads(file.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{file}: not JSON: {error}") from error
+        values = read_json(file, ConfigError)
         try:
             return cls.from_dict(values, **overrides)
         except ConfigError as error:
@@ -267,45 +272,43 @@ class GLPNImageProcessor:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
-        """Build from fields by name; those of other processors are ignored unless they ask for another result.
+        """Return a processor with fields from a mapping; unknown fields are ignored if they do not change the result.
 
         Raises:
-            ConfigError: the fields are of another processor, ask for steps that GLPN has not, or are of a wrong type.
+            ConfigError: the fields belong to another processor, request steps that GLPN does not have, or have the
+                wrong type.
         """
         if not isinstance(values, Mapping):
-            raise ConfigError(f"a processor's fields are a JSON object, not {type(values).__name__}")
+            raise ConfigError(f"processor fields must be a mapping, not {type(values).__name__}")
         for key in ("image_processor_type", "feature_extractor_type"):
             if values.get(key) is not None and values[key] not in _TYPE_NAMES:
-                raise ConfigError(f"{key} is {values[key]!r}, not GLPNImageProcessor")
+                raise ConfigError(f"{key} must be GLPNImageProcessor, not {values[key]!r}")
         for key in _UNSUPPORTED_STEPS:
             if values.get(key):
-                raise ConfigError(f"{key} is {values[key]!r}, but GLPN has no such step")
+                raise ConfigError(f"{key} is {values[key]!r}, but GLPN does not have this step")
         factor = values.get("rescale_factor")
         if factor is not None and (not isinstance(factor, int | float) or abs(factor * _WHITE - 1) > 1e-6):
-            raise ConfigError(f"rescale_factor is {factor!r}, but GLPN's is 1/255")
+            raise ConfigError(f"rescale_factor must be 1/255, not {factor!r}")
         fields = ("do_resize", "size_divisor", "resample", "do_rescale")
         given = {name: values[name] for name in fields if values.get(name) is not None}
         return cls(**given | overrides)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> list[str]:
-        """Write the fields where `from_pretrained` and transformers find them.
+        """Write the fields to the file that `from_pretrained` and transformers read; the folder is created if missing.
 
         Returns:
             The path of the file, in a list as in the reference.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file system refuses.
         """
         file = Path(folder) / CONFIG_NAME
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(self.to_json_string(), "utf-8")
-        except OSError as error:
-            raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
+        make_folder(file.parent)
+        write_whole(file, self.to_json_string().encode(), overwrite=True)
         return [str(file)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as they are saved; the type is the one that every version of transformers knows."""
+        """Return the fields as they are saved, with the type name that every version of transformers accepts."""
         return {
             "do_rescale": self.do_rescale,
             "do_resize": self.do_resize,
@@ -315,7 +318,7 @@ class GLPNImageProcessor:
         }
 
     def to_json_string(self) -> str:
-        """Give the fields as the text of their file."""
+        """Return the contents of `preprocessor_config.json`."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def __repr__(self) -> str:
@@ -323,32 +326,27 @@ class GLPNImageProcessor:
 
 
 class GLPNFeatureExtractor(GLPNImageProcessor):
-    """The old name of `GLPNImageProcessor`."""
+    """The deprecated name of `GLPNImageProcessor`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Warn, then be a `GLPNImageProcessor`."""
+        """Warn about the name; the arguments are those of `GLPNImageProcessor`."""
         warnings.warn("GLPNFeatureExtractor is deprecated; use GLPNImageProcessor", FutureWarning, stacklevel=2)
         super().__init__(*args, **kwargs)
 
 
-def _interpolate(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, h, w) to (B, height, width)."""
-    return functional.interpolate(depth[:, None], size=size, mode="bicubic", align_corners=False)[:, 0]
-
-
-# What was asked for
+# Checks of arguments and fields
 
 
 def _checked_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise ConfigError(f"{name} is True or False, not {value!r}")
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
     return bool(value)
 
 
 def _checked_divisor(value: Any) -> int:
     divisor = _to_integer(value)
     if divisor is None or divisor < 1:
-        raise ConfigError(f"size_divisor is a positive integer, not {value!r}")
+        raise ConfigError(f"size_divisor must be a positive integer, not {value!r}")
     return divisor
 
 
@@ -356,14 +354,14 @@ def _checked_filter(value: Any) -> Resampling:
     number = _to_integer(plain_value(value))
     if number not in set(Resampling):
         names = ", ".join(f"{item.value} ({item.name})" for item in Resampling)
-        raise ConfigError(f"resample is one of Pillow's filters, {names}, not {value!r}")
+        raise ConfigError(f"resample must be a Pillow filter, {names}, not {value!r}")
     return Resampling(number)
 
 
 def _checked_layout(name: str, value: object, known: tuple[str, ...]) -> str:
     layout = plain_value(value)
     if layout not in known:
-        raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     return str(layout)
 
 
@@ -373,32 +371,32 @@ def _checked_size(size: Any) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = 0
     if min(height, width) < 1:
-        raise ValueError(f"a target size is (height, width) in pixels, not {size!r}")
+        raise ValueError(f"a target size must be (height, width) in pixels, not {size!r}")
     return height, width
 
 
 def _to_integer(value: Any) -> int | None:
-    """Give an integer of any library as int, else None; True and False are none."""
+    """Return an integer of any library as int, or None for anything else, booleans included."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
 
 
-# What was given
+# Input images
 
 
 def _to_list(images: Any, input_layout: str | None) -> list[Image.Image | NDArray[Any]]:
-    """Split what was given into single images; arrays are (H, W), or have three dimensions in any order."""
+    """Split a list or batch into single images; arrays are (H, W), or have three axes in any order."""
     if isinstance(images, list | tuple):
-        given_images = [_to_image(image) for image in images]
+        single_images = [_to_image(image) for image in images]
     else:
-        given = _to_image(images)
-        axes_of_batch = 3 if input_layout == NONE else 4
-        given_images = list(given) if isinstance(given, np.ndarray) and given.ndim == axes_of_batch else [given]
-    if not given_images:
-        raise ValueError("no images were given")
-    return given_images
+        image = _to_image(images)
+        batch_ndim = 3 if input_layout == NONE else 4
+        single_images = list(image) if isinstance(image, np.ndarray) and image.ndim == batch_ndim else [image]
+    if not single_images:
+        raise ValueError("no images")
+    return single_images
 
 
 def _to_image(image: Any) -> Image.Image | NDArray[Any]:
@@ -408,27 +406,30 @@ def _to_image(image: Any) -> Image.Image | NDArray[Any]:
         tensor = image.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
     if not hasattr(image, "__array__"):
-        given = (
-            f"{type(image).__name__}: read files first"
-            if isinstance(image, str | bytes | Path)
-            else type(image).__name__
+        advice = ": open files with PIL.Image first" if isinstance(image, str | bytes | Path) else ""
+        raise ValueError(
+            f"expected PIL images, arrays or tensors, or a list of them, not {type(image).__name__}{advice}"
         )
-        raise ValueError(f"an image is a PIL image, an array or a tensor, or a list of them, not {given}")
     return np.asarray(image)
 
 
-# The arithmetic of the reference, kept to the last bit
+# Arithmetic, bit for bit as in the reference
+
+
+def _interpolate(depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, h, w) to (B, height, width)."""
+    return functional.interpolate(depth[:, None], size=size, mode="bicubic", align_corners=False)[:, 0]
 
 
 def _resize(values: NDArray[Any], size: tuple[int, int], resample: int) -> NDArray[Any]:
-    """Resize (H, W, 3) by way of 8 bits; floats in [0, 1] come back as float32 in [0, 1]."""
+    """Resize (H, W, 3) as uint8; the result is float32 in [0, 1] if the values are fractions, else uint8."""
     eight_bits, is_unit = to_8_bits(values)
     resized = _resize_8_bits(eight_bits, size, resample)
     return to_unit_range(resized) if is_unit else resized
 
 
 def _resize_8_bits(rgb: NDArray[np.uint8], size: tuple[int, int], resample: int) -> NDArray[np.uint8]:
-    if rgb.shape[:2] == size:  # every filter of Pillow leaves such an image as it is
+    if rgb.shape[:2] == size:  # no filter of Pillow would change the image
         return rgb
     height, width = size
     image = Image.fromarray(np.ascontiguousarray(rgb))
@@ -440,6 +441,6 @@ def _rescale(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _divide_by_255(values: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Do the same for uint8, three times as fast: for all 256 values the rounded quotient is that product."""
+    """Return the same as `to_unit_range`, three times as fast: equal for all 256 values of uint8."""
     quotient: NDArray[np.float32] = np.divide(values, np.float32(_WHITE), out=out, dtype=np.float32)
     return quotient

@@ -1,9 +1,4 @@
-"""HEIC images, as phones take them: read by an optional package, and only when there is one to read.
-
-What libtiff and Pillow print by themselves of damaged TIFFs, switched off: what is wrong, our error says.
-
-From a file, bytes or an image in memory to upright 8-bit RGB, or to a sentence that says why not.
-"""
+"""Read an image from a path, bytes or memory as upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -17,11 +12,23 @@ import stat
 import struct
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import ImageError, MissingPackageError
-from glpn_cli.files import read_bounded
-from glpn_cli.image.exif import read_focal
+from glpn_cli.files import os_reason, read_bounded
+from glpn_cli.image.exif import find_upright_transpose, read_focal
+from glpn_cli.image.sniffing import (
+    FORMATS,
+    HEAD_BYTES,
+    HEIC,
+    MAX_SCANS,
+    SUFFIX_ONLY_FORMATS,
+    has_too_many_scans,
+    is_netpbm_image,
+    recognize,
+    webp_size,
+)
 from glpn_cli.settings import MAX_IMAGE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
@@ -33,93 +40,17 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.exif import ExifFocal
 
-
-def open_heif(stream: BinaryIO) -> Image.Image:
-    """Open a HEIC image; it is turned upright by being decoded, whatever its EXIF says, as its format wants it.
-
-    The package is not made a part of Pillow, so that the program around us reads what it always read.
-
-    Raises:
-        MissingPackageError: the package is not installed.
-        Exception: whatever the package thinks of a broken file.
-    """
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        raise MissingPackageError(
-            "a HEIC image, and the package that reads them is not installed",
-            hint="pip install pillow-heif; or convert it to JPEG first",
-        ) from error
-    opener: Any = HeifImageFile
-    image: Image.Image = opener(stream, "")
-    return image
-
-
-@cache
-def silence_tiff() -> None:
-    """Take away the function with which libtiff prints errors; Pillow has taken away the one for warnings.
-
-    Where libtiff cannot be reached through Pillow, as on Windows, it goes on printing.
-    """
-    from PIL import _imaging
-
-    # Without any handler, Python prints what is logged as an error; a handler that somebody set up still gets it.
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    try:
-        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler  # found in the libraries that it loaded
-    except (AttributeError, OSError):
-        return
-    set_handler.argtypes = [ctypes.c_void_p]
-    set_handler.restype = ctypes.c_void_p
-    set_handler(None)
-
-
-FORMATS: dict[str, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".mpo",),
-    "PNG": (".png", ".apng"),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "AVIF": (".avif", ".avifs"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    "QOI": (".qoi",),
-    "DIB": (".dib",),
-    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
-    "TGA": (".tga", ".icb", ".vda", ".vst"),
-    "HEIF": (".heic", ".heif", ".hif"),
-}
-
-"""The formats that are read, by Pillow's names, and the suffixes of their files. No format that starts a program
-(EPS, PostScript) or that Pillow cannot decode by itself (WMF, GRIB, HDF5) belongs here; HEIF has its own module."""
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-
-"""What the names of images end in, in lower case, with the dot."""
-
-# These begin with bytes that any file may begin with, so they are tried only where the suffix names them.
-_BY_SUFFIX_ONLY = frozenset({"DIB", "SGI", "TGA"})
-
-# Pillow also takes PFM and kinds of its own for PPM; those are maps of numbers, not images.
-_NETPBM_IMAGE = re.compile(rb"P[1-6][\s#]")
-
 _ACCEPT_BYTES = 16
-
 _MAX_NEIGHBORS = 10_000
 
-_ORIENTATION_TAG = 0x0112
-
 _DNG_VERSION_TAG = 50706
-
 _SUBFILE_TYPE_TAG = 254
-
 _RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"}
 )
 
-_OF_SEVERAL = {
+_SEVERAL_FRAMES_NOTE = "animated: only the first frame is used"
+_SEVERAL_FRAMES_NOTES = {
     "TIFF": "several pages: only the first page is used",
     "HEIF": "several images: only the main one is used",
 }
@@ -131,14 +62,14 @@ _TRUNCATED = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedImage:
-    """An image as the processor wants it.
+    """An image in memory.
 
     Attributes:
         rgb: (H, W, 3) uint8, in [0, 255], upright, contiguous.
-        name: what to call it, or None.
-        format: Pillow's name of the file's format, or None for an array.
-        notes: a short line for each thing that was done to it and that a user may want to know.
-        focal: what it says of the lens that took it, or None.
+        name: how messages call it, or None.
+        format: Pillow's name of the file format, or None for an array.
+        notes: one short line per conversion that the user may want to know about.
+        focal: the focal length from EXIF, or None.
     """
 
     rgb: NDArray[np.uint8]
@@ -156,16 +87,17 @@ def read_image(
 ) -> LoadedImage:
     """Read an image and turn it upright.
 
-    Only the first frame or page of several is read. What the file holds counts, not its suffix.
+    The format is determined by the content, not by the suffix. Of several frames or pages, the first is read.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is used as it is.
-        name: what to call it in messages; a path is its own name.
-        max_pixels: an image of more is refused before it is decoded.
+        source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is not copied if it
+            is contiguous.
+        name: how messages call the image; defaults to the path.
+        max_pixels: an image with more pixels is refused before it is decoded.
 
     Raises:
-        ImageError: there is no such file, or it is no image, broken or too large.
-        MissingPackageError: it is a HEIC image, and the package for them is not installed.
+        ImageError: the file does not exist, is not an image, or is damaged or too large.
+        MissingPackageError: the image is HEIC, and pillow-heif is not installed.
     """
     path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
     name = path if name is None else name
@@ -173,16 +105,19 @@ def read_image(
         if path is None:
             return _read_memory(source, name, max_pixels)
         with _open_file(path) as stream:
-            return _read_stream(stream, name, suffix=os.path.splitext(path)[1].lower(), max_pixels=max_pixels)
+            return _read_stream(stream, name, suffix=_suffix(path), max_pixels=max_pixels)
     except (ImageError, MissingPackageError) as error:
         label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
 
 
 def missing_image(path: str) -> ImageError:
-    """Say that a path leads to no file, and which one there was perhaps meant."""
+    """Return the error for a path that is not a file; its hint names the closest file name in the folder."""
     error = _missing(path)
     return ImageError(f"{path}: {error.message}", hint=error.hint)
+
+
+# Sources
 
 
 def _read_memory(source: object, name: str | None, max_pixels: int) -> LoadedImage:
@@ -190,41 +125,42 @@ def _read_memory(source: object, name: str | None, max_pixels: int) -> LoadedIma
     from PIL import Image
 
     if isinstance(source, bytes | bytearray | memoryview):
-        suffix = os.path.splitext(name or "")[1].lower()
-        return _read_stream(io.BytesIO(source), name, suffix=suffix, max_pixels=max_pixels)
+        return _read_stream(io.BytesIO(source), name, suffix=_suffix(name or ""), max_pixels=max_pixels)
     if isinstance(source, Image.Image):
-        focal = _focal_before_decoding(source)
+        focal = _read_focal_early(source)
         rgb, notes = _decode(source, max_pixels)
         return LoadedImage(rgb, name, source.format, notes, focal or read_focal(source))
     if not isinstance(source, np.ndarray):
-        raise ImageError(f"a {type(source).__name__} is no image; give a path, bytes, a PIL image or a NumPy array")
+        raise ImageError(f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
         raise ImageError(
-            f"an array of shape {source.shape} and dtype {source.dtype}; expected (height, width, 3) uint8 in RGB order"
+            f"expected an RGB array of shape (height, width, 3) and dtype uint8, got {source.shape} {source.dtype}"
         )
     _check_size(source.shape[0], source.shape[1], max_pixels)
     return LoadedImage(np.ascontiguousarray(source), name)
 
 
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
 def _open_file(path: str) -> BinaryIO:
+    """Open a file, or read a pipe into memory, because Pillow has to seek."""
     try:
         stream = open(path, "rb")  # noqa: SIM115 - the caller closes it
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         if os.path.isdir(path):
-            raise ImageError("a folder, not an image") from error
-        if isinstance(error, PermissionError):
-            raise ImageError("no permission to read it") from error
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise ImageError(f"cannot be opened: {reason or error}") from error
+            raise ImageError("is a folder, not an image") from error
+        raise ImageError(f"cannot be opened: {os_reason(error)}") from error
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return stream
-    with stream:  # a pipe, or /dev/stdin: Pillow has to seek
+    with stream:
         try:
             data = read_bounded(stream, MAX_STREAM_BYTES)
         except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from error
+            raise ImageError(f"cannot be read: {os_reason(error)}") from error
     if data is None:
         raise ImageError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
     return io.BytesIO(data)
@@ -232,53 +168,60 @@ def _open_file(path: str) -> BinaryIO:
 
 def _missing(path: str) -> ImageError:
     if "://" in path:
-        return ImageError("an address, not a file", hint="download it first; --allow-url fetches http and https")
+        return ImageError("is a URL, not a file", hint="download it first, or set `allow_url` (http and https)")
     if os.path.islink(path):
-        return ImageError("a link to a file that is not there")
+        return ImageError("broken link: its target does not exist")
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or ".") as entries:
             names = {
                 entry.name.casefold(): entry.name for entry, _ in zip(entries, range(_MAX_NEIGHBORS), strict=False)
             }
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ImageError("no such file", hint=f"there is no folder {folder}")
-    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
-    hint = f"did you mean {names[near[0]]}?" if near else f"nothing in {folder or 'this folder'} has a name like it"
-    return ImageError("no such file", hint=hint)
+    except OSError:  # a folder that cannot be listed
+        return ImageError("no such file")
+    closest = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
+    if not closest:
+        return ImageError("no such file")
+    suggestion = names[closest[0]]
+    return ImageError(
+        "no such file", hint=f'did you mean "{suggestion}"?' if " " in suggestion else f"did you mean {suggestion}?"
+    )
+
+
+# Files: find the format, refuse what is dangerous to decode, decode
 
 
 def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> LoadedImage:
     image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
-    focal = _focal_before_decoding(image)
+    focal = _read_focal_early(image)
     rgb, notes = _decode(image, max_pixels)
-    if image.format != "MPO" and _has_several_frames(image):  # an MPO's second image is a phone's extra, not a frame
-        notes = (*notes, _OF_SEVERAL.get(image.format or "", "animated: only the first frame is used"))
+    if image.format != "MPO" and _has_several_frames(image):  # the second image of an MPO is a phone's extra data
+        notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
     return LoadedImage(rgb, name, image.format, notes, focal or read_focal(image))
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
-    """Open with the first format of the list that recognizes the content.
+    """Open a stream with the first format that recognizes the content; pixels are not decoded yet.
 
-    Pillow's own `Image.open` is not used: it warns about large images, and warnings cannot be silenced for one
-    thread alone; it also does not tell a broken image from none.
+    `PIL.Image.open` does not fit: it warns about large images, and warnings cannot be silenced for one thread only.
+    It also does not distinguish a damaged image from a file that is not an image.
     """
-    from glpn_cli.image.sniffing import HEAD_BYTES, HEIC, recognize
-
-    head = _read_head(stream, HEAD_BYTES)
+    head = _read_head(stream)
     failure: ImageError | None = None
     for format_name, factory, accept in _openers(suffix):
         try:
             accepted = True if accept is None else accept(head[:_ACCEPT_BYTES])
-            if not accepted or (format_name == "PPM" and not _NETPBM_IMAGE.match(head)):
+            if not accepted or (format_name == "PPM" and not is_netpbm_image(head)):
                 continue
             if isinstance(accepted, str):
-                failure = ImageError(f"{format_name}, which the installed Pillow was built without")
+                failure = ImageError(f"{format_name}, which the installed Pillow does not support")
                 continue
-            _refuse_hostile(stream, head, format_name, max_pixels)
+            _refuse_dangerous(stream, head, format_name, max_pixels)
             stream.seek(0)
-            # Without a file name Pillow does not map the file into memory, where another program could cut it short.
+            # Without a file name Pillow does not map the file into memory, where another program could truncate it.
             image: Image.Image = factory(stream, "")
         except ImageError:
             raise
@@ -289,70 +232,103 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
     content = recognize(head)
     if content is HEIC:
         return _open_heic(stream)
-    known = f"the formats that are read are {', '.join(FORMATS)}"
     if content is not None:
-        raise ImageError(f"{content.what}, not an image", hint=content.hint or known)
-    raise failure or ImageError("not an image in a known format", hint=known)
+        raise ImageError(f"{content.what}, not an image", hint=content.hint or _supported_formats())
+    raise failure or ImageError("not an image in a supported format", hint=_supported_formats())
 
 
-def _open_heic(stream: BinaryIO) -> Image.Image:
-
-    stream.seek(0)
+def _read_head(stream: BinaryIO) -> bytes:
     try:
-        return open_heif(stream)
-    except MissingPackageError:
-        raise
-    except Exception as error:
-        raise _translate(error, "HEIC") from error
-
-
-def _read_head(stream: BinaryIO, length: int) -> bytes:
-    try:
-        head = stream.read(length)
+        head = stream.read(HEAD_BYTES)
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"cannot be read: {os_reason(error)}") from error
     if not head:
         raise ImageError("an empty file", hint="copy or download it again")
     return head
 
 
 def _openers(suffix: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, opener and recognizer of each format to try; Pillow's rarer plugins are imported only if needed."""
+    """Yield name, opener and recognizer of each format to try; Pillow's rare plugins are imported only if needed."""
     from PIL import Image
 
     tried = set()
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
         for format_name, suffixes in FORMATS.items():
-            if format_name in tried or format_name not in Image.OPEN:  # MPO comes out of JPEG
+            if format_name in tried or format_name not in Image.OPEN:  # the JPEG plugin opens MPO
                 continue
             tried.add(format_name)
-            if format_name not in _BY_SUFFIX_ONLY or suffix in suffixes:
+            if format_name not in SUFFIX_ONLY_FORMATS or suffix in suffixes:
                 yield format_name, *Image.OPEN[format_name]
 
 
-def _refuse_hostile(stream: BinaryIO, head: bytes, format_name: str, max_pixels: int) -> None:
-    """Refuse what would cost time or memory out of all proportion, and cannot be refused once it is open."""
-    from glpn_cli.image.sniffing import MAX_SCANS, has_too_many_scans, webp_size
+def _open_heic(stream: BinaryIO) -> Image.Image:
+    """Open a HEIC image; decoding turns it upright, as the format requires, whatever its EXIF orientation is.
 
+    The opener is not registered with Pillow, so that a program that imports this package reads what it did before.
+    """
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise MissingPackageError(
+            "a HEIC image requires pillow-heif, which is not installed",
+            hint="pip install pillow-heif, or convert the image to JPEG",
+        ) from error
+    opener: Any = HeifImageFile
+    stream.seek(0)
+    try:
+        image: Image.Image = opener(stream, "")
+    except Exception as error:
+        raise _translate(error, "HEIC") from error
+    return image
+
+
+def _supported_formats() -> str:
+    names = [name for name in FORMATS if name != "HEIF" or find_spec("pillow_heif") is not None]
+    return f"supported formats: {', '.join(names)}"
+
+
+def _refuse_dangerous(stream: BinaryIO, head: bytes, format_name: str, max_pixels: int) -> None:
+    """Refuse files that cost excessive time or memory as soon as they are opened."""
     if format_name == "TIFF":
-        silence_tiff()
+        _silence_libtiff()
     elif format_name == "WEBP" and (size := webp_size(head)) is not None:
         _check_size(*size, max_pixels)
     elif format_name == "JPEG" and has_too_many_scans(stream):
         raise ImageError(
-            f"a JPEG of more than {MAX_SCANS} scans", hint="no camera makes such files, and decoding one can take hours"
+            f"a JPEG with more than {MAX_SCANS} scans",
+            hint="cameras do not write such files, and decoding one can take hours",
         )
 
 
+@cache
+def _silence_libtiff() -> None:
+    """Stop libtiff and Pillow from printing about damaged TIFFs; our error names the problem.
+
+    Pillow already disables libtiff's warnings. This removes the handler that prints errors, unless libtiff cannot be
+    reached through Pillow, as on Windows.
+    """
+    from PIL import _imaging
+
+    # Python prints logged errors if there is no handler at all. Handlers of the application still get them.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler  # found in the libraries that Pillow loaded
+    except (AttributeError, OSError):
+        return
+    set_handler.argtypes = [ctypes.c_void_p]
+    set_handler.restype = ctypes.c_void_p
+    set_handler(None)
+
+
 def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
-    """Refuse raw camera files: they are TIFF files whose first page is only a thumbnail."""
+    """Refuse raw camera files, which are TIFF files whose first page is only a thumbnail."""
     if image.format != "TIFF":
         return
     tags = getattr(image, "tag_v2", {})
     if suffix in _RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
         raise ImageError(
-            "a raw camera file; only its preview could be read",
+            "a raw camera file, of which only the preview can be read",
             hint="export it as JPEG or TIFF with a raw converter first",
         )
 
@@ -362,13 +338,21 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
         raise ImageError(
             f"{height}x{width} pixels are {_megapixels(height * width)} megapixels,"
             f" more than the limit of {_megapixels(max_pixels)}",
-            hint="make it smaller first, or raise --max-pixels if you know it; "
-            "a file that is small for so many pixels was made to fill the memory",
+            hint="resize it first; if you trust the file, `max_pixels` allows more"
+            " (a small file with so many pixels may be made to exhaust the memory)",
         )
 
 
 def _megapixels(pixels: int) -> str:
     return f"{pixels / 1e6:.3g}" if pixels < 1e7 else f"{pixels / 1e6:.0f}"
+
+
+def _read_focal_early(image: Image.Image) -> ExifFocal | None:
+    """Read a TIFF's focal length before decoding, after which Pillow has closed its file.
+
+    Other formats are read after decoding, because some, such as PNG, may store EXIF after the pixels.
+    """
+    return read_focal(image) if image.format == "TIFF" else None
 
 
 def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -379,80 +363,60 @@ def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tup
 
     _check_size(image.height, image.width, max_pixels)
     try:
-        _spare_size_warning(image)
+        _avoid_size_warning(image)
         image.load()
     except Exception as error:  # Pillow's decoders raise anything
         raise _translate(error, image.format or "image") from error
     try:
         rgb, notes = to_rgb(image)
-        method, orientation_notes = _upright_method(image)
-        if method is not None:
-            rgb = rgb.transpose(Image.Transpose(method))
+        transpose, orientation_notes = find_upright_transpose(image)
+        if transpose is not None:
+            rgb = rgb.transpose(Image.Transpose(transpose))
         return np.array(rgb), (*notes, *orientation_notes)
     except MemoryError as error:
         raise _translate(error, image.format or "image") from error
 
 
-def _spare_size_warning(image: Image.Image) -> None:
-    """Give a large TIFF its memory beforehand: getting it itself, it would warn of its size."""
+def _avoid_size_warning(image: Image.Image) -> None:
+    """Allocate the pixels of a large TIFF; if Pillow does it, it warns about the size."""
     from PIL import Image
 
-    stored_size = getattr(image, "_tile_size", None)  # as in the file, before the orientation
+    stored_size = getattr(image, "_tile_size", None)  # as in the file, before the orientation is applied
     limit = Image.MAX_IMAGE_PIXELS
     if stored_size is not None and limit is not None and image.width * image.height > limit:
         image.im = Image.new(image.mode, stored_size).im
 
 
-def _upright_method(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:
-    """Read the EXIF orientation of a loaded image; a TIFF has been turned by loading it and says so itself."""
-    from PIL.Image import Transpose
-
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # noqa: BLE001 - EXIF is parsed from whatever a camera or an attacker wrote
-        return None, ("EXIF orientation unreadable, ignored",)
-    methods: dict[object, int] = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return (methods.get(orientation) if isinstance(orientation, int) else None), ()
-
-
-def _focal_before_decoding(image: Image.Image) -> ExifFocal | None:
-    """Read a TIFF's focal length while Pillow holds on to its file; a PNG's may come after the pixels."""
-    return read_focal(image) if image.format == "TIFF" else None
-
-
 def _has_several_frames(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # noqa: BLE001 - something follows the first frame, and it is broken
+    except Exception:  # noqa: BLE001 - a damaged frame follows the first one
         return True
+
+
+# Errors of decoders
 
 
 def _translate(error: Exception, format_name: str) -> ImageError:
     from PIL.Image import DecompressionBombError
 
-    # What a parser stumbles over in Python says nothing about the image.
+    # The text of a LookupError or TypeError is about Python code, not about the image.
     detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
     if isinstance(error, DecompressionBombError):
-        translated = ImageError(f"too large to be decoded: {detail}", hint="make it smaller first")
+        translated = ImageError(f"too large to decode: {detail}", hint="resize it first")
     elif isinstance(error, MemoryError):
-        translated = ImageError(f"not enough memory to decode this {format_name}", hint="make it smaller first")
-    elif _is_short(error) or _TRUNCATED.search(detail):
-        translated = ImageError(f"a truncated {format_name}, its end is missing", hint="copy or download it again")
+        translated = ImageError(f"not enough memory to decode this {format_name}", hint="resize it first")
+    elif _ran_out_of_bytes(error) or _TRUNCATED.search(detail):
+        translated = ImageError(f"a truncated {format_name}", hint="copy or download it again")
     else:
-        what = f"a broken or incomplete {format_name}"
+        what = f"a damaged or incomplete {format_name}"
         translated = ImageError(f"{what}: {detail}" if detail else what, hint="copy or download it again")
     translated.__cause__ = error
     return translated
 
 
-def _is_short(error: BaseException | None) -> bool:
-    """Tell whether a parser ran out of bytes, now or in an error that it turned into this one."""
-    return error is not None and (isinstance(error, EOFError | IndexError | struct.error) or _is_short(error.__cause__))
+def _ran_out_of_bytes(error: BaseException | None) -> bool:
+    """Return whether a parser reached the end of the file, also in an error that caused this one."""
+    return error is not None and (
+        isinstance(error, EOFError | IndexError | struct.error) or _ran_out_of_bytes(error.__cause__)
+    )
