@@ -6,7 +6,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.command import command
-from glpn_cli.cli.console import Console, conclude, error_record, format_size, printable
+from glpn_cli.cli.console import Console, conclude, format_size, printable
 from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.errors import GLPNError
 
@@ -40,7 +40,7 @@ def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
             failures.append(error.exit_code)
             console.error(error)
             if json:
-                console.data(dumps({"file": file, "status": "failed", "error": error_record(error)}))
+                console.data(dumps({"file": file, "status": "failed", "error": console.error_record(error)}))
             continue
         if json:
             console.data(dumps(_record(file, described)))

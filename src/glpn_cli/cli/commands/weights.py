@@ -164,9 +164,8 @@ def _verify(located: LocatedWeights, console: Console, *, json: bool) -> bool:
     except WeightsError as raised:
         status, error = "damaged", raised
     if json:
-        failure = None if error is None else {"message": error.message, "hint": error.hint}
         record = {"name": located.name, "path": str(file), "status": status, "sha256": sha256}
-        console.data(dumps(record | ({"error": failure} if failure else {})))
+        console.data(dumps(record if error is None else record | {"error": console.error_record(error)}))
     if error is not None:
         console.error(error)
     elif not json:
