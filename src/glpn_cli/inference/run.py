@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import time
+import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -479,8 +480,9 @@ class _Stream:
         )
         if self._manifest is not None:
             self._manifest.append(record)
-        # A fresh copy: the traceback of the error holds on to images.
+        # A copy, because the traceback of the error holds on to images; its text is for debugging.
         copy = type(error)(error.message, hint=error.hint)
+        copy.add_note("".join(traceback.format_exception(error)))
         return Result(item.task, record, copy, dict(item.stopwatch.elapsed_s))
 
     def _stop_if_hopeless(self, error: OutputError) -> None:
