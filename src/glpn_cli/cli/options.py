@@ -104,14 +104,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     OutputSettings: {
         "scale": Option(
-            "Unit of saved depth. published is the network's output as transformers returns it: for kitti an eighth of the "
-            "meters.",
+            "Unit of saved depth. published is the network's output as transformers returns it: for kitti an eighth of "
+            "the meters.",
             OUTPUT,
             rare=True,
         ),
         "range": Option(
-            "Depth that colors or grays span: meters (0:10), percentiles (p2:p98), auto (p1:p99) or model: 0 to the depth "
-            "limit.",
+            "Depth that colors or grays span: meters (0:10), percentiles (p2:p98), auto (p1:p99) or model: 0 to the "
+            "depth limit.",
             APPEARANCE,
             "LO:HI|auto|model",
             default="auto in color",
