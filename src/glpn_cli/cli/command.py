@@ -230,7 +230,7 @@ def _known_format(text: str) -> str:
 def _completer(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     def matching(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")  # of several formats
-        return [before + comma + value for value in complete() if value.startswith(last.lower())]
+        return [before + comma + value for value in complete() if value.startswith(last)]
 
     return matching
 

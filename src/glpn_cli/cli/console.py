@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
@@ -228,7 +229,8 @@ class Console:
     def _print(self, text: Text) -> None:
         # A pipe gets one line for each message, a terminal lines that break between words.
         if self._stderr.is_terminal:
-            self._stderr.print(text, overflow="ignore", crop=False)
+            lines = _break_between_words(text, self._stderr.width)
+            self._stderr.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)
         else:
             self._stderr.print(text, soft_wrap=True)
 
@@ -244,6 +246,17 @@ class _Stderr(RichConsole):
             super()._write_buffer()
         except OSError:
             self._buffer.clear()
+
+
+def _break_between_words(text: Text, width: int) -> Iterator[Text]:
+    """Yield the lines of a text; unlike rich's own wrapping it never breaks a long word, such as a path."""
+    start = end = 0
+    for word in re.finditer(r"\s*(\S+)", text.plain):
+        if end and cell_len(text.plain[start : word.end()]) > width:
+            yield text[start:end]
+            start = word.start(1)
+        end = word.end()
+    yield text[start:end]
 
 
 @cache
