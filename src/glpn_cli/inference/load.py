@@ -66,8 +66,9 @@ def load_predictor(settings: PredictionSettings, *, watcher: Watcher = QUIET) ->
         settings: what to load, and how images become depth.
         watcher: is told of a download.
     """
+    located, digest = None, None
     try:
-        located, digest = locate_weights(settings.weights), None
+        located = locate_weights(settings.weights)
         digest = FileDigest(find_weights_file(located.path))
     except WeightsError:
         located = None  # they may be downloaded; else the error comes up again below
