@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from every_command import COMMANDS, parse
 from glpn_cli.cli.app import add_command
 from glpn_cli.cli.command import command
-from glpn_cli.cli.console import Console
+from glpn_cli.cli.console import Console  # noqa: TC001 - the decorator resolves annotations
 from glpn_cli.cli.options import INPUT, OPTIONS, OUTPUT, PANELS, Argument, Option
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import Near, Settings
