@@ -375,7 +375,7 @@ def test_3d_and_augmentation_settings_are_recorded(glpn: Glpn, tmp_path: Path, m
     for other in (("--tta", "flip", "--fov-deg", "60"), ("--tta", "flip", "--edge-filter", "0.2")):
         again = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", *other)
         assert again.returncode == 2, other
-        assert other[2].encode() in again.stderr
+        assert other[3].encode() in again.stderr
 
 
 @pytest.mark.parametrize("flag", ["-o", "--output", "--out"])
