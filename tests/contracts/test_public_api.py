@@ -32,6 +32,7 @@ def test_the_public_names_are_these_and_all_of_them_are_there() -> None:
         "__version__",
         "load",
         "read",
+        "run_batch",
     }
     for name in glpn_cli.__all__:
         assert getattr(glpn_cli, name) is not None
