@@ -120,8 +120,8 @@ def _draw_plot(title: str, profile: DepthProfile) -> Image.Image:
         centers = np.sqrt(profile.edges_m[used] * profile.edges_m[used + 1])
         points = [(axes.x(depth), axes.y(error)) for depth, error in zip(centers, values[used], strict=True)]
         draw.line(points, fill=color, width=3, joint="curve")
-        for x, y in points:
-            draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=color)
+        for center_x, center_y in points:
+            draw.ellipse([center_x - 4, center_y - 4, center_x + 4, center_y + 4], fill=color)
     return page
 
 
