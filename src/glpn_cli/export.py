@@ -136,7 +136,9 @@ def build_onnx(exported: ExportModule) -> bytes:
             f"export needs the package {error.name}", hint="pip install onnx onnxscript onnxruntime"
         ) from error
     preprocessing = exported.settings.with_preprocessing
-    memory = memory_errors_named(f"exporting {exported.weights.card.name}", hint="use a smaller `size`, or 'dynamic'")
+    memory = memory_errors_named(
+        f"exporting {exported.weights.card.name}", hint="use a smaller `size`, or `size='dynamic'`"
+    )
     with _silent_exporter(), torch.no_grad(), memory:
         program = torch.onnx.export(
             exported.module,
