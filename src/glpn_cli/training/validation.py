@@ -10,7 +10,7 @@ import torch
 from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
 from glpn_cli.errors import InputError
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
-from glpn_cli.metrics import mean_of_images, measure, usable_prediction
+from glpn_cli.metrics import compute_metrics, mean_over_images, replace_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def validate(
                 rows.append(_measured(predicted[valid], sample.meters[valid], _cap_m(one, card)))
     if not rows:
         raise InputError(_NOTHING_COUNTS, hint=_NAME_OTHERS)
-    return mean_of_images(rows)
+    return mean_over_images(rows)
 
 
 def _cap_m(one: ValidationSet, card: WeightsCard) -> float:
@@ -94,7 +94,7 @@ def _predict(
 
 
 def _measured(predicted: NDArray[np.float32], true: NDArray[np.float32], cap_m: float) -> dict[str, float]:
-    usable, _ = usable_prediction(predicted, low_m=MIN_DEPTH_M, high_m=cap_m)
+    usable, _ = replace_invalid(predicted, low_m=MIN_DEPTH_M, high_m=cap_m)
     aligned = usable * (np.median(true) / np.median(usable))
-    plain = measure(usable, true)
-    return plain | {ALIGNED + name: value for name, value in measure(aligned, true).items()}
+    plain = compute_metrics(usable, true)
+    return plain | {ALIGNED + name: value for name, value in compute_metrics(aligned, true).items()}
