@@ -25,7 +25,7 @@ from safetensors.torch import save as to_safetensors
 
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.store import Watcher
+from glpn_cli.weights.store import ProgressCallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -143,7 +143,7 @@ class StandInHub:
         return None
 
 
-class Recorder(Watcher):
+class Recorder(ProgressCallback):
     """Keeps what it is told of a download."""
 
     def __init__(self) -> None:
