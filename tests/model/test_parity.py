@@ -38,7 +38,7 @@ def _gradients(model: Any, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def _worst(ours: dict[str, Tensor], theirs: dict[str, Tensor], zeros: tuple[str, ...]) -> float:
-    """Return the largest relative difference of the gradients; those in `zeros` are relative to the largest gradient."""
+    """Return the largest relative difference of the gradients; for those in `zeros`, relative to the largest one."""
     assert ours.keys() == theirs.keys()
     sizes = {name: gradient.abs().max().item() for name, gradient in theirs.items()}
     largest = max(sizes.values())

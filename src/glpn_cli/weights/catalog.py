@@ -104,8 +104,8 @@ class CatalogEntry:
 
 
 _PUBLISHED_LICENSE = (
-    "Apache-2.0 says the model card; doubtful, as the authors' code and the encoder's ImageNet weights are "
-    "non-commercial"
+    "Apache-2.0 according to the model card; doubtful, because the authors' code and the ImageNet weights of the "
+    "encoder are non-commercial"
 )
 _PUBLISHED_SIZE_BYTES = 245_000_000  # as the Hub shows it, rounded
 
