@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from glpn_cli.errors import ConfigError, UsageError, WeightsError
 from glpn_cli.files import file_sha256
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights import install as intake
+from glpn_cli.weights import install as install_module
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
-from glpn_cli.weights.header import is_sealed_intact, read_metadata
+from glpn_cli.weights.header import read_metadata, verify_seal
 from glpn_cli.weights.install import import_weights
 from glpn_cli.weights.location import locate_weights
 from stand_in_hub import SMALL, random_glpn, to_authors_keys
@@ -21,12 +21,13 @@ from stand_in_hub import SMALL, random_glpn, to_authors_keys
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A GLPN as transformers saves it."""
+    """A GLPN as saved by transformers."""
     folder = tmp_path / "glpn-mine"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(SMALL.to_dict()))
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ckpt(tmp_path: Path) -> Path:
-    """A checkpoint of the authors, with nothing beside it."""
+    """A checkpoint of the authors without a configuration."""
     path = tmp_path / "alone" / "best_model.ckpt"
     path.parent.mkdir()
     torch.save(to_authors_keys(random_glpn()), path)
@@ -45,14 +46,14 @@ def ckpt(tmp_path: Path) -> Path:
 
 def assert_holds_the_weights(name: str) -> None:
     checkpoint = read_checkpoint(locate_weights(name).path)
-    assert is_sealed_intact(checkpoint.path)
+    assert verify_seal(checkpoint.path)
     assert checkpoint.config == SMALL
     wanted = random_glpn()
     assert checkpoint.tensors.keys() == wanted.keys()
     assert all(torch.equal(checkpoint.tensors[key], wanted[key]) for key in wanted)
 
 
-def test_a_folder_a_safetensors_file_and_a_pickle_are_kept_whole(folder: Path) -> None:
+def test_folder_safetensors_file_and_pickle_are_imported(folder: Path) -> None:
     import_weights(folder, "from-folder")
     import_weights(folder / "model.safetensors", "from-file")
     torch.save(random_glpn(), folder / "weights.bin")
@@ -65,80 +66,93 @@ def test_a_folder_a_safetensors_file_and_a_pickle_are_kept_whole(folder: Path) -
 
 
 @pytest.mark.parametrize("prefix", ["module.", ""])
-def test_a_checkpoint_of_the_authors_with_its_configuration_beside_it(folder: Path, prefix: str) -> None:
+def test_authors_checkpoint_with_a_configuration_is_imported(folder: Path, prefix: str) -> None:
     torch.save(to_authors_keys(random_glpn(), prefix), folder / "best.ckpt")
     import_weights(folder / "best.ckpt", "mine")
     assert_holds_the_weights("mine")
 
 
-def test_a_checkpoint_of_the_authors_alone_is_taken_for_the_published_network(
-    ckpt: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(WeightsError, match="do not fit") as caught:  # these are far smaller
+def test_authors_checkpoint_alone_has_the_published_configuration(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match=ckpt.name) as caught:  # these are far smaller
         import_weights(ckpt, "mine")
     assert "config.json" in str(caught.value.hint)
-    monkeypatch.setattr(intake, "PUBLISHED_CONFIG", SMALL)
+    monkeypatch.setattr(install_module, "PUBLISHED_CONFIG_FIELDS", SMALL.to_dict())
     import_weights(ckpt, "mine")
     assert_holds_the_weights("mine")
 
 
-def test_a_pickle_with_the_published_keys_alone_needs_its_configuration(tmp_path: Path) -> None:
+def test_published_keys_without_configuration_are_refused(tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     torch.save(random_glpn(), tmp_path / "alone" / "weights.bin")
-    with pytest.raises(WeightsError, match="has no configuration"):
+    with pytest.raises(WeightsError, match=r"weights\.bin") as caught:
         import_weights(tmp_path / "alone" / "weights.bin", "mine")
+    assert "config.json" in str(caught.value.hint)
 
 
-def test_the_scale_of_an_unknown_file_is_one_and_is_said_to_be_unknown(folder: Path) -> None:
-    kept = import_weights(folder, "mine")
-    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1.0, 10.0, None)
-    assert "--meters-per-unit" in str(kept.scale_note)
+def test_unknown_scale_is_one_with_a_note(folder: Path) -> None:
+    installed = import_weights(folder, "mine")
+    assert (installed.card.meters_per_unit, installed.card.depth_limit_m, installed.card.metric) == (1.0, 10.0, None)
+    assert "`meters_per_unit`" in str(installed.scale_note)
 
 
-def test_a_factor_that_the_user_knows_makes_meters(folder: Path) -> None:
-    kept = import_weights(folder, "mine", meters_per_unit=1 / 3)
-    assert kept.scale_note is None
-    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.card.metric) == (1 / 3, 10 * (1 / 3), True)
-    metadata = read_metadata(kept.path)
+def test_given_factor_makes_meters(folder: Path) -> None:
+    installed = import_weights(folder, "mine", meters_per_unit=1 / 3)
+    assert installed.scale_note is None
+    assert (installed.card.meters_per_unit, installed.card.depth_limit_m, installed.card.metric) == (
+        1 / 3,
+        10 * (1 / 3),
+        True,
+    )
+    metadata = read_metadata(installed.path)
     assert float(metadata["meters_per_unit"]) == 1 / 3
-    assert GLPNForDepthEstimation.from_pretrained(kept.path).config.max_depth == 10
+    assert GLPNForDepthEstimation.from_pretrained(installed.path).config.max_depth == 10
 
 
 @pytest.mark.parametrize("name", ["kitti", "vinvino02/glpn-kitti"])
-def test_importing_as_kitti_gives_the_scale_of_the_catalog(folder: Path, name: str) -> None:
-    kept = import_weights(folder, name)
-    assert kept.name == "kitti"
-    assert (kept.card.meters_per_unit, kept.card.depth_limit_m, kept.scale_note) == (8.0, 80, None)
-    assert locate_weights("kitti").path == kept.path
+def test_import_as_kitti_has_the_scale_of_the_catalog(folder: Path, name: str) -> None:
+    installed = import_weights(folder, name)
+    assert installed.name == "kitti"
+    assert (installed.card.meters_per_unit, installed.card.depth_limit_m, installed.scale_note) == (8.0, 80, None)
+    assert locate_weights("kitti").path == installed.path
 
 
-def test_a_repository_can_be_brought_as_a_file(folder: Path) -> None:
+def test_repository_can_be_imported_from_a_file(folder: Path) -> None:
     import_weights(folder, "someone/glpn-x")
     assert locate_weights("someone/glpn-x").name == "someone/glpn-x"
 
 
-def test_what_a_file_says_of_its_scale_counts(tmp_path: Path) -> None:
+def test_scale_in_the_metadata_is_used(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "w", SMALL, random_glpn(), {"meters_per_unit": "8", "metric": "metric"})
-    kept = import_weights(tmp_path / "w", "mine")
-    assert (kept.card.meters_per_unit, kept.card.metric, kept.scale_note) == (8.0, True, None)
+    installed = import_weights(tmp_path / "w", "mine")
+    assert (installed.card.meters_per_unit, installed.card.metric, installed.scale_note) == (8.0, True, None)
     assert import_weights(tmp_path / "w", "mine", meters_per_unit=2.0, overwrite=True).card.depth_limit_m == 20.0
 
 
-def test_a_copy_of_the_bundled_weights_stays_approximate() -> None:
-    kept = import_weights(locate_weights("tiny").path, "mine", meters_per_unit=2.0)
-    assert (kept.card.metric, kept.card.shrink, kept.card.working_size) == (
+def test_file_of_version_0_1_is_imported_with_its_scale(folder: Path) -> None:
+    old = {"metres_per_unit": "8.0", "licence": "CC-BY-4.0", "metric": "metric"}
+    (folder / "model.safetensors").write_bytes(save(random_glpn(), old))
+    installed = import_weights(folder, "mine")
+    assert (installed.card.meters_per_unit, installed.card.metric, installed.scale_note) == (8.0, True, None)
+    metadata = read_metadata(installed.path)
+    assert metadata["license"] == "CC-BY-4.0"
+    assert not metadata.keys() & old.keys() - {"metric"}
+
+
+def test_copy_of_bundled_weights_stays_approximate() -> None:
+    installed = import_weights(locate_weights("tiny").path, "mine", meters_per_unit=2.0)
+    assert (installed.card.metric, installed.card.shrink, installed.card.working_size) == (
         False,
         True,
         CATALOG["tiny"].card.working_size,
     )
-    assert read_metadata(kept.path)["license"] == "CC-BY-4.0"
+    assert read_metadata(installed.path)["license"] == "CC-BY-4.0"
 
 
-def test_a_name_is_never_taken_from_other_weights_unless_asked(folder: Path) -> None:
+def test_import_replaces_weights_only_if_allowed(folder: Path) -> None:
     first = import_weights(folder, "mine").path.read_bytes()
-    with pytest.raises(WeightsError, match="there already") as caught:
+    with pytest.raises(WeightsError, match="'mine'") as caught:
         import_weights(folder, "mine", meters_per_unit=5.0)
-    assert "--overwrite" in str(caught.value.hint)
+    assert "`overwrite`" in str(caught.value.hint)
     assert locate_weights("mine").path.read_bytes() == first
     import_weights(folder, "mine", meters_per_unit=5.0, overwrite=True)
     assert locate_weights("mine").path.read_bytes() != first
@@ -151,22 +165,23 @@ def test_a_name_is_never_taken_from_other_weights_unless_asked(folder: Path) -> 
         *("x.safetensors", "x.ckpt", "a\nb", "x" * 65, "a\\b", "./x", "owner/..", "con:"),
     ],
 )
-def test_names_that_cannot_be_are_refused(folder: Path, home: Path, name: str) -> None:
+def test_invalid_names_are_refused(folder: Path, home: Path, name: str) -> None:
     with pytest.raises(UsageError):
         import_weights(folder, name)
     assert not home.exists()
 
 
 @pytest.mark.parametrize("name", ["mine", "my-glpn_2.1", "8", "x" * 64])
-def test_names_that_can_be_are_found_again(folder: Path, name: str) -> None:
+def test_valid_names_are_located(folder: Path, name: str) -> None:
     import_weights(folder, name)
     assert locate_weights(name).name == name
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_factor_that_makes_no_sense_is_refused(folder: Path, factor: float) -> None:
-    with pytest.raises(UsageError, match="--meters-per-unit"):
+def test_invalid_factor_is_refused(folder: Path, factor: float) -> None:
+    with pytest.raises(UsageError) as caught:
         import_weights(folder, "mine", meters_per_unit=factor)
+    assert caught.value.setting == "meters_per_unit"
 
 
 @pytest.mark.parametrize(
@@ -180,13 +195,13 @@ def test_a_factor_that_makes_no_sense_is_refused(folder: Path, factor: float) ->
         (lambda folder: (folder / "config.json").write_text("{}"), WeightsError),
     ],
 )
-def test_what_is_no_glpn_is_not_kept(folder: Path, home: Path, break_it: Any, error: type[Exception]) -> None:
+def test_other_files_are_not_installed(folder: Path, home: Path, break_it: Any, error: type[Exception]) -> None:
     break_it(folder)
     with pytest.raises(error):
         import_weights(folder, "mine")
     assert not (home / "weights").exists()
 
 
-def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no weights there"):
+def test_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"gone\.ckpt"):
         import_weights(tmp_path / "gone.ckpt", "mine")
