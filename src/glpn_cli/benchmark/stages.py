@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.inference.predictor import Predictor, PreparedImage
     from glpn_cli.settings import Rival
-    from glpn_cli.weights.store import Watcher
+    from glpn_cli.weights.store import ProgressCallback
 
 _WARM_UPS = 2  # on a GPU the first pass of a size runs normally, and the second one is recorded
 _SEED = 0
@@ -217,7 +217,7 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
     return _macos_peak if sys.platform == "darwin" else lambda: None
 
 
-def load_weights_or_random(weights: str, *, offline: bool, watcher: Watcher) -> LoadedWeights:
+def load_weights_or_random(weights: str, *, offline: bool, watcher: ProgressCallback) -> LoadedWeights:
     """Load the weights to measure; "random" is the published architecture with random weights."""
     if weights != RANDOM_WEIGHTS:
         return load_weights(weights, offline=offline, watcher=watcher)

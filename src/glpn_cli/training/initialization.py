@@ -17,7 +17,7 @@ from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.location import obtain_weights
-from glpn_cli.weights.store import QUIET, Watcher
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback
 
 if TYPE_CHECKING:
     from glpn_cli.training.settings import TrainSettings
@@ -60,7 +60,7 @@ def load_start(
     *,
     paper_size: tuple[int, int] | None = None,
     offline: bool = False,
-    watcher: Watcher = QUIET,
+    watcher: ProgressCallback = NO_PROGRESS,
 ) -> Start:
     """Load the weights to begin with, or draw a new network; see `TrainSettings`.
 
@@ -92,7 +92,7 @@ def load_start(
     else:
         if settings.config is not None:
             raise UsageError("--config goes with --init none", hint="weights have their architecture")
-        located = obtain_weights(settings.init, offline=offline, watcher=watcher)
+        located = obtain_weights(settings.init, offline=offline, progress=watcher)
         checkpoint = read_checkpoint(located.path)
         if settings.drop_path is not None:
             checkpoint.config.drop_path_rate = settings.drop_path

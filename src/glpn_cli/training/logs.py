@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.errors import MissingPackageError, OutputError, OutputExistsError
 from glpn_cli.files import make_folder, write_whole
 from glpn_cli.metrics import METRICS
+from glpn_cli.model.config import CONFIG_NAME
 from glpn_cli.training.checkpoints import settings_as_json
 from glpn_cli.training.validation import ALIGNED
 from glpn_cli.weights.checkpoint import write_checkpoint
-from glpn_cli.weights.store import BEST_NAME, CONFIG_NAME, LAST_NAME, SAFETENSORS_NAME
+from glpn_cli.weights.store import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

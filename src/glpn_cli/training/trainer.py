@@ -37,7 +37,7 @@ from glpn_cli.training.progress import QUIET, StepFacts, Stop, TrainWatcher, sto
 from glpn_cli.training.settings import NATIVE_CROP, SHARED_CROP
 from glpn_cli.training.validation import ALIGNED, check_samples, validate
 from glpn_cli.weights.store import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
-from glpn_cli.weights.store import QUIET as NOT_WATCHED
+from glpn_cli.weights.store import NO_PROGRESS as NOT_WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.training.settings import TrainRun, TrainSettings
-    from glpn_cli.weights.store import Watcher
+    from glpn_cli.weights.store import ProgressCallback
 
 
 BEST_BY = f"{ALIGNED}abs_rel"
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def train(
-    settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET, downloads: Watcher = NOT_WATCHED
+    settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET, downloads: ProgressCallback = NOT_WATCHED
 ) -> Outcome:
     """Train, or go on where the same training stopped.
 
@@ -127,7 +127,7 @@ class _Trainer:
         run: TrainRun,
         processes: Processes,
         watcher: TrainWatcher,
-        downloads: Watcher,
+        downloads: ProgressCallback,
     ) -> None:
         self.watcher = watcher
         self.settings, self.run, self.processes = settings, run, processes
