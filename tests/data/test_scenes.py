@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from scene_folder import write_scenes
 
 from glpn_cli.data.scenes import open_scenes
 from glpn_cli.errors import InputError
+from scene_folder import write_scenes
 
 if TYPE_CHECKING:
     from pathlib import Path

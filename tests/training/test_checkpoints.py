@@ -131,5 +131,5 @@ def test_other_texts_are_not_the_same_settings(text: str) -> None:
 def test_the_data_set_that_differs_is_named(tmp_path: Path) -> None:
     saved, now = [["a", 3, 3], ["b", 5, 10]], [["a", 3, 3], ["b", 6, 12]]
     check_same_data(json.dumps(saved), json.dumps(saved), tmp_path)
-    with pytest.raises(UsageError, match="5 samples of b, .* 6"):
+    with pytest.raises(UsageError, match=r"5 samples of b, .* 6"):
         check_same_data(json.dumps(saved), json.dumps(now), tmp_path)

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scene_folder import write_scenes
 
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.training.datasets import data_names, paper_size, training_sets, validation_sets
 from glpn_cli.training.settings import TrainSettings
+from scene_folder import write_scenes
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs"
 REAL = TrainSettings(data=(str(PAIRS),), units_per_meter=1000)

@@ -79,7 +79,7 @@ def test_the_gradient_norm_is_returned_with_clipping(settings: TrainSettings) ->
 def test_an_infinite_loss_names_the_step_and_the_image(settings: TrainSettings) -> None:
     bad = batch()
     bad.meters[1, 0, 0] = torch.inf
-    with pytest.raises(TrainingError, match="step 4: .* right$") as raised:
+    with pytest.raises(TrainingError, match=r"step 4: .* right$") as raised:
         build(settings).step(3, 1e-3, [bad])
     assert "left" not in str(raised.value)
 

@@ -68,7 +68,7 @@ def test_varied_shapes_have_about_as_many_pixels() -> None:
 
 
 def test_an_epoch_smaller_than_a_batch_is_an_error() -> None:
-    with pytest.raises(InputError, match="batch of 4 .* 3 samples"):
+    with pytest.raises(InputError, match=r"batch of 4 .* 3 samples"):
         SamplingPlan(sets((3, 3)), SETTINGS, SIZES)
 
 
@@ -128,7 +128,7 @@ def test_resumed_batches_are_those_of_an_uninterrupted_run(options: dict[str, in
 
 
 @pytest.mark.parametrize(("mapped", "reads"), [(False, 1), (True, 3)])
-def test_decoded_samples_are_cached_unless_they_are_mapped(mapped: bool, reads: int) -> None:  # noqa: FBT001
+def test_decoded_samples_are_cached_unless_they_are_mapped(mapped: bool, reads: int) -> None:
     samples = Counted([sample(number) for number in range(8)])
     load(samples, mapped=mapped)  # three epochs
     assert set(samples.reads.values()) == {reads}

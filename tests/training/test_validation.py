@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import glpn_cli
 from glpn_cli.data.sample import Sample
 from glpn_cli.errors import ImageError, InputError
 from glpn_cli.metrics import METRICS, measure
@@ -17,8 +18,6 @@ from glpn_cli.training.initialization import create_network
 from glpn_cli.training.validation import ALIGNED_PREFIX, check_samples, validate
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import write_checkpoint
-
-import glpn_cli  # isort: skip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,9 @@ def test_every_image_has_the_same_weight() -> None:
 
 
 def test_output_is_converted_to_meters_and_limited() -> None:
-    assert run(Constant(1.0), [sample(8.0)], replace(CARD, meters_per_unit=8.0))["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert run(Constant(1.0), [sample(8.0)], replace(CARD, meters_per_unit=8.0))["abs_rel"] == pytest.approx(
+        0, abs=1e-6
+    )
     assert run(Constant(50.0), [sample(5.0)])["abs_rel"] == pytest.approx(1.0)  # 10 m
 
 
