@@ -93,11 +93,14 @@ def validation_sets(settings: TrainSettings) -> list[ValidationSet]:
     """
     entries = settings.data if settings.validation is None else settings.validation
     sets = [_validation_set(_split_weight(entry)[0], settings) for entry in entries]
-    total = sum(len(one.samples) for one in sets)
+    total = sum(len(dataset.samples) for dataset in sets)
     if total <= settings.validation_images:
         return sets
-    counts = [max(1, round(settings.validation_images * len(one.samples) / total)) for one in sets]
-    return [replace(one, samples=_evenly_spaced(one.samples, count)) for one, count in zip(sets, counts, strict=True)]
+    counts = [max(1, round(settings.validation_images * len(dataset.samples) / total)) for dataset in sets]
+    return [
+        replace(dataset, samples=_evenly_spaced(dataset.samples, count))
+        for dataset, count in zip(sets, counts, strict=True)
+    ]
 
 
 def _training_set(entry: str, settings: TrainSettings) -> TrainingSet:

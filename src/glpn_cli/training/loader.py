@@ -94,7 +94,7 @@ class SamplingPlan:
         self._seed = settings.seed
         self._batch_size = settings.batch_size
         self._varied_shapes = settings.varied_shapes
-        total = sum(one.count for one in sets)
+        total = sum(dataset.count for dataset in sets)
         self.steps_per_epoch = total // self._batch_size
         if not self.steps_per_epoch:
             raise InputError(
@@ -138,16 +138,16 @@ class SamplingPlan:
 
     def _pick(self, position: int, epoch: int, number: int, size: tuple[int, int]) -> Pick:
         """Return the sample at a position of an unshuffled epoch, in which the sets follow each other."""
-        for source, one in enumerate(self._sets):
-            if position < one.count:
-                turn, rest = divmod(epoch * one.count + position, len(one.samples))
+        for source, dataset in enumerate(self._sets):
+            if position < dataset.count:
+                turn, rest = divmod(epoch * dataset.count + position, len(dataset.samples))
                 return Pick(source, int(self._set_order(source, turn)[rest]), number, size)
-            position -= one.count
+            position -= dataset.count
         raise IndexError(position)
 
     def _shuffle_epoch(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, _EPOCH_ORDER, epoch])
-        return rng.permutation(sum(one.count for one in self._sets))
+        return rng.permutation(sum(dataset.count for dataset in self._sets))
 
     def _shuffle_set(self, source: int, turn: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._seed, _SET_ORDER, source, turn])
@@ -164,8 +164,8 @@ class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
     """
 
     def __init__(self, sets: Sequence[TrainingSet], settings: TrainSettings, *, limit_m: float) -> None:
-        self._samples = [one.samples for one in sets]
-        self._is_cached = [not one.mapped for one in sets]
+        self._samples = [dataset.samples for dataset in sets]
+        self._is_cached = [not dataset.mapped for dataset in sets]
         self._settings = settings
         self._limit_m = limit_m
         self._cache: dict[tuple[int, int], Sample] = {}

@@ -64,16 +64,16 @@ class TrainSettings:
     """What is learned. Two runs with the same settings and seed do the same, step by step.
 
     Attributes:
-        data: training data: "nyu", "kitti" or folders; "FOLDER=2" uses each sample twice per epoch.
+        data: training data: "nyu", "kitti", folders of pairs or scenes; "FOLDER=2" uses each sample twice per epoch.
         root: folder that contains the data sets "nyu" and "kitti"; None for the environment variable.
         units_per_meter: the value that stands for one meter in depth files of plain folders.
-        validation: validation data; None for the test split, or the last tenth of each plain folder.
+        validation: validation data; None for the test splits, the last tenth of folders of pairs, the last 24 scenes.
         validation_images: highest number of validation images, evenly spaced.
         init: initial weights: a name, a path, or "none" for a new network.
         config: architecture of a new network: a name or a JSON file; None for "tiny".
         sizes: (height, width, fraction of the steps) of the network's input; empty for the size of the data or weights.
         varied_shapes: Experimental. Batches of other aspect ratios with as many pixels.
-        crop: (low, high) fraction of the image sides, or `NATIVE_CROP`; None for native with nyu or kitti alone.
+        crop: (low, high) fraction of the image sides, or `NATIVE_CROP`; None: native for nyu or kitti, else 0.7-1.
         flip: probability of mirroring.
         cut_depth: probability of vertical CutDepth.
         cut_depth_coverage: largest fraction of the columns right of its left edge that CutDepth covers.
@@ -263,6 +263,8 @@ def _check_size(height: int, width: int, fraction: float) -> None:
 
 
 def _check_entries(setting: str, entries: tuple[str, ...]) -> None:
+    if isinstance(entries, str):
+        raise UsageError(f"must be a list of data sets, not {entries!r}", setting=setting)
     if not all(entries):
         raise UsageError("an entry is empty", hint="is a shell variable unset?", setting=setting)
 

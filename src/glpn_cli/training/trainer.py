@@ -142,7 +142,9 @@ class _Trainer:
         self.runtime: Runtime = choose_runtime(processes.device(options.device), settings.precision, options.threads)
         state = self._read_state()
         self.sets = training_sets(settings)
-        self.sample_counts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in self.sets])
+        self.sample_counts = json.dumps(
+            [[Path(dataset.name).name, len(dataset.samples), dataset.count] for dataset in self.sets]
+        )
         self.initial = self._initial_network(state, downloads)
         self.plan, self.samples, self.schedule = self._plan_steps()
         with memory_errors_named("the network", hint=_LESS_MEMORY):
@@ -364,10 +366,12 @@ class _Trainer:
         self.results.add_step(facts, last=step == self.plan.steps)
 
     def _report_details(self) -> None:
-        total = sum(one.count for one in self.sets)
-        for one in self.sets:
-            self.watcher.detail(f"{one.name}: {len(one.samples)} samples, {one.count / total:.0%} of an epoch")
-        self.watcher.detail(f"{sum(len(one.samples) for one in self.validation)} validation images")
+        total = sum(dataset.count for dataset in self.sets)
+        for dataset in self.sets:
+            self.watcher.detail(
+                f"{dataset.name}: {len(dataset.samples)} samples, {dataset.count / total:.0%} of an epoch"
+            )
+        self.watcher.detail(f"{sum(len(dataset.samples) for dataset in self.validation)} validation images")
         self.watcher.detail(
             f"{self.learner.parameter_count / 1e6:.1f} million parameters, {self.settings.precision} on "
             f"{self.runtime.device}, processes: {self.processes.count}"
@@ -375,11 +379,11 @@ class _Trainer:
 
     def _note_depth_limits(self) -> None:
         limit_m = self.initial.card.depth_limit_m
-        for one in self.sets:
-            if one.name in LAYOUTS and LAYOUTS[one.name].cap_m > limit_m:
+        for dataset in self.sets:
+            if dataset.name in LAYOUTS and LAYOUTS[dataset.name].cap_m > limit_m:
                 self.watcher.note(
-                    f"{one.name} has depth up to {LAYOUTS[one.name].cap_m:g} m, but the limit of these weights is "
-                    f"{limit_m:g} m: deeper ground truth counts as that"
+                    f"{dataset.name} has depth up to {LAYOUTS[dataset.name].cap_m:g} m, but the limit of these weights "
+                    f"is {limit_m:g} m: deeper ground truth counts as that"
                 )
 
     def _outcome(self, step: int, *, interrupted: bool) -> Outcome:

@@ -36,7 +36,7 @@ def check_samples(sets: Sequence[ValidationSet], card: WeightsCard) -> None:
     Raises:
         InputError: an image or its depth cannot be used, or no image has a pixel of known depth.
     """
-    found = [bool(_valid_pixels(sample, one, card).any()) for one in sets for sample in one.samples]
+    found = [bool(_valid_pixels(sample, dataset, card).any()) for dataset in sets for sample in dataset.samples]
     if found and not any(found):
         raise _no_depth_error()
 
@@ -59,23 +59,23 @@ def validate(
         InputError: an image or its depth cannot be used, or no image has a pixel of known depth.
     """
     rows = []
-    for one in sets:
-        for sample in one.samples:
-            valid = _valid_pixels(sample, one, card)
+    for dataset in sets:
+        for sample in dataset.samples:
+            valid = _valid_pixels(sample, dataset, card)
             if valid.any():
                 predicted = _predict(network, card, sample, device)
-                rows.append(_measure_image(predicted[valid], sample.meters[valid], _cap_m(one, card)))
+                rows.append(_measure_image(predicted[valid], sample.meters[valid], _cap_m(dataset, card)))
     if not rows:
         raise _no_depth_error()
     return mean_of_images(rows)
 
 
-def _cap_m(one: ValidationSet, card: WeightsCard) -> float:
-    return min(one.cap_m or card.depth_limit_m, card.depth_limit_m)
+def _cap_m(dataset: ValidationSet, card: WeightsCard) -> float:
+    return min(dataset.cap_m or card.depth_limit_m, card.depth_limit_m)
 
 
-def _valid_pixels(sample: Sample, one: ValidationSet, card: WeightsCard) -> NDArray[np.bool_]:
-    return valid_pixels(sample.meters, cap_m=_cap_m(one, card), crop=one.crop)
+def _valid_pixels(sample: Sample, dataset: ValidationSet, card: WeightsCard) -> NDArray[np.bool_]:
+    return valid_pixels(sample.meters, cap_m=_cap_m(dataset, card), crop=dataset.crop)
 
 
 def _predict(
