@@ -21,11 +21,11 @@ from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
 from glpn_cli.inference.predictor import LoadedWeights
+from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import RANDOM_WEIGHTS, OutputSettings
 from glpn_cli.weights.catalog import WeightsCard
-from glpn_cli.weights.checkpoint import PUBLISHED_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -235,7 +235,7 @@ def build_random_network() -> GLPNForDepthEstimation:
         The same network at each call: float32, on the CPU, in evaluation mode.
     """
     with torch.device("meta"):
-        network = GLPNForDepthEstimation(PUBLISHED_CONFIG)
+        network = GLPNForDepthEstimation(GLPNConfig(**PUBLISHED_CONFIG_FIELDS))
     network = network.to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
