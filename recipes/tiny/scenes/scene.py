@@ -1,4 +1,7 @@
-"""What a scene is made of: solids with materials, a camera, lights and a sky. Meters; x right, y up, z ahead."""
+"""Description of a scene: solids with materials, a camera, lights and a sky.
+
+Lengths are in meters, angles in radians. Axes: x to the right, y up, z forward.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-    from glpn_cli.scenes.textures import Atlas
-
+    from scenes.textures import Atlas
 
 Color = tuple[float, float, float]
 Point = tuple[float, float, float]
 
 
 class SolidKind(IntEnum):
-    """What fills the cube from -1 to 1 that `Solid.half` stretches."""
+    """Shape inside the cube from -1 to 1, which `Solid.half` scales."""
 
     BOX = 0
     SPHERE = 1
     CYLINDER = 2
-    """Upright, closed at both ends."""
+    """Its axis is y; closed at both ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """How a surface looks.
+    """Appearance of a surface.
 
     Attributes:
-        color: albedo, each 0 to 1.
+        color: albedo (red, green, blue), 0 to 1.
         texture: index into the atlas, or -1 for none.
-        repeat_m: after how many meters the texture begins again.
-        strength: how much of the albedo is the texture's, 0 to 1.
-        glow: light of its own, as a factor on the albedo.
+        repeat_m: period of the texture, meters.
+        strength: weight of the texture in the albedo, 0 to 1.
+        glow: emitted light, as a factor of the albedo.
     """
 
     color: Color
@@ -50,14 +52,15 @@ class Solid:
     """A box, an ellipsoid or a cylinder.
 
     Attributes:
-        kind: which.
+        kind: shape.
         center: meters.
-        half: half of its extent along its own axes, meters.
-        yaw: about the upright axis, radians; then `pitch` about its own x axis and `roll` about its own z axis.
+        half: half of the extent along its own axes, meters.
+        yaw: rotation about the vertical axis, radians; `pitch` about its own x axis and `roll` about its own z axis
+            are applied before it.
         pitch: radians.
         roll: radians.
-        material: how it looks.
-        casts_shadow: whether light is kept from others by it.
+        material: appearance.
+        casts_shadow: whether it blocks light.
     """
 
     kind: SolidKind
@@ -72,14 +75,14 @@ class Solid:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole with square pixels that looks along z when all angles are 0.
+    """A pinhole camera with square pixels; it looks along z if all angles are 0.
 
     Attributes:
         position: meters.
         yaw: to the right, radians.
         pitch: upward, radians.
-        roll: clockwise image, radians.
-        fov_deg: what the longer side of the image sees, degrees.
+        roll: rotates the image clockwise, radians.
+        fov_deg: field of view of the longer image side, degrees.
     """
 
     position: Point
@@ -89,7 +92,7 @@ class Camera:
     fov_deg: float = 60.0
 
     def focal_px(self, height: int, width: int) -> float:
-        """Give the focal length in pixels for an image of a size."""
+        """Return the focal length in pixels for an image size."""
         return max(height, width) / 2 / math.tan(math.radians(self.fov_deg) / 2)
 
 
@@ -98,9 +101,9 @@ class Light:
     """A lamp, or the sun.
 
     Attributes:
-        position: meters; for the sun the direction to it, of length 1.
-        color: with its strength.
-        reach_m: where a lamp is a quarter as bright; infinite for the sun.
+        position: meters; for the sun the unit vector toward it.
+        color: color times intensity.
+        reach_m: distance at which a lamp has a quarter of its intensity; infinite for the sun.
     """
 
     position: Point
@@ -110,14 +113,14 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """What is seen where nothing is.
+    """Background where rays hit nothing.
 
     Attributes:
-        zenith: color above.
-        horizon: color at eye level, and of haze.
-        clouds: 0 to 1.
-        haze_m: after how many meters two thirds of a color are haze; infinite for none.
-        texture: whose pattern the clouds have.
+        zenith: color overhead.
+        horizon: color at eye level; also the color of haze.
+        clouds: opacity of clouds, 0 to 1.
+        haze_m: distance at which haze has replaced two thirds of a color, meters; infinite for no haze.
+        texture: index of the texture that gives the pattern of the clouds.
     """
 
     zenith: Color
@@ -129,20 +132,20 @@ class Sky:
 
 @dataclass(slots=True)
 class Scene:
-    """A scene in the making.
+    """A scene under construction.
 
     Attributes:
-        rng: where all chance comes from.
-        atlas: the textures to choose from.
-        kind: the name of its maker.
-        solids: what is in it.
-        lights: the first casts shadows.
-        ambient: light from everywhere.
-        camera: who sees it.
-        sky: behind everything.
+        rng: source of all random numbers of the scene.
+        atlas: available textures.
+        kind: name of the kind, see `rendering.SCENE_KINDS`.
+        solids: content.
+        lights: only the first casts shadows.
+        ambient: light from all directions.
+        camera: viewpoint.
+        sky: background.
         exposure: mean brightness of the image before the tone curve, 0 to 1.
-        gamma: of the tone curve.
-        saturation: 1 leaves colors as they are.
+        gamma: exponent of the tone curve.
+        saturation: factor of the color saturation; 1 changes nothing.
     """
 
     rng: random.Random
@@ -169,11 +172,11 @@ class Scene:
         roll: float = 0.0,
         casts_shadow: bool = True,
     ) -> None:
-        """Put a solid in."""
+        """Add a solid."""
         self.solids.append(Solid(kind, center, half, yaw, pitch, roll, material, casts_shadow))
 
     def color(self, low: float = 0.1, high: float = 0.9, *, vivid: float = 0.4) -> Color:
-        """Draw an albedo; `vivid` is how far its channels go apart."""
+        """Return a random albedo; `vivid` is the largest deviation of a channel from gray."""
         gray = self.rng.uniform(low, high)
         red, green, blue = (min(0.97, max(0.02, gray + self.rng.uniform(-vivid, vivid))) for _ in range(3))
         return red, green, blue
@@ -188,7 +191,7 @@ class Scene:
         repeat_m: tuple[float, float] = (0.4, 2.5),
         glow: float = 0.0,
     ) -> Material:
-        """Draw a material with a texture of a family; "plain" has none."""
+        """Return a random material with a texture of a family; the family "plain" has no texture."""
         color = self.color(low, high, vivid=vivid)
         if family == "wood" and self.chance(0.75):  # mostly some brown
             gray = sum(color) / 3
@@ -204,18 +207,18 @@ class Scene:
         )
 
     def chance(self, probability: float) -> bool:
-        """Draw whether something is so."""
+        """Return True with a probability."""
         return self.rng.random() < probability
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A place and a direction in which things are put together.
+    """A local coordinate system in which objects are assembled.
 
     Attributes:
-        scene: what they go into.
+        scene: receives the solids.
         origin: meters; usually on the floor.
-        yaw: which way is ahead, radians.
+        yaw: direction of its z axis, radians.
     """
 
     scene: Scene
@@ -223,33 +226,33 @@ class Frame:
     yaw: float = 0.0
 
     def at(self, x: float, y: float, z: float) -> Point:
-        """Give a point of this frame in the scene."""
+        """Return a point of this frame in scene coordinates."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         return self.origin[0] + cos * x + sin * z, self.origin[1] + y, self.origin[2] - sin * x + cos * z
 
     def inner(self, x: float, y: float, z: float, yaw: float = 0.0) -> Frame:
-        """Give a frame within this one."""
+        """Return a frame that is given relative to this one."""
         return Frame(self.scene, self.at(x, y, z), self.yaw + yaw)
 
     def box(self, center: Point, half: Point, material: Material, *, yaw: float = 0.0, pitch: float = 0.0) -> None:
-        """Put a box in."""
+        """Add a box."""
         self.scene.add(SolidKind.BOX, self.at(*center), half, material, yaw=self.yaw + yaw, pitch=pitch)
 
     def ball(self, center: Point, half: Point, material: Material, *, yaw: float = 0.0, roll: float = 0.0) -> None:
-        """Put an ellipsoid in."""
+        """Add an ellipsoid."""
         self.scene.add(SolidKind.SPHERE, self.at(*center), half, material, yaw=self.yaw + yaw, roll=roll)
 
     def rod(self, foot: Point, radius: float, height: float, material: Material) -> None:
-        """Put an upright cylinder on its foot."""
+        """Add a vertical cylinder; `foot` is the center of its lower end."""
         center = self.at(foot[0], foot[1] + height / 2, foot[2])
         self.scene.add(SolidKind.CYLINDER, center, (radius, height / 2, radius), material, yaw=self.yaw)
 
     def bar(self, start: Point, end: Point, radius: float, material: Material) -> None:
-        """Put a cylinder between two points."""
+        """Add a cylinder between two points."""
         first, last = self.at(*start), self.at(*end)
         x, y, z = (b - a for a, b in zip(first, last, strict=True))
         level = math.hypot(x, z)
         center = ((first[0] + last[0]) / 2, (first[1] + last[1]) / 2, (first[2] + last[2]) / 2)
         half = (radius, math.hypot(level, y) / 2, radius)
-        # An upright cylinder, laid down ahead by its pitch and turned by its yaw.
+        # A vertical cylinder, tilted forward by its pitch and rotated by its yaw.
         self.scene.add(SolidKind.CYLINDER, center, half, material, yaw=math.atan2(x, z), pitch=-math.atan2(level, y))

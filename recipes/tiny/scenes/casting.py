@@ -1,11 +1,11 @@
-"""Cast one ray per pixel into batches of scenes: which solid is hit first, and how deep that is.
+"""Cast one ray per pixel into a batch of scenes: the first solid that each ray hits, and its depth.
 
-A solid is the cube from -1 to 1, or the ball or the upright cylinder in it, under an affine map. A ray keeps its
-parameter under such a map, and rays are made with length 1 along the optical axis, so the parameter of a hit is its
-depth. Images are cut into tiles; a tile is tested only with the solids whose outline reaches into it. Everything is
-tensors, so it runs on a GPU as it is.
+A solid is an affine map of the cube from -1 to 1, or of the sphere or cylinder inscribed in it. An affine map does not
+change the parameter of a point on a ray. Rays have length 1 along the optical axis, so the parameter of a hit is its
+depth. Images are split into tiles; a tile is only tested against solids whose bounding box projects into it. All
+computation is on tensors and also runs on a GPU.
 
-Source: the box test by slabs is that of Kay and Kajiya, SIGGRAPH 1986.
+Source: the slab test for boxes is from Kay and Kajiya, SIGGRAPH 1986.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glpn_cli.scenes.scene import SolidKind
+from scenes.scene import SolidKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from glpn_cli.scenes.scene import Camera, Scene, Solid
-
+    from scenes.scene import Camera, Scene, Solid
 
 TILE_PX = 16
 NEAREST_M = 0.02
-"""What is nearer than this is not seen."""
+"""Near clipping distance."""
 
 _CORNERS = torch.tensor(list(product((-1.0, 1.0), repeat=3)))
 _EDGES = torch.tensor([(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)])
@@ -40,10 +39,10 @@ class Solids:
     """The solids of a batch of scenes, one row each.
 
     Attributes:
-        scene: (N,) int64, which scene it is in.
+        scene: (N,) int64, index of its scene.
         kind: (N,) int64, see `SolidKind`.
-        to_world: (N, 3, 3) float32, from its own axes to the scene's.
-        to_local: (N, 3, 3) float32, the inverse.
+        to_world: (N, 3, 3) float32, maps its local axes to those of the scene.
+        to_local: (N, 3, 3) float32, the inverse of `to_world`.
         center: (N, 3) float32, meters.
     """
 
@@ -56,11 +55,11 @@ class Solids:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What rays meet.
+    """Results of casting.
 
     Attributes:
-        depth: (B, H, W) float32, meters along the optical axis; infinite where nothing is hit.
-        solid: (B, H, W) int64, the row of the solid; -1 where nothing is hit.
+        depth: (B, H, W) float32, meters along the optical axis; infinite where a ray hits nothing.
+        solid: (B, H, W) int64, row of the solid in `Solids`; -1 where a ray hits nothing.
     """
 
     depth: Tensor
@@ -68,7 +67,7 @@ class Hits:
 
 
 def gather_solids(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Solids:
-    """Turn scenes into tensors."""
+    """Return the solids of scenes as tensors."""
     rows: list[Solid] = [solid for scene in scenes for solid in scene.solids]
     index = [number for number, scene in enumerate(scenes) for _ in scene.solids]
     turned = rotation(
@@ -87,7 +86,16 @@ def gather_solids(scenes: Sequence[Scene], device: torch.device | str = "cpu") -
 
 
 def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """Give (N, 3, 3) rotations from own axes to the scene's: first roll, then pitch (nose up), then yaw (right)."""
+    """Return rotations from local axes to those of the scene: roll first, then pitch (up), then yaw (right).
+
+    Args:
+        yaw: (N,), radians.
+        pitch: (N,), radians.
+        roll: (N,), radians.
+
+    Returns:
+        (N, 3, 3), of the same dtype.
+    """
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
 
     def matrix(*rows: Tensor) -> Tensor:
@@ -102,26 +110,26 @@ def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
 
 
 def camera_rotation(cameras: Sequence[Camera]) -> Tensor:
-    """Give (B, 3, 3) float32, from the cameras' axes (x right, y up, z ahead) to the scenes'."""
+    """Return (B, 3, 3) float32, which maps camera axes (x right, y up, z forward) to those of the scenes."""
     angles = torch.tensor([(camera.yaw, camera.pitch, camera.roll) for camera in cameras], dtype=torch.float64)
     return rotation(angles[:, 0], angles[:, 1], angles[:, 2]).float()
 
 
 def cast(scenes: Sequence[Scene], solids: Solids, height: int, width: int) -> Hits:
-    """See what every pixel of every scene's camera sees.
+    """Cast the rays of all pixels of all cameras.
 
     Args:
-        scenes: with their cameras.
-        solids: of these scenes, from `gather_solids`.
-        height: of the images, in pixels.
-        width: likewise.
+        scenes: B scenes.
+        solids: their solids, from `gather_solids`.
+        height: height of the images, pixels.
+        width: width of the images, pixels.
     """
     device = solids.center.device
     turned = camera_rotation([scene.camera for scene in scenes]).to(device)
     position = torch.tensor([scene.camera.position for scene in scenes], device=device)
     focal = torch.tensor([scene.camera.focal_px(height, width) for scene in scenes], device=device)
     own = solids.scene
-    # From the camera's axes to the solid's, and the camera's place among them.
+    # From camera axes to the local axes of each solid, and the camera position in these.
     into = solids.to_local @ turned[own]
     origin = torch.einsum("nij,nj->ni", solids.to_local, position[own] - solids.center)
     rectangles = _outlines(solids, turned, position, focal, height, width)
@@ -139,10 +147,10 @@ def cast(scenes: Sequence[Scene], solids: Solids, height: int, width: int) -> Hi
 
 
 def _outlines(solids: Solids, turned: Tensor, position: Tensor, focal: Tensor, height: int, width: int) -> Tensor:
-    """Give (N, 4) int64: first and last row, first and last column of tiles that a solid's bounding box reaches.
+    """Return (N, 4) int64: first and last row, first and last column of the tiles that a bounding box projects into.
 
-    Corners behind the camera say nothing, so a box is cut where it meets the plane just before the camera. Nothing to
-    be seen gives a last one before the first.
+    Corners behind the camera cannot be projected, so boxes are clipped at the near plane. If nothing is visible, the
+    last row or column is smaller than the first.
     """
     own = solids.scene
     corners = torch.einsum("nij,kj->nki", solids.to_world, _CORNERS.to(solids.center.device))
@@ -177,10 +185,10 @@ def _cast_kind(
     best: Tensor,
     which: Tensor,
 ) -> None:
-    """Test all solids of a kind with the tiles that they reach, and keep what is nearer, in place.
+    """Test all solids of a kind against the tiles that they project into; update `best` and `which` in place.
 
-    The k-th solids of all tiles are tested together; tiles are in the order of how many they have, so that those which
-    still have one are a slice at the beginning.
+    The k-th solids of all tiles are tested together. Tiles are sorted by their number of solids, so the tiles that
+    have a k-th solid are a slice at the beginning.
     """
     members = (solids.kind == int(kind)).nonzero()[:, 0]
     tile, member = _pairs(solids.scene[members], rectangles[members], tiles)
@@ -213,7 +221,7 @@ def _cast_kind(
 
 
 def _pairs(scene: Tensor, rectangles: Tensor, tiles: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """List every tile that every solid reaches: (P,) tile and (P,) solid."""
+    """Return all pairs of a tile and a solid that projects into it: (P,) tile and (P,) solid."""
     first_row, last_row, first_column, last_column = rectangles.unbind(1)
     across = (last_column - first_column + 1).clamp_min(0)
     counts = (last_row - first_row + 1).clamp_min(0) * across
@@ -225,7 +233,7 @@ def _pairs(scene: Tensor, rectangles: Tensor, tiles: tuple[int, int]) -> tuple[T
 
 
 def _tile_rays(present: Tensor, tiles: tuple[int, int], focal: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Give the x (T, 1, 16) and the y (T, 16, 1) of rays whose z is 1, for the tiles that are listed."""
+    """Return x (T, 1, 16) and y (T, 16, 1) of the rays of the given tiles; their z is 1."""
     steps = torch.arange(TILE_PX, device=present.device) + 0.5
     own = focal[present // (tiles[0] * tiles[1])]
     row, column = present // tiles[1] % tiles[0], present % tiles[1]
@@ -235,18 +243,18 @@ def _tile_rays(present: Tensor, tiles: tuple[int, int], focal: Tensor, size: tup
 
 
 def intersect(kind: SolidKind, direction: Sequence[Tensor], origin: Sequence[Tensor]) -> Tensor:
-    """Give where rays enter a solid, as a factor on their direction; infinite where they do not.
+    """Return where rays enter a solid, as a factor of their direction; infinite where they miss it.
 
     Args:
-        kind: of the solid.
-        direction: x, y and z along the solid's own axes, of shapes that go together.
-        origin: likewise.
+        kind: shape of the solid.
+        direction: x, y and z in the local axes of the solid, of shapes that broadcast.
+        origin: x, y and z in the same axes.
     """
     return _TESTS[kind](direction, origin)
 
 
 def _enter(near: Tensor, far: Tensor) -> Tensor:
-    """Give where a ray enters what it is in from `near` to `far`; a solid around the camera is not seen."""
+    """Return where a ray enters the interval from `near` to `far`; a solid around the camera is invisible."""
     return torch.where((near <= far) & (near > NEAREST_M), near, torch.inf)
 
 
@@ -265,11 +273,14 @@ def _test_box(direction: Sequence[Tensor], origin: Sequence[Tensor]) -> Tensor:
 
 
 def _round_interval(direction: Sequence[Tensor], origin: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Give where lines are within 1 of the origin; from the point nearest to it, which keeps the digits."""
+    """Return the interval in which a line is within 1 of the origin.
+
+    It is computed from the point of the line nearest to the origin, which avoids cancellation.
+    """
     square = sum((d * d for d in direction), torch.zeros(())) + _TINY
     nearest = -sum((d * o for d, o in zip(direction, origin, strict=True)), torch.zeros(())) / square
     away = sum(((o + nearest * d) ** 2 for d, o in zip(direction, origin, strict=True)), torch.zeros(()))
-    half = ((1 - away) / square).sqrt()  # not a number where the line passes by, and so in no comparison
+    half = ((1 - away) / square).sqrt()  # NaN if the line misses; every comparison with it is false
     return nearest - half, nearest + half
 
 

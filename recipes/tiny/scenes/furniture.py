@@ -1,23 +1,23 @@
-"""Furniture, and the small things that lie on it."""
+"""Furniture, and small objects on it."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from glpn_cli.scenes.figures import add_person, add_plant
-from glpn_cli.scenes.scene import Material
+from scenes.objects import add_person, add_plant
+from scenes.scene import Material
 
 if TYPE_CHECKING:
-    from glpn_cli.scenes.scene import Frame
+    from scenes.scene import Frame
 
 
 def add_furniture(frame: Frame, width: float) -> None:
-    """Put some piece of furniture on the frame's origin, its back behind it.
+    """Add a random piece of furniture at the origin, facing z.
 
     Args:
-        frame: where.
-        width: at most about this wide, in meters.
+        frame: position and direction.
+        width: largest half width of wide pieces, meters, at least 0.5.
     """
     makers = (
         (_add_table, 5),
@@ -39,7 +39,13 @@ def add_furniture(frame: Frame, width: float) -> None:
 
 
 def add_counter(frame: Frame, half_width: float, room_height: float) -> None:
-    """Put a row of cupboards with a worktop against the wall behind the frame's origin, perhaps more above it."""
+    """Add a kitchen counter: cabinets with a worktop, sometimes cabinets or shelves above it.
+
+    Args:
+        frame: position and direction; the wall is behind the origin.
+        half_width: half of the width, meters.
+        room_height: height of the ceiling, meters.
+    """
     scene = frame.scene
     rng = scene.rng
     deep, high = rng.uniform(0.25, 0.33), rng.uniform(0.8, 0.95)
@@ -62,7 +68,7 @@ def add_counter(frame: Frame, half_width: float, room_height: float) -> None:
             frame.box((x + 0.7 * half, high - 0.12, deep + 0.03), (0.008, 0.06, 0.008), handle)
     add_clutter(frame.inner(0, high + 0.035, 0), half_width, 0.8 * deep, rng.randint(2, 12))
     style = rng.random()
-    if style < 0.4:  # cupboards above it
+    if style < 0.4:  # wall cabinets
         low = rng.uniform(1.35, 1.5)
         tall = min(room_height - low - 0.02, rng.uniform(0.5, 0.8)) / 2
         frame.box((0, low + tall, -deep + 0.16), (half_width * rng.uniform(0.5, 1), tall, 0.16), front)
@@ -75,7 +81,7 @@ def add_counter(frame: Frame, half_width: float, room_height: float) -> None:
 
 
 def add_dining_table(frame: Frame, half_width: float, half_depth: float) -> float:
-    """Put a table with chairs and things on it on the frame's origin; gives the height of its top, meters."""
+    """Add a dining table with chairs and objects on it; return the height of its top, meters."""
     scene = frame.scene
     rng = scene.rng
     high, thick = rng.uniform(0.68, 0.8), rng.uniform(0.012, 0.03)
@@ -104,7 +110,7 @@ def add_dining_table(frame: Frame, half_width: float, half_depth: float) -> floa
 
 
 def add_clutter(frame: Frame, half_width: float, half_depth: float, count: int) -> None:
-    """Lay small things on a surface whose middle is the frame's origin."""
+    """Add small objects on a surface whose center is the origin."""
     scene = frame.scene
     rng = scene.rng
     for _ in range(count):
@@ -277,10 +283,10 @@ def _add_shelf(frame: Frame, width: float) -> None:
     for board in range(boards + 1):
         frame.box((0, high * board / boards, 0), (wide, 0.012, deep), look)
         if board < boards:
-            _fill_board(frame.inner(0, high * board / boards + 0.012, 0), wide, deep, high / boards)
+            _fill_shelf(frame.inner(0, high * board / boards + 0.012, 0), wide, deep, high / boards)
 
 
-def _fill_board(frame: Frame, wide: float, deep: float, room: float) -> None:
+def _fill_shelf(frame: Frame, wide: float, deep: float, room: float) -> None:
     scene = frame.scene
     rng = scene.rng
     if scene.chance(0.5):

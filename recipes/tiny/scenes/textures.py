@@ -1,4 +1,4 @@
-"""Textures: drawn by procedures and cut from images that the user names, each at several sizes."""
+"""Textures: procedural ones and patches of images, as mipmaps in one tensor."""
 
 from __future__ import annotations
 
@@ -16,69 +16,68 @@ if TYPE_CHECKING:
 
     Grid = NDArray[np.float32]
 
-
 TEXTURE_SIDE_PX = 256
 LEVELS = 6
-"""How often a texture is halved, so that it does not flicker far away: 256 pixels down to 8."""
+"""Number of mipmap levels, 256 pixels down to 8; they avoid aliasing at a distance."""
 
 _PER_FAMILY = 10
-_CUTS = 48
+_PATCHES = 48
 
 
 class Atlas:
-    """All textures, in one tensor.
+    """All textures in one tensor.
 
     Attributes:
-        texels: (textures, texels) uint8 of three channels each; every level follows the one twice as large.
+        texels: (textures, texels, 3) uint8; the levels of a texture one after the other, the largest first.
     """
 
     def __init__(self, images: Sequence[NDArray[np.uint8]], families: dict[str, range]) -> None:
-        """Lay out textures.
+        """Compute the mipmaps.
 
         Args:
             images: (256, 256, 3) uint8 each.
-            families: which indices belong to which kind of surface.
+            families: indices of the textures of each family of surfaces.
         """
-        self.texels = torch.from_numpy(np.stack([_levels(image) for image in images]))
+        self.texels = torch.from_numpy(np.stack([_mipmaps(image) for image in images]))
         self._planes = self.texels.reshape(-1, 3).T.contiguous()
         self._families = families
         self._count = len(images)
 
     def planes(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give the channels of all textures one after the other, (textures · texels,) uint8 each, on a device."""
+        """Return red, green and blue of all textures, (textures · texels,) uint8 each, on a device."""
         if self._planes.device != device:
             self._planes = self._planes.to(device)
         red, green, blue = self._planes.unbind()
         return red, green, blue
 
     def pick(self, rng: random.Random, family: str) -> int:
-        """Draw a texture of a family, or any."""
+        """Return the index of a random texture of a family; of any family if the name is unknown."""
         members = self._families.get(family) or range(self._count)
         return rng.choice(members)
 
 
 def build_atlas(seed: int = 0, images: Sequence[NDArray[np.uint8]] = ()) -> Atlas:
-    """Draw all textures.
+    """Return a new set of textures.
 
     Args:
-        seed: decides everything that is drawn.
-        images: (H, W, 3) uint8 each, from which pieces are cut; without them the prints are procedural too.
+        seed: random seed.
+        images: (H, W, 3) uint8 each; patches of them become the family "print", which is procedural without images.
     """
     rng = np.random.default_rng([seed, 7])
     textures: list[NDArray[np.uint8]] = []
     families: dict[str, range] = {}
     for name, draw in _PROCEDURES.items():
         start = len(textures)
-        textures += [_colored(draw(rng), rng, name) for _ in range(_PER_FAMILY)]
+        textures += [_colorize(draw(rng), rng, name) for _ in range(_PER_FAMILY)]
         families[name] = range(start, len(textures))
     if images:
         start = len(textures)
-        textures += [_cut(images[int(rng.integers(len(images)))], rng) for _ in range(_CUTS)]
+        textures += [_patch(images[int(rng.integers(len(images)))], rng) for _ in range(_PATCHES)]
         families["print"] = range(start, len(textures))
     return Atlas(textures, families)
 
 
-def _levels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _mipmaps(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = Image.fromarray(rgb)
     sides = [TEXTURE_SIDE_PX >> level for level in range(LEVELS)]
     return np.concatenate(
@@ -86,7 +85,7 @@ def _levels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _patch(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.25, 1.0))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
@@ -94,8 +93,8 @@ def _cut(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     return np.asarray(piece.resize((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX), Image.Resampling.BILINEAR))
 
 
-def _colored(pattern: Grid, rng: np.random.Generator, family: str) -> NDArray[np.uint8]:
-    """Spread a pattern of 0 to 1 between two colors, which the color of a material then tints."""
+def _colorize(pattern: Grid, rng: np.random.Generator, family: str) -> NDArray[np.uint8]:
+    """Map a pattern from 0 to 1 to the range between two random colors."""
     vivid = {"print": 0.3, "fabric": 0.25, "ground": 0.03, "clouds": 0.0}.get(family, 0.07)
     if family == "foliage":
         first = np.array([rng.uniform(0.05, 0.25), rng.uniform(0.15, 0.35), rng.uniform(0.02, 0.12)])
@@ -111,7 +110,7 @@ def _colored(pattern: Grid, rng: np.random.Generator, family: str) -> NDArray[np
 
 
 def _noise(rng: np.random.Generator, cells: int = 3, octaves: int = 6, decay: float = 0.55) -> Grid:
-    """Draw clouds that go on at the other side, from 0 to 1."""
+    """Return periodic fractal noise, (256, 256) float32 from 0 to 1."""
     total = np.zeros((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX), np.float32)
     for octave in range(octaves):
         count = min(cells << octave, TEXTURE_SIDE_PX)
@@ -191,7 +190,7 @@ def _foliage(rng: np.random.Generator) -> Grid:
 
 
 def _print(rng: np.random.Generator) -> Grid:
-    """Draw something like a page, a cover, a poster: blocks, lines of text, an image."""
+    """Draw blocks and lines of text, as on a page, cover or poster."""
     page = np.full((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX), rng.uniform(0, 1), np.float32)
     for _ in range(int(rng.integers(2, 9))):
         top, left = rng.integers(0, TEXTURE_SIDE_PX - 40, 2)
@@ -208,7 +207,7 @@ def _print(rng: np.random.Generator) -> Grid:
 
 
 def _facade(rng: np.random.Generator) -> Grid:
-    """Draw windows in rows, for houses that are too far away to be built."""
+    """Draw rows of windows, for houses that are too far away for details."""
     y, x = _axes()
     count = int(rng.integers(2, 6))
     across, down = x * count % 1, y * count % 1
