@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the command line itself, so that the two cannot disagree: `make docs`."""
+"""Generate docs/cli.md from the declarations of the command line: `make docs`."""
 
 from __future__ import annotations
 
@@ -16,108 +16,108 @@ if TYPE_CHECKING:
 
     import typer
 
-PAGE = Path(__file__).with_name("cli.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
 HEAD = """# The command line
 
-This page is written by `make docs` from the program itself.
+`make docs` generates this page from the program.
 
-Results go to standard output, everything that is said goes to standard error. `glpn COMMAND --help` shows what
-most people need on one screen of the terminal, `--help-all` the same options as this page, and
-`glpn --install-completion` teaches them to bash, zsh, fish or PowerShell.
+Results are written to standard output, messages to standard error. `glpn COMMAND --help` shows the common options on
+one screen of the terminal, `--help-all` shows all options of this page. `glpn --install-completion` installs shell
+completion for bash, zsh, fish or PowerShell.
 """
 
-JSON = """## What `predict --json` prints
+JSON = """## Output of `predict --json`
 
-One object per image and line, in the order of the arguments:
+One JSON object per line and image, in the order of the arguments:
 
-| field | what |
+| field | meaning |
 |---|---|
-| `source` | the image as it was named |
+| `source` | the image as given |
 | `status` | `done` or `failed` |
 | `outputs` | path of each output, by format |
-| `depth_m` | `min`, `median` and `max` of the depth, meters |
-| `image_size`, `network_size` | `height` and `width` in pixels of the upright image, and of what the network saw |
-| `tile_size` | likewise of the overlapping tiles that the network saw, too; or null |
+| `depth_m` | `min`, `median` and `max` depth in meters |
+| `image_size`, `network_size` | `height` and `width` in pixels of the upright image, and of the input of the network |
+| `tile_size` | `height` and `width` in pixels of the overlapping tiles, or null |
 | `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
 | `depth_limit_m`, `meters_per_unit` | the largest depth of these weights; meters per unit of the published scale |
-| `scale` | of the numbers in the outputs; `depth_m` is always meters |
-| `device`, `precision` | what really computed |
+| `scale` | unit of the values in the outputs; `depth_m` is always in meters |
+| `device`, `precision` | device and precision that were used |
 | `tta` | `flip`, or null |
-| `saturated_share` | the share of pixels so close to the depth limit that they may be any farther |
+| `saturated_share` | fraction of pixels so close to the depth limit that their true depth may be larger |
 | `camera` | `focal_px` in pixels of the upright image, and its `source` |
-| `anchor_factor`, `anchors` | of `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |
+| `anchor_factor`, `anchors` | with `--anchor`: the scale factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each anchor |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
-| `notes` | what had to be done to the image |
-| `error` | of a failed image, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
-"""
+| `notes` | conversions that the image needed |
+| `error` | only for failed images, instead of all fields after `status`: `message`, `hint` (or null), `exit_code` |
+"""  # noqa: E501
 
-BATCH_JSON = """## What `batch --json` prints
+BATCH_JSON = """## Output of `batch --json`
 
-One object per image and line, as the images are finished: the line that the manifest gets ([batch.md](batch.md)).
+One JSON object per line and image, as images finish: the record in the manifest ([batch.md](batch.md)).
 
-With `--verify`, one object per output and line:
+With `--verify`, one object per line and output:
 
-| field | what |
+| field | meaning |
 |---|---|
 | `output` | path relative to DIR |
-| `status` | `intact`, `missing`, `changed`, `unlisted` (unknown to the manifest) or `left over` (hidden, of a kill) |
-| `source`, `format`, `sha256` | what the manifest says of it; null where it says nothing |
+| `status` | `intact`, `missing`, `changed`, `unlisted` (not in the manifest) or `left over` (file of a killed run) |
+| `source`, `format`, `sha256` | from the manifest; null if it is not listed there |
 """
 
-INFO_JSON = """## What `info --json` prints
+INFO_JSON = """## Output of `info --json`
 
-One object per file and line:
+One JSON object per line and file:
 
-| field | what |
+| field | meaning |
 |---|---|
-| `file` | as it was named |
-| `status` | `ours` (it says what it is), `foreign` (it does not) or `failed` |
-| `format`, `reads_back` | the format, and what reading it gives; or null |
+| `file` | the file as given |
+| `status` | `ours` (has metadata of glpn), `foreign` (has none) or `failed` |
+| `format`, `reads_back` | the format, and which values can be read from it; or null |
 | `size` | `height` and `width` in pixels, or null |
-| `depth_m` | `min`, `median` and `max` of the known depth, meters, and `unknown_share`; or null |
-| `says` | what the file says of itself, as [formats.md](formats.md) has it; or null |
-| `remark` | why there is no depth, or no more is known; or null |
-| `error` | of a failed file, instead of all that follows `status`: `message`, `hint` (or null) and `exit_code` |
+| `depth_m` | `min`, `median` and `max` of the known depth in meters, and `unknown_share` (fraction); or null |
+| `says` | the metadata of the file, see [formats.md](formats.md); or null |
+| `remark` | why depth or metadata is missing; or null |
+| `error` | only for failed files, instead of all fields after `status`: `message`, `hint` (or null), `exit_code` |
 """
 
-MEASURE_JSON = """## What `measure --json` prints
+MEASURE_JSON = """## Output of `measure --json`
 
-One object:
+One JSON object:
 
-| field | what |
+| field | meaning |
 |---|---|
-| `source`, `kind` | what was named, and whether it was a `image` or `depth` |
+| `source`, `kind` | the file as given; `image` or `depth` |
 | `image_size` | `height` and `width` in pixels of the upright image |
-| `weights` | `name`, `sha256` and `metric`, as above; after `--anchor` that is `anchored` |
-| `measurements` | in the order `--at`, `--box`: `box` (`x0`, `y0`, `x1`, `y1`; null for the whole image), `median_m`, `p10_m`, `p90_m` (null where no depth is known), `pixels`, `known` (of how many), `uncertainty_m` (with `--tta flip`) |
+| `weights` | `name`, `sha256` and `metric`, as above; `metric` is `anchored` with `--anchor` |
+| `measurements` | points, then boxes: `box` (`x0`, `y0`, `x1`, `y1`; null for the whole image), `median_m`, `p10_m`, `p90_m` (null without known depth), `pixels`, `known` (number of pixels with known depth), `uncertainty_m` (with `--tta flip`) |
 | `anchor_factor`, `anchors` | as above |
 """  # noqa: E501
 
-WEIGHTS_JSON = """## What `weights list --json` and `weights verify --json` print
+WEIGHTS_JSON = """## Output of `weights list --json` and `weights verify --json`
 
-One object per weights and line. `list`:
+One JSON object per line and weights. `list`:
 
-| field | what |
+| field | meaning |
 |---|---|
-| `name` | what to give to `--weights` |
+| `name` | value for `--weights` |
 | `status` | `bundled`, `downloaded`, `imported`, `absent` or `damaged` |
 | `path` | the file, or null |
-| `size_bytes` | of the file, or about what a download fetches |
-| `source`, `revision` | repository and commit, or the file that was imported and null |
-| `license` | what is known of it, and the doubt about it |
-| `domain` | what images they were made for, or null |
+| `size_bytes` | size of the file, or the approximate size of the download |
+| `source`, `revision` | repository and commit; for imported weights the original file and null |
+| `license` | the license, as far as it is known |
+| `domain` | kind of images that they were trained for, or null |
 | `metric` | true, false (approximate) or null (unknown) |
 | `depth_limit_m`, `meters_per_unit` | the largest depth; meters per unit of the published scale |
-| `working_size` | `height` and `width` in pixels of the images that they were made for |
+| `working_size` | `height` and `width` in pixels of the images that they work best with |
 
-`verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (it carries no record of what it
-was) or `damaged`, then with `error`: `message` and `hint` (or null).
+`verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (it contains no hash to compare with)
+or `damaged`. Damaged weights also have `error`: `message` and `hint` (or null).
 """
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     app = build_app()
     parts = [HEAD, *_commands(app, "glpn")]
     for group in app.registered_groups:
@@ -137,12 +137,12 @@ def _commands(group: typer.Typer, called: str) -> Iterator[str]:
 
 def _options(function: Callable[..., None]) -> str:
     hints = get_type_hints(function, include_extras=True)
-    rows = ["| option | what | default |", "|---|---|---|"]
+    rows = ["| option | meaning | default |", "|---|---|---|"]
     for name, parameter in inspect.signature(function).parameters.items():
         kind, info = get_args(hints[name])
-        # Inside Annotated, Typer keeps the first name where a default would stand.
+        # Inside Annotated, Typer stores the first name as the default.
         declared = [info.default, *(getattr(info, "param_decls", None) or ())]
-        # "--this/--no-this" are two names.
+        # "--this/--no-this" declares two names.
         names = ", ".join(f"`{option}`" for both in declared if isinstance(both, str) for option in both.split("/"))
         values = info.metavar or "|".join(_choices(kind))
         cells = [f"{names} `{values}`".strip() if values else names, info.help, _default(parameter.default)]
@@ -151,7 +151,7 @@ def _options(function: Callable[..., None]) -> str:
 
 
 def _choices(kind: Any) -> list[str]:
-    """List the values of an enumeration, also inside `list[...] | None`."""
+    """Return the values of an enumeration, also inside `list[...] | None`."""
     if inspect.isclass(kind) and issubclass(kind, enum.Enum):
         return [str(member.value) for member in kind]
     return [choice for inner in get_args(kind) for choice in _choices(inner)] or (["N"] if kind is int else [])
@@ -164,8 +164,8 @@ def _default(value: Any) -> str:
 def _formats() -> str:
     rows = [
         "## Formats\n",
-        "More in [formats.md](formats.md).\n",
-        "| `--format` | file | what is in it |",
+        "See [formats.md](formats.md) for details.\n",
+        "| `--format` | file | content |",
         "|---|---|---|",
     ]
     rows += [f"| `{row.name}` | `NAME{row.ending}` | {row.holds} |" for row in FORMATS.values()]
@@ -173,7 +173,7 @@ def _formats() -> str:
 
 
 def _exit_codes() -> str:
-    rows = ["## Exit codes\n", "| code | when |", "|---|---|", "| 0 | everything was done |", "| 1 | a bug in glpn |"]
+    rows = ["## Exit codes\n", "| code | meaning |", "|---|---|", "| 0 | success |", "| 1 | a bug in glpn |"]
     seen: set[int] = {1}
     for name in errors.__all__:
         error = getattr(errors, name)
@@ -181,8 +181,10 @@ def _exit_codes() -> str:
             seen.add(error.exit_code)
             rows.append(f"| {error.exit_code} | {_lowered(inspect.getdoc(error))} |")
     rows = rows[:4] + sorted(rows[4:], key=lambda row: int(row.split("|")[1]))
-    rows.append(f"| {errors.INTERRUPTED_EXIT_CODE} | it was interrupted (Ctrl-C or SIGTERM) |")
-    rows.append("\nWhere every image of several failed for the same reason, the code is that reason's, else 7.\n")
+    rows.append(f"| {errors.INTERRUPTED_EXIT_CODE} | interrupted (Ctrl-C or SIGTERM) |")
+    rows.append(
+        "\nIf all of several images fail for the same reason, the exit code is that of the reason, otherwise 7.\n"
+    )
     return "\n".join(rows)
 
 

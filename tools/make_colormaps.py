@@ -1,7 +1,7 @@
-"""Write src/glpn_cli/output/colormaps.png from the tables of the package cmap: `python docs/make_colormaps.py`.
+"""Generate src/glpn_cli/output/colormaps.png from the package cmap: `python tools/make_colormaps.py`.
 
-One row of 256 colors for each map, from dark or cold to bright or warm. The text of the PNG lists the names, and
-where each map comes from under which license.
+The image has one row of 256 colors per colormap, from dark or cold to bright or warm. A text chunk of the PNG lists the
+names with the origin and the license of each colormap.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cmap import Colormap
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-FILE = Path(__file__).parents[1] / "src" / "glpn_cli" / "output" / "colormaps.png"
+FILE = Path(__file__).resolve().parents[1] / "src" / "glpn_cli" / "output" / "colormaps.png"
 
 SOURCES = {
     "turbo": "google:turbo",
@@ -24,18 +24,18 @@ SOURCES = {
     "viridis": "bids:viridis",
     "cividis": "cividis:cividis",
     "batlow": "crameri:batlow",
-    "spectral": "colorbrewer:spectral_r",  # the warm end last
+    "spectral": "colorbrewer:spectral_r",  # reversed, so that it ends warm
     "gray": "matlab:gray",
 }
 
 
 def table(name: str) -> np.ndarray:
-    """Give (256, 3) uint8, sRGB."""
+    """Return the colors of a map, (256, 3) uint8, sRGB."""
     return np.rint(Colormap(SOURCES[name]).lut(256)[:, :3] * 255).astype(np.uint8)
 
 
 def origins() -> dict[str, dict[str, str]]:
-    """Say where each map comes from."""
+    """Return name, license and source of each map."""
     maps = {name: Colormap(source) for name, source in SOURCES.items()}
     return {
         name: {"map": SOURCES[name], "license": _license(item), "source": (item.info and item.info.source) or ""}
@@ -44,7 +44,7 @@ def origins() -> dict[str, dict[str, str]]:
 
 
 def _license(item: Colormap) -> str:
-    """Say the license; a ramp of grays has none, because it is no work."""
+    """Return the license; a gray ramp needs none, because it is not a creative work."""
     terms = str(item.info.license) if item.info else "UNKNOWN"
     return "none needed" if terms == "UNKNOWN" and item.name == "matlab:gray" else terms
 

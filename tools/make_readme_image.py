@@ -1,4 +1,4 @@
-"""Put photos beside the depth images that the tool makes of them, for the README and the card: `make image`."""
+"""Generate the images of the README and of the model card, photos next to their depth: `make image`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glpn_cli.settings import OutputSettings
 if TYPE_CHECKING:
     from glpn_cli.inference.predictor import Predictor
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 IMAGES = ROOT / "docs" / "images"
 WIDTH_PX = 968
@@ -23,7 +23,7 @@ SAMPLES = ("coffee.png", "cat.png", "rocket.jpg", "astronaut.png")
 
 
 def main() -> None:
-    """Write both images, as small files."""
+    """Write both images."""
     predictor = glpn_cli.load("tiny", keep_rgb=True)
     with TemporaryDirectory() as folder:
         readme = draw(predictor, EXAMPLES / "coffee.png", Path(folder), legend=True)
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def draw(predictor: Predictor, photo: Path, folder: Path, *, legend: bool = False) -> Image.Image:
-    """Do what `--format color --side-by-side` does, with `--legend` if wanted."""
+    """Return the output of `--format color --side-by-side`, optionally with `--legend`."""
     path = folder / f"{photo.stem}.color.png"
     settings = OutputSettings(side_by_side=True, legend=legend)
     predictor.predict(photo).save(path, settings=settings, overwrite=True)
@@ -42,7 +42,7 @@ def draw(predictor: Predictor, photo: Path, folder: Path, *, legend: bool = Fals
 
 
 def rows(pairs: list[Image.Image]) -> Image.Image:
-    """Lay pairs out in rows that are as wide as the image."""
+    """Return an image with the pairs in rows of its width."""
     sized = [pair.resize((round(pair.width * SAMPLE_HEIGHT_PX / pair.height), SAMPLE_HEIGHT_PX)) for pair in pairs]
     sheet = Image.new("RGB", (WIDTH_PX, 2000), "white")
     x = y = 0
@@ -55,7 +55,7 @@ def rows(pairs: list[Image.Image]) -> Image.Image:
 
 
 def save(image: Image.Image, name: str) -> None:
-    """Write an image of the documentation."""
+    """Write an image into docs/images."""
     image.save(IMAGES / name, quality=88)
 
 

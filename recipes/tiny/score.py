@@ -1,8 +1,8 @@
-"""Measure the bundled weights and write their scores into their card, docs/tiny.md.
+"""Evaluate the bundled weights and write their metrics into their model card, docs/tiny.md.
 
-The sets are given as NAME:FOLDER:UNITS_PER_METER, for example
+    python recipes/tiny/score.py kitchen:data/kitchen:1000 street:data/street:256 --against glpn-tiny-0.safetensors
 
-    python docs/score_tiny.py kitchen:data/kitchen:1000 street:data/street:256 --against glpn-tiny-0.safetensors
+Each data set is NAME:FOLDER:UNITS_PER_METER.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("tiny.md")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "tiny.md"
 BEGIN, END = "<!-- scores: begin -->\n", "<!-- scores: end -->"
 METRICS = ("abs_rel", "d1", "rmse", "log10", "silog")
 ALIGN = "median"
 
 
 def main() -> None:
-    """Measure every set, and write the tables."""
+    """Evaluate all data sets and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", metavar="NAME:FOLDER:UNITS")
-    parser.add_argument("--against", help="weights to compare with, such as the version before")
+    parser.add_argument("sets", nargs="+", metavar="NAME:FOLDER:UNITS_PER_METER")
+    parser.add_argument("--against", help="weights to compare with, for example those of an earlier version")
     arguments = parser.parse_args()
     summaries = {
         name: evaluate(*rest, arguments.against) for name, *rest in (given.split(":") for given in arguments.sets)
@@ -36,18 +36,17 @@ def main() -> None:
 
 
 def evaluate(folder: str, units_per_meter: str, against: str | None) -> dict[str, Any]:
-    """Give the summary of one set."""
-    what = ["--data", folder, "--units-per-meter", units_per_meter, "--weights", "tiny"]
-    how = ["--align", ALIGN, "--baselines", "--json", *(["--against", against] if against else [])]
-    run = subprocess.run(
-        [sys.executable, "-m", "glpn_cli", "evaluate", *what, *how], stdout=subprocess.PIPE, check=True
-    )
+    """Return the JSON summary of `glpn evaluate` for one data set."""
+    command = [sys.executable, "-m", "glpn_cli", "evaluate", "--data", folder, "--units-per-meter", units_per_meter]
+    command += ["--weights", "tiny", "--align", ALIGN, "--baselines", "--json"]
+    command += ["--against", against] if against else []
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return summary
 
 
 def tables(summaries: dict[str, dict[str, Any]]) -> str:
-    """Give the aligned figures beside the others', by how much AbsRel differs, and the unaligned figures."""
+    """Return Markdown tables: scale-aligned metrics next to those of the others, differences of AbsRel, raw metrics."""
     labels = [label for label in next(iter(summaries.values()))["predictions"] if label != "tiny"]
     columns = ["tiny", *labels]
     rows = [
@@ -81,18 +80,18 @@ def tables(summaries: dict[str, dict[str, Any]]) -> str:
 
 
 def heading(label: str) -> str:
-    """Give what a prediction is called in the page."""
+    """Return the column heading of a prediction."""
     return label.removesuffix(".safetensors")
 
 
 def cell(figure: dict[str, float]) -> str:
-    """Give a mean and its interval."""
+    """Return a mean with its confidence interval."""
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def verdict(figure: dict[str, float]) -> str:
-    """Give a difference, its interval, and what that says; less is better."""
-    word = "better" if figure["high"] < 0 else "worse" if figure["low"] > 0 else "not told apart"
+    """Return a difference with its confidence interval and a verdict; lower is better."""
+    word = "better" if figure["high"] < 0 else "worse" if figure["low"] > 0 else "no clear difference"
     return f"{figure['mean']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f}), {word}"
 
 

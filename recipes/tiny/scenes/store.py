@@ -15,7 +15,7 @@ import os
 import random
 import signal
 import threading
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -292,17 +292,18 @@ def _render_here(folder: Path, recipe: SceneRecipe, shards: Sequence[int], devic
 def _render_in_processes(folder: Path, recipe: SceneRecipe, shards: Sequence[int], workers: int) -> Iterator[None]:
     # Spawned, because the threads of torch do not survive a fork.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    futures: list[Future[None]] = []
+    finished = False
     try:
-        futures += [pool.submit(_render_in_worker, folder, recipe, shard) for shard in shards]
+        futures = [pool.submit(_render_in_worker, folder, recipe, shard) for shard in shards]
         for future in as_completed(futures):
             yield future.result()
+        finished = True
     except BrokenProcessPool as error:
         raise OutputError(
             f"{folder}: a rendering process died", hint="use fewer `workers`, which need less memory"
         ) from error
     finally:
-        if not all(future.done() for future in futures):  # interrupted: do not wait for shards in progress
+        if not finished:  # interrupted or failed: do not wait for shards in progress
             for process in multiprocessing.active_children():
                 process.terminate()
         pool.shutdown(cancel_futures=True)

@@ -6,12 +6,12 @@ import random
 import pytest
 import torch
 
-from glpn_cli.scenes.casting import TILE_PX, cast, gather_solids, intersect
-from glpn_cli.scenes.scene import Camera, Frame, Material, Scene, SolidKind
-from glpn_cli.scenes.textures import Atlas
+from scenes.casting import TILE_PX, cast, gather_solids, intersect
+from scenes.scene import Camera, Frame, Material, Scene, SolidKind
+from scenes.textures import Atlas
 
 GRAY = Material((0.5, 0.5, 0.5))
-HEIGHT, WIDTH = 40, 56  # neither a multiple of a tile
+HEIGHT, WIDTH = 40, 56  # not multiples of the tile size
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def depth_of(*scenes: Scene) -> torch.Tensor:
 
 
 def rays(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
-    """The x and y of rays whose z is 1, written down anew."""
+    """Return x and y of the rays whose z is 1, independent of the code under test."""
     focal = max(HEIGHT, WIDTH) / 2 / math.tan(math.radians(camera.fov_deg) / 2)
     y, x = torch.meshgrid(
         torch.arange(HEIGHT, dtype=torch.float64), torch.arange(WIDTH, dtype=torch.float64), indexing="ij"
@@ -32,7 +32,7 @@ def rays(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
     return (x + 0.5 - WIDTH / 2) / focal, (HEIGHT / 2 - 0.5 - y) / focal
 
 
-def test_a_sphere_is_where_the_formula_says_along_the_axis_and_not_along_the_ray(scene: Scene) -> None:
+def test_sphere_depth_is_along_the_optical_axis(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0), fov_deg=70)
     scene.add(SolidKind.SPHERE, (0.5, -0.3, 4.0), (1.2, 1.2, 1.2), GRAY)
     x, y = rays(scene.camera)
@@ -48,7 +48,7 @@ def test_a_sphere_is_where_the_formula_says_along_the_axis_and_not_along_the_ray
     assert (found - expected)[both].abs().max() < 1e-4
 
 
-def test_a_floor_is_as_deep_as_the_rays_go_down(scene: Scene) -> None:
+def test_floor_depth_follows_from_camera_height(scene: Scene) -> None:
     scene.camera = Camera((3.0, 1.5, -2.0), fov_deg=60)
     scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (500.0, 0.5, 500.0), GRAY)
     _, y = rays(scene.camera)
@@ -60,14 +60,14 @@ def test_a_floor_is_as_deep_as_the_rays_go_down(scene: Scene) -> None:
     assert found[y > 0].isinf().all()
 
 
-def test_a_camera_that_looks_down_sees_the_floor_straight_below(scene: Scene) -> None:
+def test_downward_camera_sees_constant_depth(scene: Scene) -> None:
     scene.camera = Camera((0.0, 2.0, 0.0), pitch=-math.pi / 2, yaw=0.7, roll=0.4)
     scene.add(SolidKind.BOX, (0.0, -0.5, 0.0), (50.0, 0.5, 50.0), GRAY)
-    assert (depth_of(scene) - 2).abs().max() < 1e-4  # a plane across the axis has one depth
+    assert (depth_of(scene) - 2).abs().max() < 1e-4  # a plane perpendicular to the optical axis
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.6, -2.4])
-def test_a_turned_box_shows_its_front(scene: Scene, yaw: float) -> None:
+def test_rotated_box_shows_its_front(scene: Scene, yaw: float) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0), yaw=yaw)
     scene.add(SolidKind.BOX, (5 * math.sin(yaw), 0.0, 5 * math.cos(yaw)), (1.0, 0.6, 0.5), GRAY, yaw=yaw)
     x, y = rays(scene.camera)
@@ -78,7 +78,7 @@ def test_a_turned_box_shows_its_front(scene: Scene, yaw: float) -> None:
     assert found[(x.abs() * 5.5 > 1.4) | (y.abs() * 5.5 > 0.9)].isinf().all()
 
 
-def test_a_cylinder_has_a_round_side_and_a_flat_top(scene: Scene) -> None:
+def test_cylinder_has_round_side_and_flat_top(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0))
     scene.add(SolidKind.CYLINDER, (0.0, -1.0, 4.0), (0.8, 0.6, 0.8), GRAY)
     x, y = rays(scene.camera)
@@ -95,7 +95,7 @@ def test_a_cylinder_has_a_round_side_and_a_flat_top(scene: Scene) -> None:
     assert (found - top)[on_top].abs().max() < 1e-4
 
 
-def test_a_bar_ends_where_it_was_said_to(scene: Scene) -> None:
+def test_bar_ends_at_given_points(scene: Scene) -> None:
     Frame(scene, (0.0, 0.0, 0.0), 0.3).bar((1.0, 0.5, 2.0), (-0.4, 1.7, 3.0), 0.01, GRAY)
     (bar,) = scene.solids
     solids = gather_solids([scene])
@@ -107,7 +107,7 @@ def test_a_bar_ends_where_it_was_said_to(scene: Scene) -> None:
     assert bar.half[0] == 0.01
 
 
-def test_the_nearer_of_two_is_seen_and_named(scene: Scene) -> None:
+def test_nearest_solid_is_visible(scene: Scene) -> None:
     scene.camera = Camera((0.0, 0.0, 0.0))
     scene.add(SolidKind.BOX, (0.0, 0.0, 6.0), (9.0, 9.0, 0.5), GRAY)
     scene.add(SolidKind.SPHERE, (0.0, 0.0, 3.0), (0.5, 0.5, 0.5), GRAY)
@@ -117,12 +117,15 @@ def test_the_nearer_of_two_is_seen_and_named(scene: Scene) -> None:
     assert abs(float(hits.depth[0, 0, 0]) - 5.5) < 1e-4
 
 
-def test_tiles_change_nothing(scene: Scene) -> None:
-    """Every solid against every pixel, without outlines and tiles, sees the same."""
+def test_tiles_match_testing_all_solids_on_all_pixels(scene: Scene) -> None:
     rng = random.Random(3)
     for kind in SolidKind:
         for _ in range(6):
-            center = (rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(-1, 5))  # some behind or around the camera
+            center = (
+                rng.uniform(-2, 2),
+                rng.uniform(-2, 2),
+                rng.uniform(-1, 5),
+            )  # some are behind or around the camera
             half = (rng.uniform(0.05, 1.0), rng.uniform(0.05, 1.0), rng.uniform(0.05, 1.0))
             angles = [rng.uniform(-3, 3) for _ in range(3)]
             scene.add(kind, center, half, GRAY, yaw=angles[0], pitch=angles[1], roll=angles[2])
@@ -144,7 +147,7 @@ def test_tiles_change_nothing(scene: Scene) -> None:
     assert ((found - expected)[both].abs() > 1e-4).sum() <= 3
 
 
-def test_scenes_of_a_batch_do_not_see_each_other(scene: Scene) -> None:
+def test_scenes_of_a_batch_are_independent(scene: Scene) -> None:
     other = Scene(random.Random(0), atlas=scene.atlas)
     for one, distance in ((scene, 3.0), (other, 7.0)):
         one.camera = Camera((0.0, 0.0, 0.0))
