@@ -104,8 +104,8 @@ def test_workers_end_with_the_script(number: signal.Signals, tmp_path: Path) -> 
             assert script.poll() is None
             time.sleep(0.05)
         script.send_signal(number)
-        script.wait(60)
-        deadline = time.monotonic() + 60
+        script.wait(300)
+        deadline = time.monotonic() + 300
         while any(os.path.exists(f"/proc/{pid}") for pid in started):
             assert time.monotonic() < deadline
             time.sleep(0.05)
