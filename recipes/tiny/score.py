@@ -26,9 +26,12 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", metavar="NAME:FOLDER:UNITS_PER_METER")
     parser.add_argument("--against", help="weights to compare with, for example those of an earlier version")
     arguments = parser.parse_args()
-    summaries = {
-        name: evaluate(*rest, arguments.against) for name, *rest in (given.split(":") for given in arguments.sets)
-    }
+    summaries = {}
+    for data_set in arguments.sets:
+        if data_set.count(":") != 2:
+            parser.error(f"{data_set} is not NAME:FOLDER:UNITS_PER_METER")
+        name, folder, units_per_meter = data_set.split(":")
+        summaries[name] = evaluate(folder, units_per_meter, arguments.against)
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

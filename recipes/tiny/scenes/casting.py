@@ -156,15 +156,15 @@ def _outlines(solids: Solids, turned: Tensor, position: Tensor, focal: Tensor, h
     corners = torch.einsum("nij,kj->nki", solids.to_world, _CORNERS.to(solids.center.device))
     corners = torch.einsum("nji,nkj->nki", turned[own], corners + (solids.center - position[own])[:, None])
     start, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
-    share = (NEAREST_M - start[..., 2]) / (end[..., 2] - start[..., 2])
-    crossing = start + share.nan_to_num(0.0, 0.0, 0.0)[..., None] * (end - start)
+    fraction = (NEAREST_M - start[..., 2]) / (end[..., 2] - start[..., 2])
+    crossing = start + fraction.nan_to_num(0.0, 0.0, 0.0)[..., None] * (end - start)
     crosses = (start[..., 2] > NEAREST_M) != (end[..., 2] > NEAREST_M)
     points = torch.cat((corners, crossing), 1)
     seen = torch.cat((corners[..., 2] > NEAREST_M, crosses), 1)
-    ahead = points[..., 2].clamp_min(NEAREST_M)
+    z = points[..., 2].clamp_min(NEAREST_M)
     limits = []
     for axis, side, sign in ((1, height, -1.0), (0, width, 1.0)):
-        pixel = sign * points[..., axis] / ahead * focal[own, None] + side / 2
+        pixel = sign * points[..., axis] / z * focal[own, None] + side / 2
         first = torch.where(seen, pixel, torch.inf).amin(1)
         last = torch.where(seen, pixel, -torch.inf).amax(1)
         tiles = math.ceil(side / TILE_PX)

@@ -177,9 +177,9 @@ def add_tree(frame: Frame) -> None:
         frame.rod((0, 0, 0), thick, height, trunk)
         levels = rng.randint(5, 9)
         for level in range(levels):
-            share = level / levels
-            wide = height * 0.25 * (1 - share) + 0.15
-            frame.ball((0, height * (0.15 + 0.82 * share), 0), (wide, height / levels * 0.9, wide), leaves)
+            fraction = level / levels
+            wide = height * 0.25 * (1 - fraction) + 0.15
+            frame.ball((0, height * (0.15 + 0.82 * fraction), 0), (wide, height / levels * 0.9, wide), leaves)
         return
     crown = rng.uniform(0.35, 0.65)
     frame.bar((0, 0, 0), (lean, height * crown * 1.2, 0), thick, trunk)

@@ -54,7 +54,7 @@ def shade(scenes: Sequence[Scene], solids: Solids, hits: Hits, atlas: Atlas) -> 
     height, width = hits.depth.shape[1:]
     rays = _pixel_rays(scenes, height, width, hits.depth.device)
     image = torch.stack(_shade_sky(scenes, rays, atlas), 1)
-    surface = _surfaces(scenes, solids, hits, rays, atlas)
+    surface = _find_surfaces(scenes, solids, hits, rays, atlas)
     if len(surface.pixel):
         image[surface.pixel] = torch.stack(_light_surfaces(scenes, solids, hits, surface), 1)
     return _develop(scenes, image.reshape(len(scenes), height, width, 3))
@@ -123,7 +123,7 @@ def _look_up(atlas: Atlas, texture: Tensor, u: Tensor, v: Tensor, level: Tensor)
     return red, green, blue
 
 
-def _surfaces(scenes: Sequence[Scene], solids: Solids, hits: Hits, rays: Triple, atlas: Atlas) -> _Surface:
+def _find_surfaces(scenes: Sequence[Scene], solids: Solids, hits: Hits, rays: Triple, atlas: Atlas) -> _Surface:
     pixel = (hits.solid.flatten() >= 0).nonzero()[:, 0]
     row = _pick(hits.solid.flatten(), pixel)
     scene = _pick(solids.scene, row)
@@ -278,9 +278,9 @@ def _cast_shadows(
         rays = (scene == number).nonzero()[:, 0]
         casters = ((solids.scene == number) & casts).nonzero()[:, 0]
         if len(rays) and len(casters) and lights[number] is not None:
-            ahead = torch.stack([part[rays] for part in way], 1)
+            toward = torch.stack([part[rays] for part in way], 1)
             blocked[rays] = _blocked(
-                start[rays], ahead, solids, casters, radius, 1.0 if bool(is_lamp[rays[0]]) else torch.inf
+                start[rays], toward, solids, casters, radius, 1.0 if bool(is_lamp[rays[0]]) else torch.inf
             )
     small = torch.ones_like(lattice, dtype=torch.float32).flatten()
     small[surface.pixel[chosen]] = torch.where(blocked, _DARKEST_SHADOW, 1.0)
@@ -289,13 +289,13 @@ def _cast_shadows(
     return _upsample(picked, (height, width)).flatten()
 
 
-def _blocked(start: Tensor, ahead: Tensor, solids: Solids, casters: Tensor, radius: Tensor, limit: float) -> Tensor:
+def _blocked(start: Tensor, toward: Tensor, solids: Solids, casters: Tensor, radius: Tensor, limit: float) -> Tensor:
     """Return which rays hit a shadow caster before `limit` times their direction.
 
     Bounding spheres select the pairs that are tested exactly.
     """
-    length = ahead.norm(dim=1, keepdim=True)
-    middle, unit, reach = solids.center[casters], ahead / length, radius[casters][None] * 1.001 + 0.01
+    length = toward.norm(dim=1, keepdim=True)
+    middle, unit, reach = solids.center[casters], toward / length, radius[casters][None] * 1.001 + 0.01
     along = unit @ middle.T - (unit * start).sum(1, keepdim=True)
     apart = start.square().sum(1, keepdim=True) - 2 * start @ middle.T + middle.square().sum(1) - along.square()
     maybe = (apart < reach.square()) & (along > -reach)
@@ -303,7 +303,7 @@ def _blocked(start: Tensor, ahead: Tensor, solids: Solids, casters: Tensor, radi
         maybe &= along < length + reach
     ray, member = maybe.nonzero(as_tuple=True)
     row = casters[member]
-    direction = torch.einsum("nij,nj->in", solids.to_local[row], ahead[ray])
+    direction = torch.einsum("nij,nj->in", solids.to_local[row], toward[ray])
     origin = torch.einsum("nij,nj->in", solids.to_local[row], start[ray] - solids.center[row])
     found = torch.full((len(ray),), torch.inf, device=start.device)
     for kind in SolidKind:

@@ -189,8 +189,8 @@ def _add_lights(
     """Add headlights and tail lights; brake lights may also be on by day."""
     brakes = 2.5 if lit else frame.scene.rng.choice((0.0, 0.0, 1.5))
     for side in (-1, 1):
-        ahead = Material((0.95, 0.95, 0.88), glow=4.0 if lit else 0.2)
-        frame.ball((side * wide * 0.76, level, back if front is None else front), (0.17, 0.08, 0.05), ahead)
+        headlight = Material((0.95, 0.95, 0.88), glow=4.0 if lit else 0.2)
+        frame.ball((side * wide * 0.76, level, back if front is None else front), (0.17, 0.08, 0.05), headlight)
         frame.box((side * wide * 0.86, level, -back), (0.11, 0.1, 0.035), Material((0.75, 0.05, 0.04), glow=brakes))
 
 
