@@ -53,14 +53,21 @@ def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     subprocess.run(install, check=True, capture_output=True)
     glpn = python.with_name("glpn" + python.suffix)
     photo = ROOT / "examples" / "coffee.png"
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = subprocess.run(
-        [glpn, "predict", photo, "-o", "depth.npy"], cwd=tmp_path, capture_output=True, check=False, text=True
+        [glpn, "predict", photo, "-o", "depth.npy"],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        check=False,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     assert np.load(tmp_path / "depth.npy").shape == (400, 600)
     where = subprocess.run(
         [python, "-c", "import glpn_cli; print(glpn_cli.__file__)"],
         cwd=tmp_path,
+        env=variables,
         capture_output=True,
         text=True,
         check=True,
