@@ -1,4 +1,4 @@
-"""The wheel is complete and works when installed."""
+"""The wheel contains all that a user needs, and works when installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_wheel_has_package_weights_types_and_license_only(wheel: Path) -> None:
+def test_wheel_contents(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     page = {path.name for path in (ROOT / "src" / "glpn_cli" / "report" / "page").iterdir()}
     assert {"index.html", "report.css", "main.js"} < page
@@ -39,7 +39,7 @@ def test_wheel_has_package_weights_types_and_license_only(wheel: Path) -> None:
 def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", environment], check=True)
-    # Dependencies come from the environment of the tests, the package itself must come from the wheel.
+    # Dependencies come from the environment of the tests, glpn_cli must come from the wheel.
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -64,7 +64,7 @@ def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert np.load(tmp_path / "depth.npy").shape == (400, 600)
-    where = subprocess.run(
+    location = subprocess.run(
         [python, "-c", "import glpn_cli; print(glpn_cli.__file__)"],
         cwd=tmp_path,
         env=variables,
@@ -72,4 +72,4 @@ def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout
-    assert str(environment) in where
+    assert str(environment) in location
