@@ -31,6 +31,7 @@ def test_wheel_contents(wheel: Path) -> None:
     assert "glpn_cli/weights/glpn-tiny.safetensors" in names
     assert "glpn_cli/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"glpn_cli"}  # package and metadata, no recipes
     assert not [name for name in names if "test" in name or name.endswith(".pyc")]
     assert wheel.stat().st_size < 10_000_000
 
