@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
 from glpn_cli.cli.allocation import keep_freed_memory
 
 PROGRAM = """

@@ -3,8 +3,9 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from glpn_cli.cli import batch_progress
 from glpn_cli.cli.batch_progress import BatchProgress
+
+from glpn_cli.cli import batch_progress
 from glpn_cli.cli.console import Console
 from glpn_cli.settings import ColorPolicy
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from glpn_cli.cli.download_progress import DownloadProgress
 
 from glpn_cli.cli.console import Console
-from glpn_cli.cli.download_progress import DownloadProgress
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.checkpoint import write_checkpoint
 from stand_in_hub import SMALL, Refusal, random_glpn, sha256

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import pytest
 import typer
-
-from glpn_cli.cli.commands.batch import batch
-from glpn_cli.cli.commands.predict import predict
 from glpn_cli.cli.groups import with_option_groups
 from glpn_cli.cli.options.network import (
     CameraOptions,
@@ -16,6 +13,9 @@ from glpn_cli.cli.options.network import (
 )
 from glpn_cli.cli.options.results import OutputOptions
 from glpn_cli.cli.options.talk import TalkOptions
+
+from glpn_cli.cli.commands.batch import batch
+from glpn_cli.cli.commands.predict import predict
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import (

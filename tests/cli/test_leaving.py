@@ -8,7 +8,6 @@ import threading
 import types
 
 import pytest
-
 from glpn_cli.cli.leaving import leave_quickly
 
 PROGRAM = """

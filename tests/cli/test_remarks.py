@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from glpn_cli.cli.remarks import Remarks
 
 from glpn_cli.cli.console import Console
-from glpn_cli.cli.remarks import Remarks
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.weights.catalog import find_farther_sighted

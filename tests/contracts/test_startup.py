@@ -42,7 +42,6 @@ def loaded_packages(code: str) -> set[str]:
         ["measure", "--help"],
         ["doctor", "--help"],
         ["train", "--help"],
-        ["scenes", "--help"],
         ["evaluate", "--help"],
         ["export", "--help"],
         ["predict"],

@@ -1,4 +1,4 @@
-"""The colors of depth: tables in an image beside this file, one row each, written by docs/make_colormaps.py.
+"""The colors of depth: tables in an image beside this file, one row each, written by tools/make_colormaps.py.
 
 Which depths an image's colors stand for: from what the user asked for to meters.
 
