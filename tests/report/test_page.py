@@ -217,7 +217,7 @@ def test_the_divider_moves_by_pointer_and_by_key(visit: Visit) -> None:
 
 def test_keys_are_enough(visit: Visit) -> None:
     page = visit.page
-    page.focus('[data-place="0"]')
+    page.focus('[data-position="0"]')
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     until(page, "document.getElementById('viewer').open")
@@ -232,7 +232,7 @@ def test_keys_are_enough(visit: Visit) -> None:
     assert re.fullmatch(r"\d\.\d\d m at 20, 16", page.locator("#spoken").inner_text())
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
-    until(page, "document.activeElement.dataset.place === '2'")
+    until(page, "document.activeElement.dataset.position === '2'")
 
 
 def test_the_address_of_a_image_opens_it_and_back_closes_it(visit: Visit) -> None:
@@ -289,7 +289,7 @@ def test_what_is_not_in_the_folder_is_missed_by_name(browser: Browser, made: Mad
     for part in (tmp_path / "out" / PARTS_NAME).glob(entry_name("/photos/a.png") + "*"):
         part.unlink()
     looking = Visit(browser, tmp_path / "out")
-    looking.page.wait_for_selector(".pair.gone")
+    looking.page.wait_for_selector(".pair.missing")
     looking.open("a.png")
     assert "not in the folder" in looking.page.locator("#message").inner_text()
     looking.context.close()
@@ -326,7 +326,7 @@ def test_ten_thousand_images_are_a_list_like_any_other(
     script.write_text(f"glpn.index({json.dumps(index)});\n", encoding="ascii")
     looking = Visit(browser, folder)
     assert looking.page.locator(".card").count() < 80
-    looking.page.focus('[data-place="0"]')
+    looking.page.focus('[data-position="0"]')
     looking.page.keyboard.press("End")
     assert looking.page.evaluate("document.activeElement.querySelector('.name').textContent") == "9999.png"
     assert looking.page.locator(".card").count() < 80
