@@ -183,9 +183,9 @@ def test_pointer_reads_the_depth_map(visit: Visit, report: SyntheticReport) -> N
     visit.open("a.png")
     meters = report.depths["a.png"].meters
     for x, y in [(0, 0), (39, 29), (17, 11)]:
-        said, place = visit.point_at(x, y, meters.shape).splitlines()
-        assert place == f"{x}, {y}"
-        assert said == f"{meters[y, x]:.2f} m" or abs(float(said.split()[0]) - meters[y, x]) < 0.0056
+        text, pixel = visit.point_at(x, y, meters.shape).splitlines()
+        assert pixel == f"{x}, {y}"
+        assert text == f"{meters[y, x]:.2f} m" or abs(float(text.split()[0]) - meters[y, x]) < 0.0056
     assert visit.page.locator("#viewer-legend .needle").is_visible()
 
 
