@@ -23,14 +23,14 @@ HEAD = """# The command line
 `make docs` writes this page from the program itself.
 
 Results go to standard output, messages to standard error. `glpn COMMAND --help` shows the common options,
-`--help-all` all of them, as this page does. `glpn --install-completion` adds completion of options and values to bash,
-zsh, fish or PowerShell.
+`--help-all` all of them, as this page does. `glpn --install-completion` adds completion of options and values to
+bash, zsh, fish or PowerShell.
 """
 
 JSON = """## JSON of `predict` and `batch`
 
-With `--json`, both print one object per image and line. `predict` prints them in the order of the images, `batch` as the
-images are finished.
+With `--json`, both print one object per image and line. `predict` prints them in the order of the images, `batch` as
+the images are finished.
 
 | field | content |
 |---|---|
@@ -108,8 +108,8 @@ One object per entry and line. `list`:
 | `depth_limit_m`, `meters_per_unit` | the largest depth; meters per unit of the network's output |
 | `working_size` | `height` and `width` in pixels of the images that they were trained for |
 
-`verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (the file has no checksum) or `damaged`,
-then with `error`: `message` and `hint` (or null).
+`verify`: `name`, `path`, `sha256` of the file, and `status`: `intact`, `readable` (the file has no checksum) or
+`damaged`, then with `error`: `message` and `hint` (or null).
 """
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from glpn_cli.data.sample import kb_slices, read_depth_png
 from glpn_cli.errors import DepthFileError, InputError
 from glpn_cli.output.formats import FORMATS, ReadsBack
-from glpn_cli.output.reading import is_ours, read_depth
+from glpn_cli.output.reading import is_glpn_file, read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,7 +134,7 @@ class FilesSource:
 
 
 def _is_foreign_png(path: Path) -> bool:
-    return path.suffix.lower() == ".png" and not is_ours(path)
+    return path.suffix.lower() == ".png" and not is_glpn_file(path)
 
 
 def _is_input(path: Path, files: SampleFiles) -> bool:

@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from glpn_cli.errors import ConfigError, OutputError, WeightsError
-from glpn_cli.files import os_reason, parse_json, read_json, replacing
+from glpn_cli.files import modernize, os_reason, parse_json, read_json, replacing
 from glpn_cli.model.config import CONFIG_NAME, GLPNConfig
-from glpn_cli.weights.header import MAX_HEADER_BYTES, modernize_metadata
+from glpn_cli.weights.header import MAX_HEADER_BYTES
 from glpn_cli.weights.store import SAFETENSORS_NAME, find_weights_file
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _read_safetensors(file: Path, label: str) -> tuple[dict[str, Tensor], dict[s
     try:
         with safe_open(file, framework="pt") as opened:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it has no __iter__
-            return tensors, modernize_metadata(opened.metadata() or {})
+            return tensors, dict(modernize(dict(opened.metadata() or {})))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{label}: damaged safetensors file: {error}", hint="download or copy it again") from error
 

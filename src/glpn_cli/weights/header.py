@@ -27,7 +27,6 @@ _METADATA = "__metadata__"
 _SEAL = "content_sha256"
 _LENGTH_BYTES = 8
 _CHUNK_BYTES = 2**20
-_RENAMED_KEYS = {"licence": "license"}
 
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
@@ -37,12 +36,7 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
         WeightsError: the file cannot be read, or is not a safetensors file.
     """
     with _open(path) as file:
-        return modernize_metadata(_metadata(_read_header(file, path)))
-
-
-def modernize_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """Return metadata with the names that version 0.1 wrote (British spelling) replaced by the names of today."""
-    return {_RENAMED_KEYS.get(key, key): value for key, value in modernize(metadata).items()}
+        return dict(modernize(_metadata(_read_header(file, path))))
 
 
 def seal(data: bytes) -> tuple[bytes, memoryview]:

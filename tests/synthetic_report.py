@@ -1,4 +1,4 @@
-"""Made-up images, outcomes and depth for tests of the report."""
+"""Synthetic runs, records and depth maps for tests of the report."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.inference.manifest import FAILED, Record
-from glpn_cli.report.journal import RunFacts
+from glpn_cli.report.index import RunFacts
 from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HOSTILE = "<img src=x onerror=window.hit=1>"
-"""What a page that trusts names would run."""
+"""A name that runs a script in a page that does not escape names."""
 
 
 @dataclass
-class MadeReport:
-    """A folder with a report, and what is in it."""
+class SyntheticReport:
+    """A folder with a report, and the depth maps in it, by name."""
 
     folder: Path
     depths: dict[str, DepthMap]
@@ -55,9 +55,9 @@ def failed_record(name: str, error: str = "an empty file", hint: str | None = "c
     )
 
 
-def made_depth(seed: int, height: int = 30, width: int = 40, *, far_m: float = 8.0) -> DepthMap:
-    """Make depth in which no two pixels need be alike, and a photo of one color."""
-    chance = np.random.default_rng(seed)
-    meters = chance.uniform(far_m / 2, far_m, (height, width)).astype(np.float32)
+def random_depth(seed: int, height: int = 30, width: int = 40, *, far_m: float = 8.0) -> DepthMap:
+    """Return random depth with a photo of one color."""
+    generator = np.random.default_rng(seed)
+    meters = generator.uniform(far_m / 2, far_m, (height, width)).astype(np.float32)
     rgb = np.full((height, width, 3), (200, 40, 10 * seed % 256), np.uint8)
     return DepthMap(meters, Provenance(source=f"{seed}.png", depth_limit_m=10.0, notes=(f"note {HOSTILE}",)), rgb=rgb)
