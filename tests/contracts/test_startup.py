@@ -70,7 +70,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_loaded_torch_is_detected() -> None:
-    assert "torch" in loaded_packages("import glpn_cli; glpn_cli.load")
+    assert "torch" in loaded_packages("import glpn_cli; glpn_cli.GLPNModel")
 
 
 def test_prediction_does_not_load_torch_compiler(photo: Path, tmp_path: Path) -> None:
