@@ -13,7 +13,7 @@ from glpn_cli.errors import InputError, OutputExistsError, UsageError
 from glpn_cli.evaluation.run import Evaluation, ResultFiles, evaluate, open_evaluation
 from glpn_cli.evaluation.scores import Column, Failure, protocol_for
 from glpn_cli.metrics import METRICS, compute_metrics
-from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings, PredictorSettings, Tta
+from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings, PredictionSettings, Tta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -261,7 +261,7 @@ def test_invalid_prediction_is_drawn_as_it_is_scored(data: DataSettings, tmp_pat
     ("other", "error", "named"),
     [
         ({"predictions": ""}, UsageError, "`predictions`"),
-        ({"predictions": "mine", "prediction": PredictorSettings(weights="tiny")}, UsageError, "`weights`"),
+        ({"predictions": "mine", "prediction": PredictionSettings(weights="tiny")}, UsageError, "`weights`"),
         ({"predictions": "gone"}, InputError, "gone"),
         ({"predictions": "mine", "figure": ""}, UsageError, "`figure`"),
         ({"predictions": "mine", "per_image": ""}, UsageError, "`per_image`"),
@@ -299,7 +299,7 @@ class _Card:
 class _Predictor:
     """A predictor whose weights all state the same name."""
 
-    def __init__(self, settings: PredictorSettings) -> None:
+    def __init__(self, settings: PredictionSettings) -> None:
         self.card = _Card("same" if settings.weights.endswith(".safetensors") else settings.weights)
         self._settings = settings
 
@@ -311,13 +311,13 @@ class _Predictor:
 def test_weights_are_labeled_by_name_or_setting(
     data: DataSettings, weights: str, against: str, labels: list[str]
 ) -> None:
-    loaded: list[PredictorSettings] = []
+    loaded: list[PredictionSettings] = []
 
-    def load(settings: PredictorSettings) -> Any:
+    def load(settings: PredictionSettings) -> Any:
         loaded.append(settings)
         return _Predictor(settings)
 
-    prediction = PredictorSettings(weights=weights, tta=Tta.FLIP)
+    prediction = PredictionSettings(weights=weights, tta=Tta.FLIP)
     evaluation = open_evaluation(data, prediction=prediction, against=against, load=load)
     assert [source.label for source in evaluation.sources] == labels
     assert [(one.weights, one.tta) for one in loaded] == [(weights, Tta.FLIP), (against, Tta.FLIP)]
@@ -327,7 +327,7 @@ def test_weights_are_labeled_by_name_or_setting(
 def test_ignored_inference_settings_are_noted(data: DataSettings, tmp_path: Path) -> None:
     predictions = str(tmp_path / "mine")
     assert not open_evaluation(data, predictions=predictions).notes
-    (note,) = open_evaluation(data, prediction=PredictorSettings(tta=Tta.FLIP), predictions=predictions).notes
+    (note,) = open_evaluation(data, prediction=PredictionSettings(tta=Tta.FLIP), predictions=predictions).notes
     assert "`predictions`" in note
 
 
