@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from glpn_cli.inference.listed import place_listed
 
 from glpn_cli.errors import UsageError
 from glpn_cli.image.discovery import ImageList
-from glpn_cli.inference.listed import place_listed
 from glpn_cli.settings import SearchSettings
 
 SEARCH = SearchSettings(recursive=True)

@@ -10,7 +10,7 @@ from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_FRACTION
-from glpn_cli.weights.catalog import find_farther_sighted
+from glpn_cli.weights.catalog import find_entry_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -148,7 +148,7 @@ class DepthNotes:
 
 
 def _advice(limit_m: float) -> str:
-    better = find_farther_sighted(limit_m)
+    better = find_entry_beyond(limit_m)
     if better is None:
         return ""
     return f"; `weights={better.card.name}` reaches {better.card.depth_limit_m:g} m ({better.domain})"

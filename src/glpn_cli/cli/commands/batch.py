@@ -155,9 +155,9 @@ def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done:
 
 def _print_stale_report(console: Console, folder: Path) -> None:
     """Print that the report of an earlier run does not show this one."""
-    from glpn_cli.report.report import PAGE_NAME, is_page_there
+    from glpn_cli.report.report import PAGE_NAME, has_report
 
-    if is_page_there(folder):
+    if has_report(folder):
         console.info(f"{PAGE_NAME} does not show this run yet; run the same command with `report` to update it")
 
 
