@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from glpn_cli.report.index import decode_grid
+from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
 
 if TYPE_CHECKING:

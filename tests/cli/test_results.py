@@ -17,7 +17,7 @@ from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.inference.plan import Task
 from glpn_cli.inference.run import failed_result
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.weights.catalog import find_farther_sighted
+from glpn_cli.weights.catalog import find_entry_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,10 +74,10 @@ def test_no_weights_are_named_if_none_reach_farther(capsys: pytest.CaptureFixtur
 
 
 def test_weights_with_a_larger_limit_are_metric() -> None:
-    better = find_farther_sighted(10)
+    better = find_entry_beyond(10)
     assert better is not None
     assert better.card.name == "kitti"
-    assert find_farther_sighted(80) is None
+    assert find_entry_beyond(80) is None
 
 
 def test_anchors_belong_to_one_image() -> None:
