@@ -61,7 +61,7 @@ class _Parameter:
 
     @property
     def is_repeatable(self) -> bool:
-        return typing.get_origin(without_none(self.kind)) is tuple
+        return Ellipsis in typing.get_args(without_none(self.kind))
 
     @property
     def choices(self) -> list[str]:
@@ -93,7 +93,8 @@ class _Parameter:
         complete = self.row.complete or (lambda: self.choices)
         completion = _completer(complete) if self.row.complete or self.choices else None
         plain: Any = bool if self.is_flag else str
-        shown: Any = list[plain] | None if self.is_repeatable else plain | None
+        if self.is_repeatable or (isinstance(self.row, Option) and self.row.once):
+            plain = list[plain]
         if isinstance(self.row, Argument):
             info: Any = typer.Argument(metavar=self.row.metavar, help=self.row.help, autocompletion=completion)
         else:
@@ -106,7 +107,7 @@ class _Parameter:
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if needed else None,
-            annotation=Annotated[(list[plain] if self.is_repeatable else plain) if needed else shown, info],
+            annotation=Annotated[plain if needed else plain | None, info],
         )
 
 
@@ -196,6 +197,11 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return the arguments of the command's function: settings are built, other values converted."""
     given = {name: value for name, value in values.items() if value not in (None, [])}
+    for item in parameters:
+        if isinstance(item.row, Option) and item.row.once and item.name in given:
+            if len(given[item.name]) > 1:
+                raise UsageError("was given more than once", setting=item.name)
+            (given[item.name],) = given[item.name]
     gathered: dict[str, Any] = {}
     for group, hint in groups.items():
         settings = _settings_of(hint)

@@ -47,6 +47,7 @@ class Option:
         default: the default in help, where the settings say None.
         rare: only shown by `--help-all`.
         required: the command does not run without it.
+        once: an error if it is given twice; of other options the last counts.
         complete: returns values for shell completion.
     """
 
@@ -59,6 +60,7 @@ class Option:
     default: str = ""
     rare: bool = False
     required: bool = False
+    once: bool = False
     complete: Callable[[], Iterable[str]] | None = None
 
 
@@ -205,6 +207,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             DATA,
             "nyu|kitti|FOLDER",
             required=True,
+            once=True,
         ),
         "root": Option(
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
