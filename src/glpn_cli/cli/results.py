@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.image.discovery import ImageList
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.run import Result
+    from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import PredictionSettings
 
