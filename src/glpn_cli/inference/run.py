@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -195,8 +195,7 @@ class _Stream:
         try:
             self._read_ahead(tasks)
             while self._reading:
-                if self._reading[0][1] is None:  # standard input may block for long
-                    yield from self._finished(at_most=0)
+                yield from self._finished_meanwhile()
                 self._take(*self._reading.popleft())
                 self._read_ahead(tasks)
                 yield from self._finished(at_most=2 * self._workers)
@@ -331,6 +330,15 @@ class _Stream:
                 )
                 self._core_share.note(network_s, around_s)
             yield result
+
+    def _finished_meanwhile(self) -> Iterator[Result]:
+        """Yield results while the next image is still being read: a download or standard input may take long."""
+        _, reading = self._reading[0]
+        if reading is None:
+            yield from self._finished(at_most=0)
+        while self._writing and reading is not None and not reading.done():
+            wait({reading, self._writing[0][1]}, return_when=FIRST_COMPLETED)
+            yield from self._finished(at_most=len(self._writing))
 
     def _write(self, item: _Item, depth: DepthMap) -> Result:
         """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
