@@ -78,7 +78,7 @@ def test_progress_counts_and_may_end_the_run(tmp_path: Path) -> None:
         glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", weights="tiny", workers=1, progress=progress)
     assert counts == [(1, 4), (2, 4)]
     done = read_records(tmp_path / "out")
-    assert 2 <= len(done)
+    assert len(done) >= 2
     records = glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", weights="tiny")
     assert len(records) == 4
     assert all(done[source] == record for record in records if (source := record.source) in done)

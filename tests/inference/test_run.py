@@ -612,7 +612,7 @@ class _Stdin:
         self.buffer = self
         self._read = read
 
-    def read(self, size: int) -> bytes:
+    def read(self, _size: int) -> bytes:
         return self._read()
 
 
@@ -638,7 +638,7 @@ def test_images_before_standard_input_do_not_wait_for_it(
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(sys, "stdin", _Stdin(read))
     for result in beside(tmp_path, tiny, "in/0.png", "in/1.png", "-", "in/2.png", output=str(tmp_path / "out")):
-        results.append(Path(result.record.source).name)
+        results += names([result])
     assert results == ["0.png", "1.png", "-", "2.png"]
 
 
