@@ -316,9 +316,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert [line["source"] for line in lines(tmp_path)] == ["a", "c"]
 
 
-def test_announcing_flushes_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_announcing_flushes_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bytes] = []
     fsync = os.fsync
 

@@ -35,7 +35,12 @@ class BatchProgress:
     """What a batch reports while it runs; this one reports nothing."""
 
     def start(self, what: str, total: int) -> None:
-        """Report the start of a stage: "depth", or "color range", which looks at a few images first."""
+        """Report the start of a stage.
+
+        Args:
+            what: "color range" (predicts a sample), "report" (adds images of earlier runs), or "depth".
+            total: number of images of the stage.
+        """
 
     def advance(self) -> None:
         """Report one finished image of the stage."""

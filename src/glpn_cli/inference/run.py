@@ -337,7 +337,8 @@ class _Stream:
         if reading is None:
             yield from self._finished(at_most=0)
         while self._writing and reading is not None and not reading.done():
-            wait({reading, self._writing[0][1]}, return_when=FIRST_COMPLETED)
+            awaited: list[Future[Any]] = [reading, self._writing[0][1]]
+            wait(awaited, return_when=FIRST_COMPLETED)
             yield from self._finished(at_most=len(self._writing))
 
     def _write(self, item: _Item, depth: DepthMap) -> Result:
