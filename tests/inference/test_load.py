@@ -16,7 +16,7 @@ from glpn_cli.inference.load import load, load_predictor, load_weights
 from glpn_cli.inference.predictor import load_network
 from glpn_cli.settings import PredictionSettings, Tiles
 from glpn_cli.weights.location import LocatedWeights, locate_weights
-from glpn_cli.weights.store import find_weights_file
+from glpn_cli.weights.store import QUIET, Watcher, find_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +84,20 @@ def test_device_errors_come_before_a_download(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "obtain_weights", lambda *_, **__: pytest.fail("downloaded"))
     with pytest.raises(DeviceError):
         load("nyu", device="cuda:99")
+
+
+def test_weights_that_are_not_installed_are_obtained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locate(weights: str) -> LocatedWeights:
+        raise WeightsError(f"{weights}: not installed")
+
+    def obtain(weights: str, *, offline: bool, watcher: Watcher) -> LocatedWeights:
+        assert (weights, offline, watcher) == ("nyu", False, QUIET)
+        return locate_weights("tiny")
+
+    monkeypatch.setattr(module, "locate_weights", locate)
+    monkeypatch.setattr(module, "obtain_weights", obtain)
+    predictor = load("nyu")
+    assert predictor.weights_sha256 == file_sha256(find_weights_file(locate_weights("tiny").path))
 
 
 def test_missing_weights_are_named() -> None:

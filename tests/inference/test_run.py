@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import json
 import os
@@ -52,6 +53,20 @@ class _StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._predictor, name)
+
+
+class _Os:
+    """The module `os` with some names changed, for `files` alone."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.__dict__.update(changes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+def _refuse(*arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture(scope="module")
@@ -294,26 +309,50 @@ def test_only_a_few_images_are_in_memory(
     assert most < 20
 
 
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """Memory must be freed at once: images are large, and few objects are created for each."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("failing", ["", "prepare", "run", "finish", "write"])
 def test_images_are_freed_when_their_results_are_out(
-    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    for index in range(8):
-        make_image(f"in/{index}.png").write_bytes(b"no image") if index == 3 else make_image(f"in/{index}.png")
-    inputs: list[weakref.ref[Any]] = []
-    depths: list[weakref.ref[Any]] = []
+    for index in range(6):
+        make_image(f"in/{index}.png")
+    images: list[weakref.ref[Any]] = []
 
     def prepare(source: Path, **keywords: Any) -> Any:
         prepared = tiny.prepare(source, **keywords)
-        inputs.append(weakref.ref(prepared.pixel_values))
+        images.append(weakref.ref(prepared.pixel_values))
+        if failing == "prepare":
+            raise ImageError("broken")
         return prepared
 
-    def observe(depth: DepthMap) -> None:
-        depths.append(weakref.ref(depth.meters))
+    def run_group(group: list[Any]) -> Any:
+        if failing == "run":
+            raise DeviceError("not enough memory")
+        return tiny.run(group)
 
-    results = list(beside(tmp_path, _StandIn(tiny, prepare=prepare), workers=1, observe=observe))
-    assert len(results) == 8
-    assert len(inputs) == len(depths) == 7
-    assert not [image for image in (*inputs, *depths) if image() is not None]
+    def finish(prepared: Any, predicted: Any, **keywords: Any) -> Any:
+        depth = tiny.finish(prepared, predicted, **keywords)
+        images.append(weakref.ref(depth.meters))
+        if failing == "finish":
+            raise DeviceError("not enough memory")
+        return depth
+
+    if failing == "write":
+        monkeypatch.setattr(files, "os", _Os(link=_refuse))
+    stand_in = _StandIn(tiny, prepare=prepare, run=run_group, finish=finish)
+    results = list(beside(tmp_path, stand_in, workers=2))
+    assert [result.is_done for result in results] == [not failing] * 6
+    assert len(images) == (6 if failing in ("prepare", "run") else 12)
+    assert not [image for image in images if image() is not None]
 
 
 def test_an_image_is_freed_before_the_next_one_is_read(

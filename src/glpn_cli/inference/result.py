@@ -81,7 +81,20 @@ def failed_result(
         seconds=round(sum(elapsed_s.values()), 4),
         settings=settings or {},
     )
-    return Result(task, record, _without_traceback(error), elapsed_s)
+    return Result(task, record, without_traceback(error), elapsed_s)
+
+
+def without_traceback(error: GLPNError) -> GLPNError:
+    """Return a copy of an error with its traceback as a note, because a traceback holds on to the images in its frames.
+
+    An error that was never raised is returned as it is.
+    """
+    if error.__traceback__ is None:
+        return error
+    copy = type(error)(error.message, hint=error.hint)
+    copy.setting = error.setting
+    copy.add_note("".join(traceback.format_exception(error)).rstrip())
+    return copy
 
 
 def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
@@ -120,11 +133,3 @@ def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
 
 def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
     return None if size is None else {"height": size[0], "width": size[1]}
-
-
-def _without_traceback(error: GLPNError) -> GLPNError:
-    """Return a copy with the traceback as a note, because a traceback holds on to the images in its frames."""
-    copy = type(error)(error.message, hint=error.hint)
-    copy.setting = error.setting
-    copy.add_note("".join(traceback.format_exception(error)).rstrip())
-    return copy

@@ -32,7 +32,7 @@ from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.manifest import DONE, Record, file_mark
-from glpn_cli.inference.result import Result, describe_depth, failed_result
+from glpn_cli.inference.result import Result, describe_depth, failed_result, without_traceback
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ class _Item:
     mark: str
 
 
+_Reading: TypeAlias = "Future[PreparedImage | GLPNError]"
 _Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
 
 
@@ -186,7 +187,7 @@ class _Stream:
         self._stopper = Stopper()
         self._readers = ThreadPoolExecutor(self._workers, "glpn-read")
         self._writers = ThreadPoolExecutor(self._workers, "glpn-write")
-        self._reading: deque[tuple[_Item, Future[PreparedImage] | None]] = deque()  # None: read when its turn comes
+        self._reading: deque[tuple[_Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[_Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
 
@@ -226,20 +227,23 @@ class _Stream:
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
 
-    def _read(self, item: _Item) -> PreparedImage:
+    def _read(self, item: _Item) -> PreparedImage | GLPNError:
+        """Return the network's input for an image, or why there is none; runs in a reader thread."""
         if item.task.failure is not None:
-            raise item.task.failure
-        image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
-        return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+            return item.task.failure
+        try:
+            image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
+            return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+        except GLPNError as error:
+            return without_traceback(error)
 
     # Predicting
 
-    def _take(self, item: _Item, reading: Future[PreparedImage] | None) -> None:
+    def _take(self, item: _Item, reading: _Reading | None) -> None:
         """Pass on an image that is read. A function of its own: its variables hold on to the image."""
-        try:
-            prepared = self._read(item) if reading is None else reading.result()
-        except GLPNError as error:
-            self._fail(item, error)
+        prepared = self._read(item) if reading is None else reading.result()
+        if isinstance(prepared, GLPNError):
+            self._fail(item, prepared)
         else:
             self._join(item, prepared)
 
