@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
+import operator
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
 from functools import cache
@@ -91,7 +92,7 @@ def convert(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
         value = converted[name]
         if value is not None and not low <= value <= high:
             wanted = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-            raise UsageError(f"must be {wanted}, not {value:g}", setting=name)
+            raise UsageError(f"must be {wanted}, not {value}", setting=name)
     return converted
 
 
@@ -122,32 +123,39 @@ def convert_value(name: str, value: Any, hint: Any) -> Any:
         return None
     if typing.get_origin(wanted) is tuple:
         return _to_tuple(name, value, typing.get_args(wanted))
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()  # a number of numpy or torch, which need not be imported for that
     if wanted is bool and not isinstance(value, bool):
         raise UsageError(f"must be True or False, not {value!r}", setting=name)
     if wanted is int or wanted is float:
         return _to_number(name, value, wanted)
     if wanted is str and isinstance(value, os.PathLike):
-        return os.fspath(value)
+        value = os.fspath(value)
     if isinstance(value, str) and not isinstance(value, wanted):
         return _to_choice(name, value, wanted) if issubclass(wanted, Enum) else wanted.parse(value)
     if not isinstance(value, wanted):
-        raise UsageError(f"must be text or {wanted.__name__}, not {type(value).__name__}", setting=name)
+        kind = "text" if wanted is str else f"text or {wanted.__name__}"
+        raise UsageError(f"must be {kind}, not {type(value).__name__}", setting=name)
     return value
 
 
 def _to_tuple(name: str, value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the items of a list, or of a single value, converted to the type of the items."""
-    items = (value,) if isinstance(value, str) or not isinstance(value, Sequence) else tuple(value)
-    is_list = len(parts) == 2 and parts[1] is Ellipsis
-    return tuple(convert_value(name, item, parts[0]) for item in items) if is_list else items
+    items = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if parts[-1] is Ellipsis:
+        parts = parts[:1] * len(items)
+    if len(items) != len(parts):
+        raise UsageError(f"must have {len(parts)} values, not {len(items)}", setting=name)
+    return tuple(convert_value(name, item, part) for item, part in zip(items, parts, strict=True))
 
 
 def _to_number(name: str, value: Any, wanted: type[int | float]) -> int | float:
+    """Return the number that is given or that a text means; True is not 1, and 1.0 is not a whole number."""
     number: int | float = math.nan
-    if not isinstance(value, bool) and not (wanted is int and isinstance(value, float)):
-        with contextlib.suppress(TypeError, ValueError):
-            number = wanted(value)  # of text, and of numpy's numbers too
-    if not math.isfinite(number):
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = operator.index(value) if wanted is int and not isinstance(value, str) else wanted(value)
+    if isinstance(number, float) and not math.isfinite(number):
         kind = "whole" if wanted is int else "finite"
         raise UsageError(f"must be a {kind} number, not {value}", setting=name)
     return number
@@ -159,12 +167,15 @@ def _to_choice(name: str, text: str, choices: type[Enum]) -> Enum:
         return choices(text.lower())
     except ValueError:
         names = [str(choice.value) for choice in choices]
-        close = difflib.get_close_matches(text.lower(), names, 1)
         raise UsageError(
-            f"{text!r} is not one of {', '.join(names)}",
-            hint=f"did you mean {close[0]!r}?" if close else None,
-            setting=name,
+            f"{text!r} is not one of {', '.join(names)}", hint=closest_hint(text, names), setting=name
         ) from None
+
+
+def closest_hint(text: str, names: Iterable[str]) -> str | None:
+    """Return a hint with the name that a text resembles most, or None if it resembles none."""
+    close = difflib.get_close_matches(text.lower(), list(names), 1)
+    return f"did you mean {close[0]!r}?" if close else None
 
 
 def parse_size(text: str, setting: str) -> tuple[int, int]:
@@ -379,7 +390,7 @@ class PredictionSettings(Settings):
         super().__post_init__()
         if not self.weights:
             raise UsageError("must not be empty", hint="is a shell variable unset?", setting="weights")
-        _ = self.camera
+        _ = self.camera  # its checks
 
     @property
     def camera(self) -> CameraSettings:
@@ -457,7 +468,7 @@ class DepthRange:
     Attributes:
         mode: how the range is given.
         low, high: meters with FIXED, percent with PERCENTILES, else 0.
-        text: the text that was parsed.
+        text: the text that was parsed; empty if there was none.
     """
 
     mode: RangeMode
@@ -466,21 +477,23 @@ class DepthRange:
     text: str = ""
 
     def __str__(self) -> str:
-        return self.text
+        if self.text or self.mode is RangeMode.MODEL:
+            return self.text or str(self.mode)
+        sign = "p" if self.mode is RangeMode.PERCENTILES else ""
+        return f"{sign}{self.low:g}:{sign}{self.high:g}"
 
     @classmethod
     def parse(cls, text: str) -> DepthRange:
         """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" or "model".
 
         Raises:
-            UsageError: the text is none of them.
+            UsageError: the text is none of them, or the range is empty.
         """
-        if text.lower() == RangeMode.MODEL:
-            return cls(RangeMode.MODEL, text="model")
-        mode, (low_text, _, high_text) = (
-            RangeMode.FIXED,
-            (AUTO_RANGE if text.lower() == "auto" else text).partition(":"),
-        )
+        text = text.lower()
+        if text == RangeMode.MODEL:
+            return cls(RangeMode.MODEL, text=text)
+        mode = RangeMode.FIXED
+        low_text, _, high_text = (AUTO_RANGE if text == "auto" else text).partition(":")
         if low_text.startswith("p") and high_text.startswith("p"):
             mode, low_text, high_text = RangeMode.PERCENTILES, low_text[1:], high_text[1:]
         try:

@@ -217,10 +217,10 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
     return _macos_peak if sys.platform == "darwin" else lambda: None
 
 
-def load_weights_or_random(weights: str, *, offline: bool, watcher: ProgressCallback) -> LoadedWeights:
+def load_weights_or_random(weights: str, *, offline: bool, progress: ProgressCallback) -> LoadedWeights:
     """Load the weights to measure; "random" is the published architecture with random weights."""
     if weights != RANDOM_WEIGHTS:
-        return load_weights(weights, offline=offline, watcher=watcher)
+        return load_weights(weights, offline=offline, progress=progress)
     network = build_random_network()
     return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
 

@@ -47,7 +47,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     from glpn_cli.inference.predictor import Predictor
 
     runtimes = {case[1:]: choose_runtime(case[2], case[1], settings.threads) for case in cases}
-    subject = load_weights_or_random(settings.weights, offline=settings.offline, watcher=DownloadProgress(console))
+    subject = load_weights_or_random(settings.weights, offline=settings.offline, progress=DownloadProgress(console))
     rivals = list(dict.fromkeys(settings.against))
     for rival in rivals:  # fail before the first of many cases
         check_installed(rival)
