@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from glpn_cli import settings as module
+from glpn_cli.benchmark.settings import BenchSettings
+from glpn_cli.convert import Settings, closest_hint, convert, field_types
+from glpn_cli.data.settings import DataSettings, EvaluationSettings
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import (
     AUTO_RANGE,
-    BenchSettings,
     CameraSettings,
     Colormap,
-    DataSettings,
     DepthRange,
-    EvaluationSettings,
     ExportSettings,
     InputSize,
     LoggingSettings,
@@ -30,15 +30,11 @@ from glpn_cli.settings import (
     RunSettings,
     Scale,
     SearchSettings,
-    Settings,
     SizeMode,
     TileMode,
     Tiles,
     Tta,
     ValidRange,
-    closest_hint,
-    convert,
-    field_types,
 )
 
 CLASSES = [

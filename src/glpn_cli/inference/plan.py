@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glpn_cli.convert import closest_hint
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, format_of_name
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
-from glpn_cli.settings import SearchSettings, Tta, closest_hint
+from glpn_cli.settings import SearchSettings, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

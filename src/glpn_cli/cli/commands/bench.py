@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from glpn_cli.benchmark.settings import BenchSettings
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, format_size
 from glpn_cli.cli.options import LOGGING, Option
 from glpn_cli.cli.progress import DownloadProgress
-from glpn_cli.settings import BenchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
