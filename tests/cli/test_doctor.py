@@ -31,11 +31,11 @@ def test_versions_devices_weights_and_space_are_shown(glpn: Glpn) -> None:
 
 
 def test_json_has_the_same_facts(glpn: Glpn) -> None:
-    said = json.loads(glpn("doctor", "--json").stdout)
-    assert said["version"] == glpn_cli.__version__
-    assert said["devices"][-1]["name"] == "cpu"
-    assert {"tiny", "nyu", "kitti"} <= {row["name"] for row in said["weights"]}
-    assert said["auto_weights"] == "tiny"
+    facts = json.loads(glpn("doctor", "--json").stdout)
+    assert facts["version"] == glpn_cli.__version__
+    assert facts["devices"][-1]["name"] == "cpu"
+    assert {"tiny", "nyu", "kitti"} <= {row["name"] for row in facts["weights"]}
+    assert facts["auto_weights"] == "tiny"
 
 
 def test_no_names_hosts_or_paths_are_shown(glpn: Glpn, tmp_path: Path) -> None:
@@ -44,13 +44,13 @@ def test_no_names_hosts_or_paths_are_shown(glpn: Glpn, tmp_path: Path) -> None:
     (home / "weights" / "jane--private.safetensors").write_bytes(b"broken")
     run = glpn("doctor", GLPN_HOME=str(home), GLPN_WEIGHTS="/home/jane/best.ckpt", HTTPS_PROXY="http://jane:pw@proxy")
     assert run.returncode == 0
-    said = run.stdout.decode() + glpn("doctor", "--json", GLPN_HOME=str(home)).stdout.decode()
-    assert "another: damaged" in said
-    assert "GLPN_HOME" in said
+    shown = run.stdout.decode() + glpn("doctor", "--json", GLPN_HOME=str(home)).stdout.decode()
+    assert "another: damaged" in shown
+    assert "GLPN_HOME" in shown
     for secret in ("jane", str(tmp_path), str(Path.home()) + "/", platform.node()):
-        assert secret not in said, secret
+        assert secret not in shown, secret
     if getpass.getuser() not in ("root", "user"):
-        assert getpass.getuser() not in said
+        assert getpass.getuser() not in shown
 
 
 def test_a_broken_torch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,9 +46,9 @@ def test_every_format_is_described(glpn: Glpn, files: list[str]) -> None:
 
 
 def test_metadata_are_printed(glpn: Glpn, files: list[str]) -> None:
-    said = glpn("info", "x.depth16.png").stdout.decode()
+    shown = glpn("info", "x.depth16.png").stdout.decode()
     for words in ("x.depth16.png", "0.5 to 7.5 m", "values per meter  256", "tiny", "approximate meters", "photo.jpg"):
-        assert words in said
+        assert words in shown
 
 
 def test_other_files_are_called_foreign(glpn: Glpn, tmp_path: Path, photo: Path) -> None:

@@ -1,4 +1,4 @@
-"""`--preview`: depth in the terminal, as far as the terminal can show it."""
+"""`--preview`: depth in the terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ramp(height: int = 60, width: int = 80) -> DepthMap:
 
 @pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (10, 400), (400, 10), (1, 1)])
 @pytest.mark.parametrize("colors", [True, False])
-def test_it_fits_the_terminal_and_keeps_the_shape(height: int, width: int, colors: bool) -> None:
+def test_the_drawing_fits_the_terminal(height: int, width: int, colors: bool) -> None:
     lines = draw_preview(ramp(height, width), SETTINGS, columns=70, rows=20, colors=colors)
     image = lines[:-2]
     assert 1 <= len(image) <= 20
@@ -42,7 +42,7 @@ def test_it_fits_the_terminal_and_keeps_the_shape(height: int, width: int, color
         assert len(image[0]) / (2 * len(image)) == pytest.approx(80 / 60, rel=0.05)
 
 
-def test_the_scale_goes_from_the_nearest_to_the_farthest_meters() -> None:
+def test_the_scale_spans_the_range() -> None:
     *_, bar, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colors=False)
     assert ticks.plain.split() == ["1", "2.33", "3.67", "5", "m"]
     assert len(ticks) == len(bar)
@@ -50,7 +50,7 @@ def test_the_scale_goes_from_the_nearest_to_the_farthest_meters() -> None:
     assert bar.plain[-1] == " "
 
 
-def test_near_is_dense_and_unknown_is_a_question() -> None:
+def test_near_is_dense_and_unknown_a_question_mark() -> None:
     depth = ramp()
     depth.meters[:30] = 0
     upper, *_, lower = draw_preview(depth, SETTINGS, columns=40, rows=20, colors=False, blocks=False)[:-2]
@@ -59,7 +59,7 @@ def test_near_is_dense_and_unknown_is_a_question() -> None:
     assert lower.plain[-1] == " "
 
 
-def test_with_colors_each_character_is_two_pixels_in_true_color() -> None:
+def test_a_colored_character_is_two_pixels() -> None:
     line = draw_preview(ramp(), SETTINGS, columns=40, rows=40)[0]
     screen = RichConsole(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
     screen.print(line)
@@ -69,9 +69,7 @@ def test_with_colors_each_character_is_two_pixels_in_true_color() -> None:
     assert shown.count("▀") == 40
 
 
-def test_predict_draws_on_standard_error_and_keeps_standard_output_for_data(
-    glpn: Glpn, tmp_path: Path, photo: Path
-) -> None:
+def test_predict_draws_on_standard_error(glpn: Glpn, tmp_path: Path, photo: Path) -> None:
     shutil.copy(photo, tmp_path / "coffee.png")
     run = glpn("predict", "coffee.png", "-o", "-", "--preview")
     assert run.returncode == 0

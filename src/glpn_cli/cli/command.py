@@ -315,7 +315,8 @@ def _help_lines(
     if examples:
         yield from ("", _heading("Examples:"))
         for example in examples:
-            *lines, last = _wrap(f"  {example}", _width() - 2, "      ")
+            together = re.sub(r"(?<= )(--?\w\S*) (?=[^-])", "\\1\xa0", example)  # an option and its value
+            *lines, last = (line.replace("\xa0", " ") for line in _wrap(f"  {together}", _width() - 2, "      "))
             yield from (f"{line} \\" for line in lines)
             yield last
 

@@ -27,11 +27,11 @@ _SHADES, _ASCII_SHADES = "█▓▒░ ", "@%#*+=-:. "
 _TICKS = 4
 _LEAST_COLUMNS = 24
 _ROWS_BESIDE = 4
-"""Left for the scale and what is said, so that an image does not scroll its own top away."""
+"""Rows left for the scale and messages, so that the top of the image does not scroll away."""
 
 
 def show_preview(console: Console, depth: DepthMap, settings: OutputSettings) -> None:
-    """Draw depth on standard error, as large and as colorful as the terminal allows."""
+    """Draw depth on standard error, with the size and colors that the terminal allows."""
     for line in draw_preview(
         depth,
         settings,
@@ -46,19 +46,19 @@ def show_preview(console: Console, depth: DepthMap, settings: OutputSettings) ->
 def draw_preview(
     depth: DepthMap, settings: OutputSettings, *, columns: int, rows: int, colors: bool = True, blocks: bool = True
 ) -> list[Text]:
-    """Draw depth as lines of text.
+    """Return depth as lines of text.
 
     Args:
-        depth: what is drawn.
-        settings: range, color map and near, as for colored images.
-        columns: at most so wide.
-        rows: at most so high, without the scale.
-        colors: False draws with shades: the denser, the nearer.
-        blocks: False draws with ASCII alone, for terminals that cannot show more.
+        depth: the depth map.
+        settings: range, color map and near, as for color images.
+        columns: the largest width.
+        rows: the largest height, without the scale.
+        colors: False draws with shades; nearer is denser.
+        blocks: False draws with ASCII only, for terminals that cannot show block characters.
     """
     low_m, high_m = resolve_range(depth, settings)
     height, width = depth.meters.shape
-    # A character is twice as high as wide: in color its halves are two pixels, in shades it is one of two rows.
+    # A character is twice as high as wide. In color it shows two pixels, one above the other, in shades one.
     zoom = min(columns / width, 2 * rows / height)
     across, down = max(1, round(width * zoom)), max(1, round(height * zoom / 2))
     if colors and blocks:
@@ -73,11 +73,13 @@ def draw_preview(
 
 
 def _resize(depth: DepthMap, height: int, width: int) -> DepthMap:
-    """Make depth smaller by means over what is known, or larger."""
+    """Return depth at another size: means of the known pixels, or unknown where most are."""
     known = is_known(depth.meters)
-    share = _shrink(known.astype(np.float32), height, width)
+    fraction = _shrink(known.astype(np.float32), height, width)
     meters = _shrink(np.where(known, depth.meters, np.float32(0)), height, width)
-    return DepthMap(np.where(share >= 0.5, meters / np.maximum(share, 1e-6), 0).astype(np.float32), depth.provenance)
+    return DepthMap(
+        np.where(fraction >= 0.5, meters / np.maximum(fraction, 1e-6), 0).astype(np.float32), depth.provenance
+    )
 
 
 def _shrink(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -93,22 +95,22 @@ def _half_blocks(upper: NDArray[np.uint8], lower: NDArray[np.uint8]) -> Text:
 
 def _shade(meters: NDArray[np.float32], shades: str, low_m: float, high_m: float) -> Iterator[str]:
     for value in meters:
-        share = min(max((float(value) - low_m) / (high_m - low_m), 0.0), 1.0)
-        yield "?" if value <= 0 else shades[round(share * (len(shades) - 1))]
+        fraction = min(max((float(value) - low_m) / (high_m - low_m), 0.0), 1.0)
+        yield "?" if value <= 0 else shades[round(fraction * (len(shades) - 1))]
 
 
 def _bar(settings: OutputSettings, columns: int, *, colors: bool, blocks: bool) -> Text:
-    """Draw what near and far look like, from left to right."""
-    shares = np.linspace(0, 1, columns)
+    """Return the colors or shades from near to far."""
+    fractions = np.linspace(0, 1, columns)
     if colors and blocks:
-        row = near_first_table(settings)[np.rint(shares * 255).astype(int)]
+        row = near_first_table(settings)[np.rint(fractions * 255).astype(int)]
         return _half_blocks(row, row)
     shades = _SHADES if blocks else _ASCII_SHADES
-    return Text("".join(shades[round(share * (len(shades) - 1))] for share in shares))
+    return Text("".join(shades[round(fraction * (len(shades) - 1))] for fraction in fractions))
 
 
 def _ticks(low_m: float, high_m: float, columns: int) -> Text:
-    """Write the meters below the bar, the first at its beginning and the last at its end."""
+    """Return the meters below the bar, from its left end to its right end."""
     labels = [f"{low_m + (high_m - low_m) * tick / (_TICKS - 1):.3g}" for tick in range(_TICKS)]
     labels[-1] += " m"
     line = ""

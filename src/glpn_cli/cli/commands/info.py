@@ -28,7 +28,7 @@ _LABEL_WIDTH = 18
 def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
     """Show the metadata of depth files.
 
-    Image, weights, range, unit of the numbers, and the depth that is read back.
+    Prints image, weights, range, unit of the numbers, and the depth that is read back.
     """
     from glpn_cli.output.reading import describe_file
 

@@ -58,7 +58,8 @@ def measure(
 ) -> None:
     """Measure distances in a photo.
 
-    For a pixel its depth, for a box the median and the 10th and 90th percentiles, in meters.
+    Prints the depth of a pixel, or the median and the 10th and 90th percentiles of a box, in meters; without --at and
+    --box, of the whole image.
     """
     from glpn_cli.geometry.measure import Region, anchor_depth
     from glpn_cli.geometry.measure import measure as measure_region
