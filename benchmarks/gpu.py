@@ -121,8 +121,7 @@ def build(pair: parity.Pair, kind: str, precision: str, card: Card, compile_mode
 
 def uses_graph(engine: Any) -> bool:
     """Return whether the engine replays a CUDA graph. If recording fails, it silently runs without one."""
-    passes = engine._forward_or_graph._passes.values()  # noqa: SLF001 - only needed for measurements
-    return bool(passes) and all(found is not None and found[0] != engine._forward for found in passes)  # noqa: SLF001
+    return bool(engine.graphs and engine.graphs.shapes and engine.graphs.recorded_shapes == engine.graphs.shapes)
 
 
 def compare(found: Tensor, expected: Tensor, max_depth: float) -> dict[str, float]:

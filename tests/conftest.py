@@ -1,4 +1,4 @@
-"""Things that many tests need: images, depth maps, and the program itself."""
+"""Fixtures for many tests: images, depth maps, and the program itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from glpn_cli.depth import DepthMap, Provenance
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["parity", "soak_figures", "stand_in_hub"]
 
-# Two test processes with two threads each on two cores spend their time waiting for each other. Also for the
-# programs that the tests start.
+# With two threads per test process, parallel test processes would wait for each other. Inherited by the programs that
+# tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Nothing of the user's, and no network: no kept weights, and a Hub that is never there.
-os.environ["GLPN_HOME"] = str(Path(tempfile.gettempdir()) / "glpn-tests-keep-nothing-here")
+# Independent of the user's installed weights and of the network: an empty home, and a Hub that cannot be reached.
+os.environ["GLPN_HOME"] = str(Path(tempfile.gettempdir()) / "glpn-tests-empty-home")
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,7 +45,7 @@ def photo() -> Path:
 
 @pytest.fixture
 def make_image(tmp_path: Path) -> Callable[..., Path]:
-    """Write a colorful image of a given size into the test's folder."""
+    """Return a function that writes a color image into the test's folder."""
 
     def make(name: str = "photo.png", height: int = 48, width: int = 64, **save: object) -> Path:
         rows, columns = np.mgrid[0:height, 0:width]
@@ -59,7 +60,7 @@ def make_image(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def depth_map() -> DepthMap:
-    """Depth from 0.5 to 7.5 m with every field of its provenance filled."""
+    """Depth from 0.5 to 7.5 m, with every field of its provenance set."""
     meters = np.linspace(0.5, 7.5, 20 * 30, dtype=np.float32).reshape(20, 30)
     provenance = Provenance(
         source="photo.jpg",
@@ -81,7 +82,7 @@ def depth_map() -> DepthMap:
 def glpn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run the command line inside this process, which has torch loaded already, in the test's folder."""
+    """Return a function that runs the command line in this process, which has loaded torch, in the test's folder."""
     from glpn_cli.cli.app import main
 
     def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -93,11 +94,11 @@ def glpn(
             patch.setattr(sys, "argv", ["glpn", *map(str, arguments)])
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             capfdbinary.readouterr()
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as exited:
                 main()
         signal.signal(signal.SIGTERM, terminate)
         captured = capfdbinary.readouterr()
-        code = ended.value.code
+        code = exited.value.code
         assert code is None or isinstance(code, int)
         return subprocess.CompletedProcess(["glpn", *arguments], code or 0, captured.out, captured.err)
 
@@ -108,21 +109,21 @@ def glpn(
 
 @pytest.fixture
 def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run the program as a process of its own, as a user does, in the test's folder."""
+    """Return a function that runs the program as a separate process in the test's folder."""
 
     def run(
         *arguments: str | Path, stdin: bytes = b"", program: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
-        kept = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
+        inherited = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
         start = [sys.executable, "-m", "glpn_cli"] if program is None else [Path(sys.executable).with_name(program)]
         return subprocess.run(
             [*start, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             cwd=tmp_path,
-            env=kept | _environment() | environment,
+            env=inherited | _environment() | environment,
             check=False,
-            timeout=120,
+            timeout=HANG_S,
         )
 
     return run
@@ -134,13 +135,13 @@ def _environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A real browser, or a reason to skip."""
+    """A running browser; skips the test if none is installed."""
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         give_up = pytest.fail if "GLPN_TESTS_NEED_BROWSER" in os.environ else pytest.skip
-        give_up("no browser here: on Debian, `apt-get install chromium`")
+        give_up("no browser found: on Debian, `apt-get install chromium`")
     quiet = ("background-networking", "component-update", "sync", "default-apps", "extensions", "gpu", "quic")
     flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in quiet)]
     with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""A cube of known size as a synthetic camera sees it: depth that was traced, not predicted."""
+"""A cube of known size, traced by a synthetic camera."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ SIDE_M = 0.8
 
 
 @dataclass(frozen=True)
-class SeenCube:
-    """The depth map, and how the cube stands: `turn` takes its axes to the world's (X right, Y up, Z back)."""
+class TracedCube:
+    """The depth map of a cube, and its pose: `rotation` turns the axes of the cube to those of the world.
+
+    In the world, X is right, Y up and Z back.
+    """
 
     depth: DepthMap
     center: np.ndarray
-    turn: np.ndarray
+    rotation: np.ndarray
 
-    def in_its_own_axes(self, points: np.ndarray) -> np.ndarray:
-        return (points - self.center) @ self.turn
+    def to_cube_axes(self, points: np.ndarray) -> np.ndarray:
+        return (points - self.center) @ self.rotation
 
 
-def see_cube(camera: Camera, *, height: int = 240, width: int = 320, wall_m: float = 0.0) -> SeenCube:
-    """Trace a cube of `SIDE_M` that stands askew; behind it a wall, or at 0 nothing that is known."""
-    turn = _about_y(0.6) @ _about_x(0.5)
+def trace_cube(camera: Camera, *, height: int = 240, width: int = 320, wall_m: float = 0.0) -> TracedCube:
+    """Trace a rotated cube of `SIDE_M` in front of a wall; with `wall_m=0`, depth behind it is unknown."""
+    rotation = _about_y(0.6) @ _about_x(0.5)
     center = np.array([0.15, -0.1, -2.5])
-    across = (np.arange(width) + 0.5 - width / 2) / camera.focal_px
-    down = (np.arange(height) + 0.5 - height / 2) / camera.focal_px
-    rays = np.stack(np.broadcast_arrays(across, -down[:, None], -1.0), axis=-1) @ turn  # along -Z they are 1 m long
-    start = -center @ turn
+    x = (np.arange(width) + 0.5 - width / 2) / camera.focal_px
+    y = (np.arange(height) + 0.5 - height / 2) / camera.focal_px
+    rays = np.stack(np.broadcast_arrays(x, -y[:, None], -1.0), axis=-1) @ rotation  # 1 m long along -Z of the world
+    origin = -center @ rotation
     with np.errstate(divide="ignore"):
-        faces = np.stack([(-SIDE_M / 2 - start) / rays, (SIDE_M / 2 - start) / rays])
+        faces = np.stack([(-SIDE_M / 2 - origin) / rays, (SIDE_M / 2 - origin) / rays])
     enters, leaves = faces.min(axis=0).max(axis=-1), faces.max(axis=0).min(axis=-1)
     meters = np.where(enters < leaves, enters, wall_m).astype(np.float32)
     rgb = np.zeros((height, width, 3), np.uint8)
     rgb[enters < leaves] = (200, 30, 60)
     provenance = Provenance(source="cube.png", weights="traced", depth_limit_m=10.0, tool="glpn-cli 0")
-    return SeenCube(DepthMap(meters, provenance, rgb=rgb, camera=camera), center, turn)
+    return TracedCube(DepthMap(meters, provenance, rgb=rgb, camera=camera), center, rotation)
 
 
 def _about_y(angle: float) -> np.ndarray:

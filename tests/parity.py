@@ -1,4 +1,4 @@
-"""Fixtures of the parity tests: networks of both implementations with the same weights, and a way to compare."""
+"""Fixtures for parity tests: networks of both implementations with the same weights, and a measure of difference."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TINY = {
     "max_depth": 80,
     "drop_path_rate": 0.0,
 }
-DEFAULT = {"drop_path_rate": 0.0}  # else training mode is a matter of chance
+DEFAULT = {"drop_path_rate": 0.0}  # otherwise training mode is random
 PUBLISHED = {"depths": [3, 8, 27, 3], "hidden_sizes": [64, 128, 320, 512], "drop_path_rate": 0.0}
 ARCHITECTURES: dict[str, dict[str, Any]] = {"tiny": TINY, "default": DEFAULT, "published": PUBLISHED}
 
 
 class Pair(NamedTuple):
-    """The same network twice."""
+    """The same network in both implementations."""
 
     ours: GLPNForDepthEstimation
     theirs: Any
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Small networks gain nothing from more, and tests that run side by side would wait for each other."""
+    """Small networks gain nothing from threads, and parallel tests would compete for cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,21 +52,21 @@ def architectures() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def build_pair() -> Callable[..., Pair]:
-    """Give a function that builds an architecture by name, with changes to its configuration, in eval mode."""
+    """Return a function that builds an architecture by name, with changes to its configuration, in eval mode."""
     built: dict[str, Pair] = {}
 
     def build(architecture: str, **changes: Any) -> Pair:
         key = repr((architecture, changes))
         if key not in built:
             built[key] = _build_pair(ARCHITECTURES[architecture] | changes)
-        return copy.deepcopy(built[key])  # a test may train it, or break it on purpose
+        return copy.deepcopy(built[key])  # a test may train or change it
 
     return build
 
 
 @pytest.fixture(scope="session")
 def draw_images() -> Callable[..., Tensor]:
-    """Give a function that draws (B, 3, H, W) float32 images, 0 to 1."""
+    """Return a function that makes random images, (B, 3, H, W) float32, 0 to 1."""
 
     def draw(batch: int, height: int, width: int, *, channels: int = 3, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -79,9 +79,9 @@ def draw_images() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def difference() -> Callable[..., float]:
-    """Give the measure of parity: the largest difference as a share of the largest value of the reference.
+    """Return the measure of parity: the largest difference, relative to the largest value of the reference.
 
-    Of two sequences of tensors it gives the worst.
+    For tuples of tensors it is the maximum over all pairs.
     """
 
     def measure(ours: Tensor | tuple[Tensor, ...], theirs: Tensor | tuple[Tensor, ...]) -> float:
@@ -95,22 +95,22 @@ def difference() -> Callable[..., float]:
 
 
 def _build_pair(fields: dict[str, Any]) -> Pair:
-    import transformers  # takes seconds, which most tests do not need
+    import transformers  # takes seconds, and most tests do not need it
 
     theirs = transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**fields)).eval()
-    _randomise(theirs)
+    _randomize(theirs)
     ours = GLPNForDepthEstimation(GLPNConfig(**fields)).eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return Pair(ours, theirs)
 
 
 @torch.no_grad()
-def _randomise(network: Any) -> None:
-    """Give a network weights with which every part of it shows in the depth, and depth uses its range.
+def _randomize(network: Any) -> None:
+    """Set weights with which every part of the network affects the depth, and depth covers its range.
 
-    As initialized, a network hides its mistakes: branches are close to 0, norms do nothing, depth is the same
-    everywhere. Here each matrix keeps the size of what it multiplies and attention is peaked. What a norm follows
-    is small, so that the norm's eps shows too: the branches of a layer stay as large as what they are added to.
+    The initial weights of a network hide errors: branches are close to 0, norms do nothing, depth is almost constant.
+    Here each matrix preserves the magnitude of its input, and attention is peaked. Values before a norm are small, so
+    that its eps matters; the branches of a layer are as large as their residual.
     """
     generator = torch.Generator().manual_seed(1)
     small = 0.1

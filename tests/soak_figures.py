@@ -1,4 +1,4 @@
-"""The figures of the long proofs: shown when pytest ends, and kept in build/soak/ for docs/reliability.md."""
+"""Results of the soak tests: shown when pytest ends, and saved in build/soak/ for docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPORTED: dict[str, dict[str, Any]] = {}
 
 @pytest.fixture
 def report_figures() -> Callable[[str, dict[str, Any]], None]:
-    """Keep the figures of a proof under a name."""
+    """Return a function that saves the results of a soak test under a name."""
 
     def report(name: str, figures: dict[str, Any]) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def report_figures() -> Callable[[str, dict[str, Any]], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show them."""
+    """Show the results of this run."""
     for name, figures in _REPORTED.items():
         terminalreporter.section(f"{name} (build/soak/{name}.json)")
         for key, value in figures.items():

@@ -1,7 +1,7 @@
-"""A server on this machine that speaks the protocol of the Hugging Face Hub, well or badly as a test asks.
+"""A local server with the protocol of the Hugging Face Hub, correct or faulty as a test requires.
 
-Like the true one it answers for a small file itself and sends whoever wants a large one elsewhere, to a host that
-must not see the token.
+Like the Hub, it serves small files itself and redirects requests for large files to another host, which must not
+receive the token.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from safetensors.torch import save as to_safetensors
 
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.store import Watcher
+from glpn_cli.weights.store import ProgressCallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ NEXT_COMMIT = "e9e8485000000000000000000000000000000000"
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came."""
+    """A received request."""
 
     host: str
     method: str
@@ -54,7 +54,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer without what was asked for."""
+    """A response without the requested file."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -62,30 +62,30 @@ class Refusal:
 
     @classmethod
     def coded(cls, status: int, code: str) -> Refusal:
-        return cls(status, {"X-Error-Code": code, "X-Error-Message": f"{code}, as the Hub words it"})
+        return cls(status, {"X-Error-Code": code, "X-Error-Message": f"{code}, in the words of the Hub"})
 
 
 @dataclass
 class StandInHub:
-    """What the server has, and how it behaves.
+    """The files and the behavior of the server.
 
     Attributes:
         files: contents by (repository, name).
-        moved: new names of repositories by their old ones.
-        commit: what `main` is at.
-        asked: every request, in order.
-        sent_bytes: bytes of large files that went out.
-        refuse: answers instead of files, by a piece of HOST/PATH; a list is used up from its front.
-        cut_after: how many bytes of a large file come before the connection is cut, one for each time it is asked
-            for; None is all of them.
-        body: what becomes of the bytes of a large file.
-        takes_ranges: whether a large file can be had from the middle.
-        pause_before_s: before every answer of the Hub itself.
-        pause_s: between chunks of a large file.
+        moved: new names of repositories by their old names.
+        commit: the commit of `main`.
+        asked: all requests, in order.
+        sent_bytes: bytes of large files that were sent.
+        refuse: responses instead of files, by a part of HOST/PATH; a list is used from its front.
+        cut_after: how many bytes of a large file are sent before the connection is closed, one per request; None
+            sends all of them.
+        body: changes the bytes of large files.
+        takes_ranges: whether range requests for large files are supported.
+        pause_before_s: delay before every response of the Hub itself.
+        pause_s: delay between chunks of a large file.
         chunk_bytes: of a large file.
-        hub_port: where the Hub itself listens.
-        store_port: where the large files are.
-        store_url: what the Hub calls it, where that is not simply its port.
+        hub_port: port of the Hub itself.
+        store_port: port of the host for large files.
+        store_url: URL of that host, if it is not just its port.
     """
 
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class StandInHub:
 
     @property
     def ranges(self) -> list[str | None]:
-        """What was asked for of large files, in order."""
+        """The Range headers of the requests for large files, in order."""
         return [asked.range for asked in self.asked if asked.host == "store"]
 
     def publish(
@@ -124,7 +124,7 @@ class StandInHub:
         half: bool = False,
         **config_changes: Any,
     ) -> dict[str, Tensor]:
-        """Put a GLPN there, or any bytes in place of its weights."""
+        """Add a repository with a GLPN, or with any bytes instead of its weights."""
         tensors = random_glpn(config, seed)
         if half:
             tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
@@ -143,8 +143,8 @@ class StandInHub:
         return None
 
 
-class Recorder(Watcher):
-    """Keeps what it is told of a download."""
+class Recorder(ProgressCallback):
+    """Records the progress of a download."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -182,7 +182,7 @@ _TO_AUTHORS = (
 
 
 def to_authors_keys(published: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
-    """Name tensors as the authors do, key and value layers joined: the way back, written apart from the way there."""
+    """Return tensors under the authors' keys, key and value layers joined; independent of the code under test."""
     authors: dict[str, Tensor] = {}
     for key, tensor in published.items():
         if ".self.value." in key:
@@ -209,7 +209,7 @@ def sha256(data: bytes) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What both hosts share; also takes the whole addresses that are sent to a proxy."""
+    """The handler of both hosts; also accepts absolute URLs, as sent to a proxy."""
 
     protocol_version = "HTTP/1.1"
     hub: ClassVar[StandInHub]
@@ -239,13 +239,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
-        with contextlib.suppress(ConnectionError):  # whoever asked has lost patience
+        with contextlib.suppress(ConnectionError):  # the client timed out
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body)
 
     def _send_file(self, path: str) -> None:
         if "/resolve/" not in path:
-            return self._send(404, {})  # the client asks more than we do
+            return self._send(404, {})  # requests that only the client itself sends
         owner, repository, _, revision, name = path.strip("/").split("/", 4)
         if moved := self.hub.moved.get(f"{owner}/{repository}"):
             return self._send(307, {"Location": f"/{moved}/resolve/{revision}/{name}"})
@@ -290,19 +290,19 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def running_hub() -> Iterator[StandInHub]:
-    """Run both hosts for the time of the block."""
+    """Run both hosts during the block."""
     hub = StandInHub()
     servers = []
     for host in ("hub", "store"):
         handler = type(host, (_Handler,), {"hub": hub, "host": host})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
-        # Little may lie between the two ends, so that what was sent is about what has arrived.
+        # A small buffer, so that about as many bytes have arrived as were sent.
         server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         servers.append(server)
@@ -317,7 +317,7 @@ def running_hub() -> Iterator[StandInHub]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give this test a home of its own, and nothing of the user's: no login, no cache, no settings."""
+    """An empty home folder, without the login, cache and settings of the user."""
     for variable in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "GLPN_WEIGHTS"):
         monkeypatch.delenv(variable, raising=False)
     for scheme in ("http", "https", "all"):
@@ -330,7 +330,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
-    """Run a Hub on this machine, and make it the one that everything talks to."""
+    """A local Hub, set as the endpoint."""
     with running_hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         yield running
@@ -338,7 +338,7 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Collect the seconds that would be waited between attempts, instead of waiting."""
+    """Record the delays between retries, in seconds, instead of waiting."""
     waited: list[float] = []
     monkeypatch.setattr("glpn_cli.weights.hub.sleep", waited.append)
     return waited

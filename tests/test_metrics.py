@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from glpn_cli.metrics import METRICS, mean_of_images, measure, usable_prediction
+from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
 
 
-def straight(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Compute the same pixel by pixel, without arrays."""
-    pairs = [(float(p), float(t)) for p, t in zip(predicted, true, strict=True)]
+def loop_over_pixels(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Compute all metrics pixel by pixel, without arrays."""
+    pairs = [(float(p), float(t)) for p, t in zip(predicted, truth, strict=True)]
     count = len(pairs)
     logs = [math.log(p) - math.log(t) for p, t in pairs]
     ratios = [max(p / t, t / p) for p, t in pairs]
@@ -29,26 +29,26 @@ def straight(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_the_measures_are_those_of_a_straight_count_over_pixels() -> None:
-    chance = np.random.default_rng(5)
-    true = chance.uniform(0.5, 9.5, 500).astype(np.float32)
-    predicted = (true * chance.lognormal(0.1, 0.4, 500)).astype(np.float32)
-    expected = straight(predicted, true)
-    measured = measure(predicted, true)
-    assert measured == pytest.approx(expected, rel=1e-9)
-    assert list(measured) == list(expected)
-    assert 0.1 < measured["d1"] < measured["d2"] < measured["d3"] < 1  # none of them was saturated
+def test_metrics_equal_loop_over_pixels() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(0.5, 9.5, 500).astype(np.float32)
+    predicted = (truth * rng.lognormal(0.1, 0.4, 500)).astype(np.float32)
+    expected = loop_over_pixels(predicted, truth)
+    metrics = compute_metrics(predicted, truth)
+    assert metrics == pytest.approx(expected, rel=1e-9)
+    assert list(metrics) == list(expected)
+    assert 0.1 < metrics["d1"] < metrics["d2"] < metrics["d3"] < 1  # not saturated, so the comparison means something
 
 
-def test_a_perfect_prediction_has_no_error() -> None:
-    true = np.linspace(1, 9, 50, dtype=np.float32)
-    perfect = measure(true, true)
-    assert all(perfect[name] == (1 if metric.higher_is_better else 0) for name, metric in METRICS.items())
+def test_perfect_prediction_has_no_error() -> None:
+    truth = np.linspace(1, 9, 50, dtype=np.float32)
+    metrics = compute_metrics(truth, truth)
+    assert all(metrics[name] == (1 if metric.higher_is_better else 0) for name, metric in METRICS.items())
 
 
-def test_a_constant_factor_is_what_the_two_silogs_forgive_in_part_and_in_full() -> None:
-    true = np.linspace(1, 9, 50)
-    doubled = measure(2 * true, true)
+def test_silogs_forgive_a_constant_factor() -> None:
+    truth = np.linspace(1, 9, 50)
+    doubled = compute_metrics(2 * truth, truth)
     assert doubled["abs_rel"] == pytest.approx(1)
     assert doubled["log10"] == pytest.approx(math.log10(2))
     assert doubled["silog"] == pytest.approx(math.log(2) * math.sqrt(0.5))
@@ -56,10 +56,10 @@ def test_a_constant_factor_is_what_the_two_silogs_forgive_in_part_and_in_full() 
     assert doubled["d3"] == 0
 
 
-def test_by_hand_two_pixels_of_which_one_is_twice_too_far() -> None:
-    measured = measure(np.array([2.0, 8.0]), np.array([2.0, 4.0]))
+def test_two_pixels_computed_by_hand() -> None:
+    metrics = compute_metrics(np.array([2.0, 8.0]), np.array([2.0, 4.0]))
     log_two = math.log(2)
-    assert measured == pytest.approx(
+    assert metrics == pytest.approx(
         {
             "d1": 0.5,
             "d2": 0.5,
@@ -75,29 +75,29 @@ def test_by_hand_two_pixels_of_which_one_is_twice_too_far() -> None:
     )
 
 
-def test_the_bounds_of_the_shares_are_strict() -> None:
-    at_the_bound = measure(np.array([1.25, 4.0]), np.array([1.0, 5.0]))
-    assert (at_the_bound["d1"], at_the_bound["d2"]) == (0.0, 1.0)
+def test_delta_thresholds_are_strict() -> None:
+    metrics = compute_metrics(np.array([1.25, 4.0]), np.array([1.0, 5.0]))
+    assert (metrics["d1"], metrics["d2"]) == (0.0, 1.0)
 
 
-def test_what_is_no_depth_is_replaced_and_counted_and_the_rest_is_not_limited() -> None:
+def test_invalid_values_are_replaced_and_valid_ones_not_clipped() -> None:
     predicted = np.array([[np.inf, -np.inf, np.nan], [0.0, -1.0, 55.0]], np.float32)
-    values, replaced = usable_prediction(predicted, low_m=0.001, high_m=10.0)
+    values, replaced = replace_invalid(predicted, low_m=0.001, high_m=10.0)
     assert values.tolist() == [[10.0, 10.0, 0.001], [0.001, 0.001, 55.0]]
     assert replaced == 5
-    assert np.isnan(predicted[0, 2])  # the given array stays
+    assert np.isnan(predicted[0, 2])  # the argument is not modified
 
 
-def test_a_image_counts_once_however_many_pixels_it_has() -> None:
-    small = measure(np.array([2.0]), np.array([1.0]))
-    large = measure(np.ones(99), np.ones(99))
-    assert mean_of_images([small, large])["abs_rel"] == pytest.approx(0.5)
+def test_every_image_counts_the_same() -> None:
+    small = compute_metrics(np.array([2.0]), np.array([1.0]))
+    large = compute_metrics(np.ones(99), np.ones(99))
+    assert mean_over_images([small, large])["abs_rel"] == pytest.approx(0.5)
 
 
-def test_no_pixels_and_no_images_are_errors_and_not_numbers() -> None:
-    with pytest.raises(ValueError, match="known pixels"):
-        measure(np.empty(0), np.empty(0))
-    with pytest.raises(ValueError, match="known pixels"):
-        measure(np.ones(2), np.ones(3))
-    with pytest.raises(ValueError, match="no images"):
-        mean_of_images([])
+def test_empty_or_mismatched_arrays_are_errors() -> None:
+    with pytest.raises(ValueError, match=r"\(0,\)"):
+        compute_metrics(np.empty(0), np.empty(0))
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+        compute_metrics(np.ones(2), np.ones(3))
+    with pytest.raises(ValueError, match="images"):
+        mean_over_images([])

@@ -112,7 +112,7 @@ def open_batch(
 @contextmanager
 def _open_report(running: BatchRun, fingerprint: dict[str, Any], progress: BatchProgress) -> Generator[Report]:
     """Keep a report up to date while a batch runs."""
-    from glpn_cli.report.journal import describe_run
+    from glpn_cli.report.index import describe_run
     from glpn_cli.report.report import Report
 
     batch = running.batch

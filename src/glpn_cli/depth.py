@@ -1,4 +1,4 @@
-"""A depth map in meters and where it came from: what every predictor gives and every writer gets."""
+"""Depth maps: depth in meters, where it comes from, and the camera. Predictors return them and formats write them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 def is_known(meters: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell where depth is known: a finite number above 0."""
+    """Return where depth is known, that is finite and above 0: bool, the shape of `meters`."""
     known: NDArray[np.bool_] = np.isfinite(meters) & (meters > 0)
     return known
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the meters of a depth map came from. Every field may be unknown (None).
+    """Where a depth map comes from. Every field may be unknown (None).
 
     Attributes:
-        source: the image's file name, without its folder.
-        weights: the name of the weights, or the name of their file.
-        weights_sha256: of the weights file.
-        metric: whether the weights were trained to give true meters; False where they only approximate them;
-            "anchored" where known distances set the scale.
-        depth_limit_m: the largest depth that the weights can give.
-        meters_per_unit: the factor from the network's published scale to meters.
-        network_size: (height, width) that the network saw.
-        tile_size: (height, width) of the overlapping tiles, pixels of the image; None if it was seen only as a whole.
-        device: what computed it, as torch names it.
+        source: file name of the image, without its folder.
+        weights: name of the weights, or of their file.
+        weights_sha256: SHA-256 of the weights file.
+        metric: True if the weights were trained on metric ground truth, False if their meters are approximate,
+            "anchored" if known distances determine the scale.
+        depth_limit_m: the largest depth that the weights can predict.
+        meters_per_unit: factor from the published scale of the weights to meters.
+        network_size: (height, width) of the network's input.
+        tile_size: (height, width) of the overlapping tiles in pixels of the image; None without tiles.
+        device: the device that computed the depth, in torch's notation.
         precision: the number format that the network computed in.
         tool: name and version of the program.
-        notes: what had to be done to the image before the network could see it.
-        approximate: the depth was read back from a file that rounds, such as an 8-bit image.
-        tta: what else the network was asked, such as "flip".
-        anchor_factor: what the depth was multiplied by to agree with known distances.
-        anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` before, and `residual_m` after it.
+        notes: conversions of the image before prediction.
+        approximate: whether the depth was read from a file that rounds it, such as an 8-bit image.
+        tta: the test-time augmentation, such as "flip".
+        anchor_factor: the factor that fitted the depth to known distances.
+        anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` (before the fit) and `residual_m` (after it).
     """
 
     source: str | None = None
@@ -65,29 +65,29 @@ class Provenance:
     anchors: tuple[dict[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the known fields, ready for JSON."""
+        """Return the fields that are known, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value not in (None, (), False)} | (
             {} if self.metric is None else {"metric": self.metric}
         )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
-        known = {item.name for item in fields(cls)}
-        kept = {name: value for name, value in values.items() if name in known}
+        """Return what `to_dict` wrote. Fields that a newer version added are ignored."""
+        names = {item.name for item in fields(cls)}
+        known = {name: value for name, value in values.items() if name in names}
         for name in ("network_size", "tile_size", "notes", "anchors"):
-            if isinstance(kept.get(name), list):
-                kept[name] = tuple(kept[name])
-        return cls(**kept)
+            if isinstance(known.get(name), list):
+                known[name] = tuple(known[name])
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What took an image: square pixels, and the optical axis through the middle.
+    """A camera with square pixels, whose optical axis passes through the center of the image.
 
     Attributes:
-        focal_px: the focal length in pixels of the upright image.
-        source: where it is known from, such as "EXIF 35 mm focal length" or "assumed: 55 degrees wide".
+        focal_px: focal length in pixels of the upright image.
+        source: where it comes from, in words. `geometry.camera.choose_camera` lists them.
     """
 
     focal_px: float
@@ -95,16 +95,20 @@ class Camera:
 
     @property
     def is_assumed(self) -> bool:
-        """Whether neither the user nor the image said anything of the camera."""
+        """Whether neither the user nor the image states the focal length."""
         return self.source.startswith("assumed")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from what `to_dict` gave, ignoring fields that a newer version may have added."""
+        """Return what `to_dict` wrote. Fields that a newer version added are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are invalid.
+        """
         return cls(float(values["focal_px"]), str(values["source"]))
 
 
@@ -113,11 +117,11 @@ class DepthMap:
     """Depth along the optical axis for every pixel of an image.
 
     Attributes:
-        meters: (H, W) float32, meters, at the size of the upright image.
-        provenance: where it came from.
-        rgb: (H, W, 3) uint8, in [0, 255], the upright image itself; None where nobody needed it.
-        camera: what took the image, where that is known or assumed.
-        uncertainty_m: (H, W) float32, meters, not negative; None where it was not estimated.
+        meters: (H, W) float32, meters, at the size of the upright image; 0, NaN and infinite values are unknown.
+        provenance: where the depth comes from.
+        rgb: (H, W, 3) uint8, in [0, 255], the upright image; None if the predictor did not keep it.
+        camera: the camera of the image, known or assumed; None if there is no information.
+        uncertainty_m: (H, W) float32, meters, not negative; None if it was not estimated.
     """
 
     meters: np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -127,15 +131,19 @@ class DepthMap:
     uncertainty_m: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no depth map at the door, so that no writer has to check again."""
+        """Check shapes and dtypes here, so that formats do not have to.
+
+        Raises:
+            ValueError: an array has another shape or dtype, or there are no pixels.
+        """
         if self.meters.ndim != 2 or self.meters.dtype != np.float32 or self.meters.size == 0:
             raise ValueError(f"meters must be (H, W) float32, not {self.meters.shape} {self.meters.dtype}")
         shape = self.meters.shape
         if self.rgb is not None and (self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8):
             raise ValueError(f"rgb must be {(*shape, 3)} uint8, not {self.rgb.shape} {self.rgb.dtype}")
-        unsure = self.uncertainty_m
-        if unsure is not None and (unsure.shape != shape or unsure.dtype != np.float32):
-            raise ValueError(f"uncertainty_m must be {shape} float32, not {unsure.shape} {unsure.dtype}")
+        uncertainty = self.uncertainty_m
+        if uncertainty is not None and (uncertainty.shape != shape or uncertainty.dtype != np.float32):
+            raise ValueError(f"uncertainty_m must be {shape} float32, not {uncertainty.shape} {uncertainty.dtype}")
 
     @property
     def metres(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -144,12 +152,15 @@ class DepthMap:
 
     @property
     def saturated_fraction(self) -> float:
-        """The share of the pixels whose depth is so close to the limit of the weights that it may be any farther."""
+        """Fraction of the pixels so close to the depth limit of the weights that they may be farther."""
         limit_m = self.provenance.depth_limit_m
         return 0.0 if limit_m is None else float(np.mean(self.meters >= SATURATED_FRACTION * limit_m))
 
     def in_scale(self, scale: Scale) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Give the depth in meters, or in the scale in which the weights were published."""
+        """Return (H, W) float32 depth, in meters or in the published scale of the weights.
+
+        If the published scale is unknown, the result is in meters.
+        """
         if scale is Scale.METERS or self.provenance.meters_per_unit is None:
             return self.meters
         return self.meters / np.float32(self.provenance.meters_per_unit)
@@ -157,20 +168,20 @@ class DepthMap:
     def save(
         self, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
     ) -> None:
-        """Write to a file, whole or not at all, in the format that the name asks for.
+        """Write the depth map to a file, atomically. The file name selects the format.
 
         Args:
-            path: ends in an ending of `glpn_cli.output.formats`, such as `.depth16.png`, or just in a suffix, such as
-                `.npy`; `.png` alone is the 8-bit gray image.
-            overwrite: replace a file that is there.
-            settings: what the numbers in the file are; None for the defaults.
+            path: a name with the ending of a format, such as `.depth16.png`, or with its suffix only, such as `.npy`;
+                `.png` alone is the 8-bit gray image.
+            overwrite: whether to replace an existing file.
+            settings: scale, range, colors and so on; None for the defaults.
 
         Raises:
-            UsageError: no format has this suffix, or the settings make no sense for it.
-            OutputExistsError: the file is there and `overwrite` is False.
+            UsageError: no format has this suffix, or the settings are invalid for the format.
+            OutputExistsError: the file exists and `overwrite` is False.
             OutputError: the file cannot be written.
             MissingPackageError: the format needs a package that is not installed.
         """
-        from glpn_cli.output.formats import save_depth  # a door upward: depth is the ground, output a room
+        from glpn_cli.output.formats import save_depth  # a deliberate import upward, see tests/contracts
 
         save_depth(self, path, overwrite=overwrite, settings=settings)

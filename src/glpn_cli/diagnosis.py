@@ -1,4 +1,4 @@
-"""What this installation is made of and what may be wrong with it, without a word of whose it is."""
+"""Facts about this installation for bug reports, and its problems. Contains no user names, host names or paths."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 
 from glpn_cli._version import __version__
 from glpn_cli.errors import GLPNError
-from glpn_cli.settings import HOME_VARIABLE, WEIGHTS_VARIABLE
+from glpn_cli.files import os_reason
+from glpn_cli.settings import DATA_VARIABLE, HOME_VARIABLE, WEIGHTS_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from glpn_cli.device import DeviceFacts
 
-
 _DISTRIBUTION = "glpn-cli"
-_NOT_FOR_USERS = "dev"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
-_LITTLE_SPACE_BYTES = 10**9
+_USER_EXTRAS = frozenset({"exr", "heif", "onnx"})  # the other extras are for development
+_LOW_DISK_SPACE_BYTES = 10**9
 _CODECS = ("jpg", "zlib", "webp", "avif", "jpg_2000", "libtiff")
-
-_VARIABLES = (
+_ENVIRONMENT_VARIABLES = (
     HOME_VARIABLE,
     WEIGHTS_VARIABLE,
     "HF_ENDPOINT",
@@ -34,7 +35,7 @@ _VARIABLES = (
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_TOKEN",
-    "GLPN_DATA",
+    DATA_VARIABLE,
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -43,17 +44,17 @@ _VARIABLES = (
     "NO_COLOR",
     "FORCE_COLOR",
 )
-"""Of which it is told whether they are set, and never to what: paths and proxies name people and machines."""
+"""Only whether they are set is reported, not their values: paths and proxies name people and machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFacts:
-    """Weights with a name. Those that are not in the catalog may be named after anybody, so theirs is left out.
+    """Installed weights, or weights of the catalog.
 
     Attributes:
-        name: of the catalog, or "another".
-        status: see `glpn weights list`.
-        size_bytes: of the file, or of a download.
+        name: the name in the catalog, else "another": a user may have named weights after a person.
+        status: a `Status`, as in `glpn weights list`.
+        size_bytes: size of the file, or of the download.
     """
 
     name: str
@@ -63,23 +64,23 @@ class WeightsFacts:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that a report of a bug should have.
+    """The facts that a bug report needs.
 
     Attributes:
-        version: of glpn-cli.
-        python: version and kind.
-        system: operating system, its version, and the kind of processor.
-        cores: of this machine.
-        packages: versions of what is needed; None where it is missing.
-        extras: versions of what is optional; None where it is not installed.
-        missing_codecs: formats that the installed Pillow was built without.
-        devices: what can compute; empty where torch cannot be loaded.
-        weights: what weights there are.
-        auto_weights: what is used where none are named.
-        home_is_default: whether weights are kept in the platform's own place.
-        free_bytes: where weights are kept, or None if that cannot be told.
-        variables: names of environment variables that are set.
-        problems: what is wrong, one line each.
+        version: version of glpn-cli.
+        python: version and implementation of Python.
+        system: operating system, its release, and the machine type.
+        cores: number of CPU cores.
+        packages: version of each required package; None if it is not installed.
+        extras: version of each optional package; None if it is not installed.
+        missing_codecs: image formats that the installed Pillow was built without.
+        devices: available devices; empty if torch cannot be imported.
+        weights: weights of the catalog and other installed weights.
+        auto_weights: what the weights "auto" stand for, or None if there are none.
+        home_is_default: whether weights are stored in the default folder.
+        free_bytes: free disk space for weights, or None if unknown.
+        variables: names of the relevant environment variables that are set.
+        problems: one line per problem.
     """
 
     version: str
@@ -99,7 +100,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at this installation; nothing that is broken about it stops the look."""
+    """Return the facts about this installation; whatever is broken becomes a problem, not an error."""
     problems: list[str] = []
     packages, extras = _packages()
     problems += [f"{name} is not installed" for name, version in packages.items() if version is None]
@@ -116,28 +117,38 @@ def diagnose() -> Diagnosis:
         auto_weights=_auto_weights(problems),
         home_is_default=not os.environ.get(HOME_VARIABLE),
         free_bytes=_free_bytes(problems),
-        variables=[name for name in _VARIABLES if os.environ.get(name)],
+        variables=[name for name in _ENVIRONMENT_VARIABLES if os.environ.get(name)],
         problems=problems,
     )
 
 
+def without_paths(text: str) -> str:
+    """Return a text with "..." in place of anything that may be a path, because paths contain user names."""
+    # User and folder names may contain spaces, so this removes too much rather than too little.
+    return re.sub(r"(?:[A-Za-z]:)?[\\/~][^:'\",\n]*[\\/][^:'\",\n]*", "...", text)
+
+
 def _packages() -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """List what the installed package says it needs, and what it can use."""
+    """Return the versions of required and of optional packages, from the metadata of the installed distribution."""
     try:
         requirements = importlib.metadata.requires(_DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         requirements = []
-    needed: dict[str, str | None] = {}
+    required: dict[str, str | None] = {}
     optional: dict[str, str | None] = {}
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
-        if match is None or match[2] == _NOT_FOR_USERS:
+        if match is None:
             continue
-        (needed if match[2] is None else optional)[match[1]] = _version(match[1])
-    return needed, optional
+        name, extra = match[1], match[2]
+        if extra is None:
+            required[name] = _installed_version(name)
+        elif extra in _USER_EXTRAS:
+            optional[name] = _installed_version(name)
+    return required, optional
 
 
-def _version(distribution: str) -> str | None:
+def _installed_version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -149,8 +160,8 @@ def _missing_codecs(problems: list[str]) -> list[str]:
         from PIL import features
 
         return [codec for codec in _CODECS if not features.check(codec)]
-    except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and is what we look for
-        problems.append(f"Pillow cannot be loaded: {_first_line(error)}")
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and finding it is the purpose
+        problems.append(f"Pillow cannot be imported: {_first_line(error)}")
         return []
 
 
@@ -159,7 +170,7 @@ def _devices(problems: list[str]) -> list[DeviceFacts]:
         from glpn_cli.device import describe_devices
 
         return describe_devices()
-    except Exception as error:  # noqa: BLE001 - likewise; drivers, too
+    except Exception as error:  # noqa: BLE001 - so do broken drivers
         problems.append(f"torch cannot be used: {_first_line(error)}")
         return []
 
@@ -170,11 +181,11 @@ def _weights(problems: list[str]) -> list[WeightsFacts]:
         from glpn_cli.weights.location import Status, take_inventory
 
         rows = take_inventory()
-    except Exception as error:  # noqa: BLE001 - likewise
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
         problems.append(f"weights cannot be listed: {_first_line(error)}")
         return []
-    found = [WeightsFacts(_public(row.name, CATALOG), str(row.status), row.size_bytes) for row in rows]
-    problems += [f"the weights {facts.name} are damaged" for facts in found if facts.status == Status.DAMAGED]
+    found = [WeightsFacts(_public_name(row.name, CATALOG), str(row.status), row.size_bytes) for row in rows]
+    problems += [f"weights {facts.name}: damaged" for facts in found if facts.status == Status.DAMAGED]
     return found
 
 
@@ -183,42 +194,36 @@ def _auto_weights(problems: list[str]) -> str | None:
         from glpn_cli.weights.catalog import CATALOG
         from glpn_cli.weights.location import locate_weights
 
-        return _public(locate_weights("auto").name, CATALOG)
+        return _public_name(locate_weights("auto").name, CATALOG)
     except GLPNError as error:
-        problems.append(f"no weights are used by default: {_without_paths(error.message)}")
-    except Exception as error:  # noqa: BLE001 - likewise
-        problems.append(f"no weights are used by default: {_first_line(error)}")
+        problems.append(f"there are no default weights: {without_paths(error.message)}")
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        problems.append(f"there are no default weights: {_first_line(error)}")
     return None
 
 
 def _free_bytes(problems: list[str]) -> int | None:
-    """Tell how much room there is for weights, in the first folder above their place that is there."""
+    """Return the free disk space for weights; their folder may not exist yet, so look at its parents too."""
     from glpn_cli.weights.store import home_folder
 
     home = home_folder()
-    there = next((folder for folder in (home, *home.parents) if os.path.isdir(folder)), Path())
+    folder = next((folder for folder in (home, *home.parents) if os.path.isdir(folder)), Path())
     try:
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(folder).free
     except OSError as error:
-        problems.append(f"the folder for weights cannot be looked at: {error.strerror}")
+        problems.append(f"the folder for weights cannot be accessed: {os_reason(error)}")
         return None
-    if not os.access(there, os.W_OK):
-        problems.append("the folder for weights cannot be written to")
-    elif free < _LITTLE_SPACE_BYTES:
-        problems.append("there is little room where weights are kept")
+    if not os.access(folder, os.W_OK):
+        problems.append("the folder for weights is not writable")
+    elif free < _LOW_DISK_SPACE_BYTES:
+        problems.append("less than 1 GB of disk space is free in the folder for weights")
     return free
 
 
-def _public(name: str, catalog: object) -> str:
-    return name if name in catalog else "another"  # type: ignore[operator]  # a dictionary by name
+def _public_name(name: str, catalog: Iterable[str]) -> str:
+    return name if name in catalog else "another"
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
-    return _without_paths(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
-
-
-def _without_paths(text: str) -> str:
-    """Leave out what may be a path, which often begins with somebody's home."""
-    # Names of people and folders have spaces in them; rather too much goes than too little.
-    return re.sub(r"(?:[A-Za-z]:)?[\\/~][^:'\",\n]*[\\/][^:'\",\n]*", "...", text)
+    return without_paths(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)

@@ -298,7 +298,12 @@ def parse_json(data: str | bytes, name: str, error: type[GLPNError]) -> dict[str
 
 
 # Until version 0.1 names were in British spelling. Metadata written then is still read.
-_RENAMED_KEYS = {"metres_per_unit": "meters_per_unit", "values_per_metre": "values_per_meter"}
+_RENAMED_KEYS = {
+    "metres_per_unit": "meters_per_unit",
+    "values_per_metre": "values_per_meter",
+    "picture_size": "image_size",
+    "licence": "license",
+}
 _RENAMED_VALUES = {
     ("scale", "metres"): "meters",
     ("unit", "metre"): "meter",

@@ -1,10 +1,9 @@
-"""The paper's measures of depth, for one image at a time.
+"""The metrics of the paper, computed per image.
 
-Everything is computed in float64 from the pixels whose true depth counts; which those are is decided in `data.crops`.
-A result over many images is the mean of the images' own results, so that an image with few known pixels weighs
-as much as any other.
+Metrics are computed in float64 from the evaluated pixels; `data.sample.valid_pixels` selects those. The result of a
+data set is the mean over images, so that images with few known pixels count as much as any other.
 
-Source: arXiv 2201.07436, section 4, and the protocol of the authors' published evaluation.
+Source: arXiv 2201.07436, section 4, and the evaluation program that the authors published.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One measure: a row of the table.
+    """One metric: a row of `METRICS`.
 
     Attributes:
-        name: as it is printed and as programs read it.
-        formula: p is the predicted and t the true depth, e = ln p - ln t.
-        higher_is_better: else lower is.
-        compute: from predicted and true depth, (N,) float64, meters, positive, to a number.
+        name: as in tables and JSON.
+        formula: for people; p is the predicted depth, t the ground truth, e = ln p - ln t.
+        higher_is_better: False if lower is better.
+        compute: takes predicted depth and ground truth, each (N,) float64, meters, positive; returns a number.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Metric:
     compute: Callable[[Values, Values], Any]
 
 
-def _share_within(factor: float) -> Callable[[Values, Values], Any]:
+def _fraction_within(factor: float) -> Callable[[Values, Values], Any]:
     return lambda p, t: np.mean(np.maximum(p / t, t / p) < factor)
 
 
@@ -53,15 +52,15 @@ def _silog(p: Values, t: Values) -> Any:
 
 
 def _silog_kitti(p: Values, t: Values) -> Any:
-    return 100 * np.std(_log_error(p, t))  # the standard deviation is that root, without its cancellation
+    return 100 * np.std(_log_error(p, t))  # the same root, without the cancellation of the formula
 
 
 METRICS: dict[str, Metric] = {
     row.name: row
     for row in (
-        Metric("d1", "share of max(p/t, t/p) < 1.25", True, _share_within(1.25)),
-        Metric("d2", "share of max(p/t, t/p) < 1.25²", True, _share_within(1.25**2)),
-        Metric("d3", "share of max(p/t, t/p) < 1.25³", True, _share_within(1.25**3)),
+        Metric("d1", "fraction of max(p/t, t/p) < 1.25", True, _fraction_within(1.25)),
+        Metric("d2", "fraction of max(p/t, t/p) < 1.25²", True, _fraction_within(1.25**2)),
+        Metric("d3", "fraction of max(p/t, t/p) < 1.25³", True, _fraction_within(1.25**3)),
         Metric("abs_rel", "mean |p-t|/t", False, lambda p, t: np.mean(np.abs(p - t) / t)),
         Metric("sq_rel", "mean (p-t)²/t, in meters", False, lambda p, t: np.mean((p - t) ** 2 / t)),
         Metric("rmse", "√ mean (p-t)², in meters", False, lambda p, t: np.sqrt(np.mean((p - t) ** 2))),
@@ -71,58 +70,61 @@ METRICS: dict[str, Metric] = {
         Metric("silog_kitti", "100 √(mean e² - (mean e)²), of the KITTI benchmark", False, _silog_kitti),
     )
 }
-"""In the order in which the paper's programs report them. There are two of the name silog: `silog` is what the
-authors' training and test programs print, `silog_kitti` what the KITTI benchmark ranks by."""
+"""All metrics by name, in the order of the authors' program.
+
+Two are called SILog in the literature: `silog` is what the authors' training and test programs print, `silog_kitti`
+is what the KITTI benchmark ranks by.
+"""
 
 
-def measure(predicted: NDArray[np.floating[Any]], true: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """Measure one prediction at the pixels that count.
+def compute_metrics(predicted: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Return all metrics of one prediction.
 
     Args:
-        predicted: (N,) any float dtype, meters, positive and finite; see `usable_prediction`.
-        true: (N,) any float dtype, meters, positive.
+        predicted: (N,) any float dtype, meters, positive and finite; see `replace_invalid`.
+        truth: ground truth at the same pixels, (N,) any float dtype, meters, positive.
 
     Returns:
-        A number for each of `METRICS`, in that order.
+        The value of each of `METRICS` by name, in that order.
 
     Raises:
-        ValueError: there is no pixel, or the shapes differ.
+        ValueError: the arrays are empty, or their shapes differ.
     """
-    if predicted.shape != true.shape or true.size == 0:
-        raise ValueError(f"predicted {predicted.shape} and true {true.shape} depth are not of the same, known pixels")
-    p, t = predicted.astype(np.float64), true.astype(np.float64)
+    if predicted.shape != truth.shape or truth.size == 0:
+        raise ValueError(f"prediction {predicted.shape} and ground truth {truth.shape} must have one shape and pixels")
+    p, t = predicted.astype(np.float64), truth.astype(np.float64)
     return {name: float(metric.compute(p, t)) for name, metric in METRICS.items()}
 
 
-def usable_prediction(
+def replace_invalid(
     predicted: NDArray[np.floating[Any]], *, low_m: float, high_m: float
 ) -> tuple[NDArray[np.float64], int]:
-    """Put something measurable in place of what is no depth; other values stay, also beyond the limits.
+    """Replace predicted values that are not a depth; valid values stay, also outside the limits.
 
-    As in the authors' evaluation infinite becomes `high_m` and not-a-number `low_m`. Zero and below, for which their
-    logarithms would be infinite, become `low_m` too.
+    As in the authors' program, infinite values become `high_m`, and NaN becomes `low_m`. Zero and negative values,
+    whose logarithms are undefined, become `low_m` too.
 
     Args:
         predicted: any shape and float dtype, meters.
-        low_m: the smallest true depth that counts.
-        high_m: the largest.
+        low_m: the smallest ground truth that is evaluated.
+        high_m: the largest one.
 
     Returns:
-        The same shape in float64, meters, positive and finite; and how many values were replaced.
+        The values, same shape, float64, meters, positive and finite; and the number of replaced ones.
     """
     values = predicted.astype(np.float64)
     infinite = np.isinf(values)
-    unusable = infinite | ~(values > 0)
-    values[unusable] = low_m
+    invalid = infinite | ~(values > 0)
+    values[invalid] = low_m
     values[infinite] = high_m
-    return values, int(np.count_nonzero(unusable))
+    return values, int(np.count_nonzero(invalid))
 
 
-def mean_of_images(images: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Average the numbers of several images, each image counting once.
+def mean_over_images(images: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric; every image counts the same.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no images.
     """
     rows = list(images)
     if not rows:

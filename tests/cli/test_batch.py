@@ -1,4 +1,4 @@
-"""`glpn batch` as a user runs it: folders, resumption, kills, and a true report."""
+"""`glpn batch`: folders, resumed runs, interrupts, and the manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, photo: Path, make_image: Callable[..., Path]) -> Path
     (tmp_path / "in" / "text.jpg").write_text("no image")
     (tmp_path / "in" / "empty.png").touch()
     (tmp_path / "in" / "cut.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes()[:300])
-    (tmp_path / "in" / "notes.txt").write_text("not an image, and does not say so")
+    (tmp_path / "in" / "notes.txt").write_text("not an image by its name either")
     return tmp_path / "in"
 
 
@@ -63,7 +63,7 @@ def files(tmp_path: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_every_good_image_gets_depth_and_every_bad_one_a_line(glpn: Glpn, tmp_path: Path) -> None:
+def test_good_images_get_depth_and_bad_ones_a_line(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "in", "--out", "out")
     assert run.returncode == 7
     assert run.stdout == b""
@@ -84,7 +84,7 @@ def test_every_good_image_gets_depth_and_every_bad_one_a_line(glpn: Glpn, tmp_pa
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("options", [(), ("--batch-size", "3", "--workers", "3"), ("--workers", "1")])
-def test_depth_is_what_predict_gives(glpn: Glpn, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_depth_is_the_same_as_that_of_predict(glpn: Glpn, tmp_path: Path, options: tuple[str, ...]) -> None:
     assert glpn("batch", "in", "--out", "out", "-f", "npy", *options).returncode == 7
     assert glpn("predict", "in/*.*g", "in/deep.tif", "-f", "npy", "-o", "single/").returncode == 7
     for name in ("a.jpg", "a.png", "coffee", "deep", "thin"):
@@ -94,7 +94,9 @@ def test_depth_is_what_predict_gives(glpn: Glpn, tmp_path: Path, options: tuple[
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+def test_a_second_run_only_processes_what_is_missing(
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     glpn("batch", "in", "--out", "out")
     before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in GOOD}
     (tmp_path / "out" / "coffee.depth.png").unlink()
@@ -104,7 +106,7 @@ def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make
     run = glpn("batch", "in", "--out", "out")
     assert run.returncode == 0, run.stderr
     assert b"2 of 2 done" in run.stderr
-    assert b"7 done before" in run.stderr
+    assert b"7 up to date" in run.stderr
     assert files(tmp_path) == GOOD | {"new.depth.png", "glpn-batch.jsonl"}
     for name in GOOD - {"coffee.depth.png"}:
         assert (tmp_path / "out" / name).stat().st_mtime_ns == before[name]
@@ -113,11 +115,11 @@ def test_a_second_run_does_only_what_is_missing(glpn: Glpn, tmp_path: Path, make
     )
     run = glpn("batch", "in", "--out", "out")
     assert run.returncode == 0
-    assert b"all 9 done before" in run.stderr
+    assert b"all 9 images are up to date" in run.stderr
 
 
 @pytest.mark.usefixtures("folder")
-def test_overwrite_does_everything_again(glpn: Glpn, tmp_path: Path) -> None:
+def test_overwrite_redoes_all_images(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "out")
     before = (tmp_path / "out" / "coffee.depth.png").stat().st_mtime_ns
     run = glpn("batch", "in", "--out", "out", "--overwrite")
@@ -128,30 +130,31 @@ def test_overwrite_does_everything_again(glpn: Glpn, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "before"),
     [
-        (("--precision", "bfloat16"), b"precision was float32 and is bfloat16"),
-        (("--format", "npy"), b"format was ['png'] and is ['npy']"),
-        (("--normalize", "minmax"), b"normalize was max and is minmax"),
-        (("--input-size", "64x64"), b"input-size was model and is 64x64"),
-        (("--scale", "published"), b"scale was meters and is published"),
+        (("--precision", "bfloat16"), "float32"),
+        (("--format", "npy"), "png"),
+        (("--normalize", "minmax"), "max"),
+        (("--input-size", "64x64"), "model"),
+        (("--scale", "published"), "meters"),
+        (("--tiles", "96x128"), "off"),
     ],
 )
-def test_changed_settings_are_refused_by_name_unless_overwritten(
-    glpn: Glpn, tmp_path: Path, options: tuple[str, str], said: bytes
-) -> None:
+def test_changed_settings_need_overwrite(glpn: Glpn, tmp_path: Path, options: tuple[str, str], before: str) -> None:
     glpn("batch", "in", "--out", "out", "-q")
-    before = (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done")
+    done = (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done")
     run = glpn("batch", "in", "--out", "out", *options)
     assert run.returncode == 2
-    assert said in run.stderr
-    assert (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done") == before
+    error, hint = run.stderr.decode().splitlines()[-2:]
+    assert all(text in error for text in (str(tmp_path / "out"), *options, before))
+    assert all(flag in hint for flag in ("--overwrite", "--output"))
+    assert (tmp_path / "out" / "glpn-batch.jsonl").read_text().count("done") == done
     assert glpn("batch", "in", "--out", "out", *options, "--overwrite").returncode == 7
     assert glpn("batch", "in", "--out", "out", *options).returncode == 7
 
 
 @pytest.mark.usefixtures("folder")
-def test_other_weights_are_other_settings(glpn: Glpn, tmp_path: Path) -> None:
+def test_other_weights_are_changed_settings(glpn: Glpn, tmp_path: Path) -> None:
     import glpn_cli
 
     glpn("batch", "in", "--out", "out", "-q")
@@ -161,11 +164,11 @@ def test_other_weights_are_other_settings(glpn: Glpn, tmp_path: Path) -> None:
     network.save_pretrained(tmp_path / "mine")
     run = glpn("batch", "in", "--out", "out", "-w", "mine")
     assert run.returncode == 2
-    assert b"weights-sha256 was" in run.stderr
+    assert b"weights_sha256" in run.stderr
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_overwrite_that_cannot_begin_changes_nothing(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_failed_overwrite_changes_nothing(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "out", "-q")
     before = (tmp_path / "out" / "glpn-batch.jsonl").read_bytes()
     assert glpn("batch", "in", "--out", "out", "--overwrite", "-w", "no-such").returncode == 3
@@ -174,7 +177,7 @@ def test_an_overwrite_that_cannot_begin_changes_nothing(glpn: Glpn, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("folder")
-def test_depth_may_lie_beside_the_images_and_they_stay_what_they_were(glpn: Glpn, tmp_path: Path) -> None:
+def test_depth_beside_the_images_leaves_them_unchanged(glpn: Glpn, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*") if path.is_file()}
     assert glpn("batch", "in", "--out", "in").returncode == 7
     assert glpn("batch", "in", "--out", "in", "--overwrite").returncode == 7
@@ -184,14 +187,14 @@ def test_depth_may_lie_beside_the_images_and_they_stay_what_they_were(glpn: Glpn
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_dry_run_tells_and_touches_nothing(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "in", "--out", "out", "--dry-run")
     assert run.returncode == 0
     assert not (tmp_path / "out").exists()
     assert len(run.stdout.splitlines()) == 11
-    assert b"coffee.depth.png: to be done" in run.stdout
+    assert b"coffee.depth.png: pending" in run.stdout
     glpn("batch", "in", "--out", "out", "-q")
-    assert glpn("batch", "in", "--out", "out", "--dry-run").stdout.count(b"done before") == 8
+    assert glpn("batch", "in", "--out", "out", "--dry-run").stdout.count(b"up to date") == 8
 
 
 @pytest.mark.parametrize(
@@ -215,13 +218,13 @@ def test_every_failure_has_its_exit_code(glpn: Glpn, tmp_path: Path, arguments: 
     assert b"Traceback" not in run.stderr
 
 
-def test_images_that_all_fail_in_one_way_give_its_code(glpn: Glpn, tmp_path: Path) -> None:
+def test_one_kind_of_failure_has_its_own_code(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_text("no")
     assert glpn("batch", "in", "--out", "out").returncode == 4
 
 
-def test_a_hostile_name_is_shown_escaped_and_done(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+def test_control_characters_in_names_are_escaped(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     make_image("in/\x1b[31mred\n.png")
     (tmp_path / "in" / "\x1b[31mbad\n.png").write_text("x")
     run = glpn("batch", "in", "--out", "out")
@@ -244,7 +247,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
+def test_the_same_command_resumes_after_an_interrupt(
     tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
 ) -> None:
     many(make_image, 80)
@@ -268,7 +271,7 @@ def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+def test_an_interrupted_overwrite_resumes(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     many(make_image, 40)
     start(tmp_path).communicate(timeout=60)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.npy")}
@@ -290,7 +293,7 @@ def test_an_overwrite_that_was_interrupted_goes_on_too(tmp_path: Path, make_imag
     assert all(path.stat().st_mtime_ns != first[path] for path in first)
 
 
-def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+def test_a_second_batch_into_the_same_folder_is_refused(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     many(make_image, 30)
     first = start(tmp_path)
     deadline = time.monotonic() + 60
@@ -299,45 +302,45 @@ def test_two_batches_into_one_folder_do_not_mix(tmp_path: Path, make_image: Call
     second = start(tmp_path)
     _, stderr = second.communicate(timeout=60)
     assert second.returncode == 6
-    assert b"another glpn batch" in stderr
+    assert str(tmp_path / "out").encode() in stderr
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert len(lines(tmp_path)) == 30
 
 
 def ranges(tmp_path: Path) -> set[tuple[float, float]]:
-    """Give what the colored images say of their ranges."""
-    said = set()
+    """Return the ranges in the metadata of all color images."""
+    found = set()
     for path in (tmp_path / "out").rglob("*.color.png"):
         with Image.open(path) as image:
             facts = json.loads(image.info["glpn"])
-        said.add((facts["low"], facts["high"]))
-    return said
+        found.add((facts["low"], facts["high"]))
+    return found
 
 
 @pytest.mark.usefixtures("folder")
-def test_colors_have_one_range_for_the_whole_run_and_keep_it(glpn: Glpn, tmp_path: Path) -> None:
+def test_all_colors_of_a_batch_share_one_range(glpn: Glpn, tmp_path: Path) -> None:
     command = ("batch", "in", "--out", "out", "-f", "color", "-f", "png")
     run = glpn(*command)
-    assert b"in every image, measured on 8 of the images" in run.stderr
+    assert b"sample of 8" in run.stderr
     ((low, high),) = ranges(tmp_path)
     done = [line for line in lines(tmp_path) if line["status"] == "done"]
     assert len(done) == len(GOOD)
     assert {tuple(line["settings"]["range_m"]) for line in done} == {(low, high)}
     with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
-        assert json.loads(image.info["glpn"])["normalize"] == "max", "gray images keep the documented formula"
+        assert json.loads(image.info["glpn"])["normalize"] == "max", "gray images have no range"
 
-    # What is added or done later gets the range of what is there.
+    # Images of later runs get the same range.
     shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "more.png")
     next((tmp_path / "out").glob("coffee.color.png")).unlink()
     run = glpn(*command)
-    assert b"measured" not in run.stderr
+    assert b"sample" not in run.stderr
     assert len(list((tmp_path / "out").rglob("*.color.png"))) == len(GOOD) + 1
     assert ranges(tmp_path) == {(low, high)}
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_range_in_meters_spans_gray_images_too(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_range_in_meters_applies_to_gray_images(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--range", "1:3")
     assert ranges(tmp_path) == {(1.0, 3.0)}
     with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
@@ -345,22 +348,21 @@ def test_a_range_in_meters_spans_gray_images_too(glpn: Glpn, tmp_path: Path) -> 
     assert (facts["low"], facts["high"], facts["range"]) == (1.0, 3.0, "1:3")
     run = glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--range", "1:4")
     assert run.returncode == 2
-    assert b"range was 1:3 and is 1:4" in run.stderr
+    assert b"--range was 1:3, now 1:4" in run.stderr
     run = glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png")
-    assert b"range was 1:3 and is left out" in run.stderr
+    assert b"--range was 1:3" in run.stderr
     glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--overwrite")
     ((low, high),) = ranges(tmp_path)
     assert (low, high) != (1.0, 3.0)
 
 
-def test_points_in_space_and_the_mirrored_image_are_settings_of_a_batch(
-    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]
-) -> None:
+def test_3d_and_augmentation_settings_are_recorded(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     for name in ("in/a.png", "in/b.png"):
         make_image(name)
     run = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", "--tta", "flip")
     assert run.returncode == 0, run.stderr
-    assert b"2 of 2 images say nothing of the lens" in run.stderr
+    assert b"2 of 2 images" in run.stderr
+    assert b"--fov-deg" in run.stderr
     assert sorted(path.name for path in tmp_path.glob("out/*.*") if not path.name.startswith(("glpn", "."))) == [
         "a.ply",
         "a.uncertainty.tiff",
@@ -373,4 +375,68 @@ def test_points_in_space_and_the_mirrored_image_are_settings_of_a_batch(
     for other in (("--tta", "flip", "--fov-deg", "60"), ("--tta", "flip", "--edge-filter", "0.2")):
         again = glpn("batch", "in", "--out", "out", "-f", "ply", "-f", "uncertainty", *other)
         assert again.returncode == 2, other
-        assert b"begun with other settings" in again.stderr
+        assert other[3].encode() in again.stderr
+
+
+@pytest.mark.parametrize("flag", ["-o", "--output", "--out"])
+def test_the_output_option_has_three_names(glpn: Glpn, make_image: Callable[..., Path], flag: str) -> None:
+    make_image("in/a.png")
+    assert glpn("batch", "in", flag, "out", "--dry-run").stdout.count(b"a.depth.png") == 1
+
+
+def test_json_has_an_object_per_image(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image("in/a.png")
+    (tmp_path / "in" / "bad.png").write_text("not an image")
+    run = glpn("batch", "in", "--out", "out", "-f", "png,npy", "--json")
+    assert run.returncode == 7
+    done, failed = sorted((json.loads(line) for line in run.stdout.splitlines()), key=lambda record: record["status"])
+    assert (done["status"], list(done["outputs"]), list(done["sha256"])) == ("done", ["png", "npy"], ["png", "npy"])
+    assert all(Path(path).is_file() for path in done["outputs"].values())
+    assert (failed["status"], failed["error"]["exit_code"]) == ("failed", 4)
+    assert "bad.png" in failed["error"]["message"]
+    again = glpn("batch", "in", "--out", "out", "-f", "png,npy", "--json")
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--workers", "x"), ("--batch-size", "0"), ("--format", "pgn"), ("--range", "9:1"), ("--out", "")],
+)
+def test_invalid_values_name_their_option(
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], flag: str, value: str
+) -> None:
+    make_image("in/a.png")
+    run = glpn("batch", "in", *(() if flag == "--out" else ("--out", "out")), flag, value)
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert run.stderr.decode().startswith(f"error: {flag}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_verbose_prints_every_image(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image("in/a.png")
+    (tmp_path / "in" / "bad.png").write_text("not an image")
+    lines = glpn("batch", "in", "--out", "out", "-v").stderr.decode().splitlines()
+    for name in ("a.png", "bad.png"):
+        assert any(line.startswith(f"{tmp_path / 'in' / name}: ") for line in lines)
+
+
+def test_a_long_list_of_failures_is_cut(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(25):
+        (tmp_path / "in" / f"{index}.png").write_text("not an image")
+    run = glpn("batch", "in", "--out", "out")
+    assert run.returncode == 4
+    assert run.stderr.count(b"error: ") == 20
+    assert run.stderr.count(b"hint: ") == 1
+    assert b"5 more" in run.stderr
+
+
+def test_python_runs_the_same_batch(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    import glpn_cli
+
+    make_image("in/a.png")
+    records = glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", formats=["npy"])
+    assert [record.status for record in records] == ["done"]
+    run = glpn("batch", "in", "--out", "out", "-f", "npy")
+    assert run.returncode == 0
+    assert b"all 1 images are up to date" in run.stderr

@@ -1,4 +1,4 @@
-"""`glpn batch --report` as a user runs it."""
+"""`glpn batch --report`: a page that shows every image of the batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from glpn_cli.report.index import decode_grid
+from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def rows(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_report_covers_every_image_and_its_meters_are_those_of_the_outputs(glpn: Glpn, tmp_path: Path) -> None:
+def test_the_report_shows_every_image_and_the_same_meters(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "in", "--out", "out", "--report", "-f", "npy")
     assert run.returncode == 7
     assert f"report: {tmp_path / 'out' / 'index.html'}".encode() in run.stderr
@@ -76,43 +76,43 @@ def test_outputs_are_the_same_with_and_without_a_report(glpn: Glpn, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_report_may_be_asked_for_later_and_grows(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+def test_a_report_can_be_added_later_and_grows(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
     assert glpn("batch", "in", "--out", "out", "-f", "npy").returncode == 7
     assert not (tmp_path / "out" / "index.html").exists()
     (tmp_path / "in" / "broken.png").unlink()
     run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
     assert run.returncode == 0
-    assert b"3 images that were done before are taken into the report" in run.stderr
-    assert b"all 3 done before" in run.stderr
+    assert b"adding 3 images" in run.stderr
+    assert b"up to date" in run.stderr
     assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
     make_image("in/new.png")
     run = glpn("batch", "in", "--out", "out", "-f", "npy")
-    assert b"index.html there does not show this run yet" in run.stderr
-    assert b"--report brings it up to date" in run.stderr
+    assert b"index.html" in run.stderr
+    assert b"--report" in run.stderr
     run = glpn("batch", "in", "--out", "out", "-f", "npy")
-    assert b"index.html" not in run.stderr, "nothing was done"
+    assert b"index.html" not in run.stderr, "nothing was processed"
     make_image("in/newer.png")
     run = glpn("batch", "in", "--out", "out", "-f", "npy", "--report")
-    assert b"1 images that were done before are taken into the report" in run.stderr
+    assert b"adding 1 images" in run.stderr
     assert sorted(rows(tmp_path)) == ["a.png", "new.png", "newer.png", "sub/b.jpg", "sub/c [1].png"]
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_report_is_no_image_of_the_next_batch(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_report_is_not_an_input_of_the_next_batch(glpn: Glpn, tmp_path: Path) -> None:
     glpn("batch", "in", "--out", "in", "--report")
     run = glpn("batch", "in", "--out", "in", "--report")
     assert b"0 of 1 done" in run.stderr
-    assert b"3 done before" in run.stderr
+    assert b"3 up to date" in run.stderr
     assert b"0 of 1 done" in glpn("batch", "in", "--out", "in").stderr
 
 
 @pytest.mark.usefixtures("folder")
-def test_somebody_elses_page_is_in_the_way_before_anything_is_done(glpn: Glpn, tmp_path: Path) -> None:
+def test_another_page_is_not_replaced(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "index.html").write_text("<h1>my holidays</h1>")
     run = glpn("batch", "in", "--out", "out", "--report")
     assert run.returncode == 6
-    assert b"index.html: is there already, and no report" in run.stderr
+    assert b"index.html" in run.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
     assert glpn("batch", "in", "--out", "out", "--report", "--overwrite").returncode == 7
     assert rows(tmp_path)
@@ -120,7 +120,7 @@ def test_somebody_elses_page_is_in_the_way_before_anything_is_done(glpn: Glpn, t
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_a_report_that_was_interrupted_is_completed_by_the_same_command(
+def test_the_same_command_completes_an_interrupted_report(
     tmp_path: Path, make_image: Callable[..., Path], end: signal.Signals
 ) -> None:
     original = make_image("in/0.png")
@@ -140,7 +140,7 @@ def test_a_report_that_was_interrupted_is_completed_by_the_same_command(
         assert index(tmp_path)["total"] == 40
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
     assert run.returncode == 0, run.stderr
-    assert b"taken into the report" not in run.stderr  # nothing had to be read back
+    assert b"adding" not in run.stderr  # no output had to be read again
     assert len(rows(tmp_path)) == index(tmp_path)["total"] == 40
     assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
     assert not list((tmp_path / "out").rglob("*.part"))

@@ -1,3 +1,5 @@
+"""`glpn bench`: timings of every case as a table or JSON, and comparisons."""
+
 from __future__ import annotations
 
 import json
@@ -28,16 +30,16 @@ def test_every_case_is_a_json_object(glpn: Glpn) -> None:
     assert first["comparisons"] == []
 
 
-def test_the_table_names_sizes_stages_and_ratios(glpn: Glpn) -> None:
+def test_the_table_has_sizes_stages_and_ratios(glpn: Glpn) -> None:
     run = glpn("bench", *SMALL, "--size", "60x80", "--against", "transformers")
     assert run.returncode == 0, run.stderr
     table = run.stdout.decode()
     for word in ("60x80", "float32", "decode", "network", "encode", "transformers", "ratio", "error"):
         assert word in table
-    assert b"measuring" in run.stderr
+    assert b"60x80" in run.stderr
 
 
-def test_verbose_tells_the_spread_of_each_stage(glpn: Glpn) -> None:
+def test_verbose_prints_the_range_of_each_stage(glpn: Glpn) -> None:
     run = glpn("bench", *SMALL, "--size", "32x64", "--json", "-v")
     (case,) = (json.loads(line) for line in run.stdout.splitlines())
     took = case["stages"]["network"]
@@ -45,7 +47,7 @@ def test_verbose_tells_the_spread_of_each_stage(glpn: Glpn) -> None:
     assert told.encode() in run.stderr
 
 
-def test_transformers_computes_the_same_on_random_weights_of_the_published_size(glpn: Glpn) -> None:
+def test_transformers_agrees_on_the_published_architecture(glpn: Glpn) -> None:
     run = glpn("bench", "--rounds", "1", "--size", "64x64", "--against", "transformers", "--json", "--device", "cpu")
     assert run.returncode == 0, run.stderr
     (comparison,) = json.loads(run.stdout)["comparisons"]
@@ -54,19 +56,21 @@ def test_transformers_computes_the_same_on_random_weights_of_the_published_size(
     assert comparison["max_error"] < 1e-5
 
 
-def test_a_rival_that_is_not_installed_is_named_with_its_package(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_names_its_package(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     run = glpn("bench", *SMALL, "--size", "32x32", "--against", "openvino")
     assert run.returncode == 8
     assert b"pip install openvino" in run.stderr
 
 
-@pytest.mark.parametrize(("size", "code"), [("big", 2), ("0x0", 2), ("64", 2), ("8x70000", 2), ("60000x60000", 2)])
-def test_a_size_that_is_none_is_a_usage_error(glpn: Glpn, size: str, code: int) -> None:
-    assert glpn("bench", *SMALL, "--size", size).returncode == code
+@pytest.mark.parametrize("size", ["big", "0x0", "64", "8x70000", "60000x60000"])
+def test_invalid_sizes_are_refused(glpn: Glpn, size: str) -> None:
+    run = glpn("bench", *SMALL, "--size", size)
+    assert run.returncode == 2
+    assert run.stderr.startswith(b"error: --size: ")
 
 
-def test_a_rival_says_what_it_ran_on_and_in_which_numbers(glpn: Glpn) -> None:
+def test_the_table_has_precision_and_device(glpn: Glpn) -> None:
     run = glpn(
         "bench", *SMALL, "--size", "32x64", "--precision", "bfloat16", "--against", "transformers", "--device", "auto"
     )
@@ -76,7 +80,7 @@ def test_a_rival_says_what_it_ran_on_and_in_which_numbers(glpn: Glpn) -> None:
     assert "transformers: float32, cpu" in table
 
 
-def test_a_rival_without_enough_memory_leaves_the_rest(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_without_enough_memory_is_skipped(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
     from glpn_cli.benchmark import stages
 
     def fail(*_: object) -> None:
@@ -85,11 +89,11 @@ def test_a_rival_without_enough_memory_leaves_the_rest(glpn: Glpn, monkeypatch: 
     monkeypatch.setattr(stages, "build_rival", fail)
     run = glpn("bench", *SMALL, "--size", "32x64", "--against", "transformers")
     assert run.returncode == 0, run.stderr
-    assert b"transformers did not run: not enough memory" in run.stderr
+    assert b"note: transformers" in run.stderr
     assert b"32x64" in run.stdout
 
 
-def test_what_was_measured_before_an_error_is_shown(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_before_an_error_are_shown(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
     from glpn_cli.benchmark import stages
     from glpn_cli.errors import DeviceError
 

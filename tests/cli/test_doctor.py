@@ -1,4 +1,4 @@
-"""`glpn doctor`: enough for a report, and nobody's name in it."""
+"""`glpn doctor`: enough for a bug report, without names, hosts or paths."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
-def test_it_says_versions_devices_weights_and_room(glpn: Glpn) -> None:
+def test_versions_devices_weights_and_space_are_shown(glpn: Glpn) -> None:
     run = glpn("doctor")
     assert run.returncode == 0
-    said = run.stdout.decode()
-    for words in (f"glpn      {glpn_cli.__version__}", platform.python_version(), "cpu: ", "tiny: bundled", "free"):
-        assert words in said
+    rows = [line.split(maxsplit=1) for line in run.stdout.decode().splitlines()]
+    assert ["glpn", glpn_cli.__version__] in rows
+    shown = run.stdout.decode()
+    assert all(text in shown for text in (platform.python_version(), "cpu: ", "tiny: bundled", "free"))
 
 
-def test_json_says_the_same(glpn: Glpn) -> None:
+def test_json_has_the_same_facts(glpn: Glpn) -> None:
     said = json.loads(glpn("doctor", "--json").stdout)
     assert said["version"] == glpn_cli.__version__
     assert said["devices"][-1]["name"] == "cpu"
@@ -37,7 +38,7 @@ def test_json_says_the_same(glpn: Glpn) -> None:
     assert said["auto_weights"] == "tiny"
 
 
-def test_it_names_no_person_machine_or_folder(glpn: Glpn, tmp_path: Path) -> None:
+def test_no_names_hosts_or_paths_are_shown(glpn: Glpn, tmp_path: Path) -> None:
     home = tmp_path / "jane-doe"
     (home / "weights").mkdir(parents=True)
     (home / "weights" / "jane--private.safetensors").write_bytes(b"broken")
@@ -52,13 +53,13 @@ def test_it_names_no_person_machine_or_folder(glpn: Glpn, tmp_path: Path) -> Non
         assert getpass.getuser() not in said
 
 
-def test_a_broken_torch_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_torch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "glpn_cli.device", None)
     found = diagnosis.diagnose()
     assert found.devices == []
-    assert any("torch cannot be used" in problem for problem in found.problems)
+    assert any("torch" in problem for problem in found.problems)
 
 
-def test_paths_are_left_out_of_what_others_say() -> None:
-    assert "jane" not in diagnosis._without_paths("/home/jane/x.so: cannot open C:\\Users\\jane\\torch.dll")
-    assert "Smith" not in diagnosis._without_paths("cannot load C:\\Users\\John Smith\\x.dll, /home/john Smith/y: gone")
+def test_paths_are_removed_from_messages() -> None:
+    assert "jane" not in diagnosis.without_paths("/home/jane/x.so: cannot open C:\\Users\\jane\\torch.dll")
+    assert "Smith" not in diagnosis.without_paths("cannot load C:\\Users\\John Smith\\x.dll, /home/john Smith/y: gone")

@@ -1,3 +1,5 @@
+"""`glpn export`: an ONNX file that predicts the same depth."""
+
 from __future__ import annotations
 
 import re
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's remarks on itself
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of torch's exporter
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
@@ -38,13 +40,13 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_the_ten_lines_of_the_page_give_what_predict_gives(
+def test_the_documented_program_predicts_the_same(
     glpn: Glpn, weights: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = make_image("photo.jpg", 100, 150)
     run = glpn("export", "--onnx", "glpn.onnx", "--weights", weights, "--size", "64x96", "--with-preprocessing")
     assert run.returncode == 0, run.stderr
-    assert (run.stdout, b"ONNX Runtime agrees with torch" in run.stderr) == (b"", True)
+    assert (run.stdout, b"ONNX Runtime" in run.stderr) == (b"", True)
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     assert "torch" not in example
@@ -55,13 +57,13 @@ def test_the_ten_lines_of_the_page_give_what_predict_gives(
     assert namespace["meters"].shape == (1, 64, 96)
     made = glpn("predict", photo, "--weights", weights, "--input-size", "64x96", "--format", "npy", "-o", "p.npy")
     assert made.returncode == 0, made.stderr
-    # predict brings depth to the size of the image; the graph leaves it at that of its input.
+    # predict resizes depth to the image, the graph returns the size of its input.
     whole = torch.from_numpy(np.load("p.npy"))[None, None]
     small = torch.nn.functional.interpolate(whole, (64, 96), mode="area")[0, 0].numpy()
     assert np.abs(namespace["meters"][0] - small).mean() < 0.02 * np.ptp(small) + 0.01
 
 
-def test_a_file_that_is_there_stays_unless_that_was_asked_for(glpn: Glpn, tmp_path: Path) -> None:
+def test_an_existing_file_needs_overwrite(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"mine")
     run = glpn("export", "--onnx", "a.onnx", "--weights", "tiny")
     assert run.returncode == 6
@@ -70,39 +72,38 @@ def test_a_file_that_is_there_stays_unless_that_was_asked_for(glpn: Glpn, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "code", "named"),
     [
-        (("--onnx", "a.bin"), 2, "ends in .onnx"),
-        (("--onnx", ""), 2, "ends in .onnx"),
-        (("--onnx", "a.onnx", "--size", "30x32"), 2, "multiples of 32"),
-        (("--onnx", "a.onnx", "--size", "big"), 2, "HEIGHTxWIDTH"),
-        (("--onnx", "a.onnx", "--precision", "bfloat16"), 2, "float16"),
+        (("--onnx", "a.bin"), 2, "error: --onnx: "),
+        (("--onnx", ""), 2, "error: --onnx: "),
+        (("--onnx", "a.onnx", "--size", "30x32"), 2, "error: --size: "),
+        (("--onnx", "a.onnx", "--size", "big"), 2, "error: --size: "),
+        (("--onnx", "a.onnx", "--precision", "bfloat16"), 2, "error: --precision: "),
         (("--onnx", "a.onnx", "--weights", "gone.safetensors"), 3, "gone.safetensors"),
     ],
 )
-def test_what_makes_no_sense_is_said(
-    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+def test_invalid_arguments_are_refused(
+    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], code: int, named: str
 ) -> None:
     run = glpn("export", *arguments)
     assert run.returncode == code, run.stderr
-    assert message in run.stderr.decode()
+    assert named in run.stderr.decode()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_could_not_be_checked_is_written_with_a_note(
+def test_an_unverified_file_gets_a_note(
     glpn: Glpn, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glpn_cli.export.can_verify", lambda: False)
     monkeypatch.setattr("glpn_cli.export.build_onnx", lambda _: b"a model")
     run = glpn("export", "--onnx", "new/a.onnx", "--weights", weights)
     assert run.returncode == 0, run.stderr
-    assert b"not checked against torch" in run.stderr
+    assert b"note: " in run.stderr
+    assert b"onnxruntime" in run.stderr
     assert (tmp_path / "new" / "a.onnx").read_bytes() == b"a model"
 
 
-def test_an_interruption_that_the_exporter_takes_for_a_fault_is_still_one(
-    glpn: Glpn, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_is_not_lost_in_the_exporter(glpn: Glpn, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def exporter(_: object) -> bytes:
         try:
             signal.raise_signal(signal.SIGINT)

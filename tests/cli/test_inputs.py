@@ -1,9 +1,10 @@
-"""What predict and batch take: lists, filters and addresses, as a user gives them."""
+"""Images of `glpn predict` and `glpn batch`: filters, lists and URLs."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def shots(make_image: Make, tmp_path: Path) -> Path:
-    """A folder with images in places that options take or leave."""
+    """A folder with images that options include or exclude."""
     for name in ("a.jpg", "b.png", "sub/a.jpg", "sub/raw/c.jpg", ".hidden.jpg", ".thumbs/d.jpg"):
         make_image(f"shots/{name}")
     (tmp_path / "shots" / "loop").symlink_to("..")
@@ -35,7 +36,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(make_image: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server with an image, a page, and nothing else."""
+    """The address of a server with an image and an HTML page."""
     monkeypatch.setenv("no_proxy", "*")
     make_image("web/pics/photo.jpg")
     (tmp_path / "web" / "page.jpg").write_text("<!doctype html><html><img src=photo.jpg>")
@@ -67,35 +68,34 @@ def lines(folder: Path) -> list[dict[str, Any]]:
         (("--hidden",), {"a", "b", "sub/a", "sub/raw/c", ".hidden", ".thumbs/d"}),
     ],
 )
-def test_batch_takes_what_the_options_say(glpn: Glpn, options: tuple[str, ...], found: set[str]) -> None:
+def test_options_filter_the_images_of_a_batch(glpn: Glpn, options: tuple[str, ...], found: set[str]) -> None:
     run = glpn("batch", "shots", "--out", "out", "--dry-run", *options)
     assert run.returncode == 0
-    said = {line.split(": to be done")[0] for line in run.stdout.decode().splitlines()}
-    assert {Path(line.split("/out/")[1].removesuffix(".depth.png")).as_posix() for line in said} == found
+    assert set(re.findall(r"/out/(.*)\.depth\.png", run.stdout.decode())) == found
 
 
 @pytest.mark.usefixtures("shots")
-def test_predict_goes_into_folders_only_if_told(glpn: Glpn, tmp_path: Path) -> None:
+def test_predict_searches_subfolders_only_if_recursive(glpn: Glpn, tmp_path: Path) -> None:
     assert glpn("predict", "shots", "--exclude", "b.*").returncode == 0
     assert depths(tmp_path / "shots") == {"a.depth.png"}
     assert glpn("predict", "shots", "--recursive", "--include", "raw").returncode == 0
     assert depths(tmp_path / "shots") == {"a.depth.png", "sub/raw/c.depth.png"}
     run = glpn("predict", "shots", "--include", "*.webp")
     assert run.returncode == 4
-    assert b"--include and --exclude" in run.stderr
+    assert b"--include" in run.stderr
 
 
 @pytest.mark.usefixtures("shots")
-def test_what_is_left_by_no_filter_is_said_before_anything_is_made(glpn: Glpn, tmp_path: Path) -> None:
+def test_a_batch_without_matching_images_writes_nothing(glpn: Glpn, tmp_path: Path) -> None:
     run = glpn("batch", "shots", "--out", "out", "--include", "*.webp")
     assert run.returncode == 4
-    assert b"--include and --exclude" in run.stderr
+    assert b"--include" in run.stderr
     assert not (tmp_path / "out").exists()
     assert glpn("batch", "shots", "--out", "out", "--include", "../x").returncode == 2
 
 
 @pytest.mark.usefixtures("shots")
-def test_predict_takes_a_list_from_a_file_or_a_pipe(glpn: Glpn, tmp_path: Path) -> None:
+def test_predict_reads_a_list_from_a_file_or_pipe(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"shots/a.jpg\r\n\r\nshots/sub/raw/c.jpg\r\n")
     assert glpn("predict", "--from-list", "list.txt", "-o", "out/").returncode == 0
     assert depths(tmp_path / "out") == {"a.depth.png", "c.depth.png"}
@@ -104,7 +104,7 @@ def test_predict_takes_a_list_from_a_file_or_a_pipe(glpn: Glpn, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("shots")
-def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
+def test_a_batch_of_a_list_stays_inside_and_resumes(
     glpn: Glpn, tmp_path: Path, make_image: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outside = tmp_path_factory.mktemp("outside")
@@ -119,39 +119,41 @@ def test_a_batch_of_a_list_mirrors_stays_inside_and_goes_on(
     assert depths(tmp_path / "out") == {"shots/a.depth.png", f"{whole}/x.depth.png"}
     after = {path for folder in (tmp_path, outside) for path in folder.rglob("*")}
     assert {path for path in after - before if not path.is_relative_to(tmp_path / "out")} == set()
-    assert b"2 done before" in glpn("batch", "--from-list", "list", "--out", "out").stderr
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
+    assert b"0 of 1 done" in glpn("batch", "--from-list", "list", "--out", "out").stderr
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     assert {Path(line["source"]).name for line in lines(tmp_path / "out")} == {"x.jpg", "a.jpg", "gone.jpg"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stdin", "code", "said"),
+    ("arguments", "stdin", "code", "named"),
     [
         (("predict",), b"", 2, b"--from-list"),
         (("batch", "--out", "out"), b"", 2, b"--from-list"),
-        (("predict", "--from-list", "gone.txt"), b"", 4, b"gone.txt: cannot be read as a list"),
-        (("predict", "--from-list", "-"), b"\n\n", 4, b"names no images"),
-        (("predict", "-", "--from-list", "-"), b"a.jpg", 2, b"both an image and the list"),
-        (("predict", "--from-list", "-"), b"gone.jpg", 4, b"gone.jpg: no such file"),
+        (("predict", "--from-list", "gone.txt"), b"", 4, b"gone.txt"),
+        (("predict", "--from-list", "-"), b"\n\n", 4, b"error: "),
+        (("predict", "-", "--from-list", "-"), b"a.jpg", 2, b"standard input"),
+        (("predict", "--from-list", "-"), b"gone.jpg", 4, b"gone.jpg"),
         (("predict", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 2, b"--allow-url"),
         (("predict", "--from-list", "-"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
         (("batch", "--from-list", "-", "--out", "out"), b"http://me:pw@127.0.0.1:9/a.jpg", 2, b"--allow-url"),
-        (("predict", "--allow-url", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 4, b"http://127.0.0.1:9/a.jpg: cannot be"),
-        (("predict", "--allow-url", "http://me:pw@"), b"", 4, b"makes no sense"),
-        (("predict", "--allow-url", "--offline", "http://h/a.jpg"), b"", 2, b"--offline uses no network"),
-        (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"--from-list take"),
+        (("predict", "--allow-url", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 4, b"http://127.0.0.1:9/a.jpg"),
+        (("predict", "--allow-url", "http://me:pw@"), b"", 4, b"URL"),
+        (("predict", "--allow-url", "--offline", "http://h/a.jpg"), b"", 2, b"--offline"),
+        (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"--from-list"),
     ],
 )
-def test_what_makes_no_sense_is_said(
-    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], stdin: bytes, code: int, said: bytes
+def test_invalid_inputs_are_refused(
+    glpn: Glpn, tmp_path: Path, arguments: tuple[str, ...], stdin: bytes, code: int, named: bytes
 ) -> None:
     run = glpn(*arguments, stdin=stdin, no_proxy="*")
     assert run.returncode == code, run.stderr
-    assert said in run.stderr
+    assert named in run.stderr
     assert b"pw" not in run.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_predict_fetches_into_the_current_folder(glpn: Glpn, tmp_path: Path, web: str) -> None:
+def test_predict_downloads_into_the_current_folder(glpn: Glpn, tmp_path: Path, web: str) -> None:
     run = glpn("predict", "--allow-url", f"http://me:pw@{web}/pics/photo.jpg?size=9", "--json", "-v")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "photo.depth.png").is_file()
@@ -162,14 +164,16 @@ def test_predict_fetches_into_the_current_folder(glpn: Glpn, tmp_path: Path, web
     assert glpn("predict", "--allow-url", f"http://{web}/pics/photo.jpg", "-o", "-").stdout.startswith(b"\x89PNG")
 
 
-def test_what_is_fetched_is_judged_by_its_content(glpn: Glpn, web: str) -> None:
+def test_downloads_are_judged_by_their_content(glpn: Glpn, web: str) -> None:
     run = glpn("predict", "--allow-url", f"http://{web}/page.jpg", f"http://{web}/none.jpg")
     assert run.returncode == 4
-    assert b"page.jpg: an HTML page, not an image" in run.stderr
-    assert b"none.jpg: the server answers 404" in run.stderr
+    assert b"page.jpg" in run.stderr
+    assert b"HTML" in run.stderr
+    assert b"none.jpg" in run.stderr
+    assert b"404" in run.stderr
 
 
-def test_a_batch_fetches_goes_on_and_keeps_addresses_apart(glpn: Glpn, tmp_path: Path, web: str) -> None:
+def test_a_batch_of_urls_resumes_and_hides_passwords(glpn: Glpn, tmp_path: Path, web: str) -> None:
     (tmp_path / "list").write_text(f"http://me:pw@{web}/pics/photo.jpg\nhttp://{web}/page.jpg\n")
     run = glpn("batch", "--from-list", "list", "--allow-url", "--out", "out")
     assert run.returncode == 7, run.stderr
@@ -181,4 +185,4 @@ def test_a_batch_fetches_goes_on_and_keeps_addresses_apart(glpn: Glpn, tmp_path:
     assert b"pw" not in run.stderr + (tmp_path / "out" / "glpn-batch.jsonl").read_bytes()
     assert glpn("batch", "--verify", "--out", "out").returncode == 0
     again = glpn("batch", "--from-list", "list", "--allow-url", "--out", "out")
-    assert b"1 done before" in again.stderr
+    assert b"0 of 1 done" in again.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ PACKAGE = Path(glpn_cli.__file__).parent
 GROUND = {"errors", "settings", "depth", "device", "files", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
 FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis"}
+API = {"api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
@@ -28,12 +30,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights": GROUND | {"model"},
     "output": GROUND | {"geometry"},
     "data": GROUND | {"image"},
-    "scenes": GROUND | {"image", "data"},
     "inference": GROUND | LIBRARY,
-    **dict.fromkeys(FEATURES, GROUND | LIBRARY | {"inference", "scenes"}),
-    "cli": GROUND | LIBRARY | FEATURES | {"inference", "scenes"},
+    **dict.fromkeys(FEATURES, GROUND | LIBRARY | {"inference"}),
+    "api": GROUND | LIBRARY | FEATURES | {"inference"},
+    "cli": API | GROUND | LIBRARY | FEATURES | {"inference"},
     "__main__": {"cli"},
-    "": GROUND | LIBRARY | {"inference"},  # the Python API imports each name on first use
+    "": API | GROUND | LIBRARY | {"inference"},  # the Python API imports each name on first use
 }
 """What each module or package of `glpn_cli` may import besides itself."""
 
@@ -153,3 +155,26 @@ def test_only_export_and_benchmark_import_other_runtimes() -> None:
         assert "click" not in imported, path.name
         if room_of("glpn_cli." + module_name(path)) not in {"export", "benchmark"}:
             assert not imported & runtimes, path.name
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+def strings(tree: ast.Module) -> list[str]:
+    """Return all string constants that are not docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_message_below_the_command_line_names_a_flag(path: Path) -> None:
+    if room_of("glpn_cli." + module_name(path)) == "cli":
+        return
+    named = [text for text in strings(ast.parse(path.read_text(encoding="utf-8"))) if FLAG.search(text)]
+    assert not named

@@ -1,4 +1,4 @@
-"""Nothing in the source exists on one system alone, unless it stands here with what is done elsewhere."""
+"""The source uses nothing that exists on one operating system only, unless it is listed here with an alternative."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ WINDOWS_NAMES = {
     "os": frozenset({"O_BINARY", "O_TEXT", "O_NOINHERIT", "startfile"}),
     "signal": frozenset({"SIGBREAK", "CTRL_C_EVENT", "CTRL_BREAK_EVENT"}),
 }
-PLACES = ("/proc/", "/dev/", "/tmp/", "/etc/", "/usr/", "/var/", "/home/", "C:\\")  # noqa: S108 - they are looked for
+SYSTEM_PATHS = ("/proc/", "/dev/", "/tmp/", "/etc/", "/usr/", "/var/", "/home/", "C:\\")  # noqa: S108 - to search for
 
-COUNTERPARTS = {
-    "os.link": "Windows: a rename, which does not replace there; also where a file system has no hard links",
+ALTERNATIVES = {
+    "os.link": "Windows: a rename, which does not replace files there; also on file systems without hard links",
     "/proc/": "elsewhere `resource`, or nothing",
-    "resource": "macOS only; elsewhere another way, or nothing",
+    "resource": "macOS only; another way elsewhere, or nothing",
 }
-"""What exists on one system only and is used nevertheless, with what the other systems use."""
+"""What exists on one system only and is used nevertheless, with what is used on the others."""
 
 
 def uses(path: Path) -> set[str]:
-    """List what a module uses that one system alone has."""
+    """Return what a module uses that exists on one system only."""
     found = set()
     docstrings = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -70,22 +70,22 @@ def uses(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             module = str(node.module)
             found |= {module.split(".", maxsplit=1)[0]} & (POSIX_MODULES | WINDOWS_MODULES)
-            found |= {f"{module}.{alias.name}" for alias in node.names if _is_of_one_system(module, alias.name)}
+            found |= {f"{module}.{alias.name}" for alias in node.names if _is_system_specific(module, alias.name)}
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if _is_of_one_system(node.value.id, node.attr):
+            if _is_system_specific(node.value.id, node.attr):
                 found.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            found |= {place for place in PLACES if node.value.startswith(place)}
+            found |= {prefix for prefix in SYSTEM_PATHS if node.value.startswith(prefix)}
     return found
 
 
-def _is_of_one_system(module: str, name: str) -> bool:
+def _is_system_specific(module: str, name: str) -> bool:
     return name in POSIX_NAMES.get(module, ()) or name in WINDOWS_NAMES.get(module, ())
 
 
 @cache
 def calls() -> list[tuple[str, ast.Call]]:
-    """List all calls of the source, each with the module that makes it."""
+    """Return all calls in the source, each with the name of its module."""
     return [
         (module_name(path), node)
         for path in FILES
@@ -98,11 +98,11 @@ def module_name(path: Path) -> str:
     return ".".join(part for part in path.relative_to(PACKAGE).with_suffix("").parts if part != "__init__")
 
 
-def test_what_one_system_alone_has_has_a_counterpart() -> None:
-    assert {use for path in FILES for use in uses(path)} == COUNTERPARTS.keys()
+def test_system_specific_uses_have_alternatives() -> None:
+    assert {use for path in FILES for use in uses(path)} == ALTERNATIVES.keys()
 
 
-def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
+def test_search_finds_system_specific_uses(tmp_path: Path) -> None:
     source = tmp_path / "a.py"
     source.write_text(
         "import fcntl, os\nfrom signal import SIGKILL\nimport signal\nos.fork()\nsignal.alarm(1)\nopen('/dev/null')\n"
@@ -110,19 +110,19 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
     assert uses(source) == {"fcntl", "signal.SIGKILL", "os.fork", "signal.alarm", "/dev/"}
 
 
-def test_a_rename_that_differs_between_systems_is_made_in_one_place() -> None:
-    # Over an existing file it replaces on POSIX and refuses on Windows; `replace` replaces everywhere.
+def test_only_one_module_renames() -> None:
+    # Onto an existing file, a rename succeeds on POSIX and fails on Windows; `replace` succeeds everywhere.
     renames = {module for module, call in calls() if ast.unparse(call.func).endswith(".rename")}
     assert len(renames) == 1
 
 
-def test_text_is_read_and_written_in_a_stated_encoding() -> None:
+def test_text_files_have_an_explicit_encoding() -> None:
     for _, node in calls():
         name = ast.unparse(node.func).rsplit(".", 1)[-1]
         keywords = {keyword.arg for keyword in node.keywords}
         if name in {"read_text", "write_text"}:
-            told = "encoding" in keywords or "'utf-8'" in ast.unparse(node) or "'ascii'" in ast.unparse(node)
-            assert told, ast.unparse(node)
+            is_explicit = "encoding" in keywords or "'utf-8'" in ast.unparse(node) or "'ascii'" in ast.unparse(node)
+            assert is_explicit, ast.unparse(node)
         if name == "open" and ast.unparse(node.func) != "os.open":
             position = 1 if isinstance(node.func, ast.Name) else 0  # open(path, mode), and path.open(mode)
             mode = ast.unparse(node.args[position]).strip("'\"") if len(node.args) > position else ""
@@ -132,7 +132,7 @@ def test_text_is_read_and_written_in_a_stated_encoding() -> None:
 _TEXT_MODES = frozenset({"r", "w", "a", "x", "r+", "w+", "rt", "wt"})
 
 
-def test_every_use_of_the_wall_clock_gives_a_reason() -> None:
+def test_every_use_of_the_wall_clock_has_a_reason() -> None:
     clocks = {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow"}
     for path in FILES:
         lines = path.read_text(encoding="utf-8").splitlines()

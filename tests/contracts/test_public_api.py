@@ -1,4 +1,4 @@
-"""What other people's programs may rely on."""
+"""The public API, which other programs rely on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = sorted(
 )
 
 
-def test_the_public_names_are_these_and_all_of_them_are_there() -> None:
+def test_public_names() -> None:
     assert set(glpn_cli.__all__) == {
         "DepthMap",
         "GLPNConfig",
@@ -32,15 +32,16 @@ def test_the_public_names_are_these_and_all_of_them_are_there() -> None:
         "__version__",
         "load",
         "read",
+        "run_batch",
     }
     for name in glpn_cli.__all__:
         assert getattr(glpn_cli, name) is not None
         assert name in dir(glpn_cli)
-    with pytest.raises(AttributeError, match="nothing_of_ours"):
-        _ = glpn_cli.nothing_of_ours
+    with pytest.raises(AttributeError, match="unknown_name"):
+        _ = glpn_cli.unknown_name
 
 
-def test_the_documented_signatures_are_kept() -> None:
+def test_documented_signatures() -> None:
     def parameters(function: object) -> list[str]:
         return [name for name in inspect.signature(function).parameters if name != "self"]  # type: ignore[arg-type]
 
@@ -71,28 +72,35 @@ def test_the_documented_signatures_are_kept() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_public_functions_and_classes_are_described(module: str) -> None:
+def test_public_functions_and_classes_have_docstrings(module: str) -> None:
     tree = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
-def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
-    drawn = {}
+def test_error_tree_in_docstring_is_complete() -> None:
+    documented = {}
     for line in str(errors.__doc__).splitlines():
         words = line.replace("│", " ").replace("├──", " ").replace("└──", " ").split()
         if len(words) >= 2 and hasattr(errors, words[0]) and words[1].isdigit():
-            drawn[words[0]] = int(words[1])
-    real = {
+            documented[words[0]] = int(words[1])
+    actual = {
         name: cls.exit_code
         for name, cls in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(cls, errors.GLPNError)
+        if issubclass(cls, errors.GLPNError) and name == cls.__name__
     }
-    assert drawn == real
+    assert documented == actual
 
 
-def test_every_error_has_one_line_and_perhaps_a_hint() -> None:
+def test_old_error_name_is_an_alias() -> None:
+    assert errors.PictureError is errors.ImageError
+
+
+def test_errors_have_message_hint_setting_and_exit_code() -> None:
     error = errors.WeightsError("what is wrong", hint="what to do")
-    assert (str(error), error.hint, error.exit_code) == ("what is wrong", "what to do", 3)
-    assert errors.UsageError("x").hint is None
+    assert (str(error), error.hint, error.setting, error.exit_code) == ("what is wrong", "what to do", None, 3)
+    error = errors.UsageError("must be positive", setting="max_pixels")
+    assert (str(error), error.setting) == ("`max_pixels`: must be positive", "max_pixels")
+    assert error.message == str(error)
+    assert error.hint is None

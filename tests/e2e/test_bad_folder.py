@@ -1,4 +1,4 @@
-"""A folder full of broken and hostile images through the whole command."""
+"""A folder of broken and hostile images through the whole command."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERY = 60
-"""All of the corpus is read elsewhere; this takes one in so many, and some that stand alone in their kind."""
+"""One image in so many of the corpus is used, because tests of the reader use all of it."""
 
-ALONE = ("bomb", "float", "500", "strip-65535x1.png", "strip-1x65535.gif")
+UNIQUE = ("bomb", "float", "500", "strip-65535x1.png", "strip-1x65535.gif")
 
 
-def test_every_bad_image_gets_a_line_and_every_readable_one_depth(
+def test_every_bad_image_gets_a_record_or_depth(
     glpn: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
     names = set()
     for index, (name, data) in enumerate(bad_images()):
-        if index % EVERY == 0 or name.startswith(ALONE):
+        if index % EVERY == 0 or name.startswith(UNIQUE):
             (tmp_path / "in" / name).write_bytes(data)
             names.add(name)
     run = glpn("batch", "in", "--out", "out", "-w", "tiny", "--max-pixels", "1000000")

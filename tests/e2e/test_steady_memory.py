@@ -1,4 +1,4 @@
-"""However many images a batch has, its memory stays what it is after the first of them."""
+"""The memory of a batch does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "steady_memory.py"
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(shutil.which("ps") is None, reason="ps tells how much memory a process has")
+@pytest.mark.skipif(shutil.which("ps") is None, reason="ps reports the memory of a process")
 @pytest.mark.parametrize(("kind", "count", "growth"), [("small", 10_000, 0.08), ("huge", 50, 0.15)])
-def test_memory_is_flat(
+def test_memory_is_steady(
     tmp_path: Path, kind: str, count: int, growth: float, report_figures: Callable[[str, dict[str, Any]], None]
 ) -> None:
     measured = tmp_path / "memory.json"

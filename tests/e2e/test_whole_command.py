@@ -1,4 +1,4 @@
-"""An image in, meters out, through the whole command: what transformers' processor, model and bicubic give."""
+"""From an image to meters through the whole command, compared with transformers' processor, model and resizing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROCKET = Path(__file__).parents[2] / "examples" / "rocket.jpg"
 
 
 def reference_meters(model: Any, path: Path, limit_m: float) -> np.ndarray:
-    """Give what transformers computes for an image, in the order that its documentation shows."""
+    """Return what transformers computes for an image, with the steps of its documentation."""
     from transformers.models.glpn.image_processing_pil_glpn import GLPNImageProcessorPil
 
     with Image.open(path) as image:
@@ -32,14 +32,14 @@ def reference_meters(model: Any, path: Path, limit_m: float) -> np.ndarray:
     inputs = GLPNImageProcessorPil()(images=rgb, return_tensors="pt")
     with torch.no_grad():
         predicted = model(**inputs).predicted_depth
-        whole = torch.nn.functional.interpolate(
+        resized = torch.nn.functional.interpolate(
             predicted.unsqueeze(1), size=rgb.size[::-1], mode="bicubic", align_corners=False
         )
-    return whole.squeeze().clamp(0, limit_m).numpy()
+    return resized.squeeze().clamp(0, limit_m).numpy()
 
 
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "pickle"])
-def test_a_published_size_checkpoint_saved_by_transformers(
+def test_checkpoint_saved_by_transformers(
     tmp_path: Path, glpn: Glpn, build_pair: Callable[..., Any], *, safe: bool
 ) -> None:
     theirs = build_pair("published").theirs
@@ -62,7 +62,7 @@ def test_a_published_size_checkpoint_saved_by_transformers(
     assert record["depth_limit_m"] == 10
 
 
-def test_the_bundled_weights(tmp_path: Path, glpn: Glpn) -> None:
+def test_bundled_weights(tmp_path: Path, glpn: Glpn) -> None:
     import transformers
 
     weights = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
@@ -77,7 +77,7 @@ def test_the_bundled_weights(tmp_path: Path, glpn: Glpn) -> None:
     assert np.abs(meters - expected).max() / expected.max() < BOUND
 
 
-def test_the_example_of_the_documentation_runs_with_local_weights_and_image(tmp_path: Path) -> None:
+def test_documented_example_with_local_weights_and_image(tmp_path: Path) -> None:
     folder = tmp_path / "glpn-local"
     weights = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
     glpn_cli.GLPNForDepthEstimation.from_pretrained(weights).save_pretrained(folder)
@@ -119,15 +119,15 @@ def test_the_example_of_the_documentation_runs_with_local_weights_and_image(tmp_
     depth_map = glpn_cli.load(folder, input_size="native").predict(ROCKET)
     depth_map.save(tmp_path / "x.png")
     assert np.abs(depth_map.meters - output).max() / output.max() < BOUND
-    with Image.open(tmp_path / "x.png") as ours:
-        path = np.asarray(ours)
-    np.testing.assert_array_equal(path, (depth_map.meters * 255 / np.max(depth_map.meters)).astype("uint8"))
-    # The documented cast cuts off, so where the value is almost a whole number rounding may show as one step.
-    assert np.abs(path.astype(int) - formatted).max() <= 1
-    assert (path != formatted).mean() < 1e-3
+    with Image.open(tmp_path / "x.png") as image_file:
+        saved = np.asarray(image_file)
+    np.testing.assert_array_equal(saved, (depth_map.meters * 255 / np.max(depth_map.meters)).astype("uint8"))
+    # The documented cast truncates, so a tiny difference can change a value by 1.
+    assert np.abs(saved.astype(int) - formatted).max() <= 1
+    assert (saved != formatted).mean() < 1e-3
 
 
-def test_the_example_of_the_encoder_gives_the_documented_shape(build_pair: Callable[..., Any]) -> None:
+def test_documented_example_of_encoder(build_pair: Callable[..., Any]) -> None:
     model = build_pair("published").ours.glpn
     with Image.open(ROCKET) as image:
         inputs = glpn_cli.GLPNImageProcessor()(image.resize((640, 480)), return_tensors="pt")

@@ -1,8 +1,8 @@
-"""The program itself under observation: it notes what it is doing in a file that outlives it, and may kill itself then.
+"""Runs glpn, records in a file what it is doing, and can kill itself at a given moment.
 
-A process of its own: `watched_glpn.py NOTES AIM ARGUMENTS...`. NOTES is a file of `SIZE` zero bytes. AIM is empty, or
-PHASE:N:HOW: the process dies by SIGKILL in the Nth PHASE, HOW being "before", "after", or seconds after its beginning,
-and at its end at the latest.
+Usage: `watched_glpn.py NOTES AIM ARGUMENTS...`, as a process of its own. NOTES is a file of `SIZE` zero bytes, which
+can be read after the process was killed. AIM is empty, or PHASE:N:MOMENT: the process sends itself SIGKILL in the Nth
+PHASE. MOMENT is "before", "after", or a number of seconds after the phase begins; the phase never ends before the kill.
 """
 
 from __future__ import annotations
@@ -22,39 +22,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PHASES = ("load", "read", "compute", "write", "rename", "record")
-_PHASE = struct.Struct("iid")  # how many are in it now, how many were, and for how many seconds
+_PHASE = struct.Struct("iid")  # threads in the phase now, how often it began, seconds in total
 SIZE = _PHASE.size * len(PHASES)
 
 
 def read_notes(path: Path) -> dict[str, tuple[int, int, float]]:
-    """Give, by phase, how many threads are or were last in it, how often it was, and for how many seconds together."""
+    """Return for each phase: threads in it now (or when killed), how often it began, and seconds in total."""
     return dict(zip(PHASES, _PHASE.iter_unpack(path.read_bytes()), strict=True))
 
 
 class _Watch:
-    """Keeps the notes and takes aim."""
+    """Writes the notes, and kills the process at the given moment."""
 
     def __init__(self, notes: str, aim: str) -> None:
         with Path(notes).open("r+b") as stream:
             self._notes = mmap.mmap(stream.fileno(), SIZE)
         self._lock = threading.Lock()
-        self._phase, number, self._how = aim.split(":") if aim else ("", "0", "")
+        self._phase, number, self._moment = aim.split(":") if aim else ("", "0", "")
         self._number = int(number)
-        self._shoot = threading.Event()
-        if self._how not in ("", "before", "after"):
-            threading.Thread(target=self._wait_and_shoot, daemon=True).start()
+        self._started = threading.Event()
+        if self._moment not in ("", "before", "after"):
+            threading.Thread(target=self._wait_and_kill, daemon=True).start()
 
     def enter(self, phase: str) -> int:
-        now, count = self._note(phase, +1, 0.0)
-        del now
+        count = self._note(phase, +1, 0.0)
         if self._is_aim(phase, count):
-            if self._how == "before":
+            if self._moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            self._shoot.set()
+            self._started.set()
         return count
 
     def leave(self, phase: str, count: int, seconds: float) -> None:
-        if self._is_aim(phase, count):  # also where the shot comes late, as it does on a busy machine
+        if self._is_aim(phase, count):  # "after", or the other thread is late, as on a busy machine
             os.kill(os.getpid(), signal.SIGKILL)
         self._note(phase, -1, seconds)
 
@@ -73,38 +72,38 @@ class _Watch:
     def _is_aim(self, phase: str, count: int) -> bool:
         return phase == self._phase and count == self._number
 
-    def _wait_and_shoot(self) -> None:
-        self._shoot.wait()
-        time.sleep(float(self._how))
+    def _wait_and_kill(self) -> None:
+        self._started.wait()
+        time.sleep(float(self._moment))
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _note(self, phase: str, step: int, seconds: float) -> tuple[int, int]:
+    def _note(self, phase: str, step: int, seconds: float) -> int:
         at = PHASES.index(phase) * _PHASE.size
         with self._lock:
             now, count, total_s = _PHASE.unpack_from(self._notes, at)
             now, count = now + step, count + (step > 0)
             _PHASE.pack_into(self._notes, at, now, count, total_s + seconds)
-        return now, count
+        return count
 
 
 def main() -> None:
     start_s = time.perf_counter()
     watch = _Watch(sys.argv[1], sys.argv[2])
     loading = watch.enter("load")
-    from glpn_cli import files as writer
+    from glpn_cli import files
     from glpn_cli.cli.app import main as glpn
     from glpn_cli.inference import manifest, predictor
 
     begin = manifest.Manifest.begin
 
-    def begin_and_be_loaded(self: Any) -> None:
+    def begin_after_loading(self: Any) -> None:
         begin(self)
         watch.leave("load", loading, time.perf_counter() - start_s)
 
-    manifest.Manifest.begin = begin_and_be_loaded  # type: ignore[method-assign]
+    manifest.Manifest.begin = begin_after_loading  # type: ignore[method-assign]
     predictor.Predictor.prepare = watch.around("read", predictor.Predictor.prepare)  # type: ignore[method-assign]
     predictor.Predictor.run = watch.around("compute", predictor.Predictor.run)  # type: ignore[method-assign]
-    writer._write_to_disk = watch.around("write", writer._write_to_disk)
+    files.write_new = watch.around("write", files.write_new)
     manifest.Manifest._append = watch.around("record", manifest.Manifest._append)  # type: ignore[method-assign]
     os.link = watch.around("rename", os.link)
     os.replace = watch.around("rename", os.replace)

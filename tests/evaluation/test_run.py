@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from glpn_cli.data.layouts import Split, find_samples
-from glpn_cli.errors import InputError, UsageError
-from glpn_cli.evaluation.run import Column, Evaluation, Failure, protocol_for
-from glpn_cli.metrics import measure
-from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings
+from glpn_cli.errors import InputError, OutputExistsError, UsageError
+from glpn_cli.evaluation.run import Evaluation, ResultFiles, evaluate, open_evaluation
+from glpn_cli.evaluation.scores import Column, Failure, protocol_for
+from glpn_cli.metrics import METRICS, compute_metrics
+from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings, PredictionSettings, Tta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,87 +22,99 @@ if TYPE_CHECKING:
 
 
 class Scaled:
-    """Says the true depth, times something, and more of it to the right."""
+    """Predicts the ground truth times a factor, and more of it to the right."""
 
     def __init__(self, label: str, factor: float) -> None:
         self.label, self._factor = label, factor
 
-    def predict(self, sample: Sample, files: SampleFiles) -> np.ndarray:  # noqa: ARG002 - a source gets both
+    def predict(self, sample: Sample, files: SampleFiles) -> np.ndarray:
+        del files
         tilt = np.linspace(0.8, 1.2, sample.meters.shape[1], dtype=np.float32)
         return np.where(sample.meters > 0, sample.meters, 3) * np.float32(self._factor) * tilt
 
 
 @pytest.fixture
-def samples(tmp_path: Path) -> Samples:
-    """Five images, of which the last has no known depth."""
-    chance = np.random.default_rng(0)
+def data(tmp_path: Path) -> DataSettings:
+    """A folder of five images, of which the last has no known depth, beside depth files that are 10 % too far."""
+    folder, predictions = tmp_path / "set", tmp_path / "mine"
+    folder.mkdir()
+    predictions.mkdir()
+    rng = np.random.default_rng(0)
     for index in range(5):
-        units = chance.integers(500, 9000, (12, 20)).astype(np.uint16)
+        units = rng.integers(500, 9000, (12, 20)).astype(np.uint16)
         units[:, :3] = 0
-        Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(tmp_path / f"{index}.jpg")
-        Image.fromarray(units if index < 4 else units * 0).save(tmp_path / f"{index}.png")
-    return find_samples(DataSettings(str(tmp_path), units_per_meter=1000), Split.TEST)
+        Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(folder / f"{index}.jpg")
+        Image.fromarray(units if index < 4 else units * 0).save(folder / f"{index}.png")
+        np.save(predictions / f"{index}.npy", units.astype(np.float32) / 1000 * np.float32(1.1))
+    return DataSettings(str(folder), units_per_meter=1000)
+
+
+@pytest.fixture
+def samples(data: DataSettings) -> Samples:
+    return find_samples(data, Split.TEST)
 
 
 def run(samples: Samples, *factors: float, **settings: object) -> Evaluation:
-    chosen = EvaluationSettings(resamples=200, **settings)  # type: ignore[arg-type]
+    chosen = EvaluationSettings(**{"resamples": 200, **settings})  # type: ignore[arg-type]
     sources = [Scaled(f"times {factor}", factor) for factor in factors]
     evaluation = Evaluation(samples, sources, protocol_for("folder", chosen), chosen)
     list(evaluation.run())
-    evaluation.finish()
     return evaluation
 
 
-def test_figures_are_means_over_images_and_not_over_pixels(samples: Samples) -> None:
+def test_metrics_are_means_over_images_not_pixels(samples: Samples) -> None:
     evaluation = run(samples, 1.3)
     expected = []
     for sample in samples[:4]:
         known = sample.meters > 0
         predicted = Scaled("", 1.3).predict(sample, samples.files[0])
-        expected.append(measure(predicted[known], sample.meters[known])["rmse"])
-    figure = evaluation.figures()[Column("times 1.3")]["rmse"]
-    assert figure.mean == pytest.approx(np.mean(expected))
-    assert figure.interval is not None
-    assert figure.interval.low < figure.mean < figure.interval.high
+        expected.append(compute_metrics(predicted[known], sample.meters[known])["rmse"])
+    rmse = evaluation.means()[Column("times 1.3")]["rmse"]
+    assert rmse.mean == pytest.approx(np.mean(expected))
+    assert rmse.interval is not None
+    assert rmse.interval.low < rmse.mean < rmse.interval.high
 
 
-def test_a_image_without_truth_is_a_failure_and_stops_nothing(samples: Samples) -> None:
+def test_image_without_ground_truth_is_a_failure(samples: Samples) -> None:
     evaluation = run(samples, 1.0)
     assert [image.name for image in evaluation.images] == ["0", "1", "2", "3"]
-    assert evaluation.failures == [Failure("4", "4: no pixel has a true depth that counts", None, 4)]
+    (failure,) = evaluation.failures
+    assert failure == Failure("4", failure.message, None, InputError.exit_code)
+    assert "4" in failure.message
 
 
-def test_aligned_figures_stand_beside_the_unaligned_ones(samples: Samples) -> None:
-    for align in Align:
-        figures = run(samples, 0.5, align=align).figures()
-        assert list(figures) == [Column("times 0.5"), Column("times 0.5", align)]
-        plain, aligned = figures.values()
-        assert plain["abs_rel"].mean > 0.4
-        assert aligned["abs_rel"].mean < 0.15
-        assert aligned["silog_kitti"].mean == pytest.approx(plain["silog_kitti"].mean)
+@pytest.mark.parametrize("align", list(Align))
+def test_aligned_metrics_are_added_to_unaligned_ones(samples: Samples, align: Align) -> None:
+    means = run(samples, 0.5, align=align).means()
+    assert list(means) == [Column("times 0.5"), Column("times 0.5", align)]
+    unaligned, aligned = means.values()
+    assert unaligned["abs_rel"].mean > 0.4
+    assert aligned["abs_rel"].mean < 0.15
+    assert aligned["silog_kitti"].mean == pytest.approx(unaligned["silog_kitti"].mean)
 
 
-def test_baselines_are_measured_on_the_same_pixels(samples: Samples) -> None:
+def test_baselines_use_the_same_pixels(samples: Samples) -> None:
     evaluation = run(samples, 1.0, baselines=True)
-    figures = evaluation.figures()
+    means = evaluation.means()
     constant = [
-        measure(np.full((sample.meters > 0).sum(), np.median(known)), known)["abs_rel"]
+        compute_metrics(np.full(known.size, np.median(known)), known)["abs_rel"]
         for sample in samples[:4]
         for known in [sample.meters[sample.meters > 0]]
     ]
-    assert figures[Column("median")]["abs_rel"].mean == pytest.approx(np.mean(constant))
-    assert figures[Column("ramp")]["abs_rel"].mean <= figures[Column("median")]["abs_rel"].mean
+    assert means[Column("median")]["abs_rel"].mean == pytest.approx(np.mean(constant))
+    assert means[Column("ramp")]["abs_rel"].mean <= means[Column("median")]["abs_rel"].mean
     assert evaluation.ramp is not None
+    assert all(list(row["abs_rel"]) == ["times 1.0", "median", "ramp"] for row in evaluation.summary()["by_depth"])
 
 
-def test_a_image_that_a_list_has_twice_counts_twice(samples: Samples) -> None:
+def test_image_listed_twice_counts_twice(samples: Samples) -> None:
     twice = replace(samples, files=(*samples.files, samples.files[0]))
     evaluation = run(twice, 1.0, baselines=True)
     assert len(evaluation.images) == 5
     assert all(Column("ramp") in image.scores for image in evaluation.images)
 
 
-def test_a_image_of_another_size_than_the_first_is_a_failure_of_its_own(tmp_path: Path) -> None:
+def test_wrong_size_fails_only_that_image(tmp_path: Path) -> None:
     for index, size in enumerate([(480, 640), (12, 20), (480, 640)]):
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / f"{index}.jpg")
         Image.fromarray(np.full(size, 2000, np.uint16)).save(tmp_path / f"{index}.png")
@@ -110,49 +124,214 @@ def test_a_image_of_another_size_than_the_first_is_a_failure_of_its_own(tmp_path
     assert [image.name for image in evaluation.images] == ["0", "2"]
 
 
-def test_differences_are_of_the_same_images_and_the_same_kind(samples: Samples) -> None:
+def test_crop_that_fits_no_image_stops_the_run(samples: Samples) -> None:
+    with pytest.raises(UsageError, match="480x640") as caught:
+        run(samples, 1.0, crop=Crop.NYU)
+    assert caught.value.setting == "crop"
+
+
+def test_sources_with_one_label_are_refused(samples: Samples) -> None:
+    with pytest.raises(UsageError, match=r"times 1\.0"):
+        run(samples, 1.0, 1.0)
+
+
+def test_differences_compare_same_images_and_alignment(samples: Samples) -> None:
     evaluation = run(samples, 1.0, 1.5, baselines=True, align=Align.MEDIAN)
-    compared = {(str(item.ours), str(item.theirs)): item.figures["abs_rel"] for item in evaluation.differences()}
+    compared = {(str(item.ours), str(item.theirs)): item.metrics["abs_rel"] for item in evaluation.differences()}
     assert list(compared) == [
         ("times 1.0", "times 1.5"),
         ("times 1.0, median aligned", "times 1.5, median aligned"),
         ("times 1.0, median aligned", "median"),
         ("times 1.0, median aligned", "ramp"),
     ]
-    plain = compared["times 1.0", "times 1.5"]
-    figures = evaluation.figures()
-    assert plain.mean == pytest.approx(
-        figures[Column("times 1.0")]["abs_rel"].mean - figures[Column("times 1.5")]["abs_rel"].mean
+    unaligned = compared["times 1.0", "times 1.5"]
+    means = evaluation.means()
+    assert unaligned.mean == pytest.approx(
+        means[Column("times 1.0")]["abs_rel"].mean - means[Column("times 1.5")]["abs_rel"].mean
     )
-    assert plain.interval is not None
-    assert plain.interval.excludes_zero
+    assert unaligned.interval is not None
+    assert unaligned.interval.excludes_zero
     same = compared["times 1.0, median aligned", "times 1.5, median aligned"]
     assert same.mean == pytest.approx(0, abs=1e-6)
 
 
-def test_the_protocol_of_the_data_is_the_default_and_the_user_has_the_last_word() -> None:
-    assert protocol_for("nyu", EvaluationSettings()).cap_m == 10.0
-    assert protocol_for("nyu", EvaluationSettings()).crop is Crop.NYU
-    assert protocol_for("kitti", EvaluationSettings()).cap_m == 80.0
-    assert protocol_for("kitti", EvaluationSettings()).crop is Crop.GARG
+def test_protocol_of_data_is_default() -> None:
+    for data, cap_m, crop in (("nyu", 10.0, Crop.NYU), ("kitti", 80.0, Crop.GARG), ("folder", 80.0, Crop.NONE)):
+        protocol = protocol_for(data, EvaluationSettings())
+        assert (protocol.cap_m, protocol.crop) == (cap_m, crop)
     changed = protocol_for("kitti", EvaluationSettings(crop=Crop.EIGEN, cap_m=50.0))
     assert (changed.crop, changed.cap_m) == (Crop.EIGEN, 50.0)
 
 
-def test_what_makes_no_sense_for_any_image_ends_it_at_once(samples: Samples) -> None:
-    with pytest.raises(UsageError, match="made for 480x640"):
-        run(samples, 1.0, crop=Crop.NYU)
-    with pytest.raises(UsageError, match="called alike"):
-        run(samples, 1.0, 1.0)
+def test_without_resamples_there_are_no_intervals(samples: Samples) -> None:
+    evaluation = run(samples, 1.1, resamples=0)
+    assert evaluation.means()[Column("times 1.1")]["d1"].interval is None
+    assert "%" not in evaluation.title
 
 
-def test_no_image_at_all_is_an_error(samples: Samples) -> None:
-    with pytest.raises(InputError, match="none of 1"):
-        run(samples[4:], 1.0)
+def test_summary_without_images_has_no_predictions(samples: Samples) -> None:
+    summary = run(samples[4:], 1.0).summary()
+    assert (summary["images"], summary["failed"], summary["predictions"], summary["differences"]) == (0, 1, {}, [])
 
 
-def test_no_resamples_are_no_intervals(samples: Samples) -> None:
-    chosen = EvaluationSettings(resamples=0)
-    evaluation = Evaluation(samples, [Scaled("a", 1.1)], protocol_for("folder", chosen), chosen)
-    list(evaluation.run())
-    assert evaluation.figures()[Column("a")]["d1"].interval is None
+def test_caveats_name_few_images_and_invalid_pixels(samples: Samples) -> None:
+    assert any("4" in caveat for caveat in run(samples, 1.0).caveats())
+    assert not run(samples, 1.0, resamples=0).caveats()
+    assert any(str(4 * 12 * 17) in caveat for caveat in run(samples, -1.0, resamples=0).caveats())
+
+
+def test_evaluate_scores_depth_files_and_writes_results(data: DataSettings, tmp_path: Path) -> None:
+    figure, per_image = tmp_path / "out" / "f.png", tmp_path / "out" / "p.jsonl"
+    counts: list[tuple[int, int]] = []
+    names: list[str] = []
+    evaluation = evaluate(
+        data,
+        predictions=str(tmp_path / "mine"),
+        figure=str(figure),
+        per_image=str(per_image),
+        progress=lambda done, total: counts.append((done, total)),
+        on_image=lambda result: names.append(result.name),
+    )
+    assert counts == [(done, 5) for done in range(6)]
+    assert names == ["0", "1", "2", "3", "4"]
+    means = evaluation.means()[Column("mine")]
+    assert list(means) == list(METRICS)
+    assert means["abs_rel"].mean == pytest.approx(0.1, rel=1e-4)
+    assert evaluation.summary()["predictions"]["mine"]["unaligned"]["abs_rel"]["mean"] == means["abs_rel"].mean
+    assert [json.loads(line)["status"] for line in per_image.read_text().splitlines()] == ["done"] * 4 + ["failed"]
+    with Image.open(figure) as image:
+        assert image.width == 1200
+    assert evaluation.written == [str(per_image), str(figure)]
+
+
+def test_evaluate_without_usable_image_is_an_error(data: DataSettings, tmp_path: Path) -> None:
+    for path in (tmp_path / "mine").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="5"):
+        evaluate(
+            data,
+            predictions=str(tmp_path / "mine"),
+            figure=str(tmp_path / "f.png"),
+            per_image=str(tmp_path / "p.jsonl"),
+        )
+    assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 5
+    assert not (tmp_path / "f.png").exists()
+
+
+def test_interrupted_run_writes_scores_but_no_figure(data: DataSettings, tmp_path: Path) -> None:
+    files = ResultFiles(str(tmp_path / "f.png"), str(tmp_path / "p.jsonl"))
+
+    def interrupted() -> None:
+        with open_evaluation(data, predictions=str(tmp_path / "mine"), files=files) as evaluation:
+            for _ in evaluation.run():
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [json.loads(line)["name"] for line in (tmp_path / "p.jsonl").read_text().splitlines()] == ["0"]
+    assert not (tmp_path / "f.png").exists()
+
+
+def test_failed_first_image_writes_nothing(data: DataSettings, tmp_path: Path) -> None:
+    per_image = tmp_path / "p.jsonl"
+    with pytest.raises(UsageError):
+        evaluate(
+            data,
+            EvaluationSettings(crop=Crop.NYU),
+            predictions=str(tmp_path / "mine"),
+            per_image=str(per_image),
+        )
+    assert not per_image.exists()
+
+
+def test_invalid_prediction_is_drawn_as_it_is_scored(data: DataSettings, tmp_path: Path) -> None:
+    for index in range(5):
+        np.save(tmp_path / "mine" / f"{index}.npy", np.full((12, 20), np.nan, np.float32))
+    evaluation = evaluate(data, predictions=str(tmp_path / "mine"), figure=str(tmp_path / "f.png"))
+    assert evaluation.worst is not None
+    for row in evaluation.worst.rows:
+        _, truth, predicted, error = (np.asarray(tile) for tile in row.tiles)
+        assert (predicted == 0).all()
+        known = (truth[..., 0] == truth[..., 2])[:, 60:]  # the left columns are unknown, and drawn in blue
+        assert known.all()
+        assert (error[:, 60:] == (255, 255, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "named"),
+    [
+        ({"predictions": ""}, UsageError, "`predictions`"),
+        ({"predictions": "mine", "prediction": PredictionSettings(weights="tiny")}, UsageError, "`weights`"),
+        ({"predictions": "gone"}, InputError, "gone"),
+        ({"predictions": "mine", "figure": ""}, UsageError, "`figure`"),
+        ({"predictions": "mine", "per_image": ""}, UsageError, "`per_image`"),
+        ({"predictions": "mine", "figure": "f.jpg"}, UsageError, "f.jpg"),
+        ({"predictions": "mine", "figure": "set/0.png", "overwrite": True}, UsageError, "0.png"),
+        ({"predictions": "mine", "figure": "x.png", "per_image": "./x.png"}, UsageError, "`per_image`"),
+        ({"predictions": "mine", "per_image": "set"}, UsageError, "set"),
+        ({"predictions": "mine", "per_image": "existing"}, OutputExistsError, "existing"),
+    ],
+)
+def test_invalid_settings_are_refused_before_the_run(
+    data: DataSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: dict[str, Any],
+    error: type[UsageError],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "existing").write_text("old")
+    monkeypatch.setattr(Evaluation, "run", None)
+    with pytest.raises(error) as caught:
+        evaluate(data, **other)
+    assert named in caught.value.message
+    assert (tmp_path / "existing").read_text() == "old"
+
+
+class _Card:
+    metric = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Predictor:
+    """A predictor whose weights all state the same name."""
+
+    def __init__(self, settings: PredictionSettings) -> None:
+        self.card = _Card("same" if settings.weights.endswith(".safetensors") else settings.weights)
+        self._settings = settings
+
+
+@pytest.mark.parametrize(
+    ("weights", "against", "labels"),
+    [("tiny", "nyu", ["tiny", "nyu"]), ("a.safetensors", "b.safetensors", ["a.safetensors", "b.safetensors"])],
+)
+def test_weights_are_labeled_by_name_or_setting(
+    data: DataSettings, weights: str, against: str, labels: list[str]
+) -> None:
+    loaded: list[PredictionSettings] = []
+
+    def load(settings: PredictionSettings) -> Any:
+        loaded.append(settings)
+        return _Predictor(settings)
+
+    prediction = PredictionSettings(weights=weights, tta=Tta.FLIP)
+    evaluation = open_evaluation(data, prediction=prediction, against=against, load=load)
+    assert [source.label for source in evaluation.sources] == labels
+    assert [(one.weights, one.tta) for one in loaded] == [(weights, Tta.FLIP), (against, Tta.FLIP)]
+    assert sum("align='median'" in note for note in evaluation.notes) == 2
+
+
+def test_ignored_inference_settings_are_noted(data: DataSettings, tmp_path: Path) -> None:
+    predictions = str(tmp_path / "mine")
+    assert not open_evaluation(data, predictions=predictions).notes
+    (note,) = open_evaluation(data, prediction=PredictionSettings(tta=Tta.FLIP), predictions=predictions).notes
+    assert "`predictions`" in note
+
+
+def test_skipped_images_are_noted(data: DataSettings, tmp_path: Path) -> None:
+    (tmp_path / "set" / "3.png").unlink()
+    (note,) = open_evaluation(data, predictions=str(tmp_path / "mine")).notes
+    assert "1" in note

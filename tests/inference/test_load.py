@@ -16,7 +16,7 @@ from glpn_cli.inference.load import load, load_predictor, load_weights
 from glpn_cli.inference.predictor import load_network
 from glpn_cli.settings import PredictionSettings, Tiles
 from glpn_cli.weights.location import LocatedWeights, locate_weights
-from glpn_cli.weights.store import QUIET, Watcher, find_weights_file
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,8 @@ def test_weights_that_are_not_installed_are_obtained(monkeypatch: pytest.MonkeyP
     def locate(weights: str) -> LocatedWeights:
         raise WeightsError(f"{weights}: not installed")
 
-    def obtain(weights: str, *, offline: bool, watcher: Watcher) -> LocatedWeights:
-        assert (weights, offline, watcher) == ("nyu", False, QUIET)
+    def obtain(weights: str, *, offline: bool, progress: ProgressCallback) -> LocatedWeights:
+        assert (weights, offline, progress) == ("nyu", False, NO_PROGRESS)
         return locate_weights("tiny")
 
     monkeypatch.setattr(module, "locate_weights", locate)

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from glpn_cli.errors import ConfigError, OutputError
-from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ DOCUMENTED: dict[str, Any] = {
     "head_in_index": -1,
 }
 
-# What the published glpn-kitti and glpn-nyu carry, with the keys of an older time.
+# The config.json of the published glpn-kitti and glpn-nyu, with keys that are obsolete today.
 PUBLISHED: dict[str, Any] = DOCUMENTED | {
     "architectures": ["GLPNForDepthEstimation"],
     "classifier_dropout_prob": 0.1,
@@ -57,7 +57,7 @@ def test_fields_have_the_documented_order_and_defaults() -> None:
     assert {name: getattr(config, name) for name in DOCUMENTED} == DOCUMENTED
 
 
-def test_defaults_are_those_of_transformers() -> None:
+def test_defaults_match_transformers() -> None:
     theirs = transformers.GLPNConfig()
     ours = GLPNConfig().to_dict()
     shared = {*DOCUMENTED, "output_attentions", "output_hidden_states", "return_dict"}
@@ -66,7 +66,7 @@ def test_defaults_are_those_of_transformers() -> None:
     }
 
 
-def test_fields_are_given_by_position_too() -> None:
+def test_fields_can_be_positional() -> None:
     values = [4, 1, [3], [2], [12], [5], [2], [3], [2], "relu", 0.1, 0.2, 0.5, 0.3, 1e-5, 6, 80, 0]
     config = GLPNConfig(*values)
     assert [getattr(config, name) for name in DOCUMENTED] == values
@@ -141,39 +141,39 @@ def test_configurations_share_no_list() -> None:
         ("__class__", 1),
     ],
 )
-def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: Any) -> None:
+def test_invalid_value_is_an_error_with_the_field_name(field: str, value: Any) -> None:
     shown = "depths" if (field, value) == ("num_encoder_blocks", 3) else field
     with pytest.raises(ConfigError, match=f"^{shown} "):
         GLPNConfig(**{field: value})
 
 
-def test_a_wrong_value_is_also_a_value_error() -> None:
-    with pytest.raises(ValueError, match="max_depth must be a positive number, not -1"):
+def test_invalid_value_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match=r"^max_depth .*-1"):
         GLPNConfig(max_depth=-1)
 
 
 @pytest.mark.parametrize("max_depth", [80, 80.0, 7.5, 1e-3])
-def test_the_largest_depth_is_any_positive_number(max_depth: float) -> None:
+def test_max_depth_is_any_positive_number(max_depth: float) -> None:
     assert GLPNConfig(max_depth=max_depth).max_depth == max_depth
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new", torch.tanh, torch.nn.Tanh()])
-def test_an_activation_is_a_documented_name_or_a_function(activation: Any) -> None:
+def test_activation_is_a_name_or_a_function(activation: Any) -> None:
     assert GLPNConfig(hidden_act=activation).hidden_act is activation
 
 
-def test_a_later_change_is_checked_by_validate() -> None:
+def test_validate_checks_later_changes() -> None:
     config = GLPNConfig()
     config.drop_path_rate = 2
-    with pytest.raises(ConfigError, match=r"^drop_path_rate must be a number from 0 to 1, not 2"):
+    with pytest.raises(ConfigError, match=r"^drop_path_rate .*2"):
         config.validate()
 
 
-def test_tuples_are_as_good_as_lists() -> None:
+def test_tuples_equal_lists() -> None:
     assert GLPNConfig(depths=(2, 2, 2, 2)) == GLPNConfig(depths=[2, 2, 2, 2])
 
 
-def test_unknown_and_legacy_fields_are_kept_and_written_back(tmp_path: Path) -> None:
+def test_unknown_and_legacy_fields_are_written_back(tmp_path: Path) -> None:
     config = GLPNConfig.from_dict(PUBLISHED | {"self": "odd", "id2label": {"0": "depth"}})
     assert config.image_size == 224
     assert config.id2label == {"0": "depth"}
@@ -194,18 +194,18 @@ def test_equality_is_by_value() -> None:
     assert copy.deepcopy(GLPNConfig()) == GLPNConfig()
 
 
-def test_the_printed_form_builds_the_same_again() -> None:
+def test_repr_round_trips() -> None:
     config = GLPNConfig(max_depth=80, image_size=224, output_attentions=True)
     assert eval(repr(config), {"GLPNConfig": GLPNConfig}) == config  # noqa: S307
 
 
-def test_a_dictionary_builds_the_same_again() -> None:
+def test_dictionary_round_trips() -> None:
     config = GLPNConfig(max_depth=7.5, hidden_act=torch.tanh, return_dict=False, architectures=["GLPNModel"])
     assert GLPNConfig.from_dict(config.to_dict()) == config
     assert config.to_dict()["architectures"] == ["GLPNModel"]
 
 
-def test_whole_numbers_are_written_as_such_where_transformers_wants_them() -> None:
+def test_number_types_are_written_as_transformers_expects() -> None:
     written = json.loads(GLPNConfig(max_depth=80.0, drop_path_rate=0, initializer_range=1).to_json_string())
     assert repr(written["max_depth"]) == "80"
     assert repr(written["drop_path_rate"]) == "0.0"
@@ -216,14 +216,14 @@ def test_whole_numbers_are_written_as_such_where_transformers_wants_them() -> No
 @pytest.mark.parametrize(
     ("field", "value"), [("hidden_act", torch.tanh), ("dtype", torch.float32), ("extra", float("nan"))]
 )
-def test_what_json_cannot_hold_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+def test_field_that_json_cannot_represent_is_named(tmp_path: Path, field: str, value: Any) -> None:
     config = GLPNConfig(**{field: value})
-    with pytest.raises(ConfigError, match=f"^{field} cannot be written"):
+    with pytest.raises(ConfigError, match=f"^{field} "):
         config.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_transformers_reads_what_we_write(tmp_path: Path) -> None:
+def test_transformers_reads_our_files(tmp_path: Path) -> None:
     config = GLPNConfig.from_dict(
         PUBLISHED | {"max_depth": 80.0, "hidden_act": "relu", "drop_path_rate": 0, "head_in_index": 1}
     )
@@ -236,33 +236,51 @@ def test_transformers_reads_what_we_write(tmp_path: Path) -> None:
     assert type(transformers.AutoConfig.from_pretrained(tmp_path)) is transformers.GLPNConfig
 
 
-def test_we_read_what_transformers_writes(tmp_path: Path) -> None:
+def test_files_of_transformers_are_read(tmp_path: Path) -> None:
     transformers.GLPNConfig(max_depth=80, depths=[1, 2, 3, 4]).save_pretrained(tmp_path)
     config = GLPNConfig.from_pretrained(tmp_path)
     assert (config.max_depth, config.depths) == (80, [1, 2, 3, 4])
     assert config.transformers_version == transformers.__version__
 
 
-def test_a_folder_and_its_file_are_the_same(tmp_path: Path) -> None:
+def test_folder_and_file_are_equivalent(tmp_path: Path) -> None:
     GLPNConfig(max_depth=3).save_pretrained(tmp_path / "new" / "folder")
     assert GLPNConfig.from_pretrained(tmp_path / "new" / "folder").max_depth == 3
     assert GLPNConfig.from_pretrained(str(tmp_path / "new" / "folder" / "config.json")).max_depth == 3
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1, 2]", b'"text"', b"\xff\xfe", b"", b"[" * 100_000])
-def test_a_broken_file_is_an_error_with_its_name(tmp_path: Path, content: bytes) -> None:
+def test_invalid_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"config\.json: is "):
+    with pytest.raises(ConfigError, match=r"config\.json: "):
         GLPNConfig.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "config.json", "nowhere"])
-def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path, name: str) -> None:
+def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=name or "config.json"):
         GLPNConfig.from_pretrained(tmp_path / name)
 
 
-def test_a_place_that_cannot_be_written_to_is_an_output_error(tmp_path: Path) -> None:
+def test_unwritable_folder_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="file"):
         GLPNConfig().save_pretrained(tmp_path / "file")
+
+
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    GLPNConfig(max_depth=3).save_pretrained(tmp_path)
+
+    def fail(_source: object, _target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"config\.json"):
+        patch.setattr("glpn_cli.files.os.replace", fail)
+        GLPNConfig(max_depth=4).save_pretrained(tmp_path)
+    assert GLPNConfig.from_pretrained(tmp_path).max_depth == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_published_fields_are_all_that_differs_from_the_defaults() -> None:
+    published = {name: PUBLISHED[name] for name in DOCUMENTED}
+    assert {name: value for name, value in published.items() if value != DOCUMENTED[name]} == PUBLISHED_CONFIG_FIELDS

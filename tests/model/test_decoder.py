@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glpn_cli.model.config import GLPNConfig
-from glpn_cli.model.decoder import Decoder, SelectiveFeatureFusion
+from glpn_cli.model.decoder import Decoder, DepthHead, SelectiveFeatureFusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
         ([32, 128, 160, 256], [False, False, False, False]),
     ],
 )
-def test_a_stage_that_has_the_decoders_channels_is_not_convolved(
-    hidden_sizes: list[int], identities: list[bool]
-) -> None:
+def test_stage_with_the_decoders_channels_is_not_projected(hidden_sizes: list[int], identities: list[bool]) -> None:
     decoder = Decoder(GLPNConfig(hidden_sizes=hidden_sizes))
     assert [isinstance(stage.convolution, nn.Identity) for stage in decoder.stages] == identities
 
 
-def test_the_first_stage_has_nothing_to_fuse() -> None:
+def test_first_stage_does_not_fuse() -> None:
     stages = Decoder(GLPNConfig()).stages
     assert [stage.fusion is None for stage in stages] == [True, False, False, False]
 
 
-def test_each_output_doubles_and_the_last_is_the_images_size() -> None:
+def test_outputs_double_and_the_last_has_image_size() -> None:
     decoder = Decoder(GLPNConfig()).eval()
     shapes = [(32, 24, 40), (64, 12, 20), (160, 6, 10), (256, 3, 5)]
     decoded = decoder([torch.rand(2, *shape) for shape in shapes])
@@ -46,16 +44,16 @@ def test_each_output_doubles_and_the_last_is_the_images_size() -> None:
     ]
 
 
-def test_the_shares_of_a_fusion_belong_to_the_local_map_first() -> None:
+def test_first_fusion_weight_is_of_the_local_features() -> None:
     fusion = SelectiveFeatureFusion(4).eval()
     nn.init.zeros_(fusion.convolutional_layer3.weight)
     fusion.convolutional_layer3.bias.data = torch.tensor([100.0, -100.0])  # all of the first, none of the second
-    local, overall = torch.rand(1, 4, 5, 6), torch.rand(1, 4, 5, 6)
-    assert torch.equal(fusion(local, overall), local)
+    local, coarser = torch.rand(1, 4, 5, 6), torch.rand(1, 4, 5, 6)
+    assert torch.equal(fusion(local, coarser), local)
 
 
 @pytest.mark.parametrize("index", range(-4, 4))
-def test_every_choice_of_the_heads_input_gives_the_depth_of_transformers(
+def test_every_head_in_index_matches_transformers(
     index: int,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
@@ -64,6 +62,26 @@ def test_every_choice_of_the_heads_input_gives_the_depth_of_transformers(
     pair, images = build_pair("tiny", head_in_index=index), draw_images(2, 96, 160)
     with torch.no_grad():
         depth, expected = pair.ours(images).predicted_depth, pair.theirs(images).predicted_depth
-    shrunk = {0: 16, 1: 8, 2: 4, 3: 1}[index % 4]
-    assert depth.shape == (2, 96 // shrunk, 160 // shrunk)
+    factor = {0: 16, 1: 8, 2: 4, 3: 1}[index % 4]
+    assert depth.shape == (2, 96 // factor, 160 // factor)
     assert difference(depth, expected) < 1e-5
+
+
+def _with_logit(head: DepthHead, logit: float) -> DepthHead:
+    nn.init.zeros_(head.head[2].weight)
+    nn.init.constant_(head.head[2].bias, logit)
+    return head
+
+
+def test_depth_is_between_zero_and_max_depth() -> None:
+    head, decoded = DepthHead(GLPNConfig(max_depth=80)), [torch.rand(2, 64, 4, 6)]
+    depths = [_with_logit(head, logit)(decoded) for logit in (-200.0, 0.0, 200.0)]
+    assert [depth.unique().tolist() for depth in depths] == [[0], [40], [80]]
+    assert {tuple(depth.shape) for depth in depths} == {(2, 4, 6)}
+
+
+def test_change_of_max_depth_takes_effect() -> None:
+    config = GLPNConfig(max_depth=10)
+    head = _with_logit(DepthHead(config), 0.0)
+    config.max_depth = 7.5
+    assert head([torch.rand(1, 64, 2, 2)]).unique().tolist() == [3.75]

@@ -1,4 +1,4 @@
-"""The network against transformers on the same random weights. The bound is the one that float32 allows."""
+"""Parity with transformers on the same random weights, within the rounding errors of float32."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BOUND = 1e-5
-SIZES = [(1, 64, 64), (3, 64, 128), (2, 128, 64), (1, 93, 125), (1, 62, 95)]  # all that go in without resizing
+SIZES = [(1, 64, 64), (3, 64, 128), (2, 128, 64), (1, 93, 125), (1, 62, 95)]  # accepted without resizing
 ARCHITECTURES = ["tiny", "default", "published"]
 
-# A constant added to every key cancels in the softmax, one before a BatchNorm of batch statistics in its mean.
+# A constant that is added to every key cancels in the softmax; one before a BatchNorm cancels in the batch mean.
 ZERO_GRADIENTS = ("key.bias",)
 ZERO_GRADIENTS_IN_TRAINING = (*ZERO_GRADIENTS, "convolutional_layer1.0.bias", "convolutional_layer2.0.bias")
 
 
-def _draw_labels(config: GLPNConfig, height: int, width: int, batch: int) -> Tensor:
+def _random_labels(config: GLPNConfig, height: int, width: int, batch: int) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     labels = torch.rand(batch, height, width, generator=generator) * config.max_depth
     return labels * (torch.rand(labels.shape, generator=generator) > 0.3)
@@ -38,12 +38,12 @@ def _gradients(model: Any, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def _worst(ours: dict[str, Tensor], theirs: dict[str, Tensor], zeros: tuple[str, ...]) -> float:
-    """Give the largest difference of a tensor, as a share of its largest value, or of any if it should be zero."""
+    """Return the largest relative difference of the gradients; for those in `zeros`, relative to the largest one."""
     assert ours.keys() == theirs.keys()
     sizes = {name: gradient.abs().max().item() for name, gradient in theirs.items()}
     largest = max(sizes.values())
-    silent = [name for name, size in sizes.items() if size < 1e-5 * largest and not name.endswith(zeros)]
-    assert not silent, "the test's weights hide parts of the network"
+    hidden = [name for name, size in sizes.items() if size < 1e-5 * largest and not name.endswith(zeros)]
+    assert not hidden, "the weights of this test hide parts of the network"
     return max(
         (gradient - theirs[name]).abs().max().item() / (largest if name.endswith(zeros) else sizes[name])
         for name, gradient in ours.items()
@@ -52,7 +52,7 @@ def _worst(ours: dict[str, Tensor], theirs: dict[str, Tensor], zeros: tuple[str,
 
 @pytest.mark.parametrize("shape", SIZES, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
+def test_all_outputs_match_transformers(
     architecture: str,
     shape: tuple[int, int, int],
     build_pair: Callable[..., Any],
@@ -61,7 +61,7 @@ def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
 ) -> None:
     batch, height, width = shape
     pair, images = build_pair(architecture), draw_images(batch, height, width)
-    labels = _draw_labels(pair.ours.config, -height // 32 * -32, -width // 32 * -32, batch)
+    labels = _random_labels(pair.ours.config, -height // 32 * -32, -width // 32 * -32, batch)
     with torch.no_grad():
         theirs = pair.theirs(images, labels, output_attentions=True, output_hidden_states=True)
         explicit = pair.ours(images, labels, output_attentions=True, output_hidden_states=True)
@@ -79,18 +79,18 @@ def test_depth_hidden_states_attentions_and_loss_are_those_of_transformers(
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gradients_are_those_of_transformers(
+def test_gradients_match_transformers(
     architecture: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor], *, training: bool
 ) -> None:
     pair, images = build_pair(architecture), draw_images(2, 64, 96)
-    labels = _draw_labels(pair.ours.config, 64, 96, 2)
+    labels = _random_labels(pair.ours.config, 64, 96, 2)
     ours = _gradients(pair.ours.train(training), images, labels)
     theirs = _gradients(pair.theirs.train(training), images, labels)
     assert _worst(ours, theirs, ZERO_GRADIENTS_IN_TRAINING if training else ZERO_GRADIENTS) < BOUND
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_training_mode_is_that_of_transformers_and_moves_the_same_statistics(
+def test_training_mode_matches_transformers_with_batch_statistics(
     architecture: str,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
@@ -111,7 +111,7 @@ def test_training_mode_is_that_of_transformers_and_moves_the_same_statistics(
         assert difference(buffer, theirs[name]) < BOUND, name
 
 
-def test_with_dropout_and_drop_path_the_same_seed_gives_the_same_depth(
+def test_dropout_with_the_same_seed_matches_transformers(
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
@@ -127,14 +127,14 @@ def test_with_dropout_and_drop_path_the_same_seed_gives_the_same_depth(
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new"])
-def test_every_activation_is_that_of_transformers(
+def test_every_activation_matches_transformers(
     activation: str,
     monkeypatch: pytest.MonkeyPatch,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
     difference: Callable[..., float],
 ) -> None:
-    monkeypatch.setitem(ACT2FN, "selu", torch.nn.SELU)  # documented there, and missing
+    monkeypatch.setitem(ACT2FN, "selu", torch.nn.SELU)  # documented there, but missing
     pair, images = build_pair("tiny", hidden_act=activation), draw_images(2, 64, 96)
     with torch.no_grad():
         expected = pair.theirs(images).predicted_depth
@@ -153,13 +153,13 @@ def test_every_activation_is_that_of_transformers(
         {"num_channels": 4},
         {"patch_sizes": [3, 3, 3, 3], "strides": [2, 2, 2, 2]},
         {"sr_ratios": [1, 1, 1, 1]},
-        {"sr_ratios": [3, 5, 3, 2]},  # none divides its stage's sides, so rows and columns are left over
+        {"sr_ratios": [3, 5, 3, 2]},  # none divides the sides of its stage, so rows and columns remain
         {"max_depth": 1},
         {"decoder_hidden_size": 7},
     ],
     ids=str,
 )
-def test_other_architectures_are_those_of_transformers(
+def test_other_architectures_match_transformers(
     changes: dict[str, Any],
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
@@ -175,7 +175,7 @@ def test_other_architectures_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 5])
-def test_other_numbers_of_stages_are_those_of_transformers(
+def test_other_numbers_of_stages_match_transformers(
     stages: int,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
@@ -199,9 +199,7 @@ def test_other_numbers_of_stages_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_state_dicts_have_the_same_keys_and_shapes_and_load_strictly_both_ways(
-    architecture: str, build_pair: Callable[..., Any]
-) -> None:
+def test_state_dicts_load_strictly_both_ways(architecture: str, build_pair: Callable[..., Any]) -> None:
     pair = build_pair(architecture)
     ours, theirs = pair.ours.state_dict(), pair.theirs.state_dict()
     assert list(ours) == list(theirs)
@@ -211,7 +209,7 @@ def test_state_dicts_have_the_same_keys_and_shapes_and_load_strictly_both_ways(
     pair.theirs.load_state_dict(ours, strict=True)
 
 
-def test_the_bare_encoder_has_the_keys_of_transformers(architectures: dict[str, Any]) -> None:
+def test_encoder_keys_match_transformers(architectures: dict[str, Any]) -> None:
     with torch.device("meta"):
         ours = GLPNModel(GLPNConfig(**architectures["published"]))
     theirs = transformers.GLPNModel(transformers.GLPNConfig(**architectures["tiny"]))
@@ -219,7 +217,7 @@ def test_the_bare_encoder_has_the_keys_of_transformers(architectures: dict[str, 
     assert list(GLPNModel(GLPNConfig(**architectures["tiny"])).state_dict()) == list(theirs.state_dict())
 
 
-def test_the_published_architecture_has_the_published_number_of_parameters(architectures: dict[str, Any]) -> None:
+def test_published_architecture_has_the_published_parameter_count(architectures: dict[str, Any]) -> None:
     with torch.device("meta"):
         model = GLPNForDepthEstimation(GLPNConfig(**architectures["published"]))
     assert sum(parameter.numel() for parameter in model.parameters()) == 61_220_903
@@ -227,7 +225,7 @@ def test_the_published_architecture_has_the_published_number_of_parameters(archi
 
 
 @pytest.mark.parametrize("architecture", ["tiny", "default"])
-def test_no_branch_is_silent_in_these_tests(
+def test_every_branch_affects_the_depth_in_these_tests(
     architecture: str,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],

@@ -40,11 +40,11 @@ def _depth(network: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _last(network: nn.Module, images: Tensor) -> Tensor:
+def _features(network: nn.Module, images: Tensor) -> Tensor:
     return network(images, output_attentions=True).last_hidden_state
 
 
-def test_what_was_saved_is_loaded_whole_and_ready_to_predict(
+def test_saved_network_is_loaded_and_ready_to_predict(
     model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path
 ) -> None:
     model.checkpoint_metadata = {"meters_per_unit": "8"}
@@ -59,7 +59,7 @@ def test_what_was_saved_is_loaded_whole_and_ready_to_predict(
     assert sorted(file.name for file in (tmp_path / "weights").iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_metadata_is_carried_from_file_to_file(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_metadata_is_copied_from_file_to_file(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.checkpoint_metadata = {"name": "mine"}
     model.save_pretrained(tmp_path / "first")
     GLPNForDepthEstimation.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
@@ -80,7 +80,7 @@ def test_saving_over_the_loaded_file_keeps_the_weights(
     assert torch.equal(_depth(GLPNForDepthEstimation.from_pretrained(tmp_path), images), expected)
 
 
-def test_training_a_loaded_network_leaves_its_file_alone(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_training_does_not_change_the_loaded_file(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
@@ -90,7 +90,7 @@ def test_training_a_loaded_network_leaves_its_file_alone(model: GLPNForDepthEsti
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_loading_draws_no_random_numbers(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_loading_uses_no_random_numbers(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     before = torch.get_rng_state()
     GLPNForDepthEstimation.from_pretrained(tmp_path)
@@ -98,7 +98,7 @@ def test_loading_draws_no_random_numbers(model: GLPNForDepthEstimation, tmp_path
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_transformers_loads_what_we_save(
+def test_transformers_loads_our_files(
     model: GLPNForDepthEstimation, theirs: Any, images: Tensor, tmp_path: Path
 ) -> None:
     model.save_pretrained(tmp_path)
@@ -108,44 +108,42 @@ def test_transformers_loads_what_we_save(
     assert loaded.config.architectures == ["GLPNForDepthEstimation"]
 
 
-def test_transformers_loads_the_encoder_we_save(
+def test_transformers_loads_our_encoder(
     model: GLPNForDepthEstimation, theirs: Any, images: Tensor, tmp_path: Path
 ) -> None:
     model.glpn.save_pretrained(tmp_path)
     loaded, report = transformers.GLPNModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())
-    assert torch.equal(_last(loaded, images), _last(theirs.glpn, images))
+    assert torch.equal(_features(loaded, images), _features(theirs.glpn, images))
     assert loaded.config.architectures == ["GLPNModel"]
 
 
-def test_we_load_what_transformers_saves(theirs: Any, images: Tensor, tmp_path: Path) -> None:
+def test_files_of_transformers_are_loaded(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
     assert torch.equal(_depth(loaded, images), _depth(theirs, images))
 
 
-def test_we_load_the_encoder_that_transformers_saves(theirs: Any, images: Tensor, tmp_path: Path) -> None:
+def test_encoder_of_transformers_is_loaded(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.glpn.save_pretrained(tmp_path)
-    assert torch.equal(_last(GLPNModel.from_pretrained(tmp_path), images), _last(theirs.glpn, images))
+    assert torch.equal(_features(GLPNModel.from_pretrained(tmp_path), images), _features(theirs.glpn, images))
 
 
-def test_we_load_a_pickle_with_the_configuration_beside_it(theirs: Any, images: Tensor, tmp_path: Path) -> None:
+def test_pickle_with_configuration_is_loaded(theirs: Any, images: Tensor, tmp_path: Path) -> None:
     theirs.config.save_pretrained(tmp_path)
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     loaded = GLPNForDepthEstimation.from_pretrained(tmp_path)
     assert torch.equal(_depth(loaded, images), _depth(theirs, images))
 
 
-def test_the_encoder_is_taken_out_of_a_whole_network_and_saved_bare(
-    model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path
-) -> None:
+def test_encoder_is_loaded_from_a_whole_network(model: GLPNForDepthEstimation, images: Tensor, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "whole")
     encoder = GLPNModel.from_pretrained(tmp_path / "whole")
-    assert torch.equal(_last(encoder, images), _last(model.glpn, images))
+    assert torch.equal(_features(encoder, images), _features(model.glpn, images))
     encoder.save_pretrained(tmp_path / "bare")
     assert {name.split(".")[0] for name in load_file(tmp_path / "bare" / "model.safetensors")} == {"encoder"}
     again = GLPNModel.from_pretrained(tmp_path / "bare")
-    assert torch.equal(_last(again, images), _last(model.glpn, images))
+    assert torch.equal(_features(again, images), _features(model.glpn, images))
 
 
 def test_half_precision_weights_are_loaded_as_float32(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_half_precision_weights_are_loaded_as_float32(model: GLPNForDepthEstimat
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
-def test_the_weights_in_the_package_load(images: Tensor) -> None:
+def test_bundled_weights_load(images: Tensor) -> None:
     path = f"{glpn_cli.weights.__path__[0]}/glpn-tiny.safetensors"
     depth = _depth(GLPNForDepthEstimation.from_pretrained(path), images)
     assert depth.shape == (1, 64, 96)
@@ -162,7 +160,7 @@ def test_the_weights_in_the_package_load(images: Tensor) -> None:
     assert GLPNConfig.from_pretrained(path).decoder_hidden_size == 32
 
 
-def _spoil(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+def _change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
     file = folder / "model.safetensors"
     tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
     change(tensors)
@@ -172,21 +170,21 @@ def _spoil(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors: tensors.pop("head.head.2.bias"), r"configuration; 1 missing: head\.head\.2\.bias$"),
-        (lambda tensors: tensors.update(extra=torch.ones(1)), "configuration; 1 unexpected: extra$"),
+        (lambda tensors: tensors.pop("head.head.2.bias"), r"; 1 missing: head\.head\.2\.bias$"),
+        (lambda tensors: tensors.update(extra=torch.ones(1)), "; 1 unexpected: extra$"),
         (
             lambda tensors: tensors.update({"head.head.2.bias": torch.ones(2)}),
-            r"configuration; 1 of another shape: head\.head\.2\.bias \(2,\) for \(1,\)$",
+            r"; 1 of another shape: head\.head\.2\.bias \(2,\) .*\(1,\)$",
         ),
         (lambda tensors: tensors.clear(), r"188 missing: .*proj\.weight, [^,]*, [^,]*, …$"),
     ],
     ids=["missing", "unexpected", "shape", "empty"],
 )
-def test_tensors_that_do_not_fit_are_named_in_one_line(
+def test_mismatched_tensors_are_named_in_one_line(
     model: GLPNForDepthEstimation, tmp_path: Path, change: Callable[[dict[str, Tensor]], Any], message: str
 ) -> None:
     model.save_pretrained(tmp_path)
-    _spoil(tmp_path, change)
+    _change_tensors(tmp_path, change)
     with pytest.raises(WeightsError, match=message) as caught:
         GLPNForDepthEstimation.from_pretrained(tmp_path)
     assert str(tmp_path) in caught.value.message
@@ -194,35 +192,33 @@ def test_tensors_that_do_not_fit_are_named_in_one_line(
     assert len(caught.value.message) < 500
 
 
-def test_an_encoder_alone_is_no_whole_network(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_encoder_file_is_not_a_whole_network(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.glpn.save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match=r"188 missing: glpn\..*; 130 unexpected: encoder\."):
         GLPNForDepthEstimation.from_pretrained(tmp_path)
 
 
-def test_an_encoder_ignores_decoder_and_head_and_nothing_else(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_encoder_ignores_only_decoder_and_head(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
-    _spoil(tmp_path, lambda tensors: tensors.update({"decoder.odd": torch.ones(1), "other": torch.ones(1)}))
-    with pytest.raises(WeightsError, match=r"configuration; 1 unexpected: other$"):
+    _change_tensors(tmp_path, lambda tensors: tensors.update({"decoder.odd": torch.ones(1), "other": torch.ones(1)}))
+    with pytest.raises(WeightsError, match=r"; 1 unexpected: other$"):
         GLPNModel.from_pretrained(tmp_path)
 
 
-def test_a_network_that_no_file_can_describe_is_refused_before_anything_is_written(
-    architectures: dict[str, Any], tmp_path: Path
-) -> None:
+def test_unwritable_configuration_is_refused_before_writing(architectures: dict[str, Any], tmp_path: Path) -> None:
     model = GLPNForDepthEstimation(GLPNConfig(**architectures["tiny"], hidden_act=torch.tanh))
-    with pytest.raises(ConfigError, match=r"^hidden_act cannot be written"):
+    with pytest.raises(ConfigError, match=r"^hidden_act "):
         model.save_pretrained(tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
 
-def test_saving_leaves_the_networks_own_configuration_alone(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+def test_saving_does_not_change_the_configuration(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
     model.config.max_depth = 80.0
     before = repr(model.config)
     model.save_pretrained(tmp_path)
     assert repr(model.config) == before
 
 
-def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
+def test_folder_without_weights_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         GLPNForDepthEstimation.from_pretrained(tmp_path)

@@ -1,6 +1,6 @@
-"""The published weights on the published image, against the numbers that were published with them.
+"""The published weights on the published image give the published numbers.
 
-Source: the integration test and the conversion script of transformers, on its `max_depth` of 10 for both.
+Source: the integration test and the conversion script of transformers, which use a `max_depth` of 10 for both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cats(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["kitti", "nyu"])
-def test_the_published_weights_give_the_published_depth(name: str, cats: torch.Tensor) -> None:
+def test_published_weights_give_the_published_depth(name: str, cats: torch.Tensor) -> None:
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(f"vinvino02/glpn-{name}", allow_patterns=["config.json", "pytorch_model.bin"])

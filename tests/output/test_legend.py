@@ -1,3 +1,5 @@
+"""The legend below colored images."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -27,7 +29,7 @@ def test_ticks_are_round_numbers(low: float, high: float, at_most: int, values: 
     assert tick_values(low, high, at_most=at_most) == pytest.approx(values)
 
 
-def test_there_is_a_tick_for_every_range() -> None:
+def test_every_range_has_a_tick() -> None:
     generator = np.random.default_rng(0)
     for _ in range(300):
         low = generator.uniform(0, 80)
@@ -38,20 +40,20 @@ def test_there_is_a_tick_for_every_range() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 200), (200, 5), (32, 32), (400, 600), (900, 300), (100, 2000)])
-def test_a_legend_fits_a_image_of_any_size_and_leaves_it_as_it_is(shape: tuple[int, int]) -> None:
+def test_legend_fits_images_of_any_size(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     drawn = draw_legend(image, replace(LEGEND, unknown=(128, 128, 128), caption="w" * 500))
     left = (drawn.shape[1] - shape[1]) // 2
     np.testing.assert_array_equal(drawn[: shape[0], left : left + shape[1]], image)
-    assert drawn.shape[1] <= max(shape[1], 700), "words do not make an image much wider"
+    assert drawn.shape[1] <= max(shape[1], 700), "text makes an image only a little wider"
     strip = drawn[shape[0] :]
     assert len(strip) >= 40
     for edge in (strip[0], strip[-1], strip[:, 0], strip[:, -1]):
-        assert (edge == 255).all(), "nothing is cut off"
-    assert (strip < 100).all(axis=2).sum() > 100, "there are words"
+        assert (edge == 255).all(), "nothing is cropped"
+    assert (strip < 100).all(axis=2).sum() > 100, "there is text"
 
 
-def test_the_bar_shows_the_colors_from_near_to_far() -> None:
+def test_bar_shows_colors_from_near_to_far() -> None:
     strip = draw_legend(np.zeros((300, 800, 3), np.uint8), replace(LEGEND, is_nearer=False, is_farther=False))[300:]
     rows = [row for row in strip if all((row == color).all(axis=1).any() for color in LEGEND.colors[[5, 128, 250]])]
     assert len(rows) >= 8
@@ -60,7 +62,7 @@ def test_the_bar_shows_the_colors_from_near_to_far() -> None:
     assert last > 700
 
 
-def test_the_words_differ_with_what_they_say() -> None:
+def test_every_part_of_the_legend_is_drawn() -> None:
     image = np.zeros((200, 400, 3), np.uint8)
     drawn = [
         draw_legend(image, legend).tobytes()
@@ -75,7 +77,7 @@ def test_the_words_differ_with_what_they_say() -> None:
     assert len(set(drawn)) == 5
 
 
-def test_letters_grow_with_the_image() -> None:
+def test_text_grows_with_the_image() -> None:
     small = draw_legend(np.zeros((300, 400, 3), np.uint8), LEGEND)
     large = draw_legend(np.zeros((1500, 2000, 3), np.uint8), LEGEND)
     assert (len(large) - 1500) > 3 * (len(small) - 300)

@@ -1,3 +1,5 @@
+"""Reading depth files and describing any file."""
+
 from __future__ import annotations
 
 import io
@@ -11,7 +13,7 @@ from PIL import Image
 import glpn_cli
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.formats import FORMATS, ReadsBack
-from glpn_cli.output.reading import describe_file, is_ours
+from glpn_cli.output.reading import describe_file, is_glpn_file
 from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -19,56 +21,56 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
 
-SELF_DESCRIBING = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.VALUES]
+WITH_METADATA = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.VALUES]
 
 
-def test_reading_goes_by_contents_not_by_name(tmp_path: Path, depth_map: DepthMap) -> None:
+def test_content_determines_the_format(tmp_path: Path, depth_map: DepthMap) -> None:
     depth_map.save(tmp_path / "x.npy")
     (tmp_path / "x.npy").rename(tmp_path / "x.png")
     np.testing.assert_array_equal(glpn_cli.read(tmp_path / "x.png").meters, depth_map.meters)
 
 
-def test_reading_what_is_not_there_or_no_depth_is_one_line(tmp_path: Path) -> None:
+def test_missing_and_foreign_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DepthFileError, match=r"gone\.npy"):
         glpn_cli.read(tmp_path / "gone.npy")
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DepthFileError, match="no depth file") as caught:
+    with pytest.raises(DepthFileError, match=r"text\.png") as caught:
         glpn_cli.read(tmp_path / "text.png")
     assert "npz" in str(caught.value.hint)
     assert "color" not in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", SELF_DESCRIBING)
-def test_a_file_of_ours_is_known_whatever_it_is_called(name: str, tmp_path: Path, depth_map: DepthMap) -> None:
+@pytest.mark.parametrize("name", WITH_METADATA)
+def test_metadata_is_found_whatever_the_name(name: str, tmp_path: Path, depth_map: DepthMap) -> None:
     path = tmp_path / "renamed.bin"
     path.write_bytes(FORMATS[name].load_codec().encode(depth_map, OutputSettings()))
-    assert is_ours(path)
+    assert is_glpn_file(path)
     described = describe_file(path)
     assert described.row is FORMATS[name]
-    assert described.facts is not None
-    assert described.facts["provenance"]["weights_sha256"] == "ab" * 32
-    assert described.facts["provenance"]["source"] == "photo.jpg"
-    assert described.facts["provenance"]["tool"] == "glpn-cli 0"
+    assert described.metadata is not None
+    assert described.metadata["provenance"]["weights_sha256"] == "ab" * 32
+    assert described.metadata["provenance"]["source"] == "photo.jpg"
+    assert described.metadata["provenance"]["tool"] == "glpn-cli 0"
 
 
-def test_a_foreign_image_is_not_ours(tmp_path: Path) -> None:
+def test_foreign_images_have_no_metadata(tmp_path: Path) -> None:
     for name in ("a.png", "a.tif", "a.jpg"):
         Image.new("RGB", (4, 6)).save(tmp_path / name)
-        assert not is_ours(tmp_path / name)
+        assert not is_glpn_file(tmp_path / name)
         described = describe_file(tmp_path / name)
-        assert (described.row, described.facts, described.depth, described.size) == (None, None, None, (6, 4))
+        assert (described.row, described.metadata, described.depth, described.size) == (None, None, None, (6, 4))
         assert described.remark
 
 
-def test_foreign_16_bit_values_are_not_guessed(tmp_path: Path) -> None:
+def test_scale_of_foreign_16_bit_images_is_not_guessed(tmp_path: Path) -> None:
     Image.fromarray(np.full((3, 4), 2000, np.uint16)).save(tmp_path / "x.png")
-    with pytest.raises(DepthFileError, match="16-bit values and does not say what they mean") as caught:
+    with pytest.raises(DepthFileError, match=r"x\.png.*16-bit") as caught:
         glpn_cli.read(tmp_path / "x.png")
     assert "256ths" in str(caught.value.hint)
 
 
 def big_endian_tiff(values: np.ndarray) -> bytes:
-    """Write floating point as ImageJ does; Pillow reads such files but writes none."""
+    """Return a TIFF as ImageJ writes it; Pillow reads such files but does not write them."""
     height, width = values.shape
     after_tags = 8 + 2 + 10 * 12 + 4
     tags = [(256, width), (257, height), (258, 32), (259, 1), (262, 1), (273, after_tags), (277, 1), (278, height)]
@@ -77,7 +79,7 @@ def big_endian_tiff(values: np.ndarray) -> bytes:
     return b"MM\0*" + struct.pack(">IH", 8, len(tags)) + directory + bytes(4) + values.astype(">f4").tobytes()
 
 
-def test_foreign_floating_point_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_foreign_floating_point_is_read_as_meters(tmp_path: Path) -> None:
     meters = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
     Image.fromarray(meters).save(tmp_path / "x.tif")
     (tmp_path / "big.tif").write_bytes(big_endian_tiff(meters))
@@ -86,22 +88,22 @@ def test_foreign_floating_point_is_taken_as_it_is(tmp_path: Path) -> None:
         described = describe_file(tmp_path / name)
         assert described.depth is not None
         np.testing.assert_array_equal(described.depth.meters, meters)
-        assert described.facts is None
-        assert "taken for meters" in described.remark
+        assert described.metadata is None
+        assert described.remark
 
 
-def test_a_damaged_file_of_ours_is_an_error_and_a_damaged_one_of_others_is_foreign(
-    tmp_path: Path, depth_map: DepthMap
-) -> None:
+def test_damaged_files_are_errors_if_glpn_wrote_them(tmp_path: Path, depth_map: DepthMap) -> None:
     data = FORMATS["png16"].load_codec().encode(depth_map, OutputSettings())
     (tmp_path / "x.png").write_bytes(data[:-40])
-    with pytest.raises(DepthFileError, match="damaged"):
+    with pytest.raises(DepthFileError, match=r"x\.png"):
         describe_file(tmp_path / "x.png")
     (tmp_path / "y.npy").write_bytes(b"\x93NUMPY and then nothing")
-    assert "damaged" in describe_file(tmp_path / "y.npy").remark
+    damaged = describe_file(tmp_path / "y.npy")
+    assert damaged.depth is None
+    assert damaged.remark
 
 
-def test_whether_a_image_is_ours_is_told_from_its_beginning(
+def test_only_the_start_of_an_image_is_read(
     tmp_path: Path, depth_map: DepthMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = io.BytesIO()
@@ -117,5 +119,5 @@ def test_whether_a_image_is_ours_is_told_from_its_beginning(
             return data
 
     monkeypatch.setattr("pathlib.Path.open", lambda path, _mode: Counting(io.FileIO(path)))
-    assert not is_ours(tmp_path / "photo.png")
+    assert not is_glpn_file(tmp_path / "photo.png")
     assert 0 < sum(read) < 10_000 < len(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""A report of made-up images whose depth is known."""
+"""Reports of synthetic images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.report.report import Report
-from made_report import MadeReport, done_record, run_facts
+from synthetic_report import SyntheticReport, done_record, run_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeReport]:
-    """Write a report of some images: pass their names and depth, and the failures among them."""
+def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SyntheticReport]:
+    """Write a report, given the depth of the finished images by name, and the records of the failed images."""
 
     def make(
         depths: dict[str, DepthMap], *failed: Record, seconds: dict[str, float] | None = None, metric: bool = True
-    ) -> MadeReport:
+    ) -> SyntheticReport:
         folder = tmp_path_factory.mktemp("out")
         report = Report(folder, run_facts(metric=metric))
         report.begin({}, total=len(depths) + len(failed))
@@ -33,6 +33,6 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeR
         for record in failed:
             report.settle(record)
         report.end(complete=True)
-        return MadeReport(folder, depths)
+        return SyntheticReport(folder, depths)
 
     return make

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from glpn_cli.training.settings import TrainRun, TrainSettings
 
@@ -22,7 +24,7 @@ SMALL = """{
 
 @pytest.fixture
 def settings(tmp_path: Path) -> TrainSettings:
-    """A training of seconds: twelve pairs, a network of a few thousand parameters, small images."""
+    """A run of seconds: twelve pairs, a network of a few thousand parameters, small images."""
     (tmp_path / "small.json").write_text(SMALL, encoding="utf-8")
     return TrainSettings(
         data=(str(PAIRS),),
@@ -42,10 +44,36 @@ def settings(tmp_path: Path) -> TrainSettings:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., TrainRun]:
-    """Where a training goes, with no processes beside it."""
+    """Make options of a run that uses no other processes."""
 
     def make(name: str = "run", **changes: object) -> TrainRun:
         base = TrainRun(out=str(tmp_path / name), workers=0, save_every=1000, validate_every=1000, device="cpu")
         return replace(base, **changes)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def same() -> Callable[[Any, Any], bool]:
+    """Compare nested values that contain tensors, bit by bit."""
+
+    def compare(first: Any, second: Any) -> bool:
+        if isinstance(first, torch.Tensor):
+            return torch.equal(first, second)
+        if isinstance(first, dict):
+            return first.keys() == second.keys() and all(compare(first[key], second[key]) for key in first)
+        if isinstance(first, list | tuple):
+            return len(first) == len(second) and all(map(compare, first, second))
+        return bool(first == second)
+
+    return compare
+
+
+@pytest.fixture
+def read_rows() -> Callable[[Path], list[dict[str, str]]]:
+    """Read the rows of a CSV log."""
+
+    def read(file: Path) -> list[dict[str, str]]:
+        return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+    return read

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import WeightsError
+from glpn_cli.settings import DownloadSettings
 from glpn_cli.weights import hub as hub_module
-from glpn_cli.weights.hub import HubAccess, PassingFaultError, ask_for_file, is_offline, to_refusal
-from glpn_cli.weights.store import QUIET
+from glpn_cli.weights.hub import HubAccess, TransientError, find_hub_file, http_error, is_offline, retry
+from glpn_cli.weights.store import NO_PROGRESS
+from stand_in_hub import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,15 +20,13 @@ if TYPE_CHECKING:
 
 
 def wait_s(**headers: str) -> float | None:
-    refusal = to_refusal("x", 503, {name.replace("_", "-"): value for name, value in headers.items()}, **ASKED)
-    assert isinstance(refusal, PassingFaultError)
-    return refusal.wait_s
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    error = http_error("x", 503, fields, url="https://hub.example/x", token_sent=False)
+    assert isinstance(error, TransientError)
+    return error.wait_s
 
 
-ASKED = {"url": "https://hub.example/x", "token_sent": False}
-
-
-def test_seconds_a_date_and_the_hubs_own_header_say_how_long_to_wait() -> None:
+def test_wait_is_read_from_seconds_a_date_or_ratelimit() -> None:
     assert wait_s(Retry_After="12") == 12
     date = email.utils.format_datetime(email.utils.localtime().fromtimestamp(time.time() + 30).astimezone())
     assert wait_s(Retry_After=date) == pytest.approx(30, abs=2)
@@ -37,7 +37,7 @@ def test_seconds_a_date_and_the_hubs_own_header_say_how_long_to_wait() -> None:
     assert wait_s() is None
 
 
-def test_what_the_environment_says_counts_when_it_is_needed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_read_at_each_call(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     access = HubAccess.from_environment()
@@ -58,23 +58,22 @@ def test_what_the_environment_says_counts_when_it_is_needed(home: Path, monkeypa
         ("TRANSFORMERS_OFFLINE", "true", True),
     ],
 )
-def test_offline_is_what_the_client_understands_by_it(
+def test_offline_follows_the_rules_of_the_client(
     home: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, offline: bool
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert is_offline() is offline
 
 
-def test_a_client_that_was_imported_offline_is_told_as_offline(
-    hub: StandInHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_imported_offline_is_an_offline_error(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.publish("someone/x")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="the network is not to be used"):
-        ask_for_file("someone/x", "config.json", access=HubAccess.from_environment(), watcher=QUIET)
+    with pytest.raises(WeightsError, match="someone/x") as caught:
+        find_hub_file("someone/x", "config.json", access=HubAccess.from_environment(), progress=NO_PROGRESS)
+    assert "`offline`" in str(caught.value.hint)
 
 
-def test_a_login_that_cannot_be_read_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_login_is_a_one_line_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> str:
         raise RuntimeError("two\nlines")
 
@@ -83,9 +82,21 @@ def test_a_login_that_cannot_be_read_is_one_line(home: Path, monkeypatch: pytest
         HubAccess.from_environment()
 
 
-def test_the_repository_may_have_moved(hub: StandInHub) -> None:
+def test_moved_repository_is_found(hub: StandInHub) -> None:
     hub.publish("someone/new-name")
     hub.moved["someone/old-name"] = "someone/new-name"
-    file = ask_for_file("someone/old-name", "config.json", access=HubAccess.from_environment(), watcher=QUIET)
+    file = find_hub_file("someone/old-name", "config.json", access=HubAccess.from_environment(), progress=NO_PROGRESS)
     assert file is not None
     assert file.size_bytes == len(hub.files["someone/new-name", "config.json"])
+
+
+def test_retries_wait_longer_each_time_and_stop(waits: list[float]) -> None:
+    def attempt() -> None:
+        raise TransientError("it failed", hint="a hint")
+
+    recorder = Recorder()
+    with pytest.raises(WeightsError, match="it failed") as caught:
+        retry(attempt, settings=DownloadSettings(attempts=4), progress=recorder)
+    assert caught.value.hint == "a hint"
+    assert waits == [1.0, 2.0, 4.0]
+    assert len(recorder.notes) == 3

@@ -1,49 +1,94 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import platformdirs
 import pytest
 
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.weights.store import (
-    alone_with,
     clear_downloads,
     downloads_folder,
+    home_folder,
+    is_repository,
     list_stored,
-    put_whole,
+    lock_weights,
     remove_stored,
     stored_file,
+    write_stored,
 )
+from stand_in_hub import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-pytestmark = pytest.mark.usefixtures("home")
 
 
-def test_what_is_put_is_whole_and_what_was_there_is_replaced() -> None:
-    assert put_whole("mine", [b"ab", b"cd"]).read_bytes() == b"abcd"
-    put_whole("mine", [b"ef"])
+def test_home_is_the_variable_else_the_platform_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLPN_HOME", "~/somewhere")
+    assert home_folder() == Path.home() / "somewhere"
+    monkeypatch.setenv("GLPN_HOME", "relative")
+    assert home_folder() == Path.cwd() / "relative"
+    for nothing in ("", None):
+        if nothing is None:
+            monkeypatch.delenv("GLPN_HOME")
+        else:
+            monkeypatch.setenv("GLPN_HOME", nothing)
+        assert home_folder() == Path(platformdirs.user_cache_dir("glpn", appauthor=False))
+
+
+def test_names_and_files_correspond(home: Path) -> None:
+    for name in ("kitti", "someone/glpn-x", "my.weights"):
+        stored_file(name).parent.mkdir(parents=True, exist_ok=True)
+        stored_file(name).touch()
+        assert stored_file(name).parent == home / "weights"
+    (home / "weights" / ".hidden.safetensors").touch()
+    (home / "weights" / "note.txt").touch()
+    assert {name: stored_file(name) for name in ("kitti", "someone/glpn-x", "my.weights")} == list_stored()
+
+
+def test_unreadable_home_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GLPN_HOME", str(tmp_path / "file"))
+    assert list_stored() == {}
+
+
+@pytest.mark.parametrize("text", ["vinvino02/glpn-nyu", "a/b", "A_1/b.c-d", "1/2"])
+def test_repositories_have_an_owner_and_a_name(text: str) -> None:
+    assert is_repository(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nyu", "a/b/c", "/a", "a/", "../a", "a/..", "./a", "a--b/c", "a b/c", "a/b\n", "ü/x"]
+)
+def test_other_texts_are_not_repositories(text: str) -> None:
+    assert not is_repository(text)
+
+
+@pytest.mark.usefixtures("home")
+def test_written_file_replaces_the_old_one() -> None:
+    assert write_stored("mine", [b"ab", b"cd"]).read_bytes() == b"abcd"
+    write_stored("mine", [b"ef"])
     assert stored_file("mine").read_bytes() == b"ef"
 
 
-def test_a_failure_in_the_middle_leaves_what_was_there() -> None:
+@pytest.mark.usefixtures("home")
+def test_failed_write_keeps_the_old_file() -> None:
     def pieces() -> Iterator[bytes]:
         yield b"half"
         raise OSError(28, "No space left on device")
 
-    put_whole("mine", [b"whole"])
-    with pytest.raises(WeightsError, match="no room to write: No space left on device") as caught:
-        put_whole("mine", pieces())
+    write_stored("mine", [b"whole"])
+    with pytest.raises(WeightsError, match="No space left on device") as caught:
+        write_stored("mine", pieces())
     assert "GLPN_HOME" in str(caught.value.hint)
     assert stored_file("mine").read_bytes() == b"whole"
     assert not list(downloads_folder("mine").iterdir())
 
 
-def test_removing_takes_the_weights_and_what_is_left_of_a_download(home: Path) -> None:
-    put_whole("someone/x", [b"weights"])
+def test_remove_deletes_weights_and_incomplete_downloads(home: Path) -> None:
+    write_stored("someone/x", [b"weights"])
     (downloads_folder("someone/x") / "abc.part").write_bytes(b"half")
     assert remove_stored("someone/x")
     assert not remove_stored("someone/x")
@@ -51,57 +96,77 @@ def test_removing_takes_the_weights_and_what_is_left_of_a_download(home: Path) -
     assert not list(home.rglob("*.part"))
 
 
-def test_what_is_left_of_a_download_can_be_removed_alone() -> None:
+@pytest.mark.usefixtures("home")
+def test_incomplete_download_can_be_removed() -> None:
     downloads_folder("kitti").mkdir(parents=True)
     assert remove_stored("kitti")
     assert not remove_stored("kitti")
 
 
-def test_the_bundled_weights_stay() -> None:
-    with pytest.raises(UsageError, match="stay"):
+@pytest.mark.usefixtures("home")
+def test_bundled_weights_cannot_be_removed() -> None:
+    with pytest.raises(UsageError, match="tiny"):
         remove_stored("tiny")
 
 
-def test_what_somebody_is_busy_with_is_not_removed() -> None:
-    put_whole("mine", [b"weights"])
-    with alone_with("mine"), pytest.raises(WeightsError, match="busy"):
+@pytest.mark.usefixtures("home")
+def test_locked_weights_are_not_removed() -> None:
+    write_stored("mine", [b"weights"])
+    with lock_weights("mine"), pytest.raises(WeightsError, match="mine"):
         remove_stored("mine")
     assert list_stored() == {"mine": stored_file("mine")}
     assert remove_stored("mine")
 
 
-def test_one_waits_for_the_other() -> None:
+@pytest.mark.usefixtures("home")
+def test_second_waits_for_the_first() -> None:
     order: list[str] = []
-    begun = threading.Event()
+    locked, waiting = threading.Event(), threading.Event()
+
+    class Waiter(Recorder):
+        def note(self, text: str) -> None:
+            super().note(text)
+            waiting.set()
 
     def first() -> None:
-        with alone_with("mine"):
-            begun.set()
-            threading.Event().wait(0.2)
+        with lock_weights("mine"):
+            locked.set()
+            waiting.wait(30)
             order.append("first")
 
     thread = threading.Thread(target=first)
     thread.start()
-    begun.wait()
-    with alone_with("mine"):
+    assert locked.wait(30)
+    waiter = Waiter()
+    with lock_weights("mine", progress=waiter):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
+    assert len(waiter.notes) == 1
 
 
-def test_parts_are_cleared_but_for_the_one_that_goes_on() -> None:
+def test_home_that_is_a_file_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GLPN_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError) as caught, lock_weights("mine"):
+        pass
+    assert "GLPN_HOME" in str(caught.value.hint)
+
+
+@pytest.mark.usefixtures("home")
+def test_clearing_keeps_the_download_to_resume() -> None:
     folder = downloads_folder("kitti")
     folder.mkdir(parents=True)
     for name in ("old.part", "new.part"):
         (folder / name).touch()
-    clear_downloads("kitti", but=folder / "new.part")
+    clear_downloads("kitti", keep=folder / "new.part")
     assert [path.name for path in folder.iterdir()] == ["new.part"]
-    clear_downloads("nyu", but=downloads_folder("nyu") / "x.part")
+    clear_downloads("nyu", keep=downloads_folder("nyu") / "x.part")
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "../weights", "a/../..", "..\\..", "weights/"])
-def test_a_text_that_is_no_name_removes_nothing(home: Path, text: str) -> None:
-    put_whole("mine", [b"weights"])
+def test_invalid_name_removes_nothing(home: Path, text: str) -> None:
+    write_stored("mine", [b"weights"])
     (downloads_folder("kitti") / "abc.part").parent.mkdir(parents=True)
     before = sorted(home.rglob("*"))
     assert not remove_stored(text)

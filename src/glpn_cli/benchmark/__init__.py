@@ -1,1 +1,1 @@
-"""How fast this machine is, stage by stage, and beside other ways to run the same network."""
+"""Speed of this machine, stage by stage and compared with other runtimes (`glpn bench`)."""

@@ -1,4 +1,4 @@
-"""Other ways to run the same network, for as far as they are installed. A new one is one row."""
+"""Other runtimes for the same network, to compare with. A new one is one row of `_RIVALS`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ if TYPE_CHECKING:
     from glpn_cli.model.glpn import GLPNForDepthEstimation
 
     Forward = Callable[[Tensor], Tensor]
-    """(B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 in the published scale, on the CPU."""
-
+    """Takes (B, 3, h, w) float32 in [0, 1] and returns (B, h, w) float32 in the published scale, on the CPU."""
 
 _OPSET = 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RivalNetwork:
-    """Another way to run a network, ready to run.
+    """A network in another runtime.
 
     Attributes:
         forward: runs it.
-        device: on what it runs, which need not be what we run on.
-        precision: in which numbers it computes, likewise.
+        device: the device it runs on; may differ from ours.
+        precision: the precision it computes in; may differ from ours.
     """
 
     forward: Forward
@@ -47,49 +46,39 @@ class RivalNetwork:
 
 
 def check_installed(rival: Rival) -> None:
-    """See that another way to run a network is there.
+    """Check that the packages of a runtime are installed.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: one is not.
     """
-    for package in _PACKAGES[rival].split():
+    for package in _RIVALS[rival].packages:
         if importlib.util.find_spec(package) is None:
-            raise MissingPackageError(
-                f"--against {rival}: {package} is not installed", hint=f"pip install {_PACKAGES[rival]}"
-            )
+            raise _missing(rival, package)
 
 
 def build_rival(rival: Rival, network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
-    """Build another way to run a network.
+    """Build a network in another runtime.
 
     Args:
-        rival: which.
+        rival: which runtime.
         network: float32, on the CPU, in evaluation mode.
-        pixel_values: an input of the size that it will be run on.
-        runtime: device and precision to run on. transformers computes in float32 all the same, because that is what
-            people run today, ONNX Runtime too, and both it and OpenVINO run on the CPU.
+        pixel_values: an input of the size to run, (1, 3, h, w) float32 in [0, 1].
+        runtime: device and precision to run in, if possible. transformers and ONNX Runtime always compute in float32,
+            as users run them; ONNX Runtime and OpenVINO always run on the CPU.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: the runtime is not installed.
     """
-    builders = {
-        Rival.TRANSFORMERS: _build_transformers,
-        Rival.OPENVINO: _build_openvino,
-        Rival.ONNXRUNTIME: _build_onnxruntime,
-    }
     try:
-        return builders[rival](network, pixel_values, runtime)
+        return _RIVALS[rival].build(network, pixel_values, runtime)
     except ImportError as error:
-        raise MissingPackageError(
-            f"--against {rival}: {error.name or rival} is not installed", hint=f"pip install {_PACKAGES[rival]}"
-        ) from error
+        raise _missing(rival, error.name or str(rival)) from error
 
 
-_PACKAGES = {
-    Rival.TRANSFORMERS: "transformers",
-    Rival.OPENVINO: "openvino",
-    Rival.ONNXRUNTIME: "onnxruntime onnx onnxscript",
-}
+def _missing(rival: Rival, package: str) -> MissingPackageError:
+    return MissingPackageError(
+        f"comparing with {rival} needs the package {package}", hint=f"pip install {' '.join(_RIVALS[rival].packages)}"
+    )
 
 
 def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
@@ -113,33 +102,43 @@ def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runti
     import openvino
 
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's remarks on checks of the input
-        model = openvino.convert_model(_Bare(network), example_input=pixel_values)
+        warnings.simplefilter("ignore")  # the tracer warns about the network's checks of its input
+        model = openvino.convert_model(_TensorModule(network), example_input=pixel_values)
     model.reshape(list(pixel_values.shape))
     precision = Precision.FLOAT32 if runtime.precision is Precision.TF32 else runtime.precision
     kind = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}[precision]
-    hints = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
-    hints["INFERENCE_NUM_THREADS"] = str(torch.get_num_threads())
-    compiled = openvino.Core().compile_model(model, "CPU", hints)
-    return RivalNetwork(
-        lambda pixel_values: torch.from_numpy(compiled(pixel_values.numpy())[0]).float(), "cpu", precision
-    )
+    options = {
+        "INFERENCE_PRECISION_HINT": kind,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", options)
+
+    def forward(pixel_values: Tensor) -> Tensor:
+        return torch.from_numpy(compiled(pixel_values.numpy())[0]).float()
+
+    return RivalNetwork(forward, "cpu", precision)
 
 
 def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
     del runtime
-    import onnx  # noqa: F401 - the exporter needs it, and says so less clearly
+    import onnx  # noqa: F401 - the exporter needs it; its own error message is less clear
     import onnxruntime
-    import onnxscript  # noqa: F401 - likewise
+    import onnxscript  # noqa: F401 - the exporter needs it too
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about torchvision, which is not needed
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's remarks on itself
+        warnings.simplefilter("ignore")  # the exporter warns about itself
         program = torch.onnx.export(
-            _Bare(network), (pixel_values,), dynamo=True, opset_version=_OPSET, verbose=False, external_data=False
+            _TensorModule(network),
+            (pixel_values,),
+            dynamo=True,
+            opset_version=_OPSET,
+            verbose=False,
+            external_data=False,
         )
     if program is None:
-        raise RuntimeError("the exporter gave no program")
+        raise RuntimeError("torch.onnx.export returned None")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with TemporaryDirectory() as folder:
@@ -147,15 +146,15 @@ def _build_onnxruntime(network: GLPNForDepthEstimation, pixel_values: Tensor, ru
         program.save(file)
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return RivalNetwork(
-        lambda pixel_values: torch.from_numpy(session.run(None, {name: pixel_values.numpy()})[0]).float(),
-        "cpu",
-        Precision.FLOAT32,
-    )
+
+    def forward(pixel_values: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: pixel_values.numpy()})[0]).float()
+
+    return RivalNetwork(forward, "cpu", Precision.FLOAT32)
 
 
-class _Bare(torch.nn.Module):
-    """The network with a tensor in and a tensor out, as exporters want it."""
+class _TensorModule(torch.nn.Module):
+    """The network with one tensor as input and one as output, as exporters need it."""
 
     def __init__(self, network: GLPNForDepthEstimation) -> None:
         super().__init__()
@@ -164,3 +163,16 @@ class _Bare(torch.nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         predicted: Tensor = self.network(pixel_values, return_dict=False)[0]
         return predicted
+
+
+@dataclass(frozen=True, slots=True)
+class _RivalRow:
+    build: Callable[[GLPNForDepthEstimation, Tensor, Runtime], RivalNetwork]
+    packages: tuple[str, ...]
+
+
+_RIVALS = {
+    Rival.TRANSFORMERS: _RivalRow(_build_transformers, ("transformers",)),
+    Rival.OPENVINO: _RivalRow(_build_openvino, ("openvino",)),
+    Rival.ONNXRUNTIME: _RivalRow(_build_onnxruntime, ("onnxruntime", "onnx", "onnxscript")),
+}

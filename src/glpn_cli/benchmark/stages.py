@@ -1,11 +1,4 @@
-"""Timing on machines that do other things too: rounds that take turns, medians, and the spread.
-
-The most memory that was in use at once.
-
-What is measured when nobody names weights or images: the published architecture and an image made up.
-
-One case of a benchmark: a size, a precision, a device; how long each stage takes, and who is faster by how much.
-"""
+"""One benchmark case: an image size, a precision and a device. Times each stage and compares with other runtimes."""
 
 from __future__ import annotations
 
@@ -28,7 +21,7 @@ from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
 from glpn_cli.inference.predictor import LoadedWeights
-from glpn_cli.model.config import GLPNConfig
+from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import RANDOM_WEIGHTS, OutputSettings
@@ -41,15 +34,23 @@ if TYPE_CHECKING:
 
     from glpn_cli.inference.predictor import Predictor, PreparedImage
     from glpn_cli.settings import Rival
-    from glpn_cli.weights.store import Watcher
+    from glpn_cli.weights.store import ProgressCallback
+
+_WARM_UPS = 2  # on a GPU the first pass of a size runs normally, and the second one is recorded
+_SEED = 0
+_JPEG_QUALITY = 90
+_COARSE_PX = 12
+_LOGIT_SPREAD = 2.0
+_LINUX_STATUS = Path("/proc/self/status")
+_LINUX_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What several rounds of one thing took.
+    """Durations of several rounds, in seconds.
 
     Attributes:
-        median_s: the middle one, seconds.
+        median_s: the median.
         fastest_s: the shortest.
         slowest_s: the longest.
     """
@@ -58,160 +59,24 @@ class Timing:
     fastest_s: float
     slowest_s: float
 
-
-def timing_of(seconds: Sequence[float]) -> Timing:
-    """Sum up the durations of some rounds."""
-    return Timing(statistics.median(seconds), min(seconds), max(seconds))
-
-
-def take_turns(
-    rivals: Mapping[str, Callable[[], object]],
-    *,
-    rounds: int,
-    warm_ups: int = 1,
-    synchronize: Callable[[], None] = lambda: None,
-) -> dict[str, Timing]:
-    """Time several things round by round, so that a disturbance meets all of them.
-
-    Args:
-        rivals: what to call, by name.
-        rounds: how often each is timed.
-        warm_ups: how often each is called before, without being timed.
-        synchronize: waits until the device has done what it was given.
-
-    Returns:
-        The timing of each.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
-    for turn in range(warm_ups + rounds):
-        for name, run in rivals.items():
-            synchronize()
-            start_s = time.perf_counter()
-            run()
-            synchronize()
-            if turn >= warm_ups:
-                seconds[name].append(time.perf_counter() - start_s)
-    return {name: timing_of(taken) for name, taken in seconds.items()}
-
-
-_STATUS = Path("/proc/self/status")
-
-_RESET = Path("/proc/self/clear_refs")
-
-_KIB = 1024
-
-
-def watch_peak(device: torch.device) -> Callable[[], int | None]:
-    """Begin to watch the peak, and give a function that reads it.
-
-    Returns:
-        A function that gives bytes: of the device's own memory on CUDA; of the whole process on a CPU, where the
-        system can tell (Linux since now, macOS since the process began); else None.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return lambda: torch.cuda.max_memory_allocated(device)
-    if _STATUS.exists():
-        try:
-            _RESET.write_text("5", "ascii")  # makes the kernel forget the peak so far
-        except OSError:
-            return lambda: None
-        return _linux_peak
-    return _macos_peak if sys.platform == "darwin" else lambda: None
-
-
-def _linux_peak() -> int | None:
-    for line in _STATUS.read_text("ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * _KIB
-    return None
-
-
-def _macos_peak() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-_SEED = 0
-
-_JPEG_QUALITY = 90
-
-_COARSE = 12
-
-_LOGIT_SPREAD = 2.0
-
-
-def load_subject(weights: str, *, offline: bool, watcher: Watcher) -> LoadedWeights:
-    """Load what is measured: weights as everywhere, or "random" for the published architecture without its weights."""
-    if weights != RANDOM_WEIGHTS:
-        return load_weights(weights, offline=offline, watcher=watcher)
-    network = published_network()
-    return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
-
-
-def published_network() -> GLPNForDepthEstimation:
-    """Build the architecture of the published weights (MiT-B4) with random ones that use the whole range of depth.
-
-    Time does not depend on the weights, but errors do: as initialized, a network gives the same depth everywhere and
-    hides them.
-
-    Returns:
-        float32, on the CPU, in evaluation mode, the same at every call.
-    """
-    config = GLPNConfig(depths=[3, 8, 27, 3], hidden_sizes=[64, 128, 320, 512])
-    with torch.device("meta"):
-        network = GLPNForDepthEstimation(config)
-    network = network.to_empty(device="cpu").eval()
-    generator = torch.Generator().manual_seed(_SEED)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                module.weight.normal_(0, module.weight[0].numel() ** -0.5, generator=generator)
-                if module.bias is not None:
-                    module.bias.normal_(0, 0.1, generator=generator)
-            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
-                module.reset_parameters()
-        _spread_depth(network, torch.rand(1, 3, 64, 64, generator=generator))
-    return network
-
-
-def _spread_depth(network: GLPNForDepthEstimation, pixel_values: Tensor) -> None:
-    """Scale the last layer so that depth lies on both sides of the middle of its range."""
-    last: Any = network.head.head[2]
-    with torch.no_grad():
-        predicted: Tensor = network(pixel_values).predicted_depth
-    logits = (predicted / network.config.max_depth).logit()
-    last.weight *= _LOGIT_SPREAD / logits.std()
-    last.bias.copy_((last.bias - logits.mean()) * _LOGIT_SPREAD / logits.std())
-
-
-def make_photo(height: int, width: int) -> bytes:
-    """Make up a photo-like image: soft shapes and some noise, as a JPEG file."""
-    random = np.random.default_rng(_SEED)
-    coarse = random.integers(0, 256, (_COARSE, _COARSE, 3), np.uint8)
-    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    rgb = np.clip(soft + random.integers(-12, 13, (height, width, 3), np.int16), 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-_WARM_UPS = 2  # on a GPU the first pass of a size runs as it is, and the second is recorded
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Timing:
+        """Return the timing of at least one round."""
+        return cls(statistics.median(seconds), min(seconds), max(seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Another way to run the same network on the same input.
+    """Another runtime, with the same network and the same input.
 
     Attributes:
-        rival: which.
-        device: on what it ran, which need not be ours.
-        precision: in what it computed, likewise.
-        timing: its network alone.
-        ratio: how many times as long as ours it takes, by medians.
-        max_error: the largest difference of depth between the two, as a share of the rival's range of depth.
-        mean_relative_error: the mean difference as a share of the rival's depth.
+        rival: which runtime.
+        device: the device it ran on; may differ from ours.
+        precision: the precision it computed in; may differ from ours.
+        timing: of its network alone.
+        ratio: its median time divided by ours; above 1 it is slower.
+        max_error: largest difference of a pixel, as a fraction of the rival's depth range.
+        mean_relative_error: mean difference, as a fraction of the rival's depth.
     """
 
     rival: str
@@ -228,16 +93,16 @@ class Measurement:
     """The result of one case.
 
     Attributes:
-        height_px: of the image.
-        width_px: likewise.
-        network_size: (height, width) that the network saw.
-        precision: what it computed in.
-        device: on what.
-        threads: of torch on the CPU.
-        stages: timing of decode, preprocess, network, upsample, encode.
-        whole: timing of all stages together, image by image.
-        peak_bytes: the most memory in use; None where the system does not tell.
-        comparisons: with others.
+        height_px: height of the image.
+        width_px: width of the image.
+        network_size: (height, width) of the network's input, in pixels.
+        precision: of the network.
+        device: of the network.
+        threads: number of torch's CPU threads.
+        stages: timing of decode, preprocess, network, upsample and encode.
+        whole: timing of all stages together.
+        peak_bytes: highest memory use, or None if the system cannot measure it.
+        comparisons: one per rival.
     """
 
     height_px: int
@@ -253,7 +118,7 @@ class Measurement:
 
     @property
     def images_per_second(self) -> float:
-        """How many images go through in a second, one after the other."""
+        """Throughput of images that are processed one after the other."""
         return 1 / self.whole.median_s
 
 
@@ -265,47 +130,140 @@ def measure(
     width_px: int,
     rounds: int,
     rivals: Sequence[Rival] = (),
-    tell: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """Measure one case.
+    """Measure one case with a synthetic photo.
 
     Args:
-        predictor: what is measured.
-        network: the same network, float32 on the CPU, for the rivals to be built from.
-        height_px: of a made-up photo.
-        width_px: likewise.
-        rounds: how often everything is timed, after two rounds to warm up.
-        rivals: whom to compare with; they and we take turns.
-        tell: is told in one line of a rival that needs more memory than there is.
+        predictor: what to time.
+        network: the same network, float32 on the CPU; rivals are built from it.
+        height_px: height of the photo.
+        width_px: width of the photo.
+        rounds: how often everything is timed, after two warm-up rounds.
+        rivals: runtimes to compare with; they run alternately with ours.
+        log: called with one line for each rival that runs out of memory.
 
     Raises:
         MissingPackageError: a rival is not installed.
-        DeviceError: not enough memory for us.
+        DeviceError: the predictor runs out of memory.
     """
     photo = make_photo(height_px, width_px)
     read_peak = watch_peak(predictor.runtime.device)
     watches = [_predict_once(predictor, photo) for _ in range(_WARM_UPS + rounds)][_WARM_UPS:]
     peak_bytes = read_peak()
     prepared = predictor.prepare(photo)
-    stages = {name: timing_of([watch.elapsed_s[name] for watch in watches]) for name in watches[0].elapsed_s}
-    _, _, seen_height, seen_width = prepared.pixel_values.shape
+    stages = {name: Timing.of([watch.elapsed_s[name] for watch in watches]) for name in watches[0].elapsed_s}
+    _, _, network_height, network_width = prepared.pixel_values.shape
     return Measurement(
         height_px=height_px,
         width_px=width_px,
-        network_size=(seen_height, seen_width),
+        network_size=(network_height, network_width),
         precision=str(predictor.runtime.precision),
         device=str(predictor.runtime.device),
         threads=torch.get_num_threads(),
         stages=stages,
-        whole=timing_of([watch.total_s for watch in watches]),
+        whole=Timing.of([watch.total_s for watch in watches]),
         peak_bytes=peak_bytes,
-        comparisons=_compare_all(rivals, predictor, network, prepared, rounds=rounds, tell=tell),
+        comparisons=_compare_all(rivals, predictor, network, prepared, rounds=rounds, log=log),
     )
+
+
+def take_turns(
+    rivals: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm_ups: int = 1,
+    synchronize: Callable[[], None] = lambda: None,
+) -> dict[str, Timing]:
+    """Time several functions alternately, so that other load on the machine affects all of them.
+
+    Args:
+        rivals: the functions by name.
+        rounds: how often each is timed.
+        warm_ups: how often each is called before, without timing.
+        synchronize: waits for the device.
+
+    Returns:
+        The timing of each by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for turn in range(warm_ups + rounds):
+        for name, run in rivals.items():
+            synchronize()
+            start_s = time.perf_counter()
+            run()
+            synchronize()
+            if turn >= warm_ups:
+                seconds[name].append(time.perf_counter() - start_s)
+    return {name: Timing.of(durations) for name, durations in seconds.items()}
+
+
+def watch_peak(device: torch.device) -> Callable[[], int | None]:
+    """Start to measure the highest memory use.
+
+    Returns:
+        A function that returns bytes: on CUDA of the device's memory, else of this process (Linux: since now; macOS:
+        since the process started), or None if the system cannot measure it.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: torch.cuda.max_memory_allocated(device)
+    if _LINUX_STATUS.exists():
+        try:
+            _LINUX_RESET.write_text("5", "ascii")  # resets the peak that the kernel has recorded
+        except OSError:
+            return lambda: None
+        return _linux_peak
+    return _macos_peak if sys.platform == "darwin" else lambda: None
+
+
+def load_weights_or_random(weights: str, *, offline: bool, watcher: ProgressCallback) -> LoadedWeights:
+    """Load the weights to measure; "random" is the published architecture with random weights."""
+    if weights != RANDOM_WEIGHTS:
+        return load_weights(weights, offline=offline, watcher=watcher)
+    network = build_random_network()
+    return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
+
+
+def build_random_network() -> GLPNForDepthEstimation:
+    """Build the published architecture with random weights that use the whole depth range.
+
+    Speed does not depend on the weights, but errors do: with the usual initialization, depth is nearly constant, which
+    would hide them.
+
+    Returns:
+        The same network at each call: float32, on the CPU, in evaluation mode.
+    """
+    with torch.device("meta"):
+        network = GLPNForDepthEstimation(GLPNConfig(**PUBLISHED_CONFIG_FIELDS))
+    network = network.to_empty(device="cpu").eval()
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.weight.normal_(0, module.weight[0].numel() ** -0.5, generator=generator)
+                if module.bias is not None:
+                    module.bias.normal_(0, 0.1, generator=generator)
+            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+        _spread_depth(network, torch.rand(1, 3, 64, 64, generator=generator))
+    return network
+
+
+def make_photo(height: int, width: int) -> bytes:
+    """Return a synthetic photo as a JPEG file: soft shapes with some noise. The same at each call."""
+    rng = np.random.default_rng(_SEED)
+    coarse = rng.integers(0, 256, (_COARSE_PX, _COARSE_PX, 3), np.uint8)
+    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    rgb = np.clip(soft + rng.integers(-12, 13, (height, width, 3), np.int16), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def _predict_once(predictor: Predictor, photo: bytes) -> Stopwatch:
     stopwatch = Stopwatch()
-    depth = predictor.predict(photo, stopwatch=stopwatch)  # waits for the device, because depth comes to the CPU
+    depth = predictor.predict(photo, stopwatch=stopwatch)  # waits for the device, because depth is copied to the CPU
     with stopwatch.stage("encode"):
         FORMATS[DEFAULT_FORMAT].load_codec().encode(depth, OutputSettings())
     return stopwatch
@@ -318,16 +276,15 @@ def _compare_all(
     prepared: PreparedImage,
     *,
     rounds: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[Comparison]:
-    """Compare with one after the other. That there is too little memory for one is a result too."""
     comparisons = []
     for rival in rivals:
         try:
             with memory_errors_named(f"{rival} did not run"):
                 comparisons.append(_compare(rival, predictor, network, prepared, rounds=rounds))
-        except DeviceError as error:
-            tell(error.message)
+        except DeviceError as error:  # a result too: the other measurements stay
+            log(error.message)
     return comparisons
 
 
@@ -336,12 +293,16 @@ def _compare(
 ) -> Comparison:
     pixel_values: Tensor = prepared.pixel_values
     theirs = build_rival(rival, network, pixel_values, predictor.runtime)
-    ours: Callable[[], Tensor] = lambda: predictor.run([prepared])[0]  # noqa: E731 - beside its rival
-    timings = take_turns(
-        {"ours": ours, "theirs": lambda: theirs.forward(pixel_values)}, rounds=rounds, warm_ups=_WARM_UPS
-    )
-    mine, expected = ours(), theirs.forward(pixel_values)
-    difference = (mine - expected).abs()
+
+    def run_ours() -> Tensor:
+        return predictor.run([prepared])[0]
+
+    def run_theirs() -> Tensor:
+        return theirs.forward(pixel_values)
+
+    timings = take_turns({"ours": run_ours, "theirs": run_theirs}, rounds=rounds, warm_ups=_WARM_UPS)
+    actual, expected = run_ours(), run_theirs()
+    difference = (actual - expected).abs()
     return Comparison(
         rival=str(rival),
         device=theirs.device,
@@ -351,3 +312,26 @@ def _compare(
         max_error=float(difference.max() / (expected.max() - expected.min())),
         mean_relative_error=float((difference / expected.clamp(min=1e-6)).mean()),
     )
+
+
+def _spread_depth(network: GLPNForDepthEstimation, pixel_values: Tensor) -> None:
+    """Scale the last layer so that depth is spread around the middle of its range."""
+    last: Any = network.head.head[2]
+    with torch.no_grad():
+        predicted: Tensor = network(pixel_values).predicted_depth
+    logits = (predicted / network.config.max_depth).logit()
+    last.weight *= _LOGIT_SPREAD / logits.std()
+    last.bias.copy_((last.bias - logits.mean()) * _LOGIT_SPREAD / logits.std())
+
+
+def _linux_peak() -> int | None:
+    for line in _LINUX_STATUS.read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _macos_peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -35,6 +35,14 @@ _COMMANDS = (
 _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer's own copy of Click has no public name for it
 
 
+class _App(HelpGroup):
+    """The program; its commands are listed in the order of the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(super().list_commands(ctx), key=_COMMANDS.index)
+
+
 def build_app(only: str | None = None) -> typer.Typer:
     """Return the program.
 
@@ -43,7 +51,7 @@ def build_app(only: str | None = None) -> typer.Typer:
     """
     app = typer.Typer(
         name="glpn",
-        cls=HelpGroup,
+        cls=_App,
         help="Depth maps in meters from ordinary photos.",
         epilog="Run `glpn COMMAND --help` for the options of a command. `glpn predict photo.jpg` is a good start.",
         no_args_is_help=True,
@@ -103,6 +111,7 @@ def _print_usage_error(error: Any) -> None:
         return
     # Typer adds suggestions to some messages; they are our hint.
     message = re.split(r"\.? \(?(?:Did you mean|Possible)", message)[0].rstrip(".")
+    message = re.sub(r"('--[\w-]+')(?: / '[^']*')+", r"\1", message)  # of several names the documented one
     close = list(getattr(error, "possibilities", None) or ())
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     if unknown and context is not None:

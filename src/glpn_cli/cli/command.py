@@ -10,11 +10,13 @@ one way for the command line and for Python.
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import re
 import shutil
 import textwrap
 import typing
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,14 +26,15 @@ from typer.core import TyperCommand, TyperGroup
 from glpn_cli._version import __version__
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import COMMON, OPTIONS, PANELS, Argument, Option, flag_of
+from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import LoggingSettings, convert_value, field_types, without_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-_WIDEST = 100
-_NAME_COLUMNS = 30
+_NARROWEST, _WIDEST = 40, 100
+_NAME_COLUMNS = 28
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class _Parameter:
 
     @property
     def is_repeatable(self) -> bool:
-        return typing.get_origin(without_none(self.kind)) is tuple
+        return Ellipsis in typing.get_args(without_none(self.kind))
 
     @property
     def choices(self) -> list[str]:
@@ -75,19 +78,23 @@ class _Parameter:
     @property
     def default_text(self) -> str:
         """The default as help shows it; empty if it is obvious."""
-        if isinstance(self.row, Argument) or self.is_flag:
+        if isinstance(self.row, Argument) or self.is_flag or self.default is MISSING:
             return ""
         if self.row.default:
             return self.row.default
-        value = ", ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
-        return "" if value in (None, "", 0) and value != 0.0 else str(value)
+        if isinstance(self.default, tuple):
+            return ", ".join(map(str, self.default))
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return "" if self.default is None else str(self.default)
 
     def declaration(self) -> inspect.Parameter:
         """Return the parameter for Typer, which passes text on unchanged."""
         complete = self.row.complete or (lambda: self.choices)
         completion = _completer(complete) if self.row.complete or self.choices else None
         plain: Any = bool if self.is_flag else str
-        shown: Any = list[plain] | None if self.is_repeatable else plain | None
+        if self.is_repeatable or (isinstance(self.row, Option) and self.row.once):
+            plain = list[plain]
         if isinstance(self.row, Argument):
             info: Any = typer.Argument(metavar=self.row.metavar, help=self.row.help, autocompletion=completion)
         else:
@@ -100,7 +107,7 @@ class _Parameter:
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if needed else None,
-            annotation=Annotated[(list[plain] if self.is_repeatable else plain) if needed else shown, info],
+            annotation=Annotated[plain if needed else plain | None, info],
         )
 
 
@@ -128,15 +135,16 @@ def command(
         parameters = list(_parameters(function, hints, arguments or {}, options or {}, set(without)))
 
         def run(**values: Any) -> None:
-            logging = LoggingSettings(
-                **{item.name: values[item.name] for item in fields(LoggingSettings) if values[item.name] is not None}
-            )
-            console = Console(logging)
+            flags = {item.name: flag_of(item.name, item.row) for item in parameters if isinstance(item.row, Option)}
+            given = {item.name: values[item.name] for item in fields(LoggingSettings) if values[item.name] is not None}
+            with Console().errors_reported():
+                logging = LoggingSettings(**given)
+            console = Console(logging, flags)
             with console.errors_reported():
                 function(console, **_arguments(values, parameters, groups, hints))
 
         signature = [parameter.declaration() for parameter in parameters]
-        signature.append(_help_all())
+        signature += [_help_all(), _version()]
         run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]  # where Typer looks
         run.__annotations__ = {item.name: item.annotation for item in signature}
         run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
@@ -189,6 +197,11 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return the arguments of the command's function: settings are built, other values converted."""
     given = {name: value for name, value in values.items() if value not in (None, [])}
+    for item in parameters:
+        if isinstance(item.row, Option) and item.row.once and item.name in given:
+            if len(given[item.name]) > 1:
+                raise UsageError("was given more than once", setting=item.name)
+            (given[item.name],) = given[item.name]
     gathered: dict[str, Any] = {}
     for group, hint in groups.items():
         settings = _settings_of(hint)
@@ -201,16 +214,29 @@ def _arguments(
         if parameter.owner is None:
             value = given.get(parameter.name, parameter.default)
             if parameter.name == "formats" and value is not None:
-                value = [part for text in value for part in text.split(",")]
+                value = [_known_format(part) for text in value for part in text.split(",")]
             if value is None and (parameter.is_repeatable or parameter.is_flag):
                 value = () if parameter.is_repeatable else False
             gathered[parameter.name] = convert_value(parameter.name, value, hints[parameter.name])
     return gathered
 
 
+def _known_format(text: str) -> str:
+    name = text.strip().lower()
+    if name in FORMATS:
+        return name
+    close = difflib.get_close_matches(name, FORMATS, 1)
+    raise UsageError(
+        f"{text!r} is not one of {', '.join(FORMATS)}",
+        hint=f"did you mean {close[0]!r}?" if close else None,
+        setting="formats",
+    )
+
+
 def _completer(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     def matching(incomplete: str) -> list[str]:
-        return [value for value in complete() if value.startswith(incomplete.lower())]
+        before, comma, last = incomplete.rpartition(",")  # of several formats
+        return [before + comma + value for value in complete() if value.startswith(last)]
 
     return matching
 
@@ -224,6 +250,13 @@ def _help_all() -> inspect.Parameter:
     option = typer.Option("--help-all", help="Show all options.", callback=_print_all_help, is_eager=True)
     return inspect.Parameter(
         "help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
+    )
+
+
+def _version() -> inspect.Parameter:
+    option = typer.Option("--version", callback=print_version, is_eager=True, hidden=True)
+    return inspect.Parameter(
+        "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
     )
 
 
@@ -251,8 +284,10 @@ def _help_lines(
 ) -> Iterator[str]:
     """Yield the lines of a command's help."""
     arguments = [item for item in parameters if isinstance(item.row, Argument)]
-    usage = " ".join(item.metavar if item.row.required else f"[{item.metavar}]" for item in arguments)
-    yield f"{_heading('Usage:')} {path} [OPTIONS] {usage}".rstrip()
+    required = [_flag_and_value(item) for item in parameters if isinstance(item.row, Option) and item.row.required]
+    named = [item.metavar if item.row.required else f"[{item.metavar}]" for item in arguments]
+    usage = " ".join([path, *required, "[OPTIONS]", *named])
+    yield from _wrap(f"{_heading('Usage:')} {usage}", _width() + len(_heading("")), "       ")
     yield ""
     yield from _paragraphs(text)
     if arguments:
@@ -267,8 +302,7 @@ def _help_lines(
         if shown:
             yield from ("", _heading(f"{panel}:"))
         for item in shown:
-            default = f" Default: {item.default_text}." if item.default_text else ""
-            yield from _entry(_option_names(item), item.row.help + default)
+            yield from _entry(_option_names(item), _described(item))
     if show_all and any(item.name == "formats" for item in parameters):
         yield from ("", _heading("Formats:"))
         for row in FORMATS.values():
@@ -279,42 +313,68 @@ def _help_lines(
     yield from _entry("--help-all", more)
     if examples:
         yield from ("", _heading("Examples:"))
-        yield from (f"  {example}" for example in examples)
+        for example in examples:
+            *lines, last = _wrap(f"  {example}", _width() - 2, "      ")
+            yield from (f"{line} \\" for line in lines)
+            yield last
+
+
+def _described(item: _Parameter) -> str:
+    """Return the help of an option and its default."""
+    if isinstance(item.row, Option) and item.row.required:
+        return f"{item.row.help} Required."
+    return f"{item.row.help} Default: {item.default_text}." if item.default_text else item.row.help
 
 
 def _option_names(item: _Parameter) -> str:
-    row = item.row
-    flag = (row.flag if isinstance(row, Option) else "") or flag_of(item.name)
-    short = row.short if isinstance(row, Option) else ""
-    return f"{short + ', ' if short else ''}{flag}{' ' + item.metavar if item.metavar else ''}"
+    short = item.row.short if isinstance(item.row, Option) else ""
+    return f"{short + ', ' if short else ''}{_flag_and_value(item)}"
+
+
+def _flag_and_value(item: _Parameter) -> str:
+    flag = (item.row.flag if isinstance(item.row, Option) else "") or flag_of(item.name)
+    shown = re.sub(r"--(.*)/--no-\1", r"--[no-]\1", flag)
+    return f"{shown} {item.metavar}".rstrip()
 
 
 def _width() -> int:
-    return max(40, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
 
 
 def _heading(text: str) -> str:
     return typer.style(text, bold=True)
 
 
+def _wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Return lines of whole words; a list of choices may also break after a "|"."""
+    lines = textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    if all(len(line) <= width for line in lines):
+        return lines
+    spaced = textwrap.wrap(
+        text.replace("|", "| "), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [line.replace("| ", "|") for line in spaced]
+
+
 def _paragraphs(text: str) -> Iterator[str]:
     for index, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
         if index:
             yield ""
-        yield from textwrap.wrap(" ".join(paragraph.split()), _width())
+        yield from _wrap(" ".join(paragraph.split()), _width())
 
 
 def _entry(names: str, text: str) -> Iterator[str]:
     """Yield an option and its text beside it, or below it if there is no room."""
-    indent = " " * _NAME_COLUMNS
-    lines = textwrap.wrap(text, _width() - _NAME_COLUMNS, break_long_words=False)
-    if len(names) + 4 > _NAME_COLUMNS:
-        yield f"  {names}"
-        yield from (indent + line for line in lines)
-        return
-    first, *rest = lines or [""]
-    yield f"  {names:<{_NAME_COLUMNS - 2}}{first}"
-    yield from (indent + line for line in rest)
+    column = _NAME_COLUMNS if _width() >= 2 * _NAME_COLUMNS else 6
+    indent = " " * column
+    lines = _wrap(text, _width() - column) or [""]
+    if len(names) + 4 <= column:
+        yield f"  {names:<{column - 2}}{lines.pop(0)}".rstrip()
+    else:
+        yield from _wrap(f"  {names}", _width(), "    ")
+    yield from (indent + line for line in lines)
 
 
 class HelpGroup(TyperGroup):
@@ -331,7 +391,9 @@ class HelpGroup(TyperGroup):
         lines += ["", _heading("Options:")]
         for option in self.get_params(ctx):
             names = ", ".join(sorted(option.opts, key=len))
-            lines += _entry(names, getattr(option, "help", None) or "")
+            lines += _entry(
+                names, "Show this help." if "--help" in option.opts else getattr(option, "help", None) or ""
+            )
         if self.epilog:
             lines += ["", *_paragraphs(self.epilog)]
         formatter.write("\n".join(lines) + "\n")

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
@@ -24,7 +25,7 @@ from glpn_cli.files import os_reason
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.table import Table
 
@@ -40,9 +41,15 @@ class Console:
     Text from users, such as file names, is never read as markup, and control characters in it are escaped.
     """
 
-    def __init__(self, logging: LoggingSettings = _DEFAULT_LOGGING) -> None:
-        """Store the settings; rich itself honors NO_COLOR, FORCE_COLOR and TERM."""
+    def __init__(self, logging: LoggingSettings = _DEFAULT_LOGGING, flags: Mapping[str, str] | None = None) -> None:
+        """Store the settings; rich itself honors NO_COLOR, FORCE_COLOR and TERM.
+
+        Args:
+            logging: what is printed, and in color or not.
+            flags: the command's own flags by setting, where they differ from those of other commands.
+        """
         self._logging = logging
+        self._own_flags = flags or {}
         always = "standard" if os.environ.get("TERM", "").lower() in ("dumb", "unknown") else "auto"
         systems = {ColorPolicy.NEVER: None, ColorPolicy.ALWAYS: always, ColorPolicy.AUTO: "auto"}
         color = logging.color
@@ -61,7 +68,7 @@ class Console:
     def info(self, text: str, *, style: str = "") -> None:
         """Print a message, unless quiet."""
         if not self._logging.quiet:
-            self._print(Text(printable(in_flags(text)), style=style))
+            self._print(Text(printable(self.in_flags(text)), style=style))
 
     def detail(self, text: str) -> None:
         """Print a message, if verbose."""
@@ -71,7 +78,7 @@ class Console:
     def note(self, text: str, *, about: str = "") -> None:
         """Print something that the user may not expect, unless quiet."""
         if not self._logging.quiet:
-            self._print(_labeled("note", "yellow", f"{about}: {text}" if about else text))
+            self._print(self._labeled("note", "yellow", f"{about}: {text}" if about else text))
 
     def warn(self, text: str) -> None:
         """Print that a run ended early, unless quiet."""
@@ -86,9 +93,9 @@ class Console:
 
     def failure(self, message: str, hint: str | None = None) -> None:
         """Print the message and the hint of an error, even if quiet."""
-        self._print(_labeled("error", "bold red", message))
+        self._print(self._labeled("error", "bold red", message))
         if hint:
-            self._print(_labeled("hint", "cyan", hint))
+            self._print(self._labeled("hint", "cyan", hint))
 
     def failures(self, failures: list[tuple[str, str | None]], *, at_most: int, where: str = "") -> None:
         """Print the first of several errors; a hint that many share is printed once."""
@@ -107,6 +114,26 @@ class Console:
         except GLPNError as error:
             self.error(error)
             raise typer.Exit(error.exit_code) from error
+
+    def in_flags(self, text: str) -> str:
+        """Return a text with its settings, such as `tta='flip'`, as flags: --tta flip."""
+
+        def flag(match: re.Match[str]) -> str:
+            known = self._own_flags.get(match[1]) or _flags().get(match[1])
+            if known is None:
+                return match[0]
+            value = (match[2] or "").strip("'\"")
+            return f"{known} {value}" if value and value != "True" else known
+
+        return _SETTING.sub(flag, text)
+
+    def error_record(self, error: GLPNError) -> dict[str, Any]:
+        """Return an error for a JSON record, with its settings as flags."""
+        return {
+            "message": self.in_flags(error.message),
+            "hint": None if error.hint is None else self.in_flags(error.hint),
+            "exit_code": error.exit_code,
+        }
 
     # Data
 
@@ -196,10 +223,14 @@ class Console:
         """Return a progress bar below the messages; it disappears when it stops."""
         return Progress(*columns, console=self._stderr, transient=True, disable=not self.has_terminal)
 
+    def _labeled(self, label: str, style: str, text: str) -> Text:
+        return Text.assemble((f"{label}:", style), " ", printable(self.in_flags(text)))
+
     def _print(self, text: Text) -> None:
         # A pipe gets one line for each message, a terminal lines that break between words.
         if self._stderr.is_terminal:
-            self._stderr.print(text, overflow="ignore", crop=False)
+            lines = _break_between_words(text, self._stderr.width)
+            self._stderr.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)
         else:
             self._stderr.print(text, soft_wrap=True)
 
@@ -217,17 +248,15 @@ class _Stderr(RichConsole):
             self._buffer.clear()
 
 
-def in_flags(text: str) -> str:
-    """Return a text with its settings, such as `tta='flip'`, as flags: --tta flip."""
-
-    def flag(match: re.Match[str]) -> str:
-        known = _flags().get(match[1])
-        if known is None:
-            return match[0]
-        value = (match[2] or "").strip("'\"")
-        return f"{known} {value}" if value and value != "True" else known
-
-    return _SETTING.sub(flag, text)
+def _break_between_words(text: Text, width: int) -> Iterator[Text]:
+    """Yield the lines of a text; unlike rich's own wrapping it never breaks a long word, such as a path."""
+    start = end = 0
+    for word in re.finditer(r"\s*(\S+)", text.plain):
+        if end and cell_len(text.plain[start : word.end()]) > width:
+            yield text[start:end]
+            start = word.start(1)
+        end = word.end()
+    yield text[start:end]
 
 
 @cache
@@ -265,15 +294,6 @@ def format_size(size: tuple[Any, ...] | None) -> str:
     return "x".join(str(side) for side in size or ())
 
 
-def error_record(error: GLPNError) -> dict[str, Any]:
-    """Return an error for a JSON record, with its settings as flags."""
-    return {
-        "message": in_flags(error.message),
-        "hint": None if error.hint is None else in_flags(error.hint),
-        "exit_code": error.exit_code,
-    }
-
-
 def conclude(total: int, failure_codes: list[int]) -> None:
     """Exit according to the failures of several inputs, which have been printed.
 
@@ -292,7 +312,3 @@ def conclude(total: int, failure_codes: list[int]) -> None:
     if len(failure_codes) == total and len(set(failure_codes)) == 1:
         raise typer.Exit(failure_codes[0])
     raise PartialFailureError(f"{len(failure_codes)} of {total} failed")
-
-
-def _labeled(label: str, style: str, text: str) -> Text:
-    return Text.assemble((f"{label}:", style), " ", printable(in_flags(text)))

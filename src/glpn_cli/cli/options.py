@@ -47,6 +47,7 @@ class Option:
         default: the default in help, where the settings say None.
         rare: only shown by `--help-all`.
         required: the command does not run without it.
+        once: an error if it is given twice; of other options the last counts.
         complete: returns values for shell completion.
     """
 
@@ -59,6 +60,7 @@ class Option:
     default: str = ""
     rare: bool = False
     required: bool = False
+    once: bool = False
     complete: Callable[[], Iterable[str]] | None = None
 
 
@@ -83,60 +85,58 @@ def _devices() -> list[str]:
 
 
 _WEIGHTS = Option(
-    "Weights: a name, a path, or OWNER/REPO on the Hugging Face Hub, which is downloaded if missing. auto is "
-    "$GLPN_WEIGHTS, else nyu if installed, else tiny.",
+    "Name, path, or OWNER/REPO on the Hugging Face Hub; downloaded if missing. auto is $GLPN_WEIGHTS, else nyu if "
+    "installed, else tiny.",
     INFERENCE,
-    "NAME|PATH|OWNER/REPO",
+    "WEIGHTS",
     short="-w",
     complete=_weights_names,
 )
-_DEVICE = Option("Device to run on.", INFERENCE, "auto|cpu|cuda|cuda:N|mps|xpu", complete=_devices)
+_DEVICE = Option("auto, cpu, cuda, cuda:N, mps or xpu.", INFERENCE, "DEVICE", complete=_devices)
 _THREADS = Option("CPU threads of the network.", INFERENCE, "N", default="all cores", rare=True)
 _OFFLINE = Option("Do not download anything. HF_HUB_OFFLINE has the same effect.", INFERENCE, rare=True)
 
 OPTIONS: dict[type, dict[str, Option]] = {
     SearchSettings: {
-        "recursive": Option(
-            "Include subfolders, or do not. The default is yes for batch and no for predict.",
-            INPUT,
-            flag="--recursive/--no-recursive",
-        ),
-        "include": Option("Only use files that match, such as '*.jpg' or 'left/**'. Repeatable.", INPUT, "PATTERN"),
-        "exclude": Option("Skip files and folders that match. Repeatable.", INPUT, "PATTERN"),
+        "recursive": Option("Include subfolders. batch does by default.", INPUT, flag="--recursive/--no-recursive"),
+        "include": Option("Only use matching files: '*.jpg', 'left/**'. Repeatable.", INPUT, "PATTERN"),
+        "exclude": Option("Skip matching files and folders. Repeatable.", INPUT, "PATTERN"),
         "hidden": Option("Include hidden files and folders.", INPUT, rare=True),
         "allow_url": Option("Download images that are given as http(s) URLs.", INPUT, rare=True),
     },
     OutputSettings: {
         "scale": Option(
-            "Unit of saved depth: meters, or the network's output as transformers returns it (kitti: meters / 8).",
+            "Unit of saved depth. published is the network's output as transformers returns it: for kitti an eighth of "
+            "the meters.",
             OUTPUT,
             rare=True,
         ),
         "range": Option(
-            "Depth range of the grays or colors, in meters (0:10) or percentiles (p2:p98). auto is p1:p99, model is "
-            "everything the weights can return. Color images use auto; batch uses one range for all images.",
+            "Depth that colors or grays span: meters (0:10), percentiles (p2:p98), auto (p1:p99) or model: 0 to the "
+            "depth limit.",
             APPEARANCE,
             "LO:HI|auto|model",
+            default="auto in color",
         ),
-        "near": Option("Whether near is bright or dark.", APPEARANCE, default="dark in png, bright in color"),
-        "colormap": Option("Color map of color images.", APPEARANCE, "NAME", complete=lambda: list(Colormap)),
+        "near": Option("Brightness of near pixels.", APPEARANCE, default="dark in png, bright in color"),
+        "colormap": Option("Color map.", APPEARANCE, "NAME", complete=lambda: list(Colormap)),
         "legend": Option("Add a scale in meters below color images.", APPEARANCE),
         "side_by_side": Option("Put the photo to the left of color images.", APPEARANCE),
         "normalize": Option(
-            "Gray levels of png: max is 255·depth/max(depth), minmax makes the nearest pixel black.",
+            "Gray levels of png: 255·depth/max(depth), or from the nearest to the farthest pixel.",
             APPEARANCE,
             default="max",
             rare=True,
         ),
         "png_compression": Option("Compression of PNG files; higher is smaller and slower.", OUTPUT, "0-9", rare=True),
         "edge_filter": Option(
-            "Drop 3D points at depth edges: the relative jump to both neighbors. 0 keeps all.",
+            "Drop 3D points that differ from both neighbors by more than this fraction of their depth. 0 keeps all.",
             OUTPUT,
             "FRACTION",
             rare=True,
         ),
         "valid_range": Option(
-            "Keep 3D points in this range of meters, such as 0.5:8 or :8.",
+            "Only keep 3D points in this range of meters, such as 0.5:8 or :8.",
             OUTPUT,
             "NEAR:FAR",
             default="all but the last 5 % before the depth limit",
@@ -150,17 +150,18 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
         "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
         "tta": Option(
-            "Test-time augmentation. flip averages with the mirrored image: steadier, twice the time.", INFERENCE
+            "Test-time augmentation: flip also predicts the mirrored image, in twice the time.",
+            INFERENCE,
         ),
         "input_size": Option(
-            "Size of the network's input: that of the image, about that of the weights' training, or fixed.",
+            "Size of the network's input: that of the image, about that of the weights' training images, or fixed.",
             INFERENCE,
             "native|model|HxW",
             default="model for tiny, else native",
             rare=True,
         ),
         "fov_deg": Option(
-            "Horizontal field of view of the camera, for 3D formats.",
+            "Horizontal field of view, for 3D formats.",
             INFERENCE,
             "DEGREES",
             default="from EXIF, else 55 along the long side",
@@ -180,7 +181,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     RunSettings: {
         "batch_size": Option(
-            "Images of one size in one pass of a GPU. A CPU takes one.",
+            "Images per pass of a GPU. A CPU takes one at a time.",
             INFERENCE,
             "N",
             default="what its memory holds",
@@ -206,6 +207,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             DATA,
             "nyu|kitti|FOLDER",
             required=True,
+            once=True,
         ),
         "root": Option(
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
@@ -218,7 +220,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="the list at its usual place, else all pairs",
         ),
         "units_per_meter": Option(
-            "One meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
+            "Value of one meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
             DATA,
             "N",
             aliases=("--units-per-metre",),
@@ -259,9 +261,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "sizes": Option("Size of the synthetic photo. Repeatable.", INPUT, "HxW", flag="--size"),
         "precisions": Option("Number format of the network. Repeatable.", INFERENCE, flag="--precision"),
         "devices": Option(
-            "Device to run on. Repeatable.",
+            "auto, cpu, cuda, cuda:N, mps or xpu. Repeatable.",
             INFERENCE,
-            "auto|cpu|cuda|cuda:N|mps|xpu",
+            "DEVICE",
             flag="--device",
             complete=_devices,
         ),
@@ -270,9 +272,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
         ),
         "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
         "weights": Option(
-            "Weights, or random for the published architecture with random weights.",
+            "Name, path or OWNER/REPO. random is the published architecture with random weights.",
             INFERENCE,
-            "NAME|PATH|random",
+            "WEIGHTS",
             short="-w",
             complete=_weights_names,
         ),
@@ -296,7 +298,10 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
         ),
         "units_per_meter": Option(
-            "One meter in the depth files of folders: 1000 for millimeters.", DATA, "N", aliases=("--units-per-metre",)
+            "Value of one meter in the depth files of folders: 1000 for millimeters.",
+            DATA,
+            "N",
+            aliases=("--units-per-metre",),
         ),
         "init": Option("Initial weights; none initializes them randomly.", TRAINING, "tiny|nyu|PATH|none"),
         "config": Option(
@@ -323,7 +328,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "batch_size": Option("Samples per step, over all processes.", TRAINING, "N"),
         "accumulate": Option("Gradient accumulation steps.", TRAINING, "N", rare=True),
         "epochs": Option("Passes over the data.", TRAINING, "N"),
-        "steps": Option("Number of steps, instead of epochs.", TRAINING, "N"),
+        "steps": Option("Number of steps, instead of epochs.", TRAINING, "N", default="from epochs"),
         "learning_rate": Option("Peak learning rate, reached halfway.", TRAINING, "RATE"),
         "cut_depth": Option("Probability of vertical CutDepth.", TRAINING, "P", rare=True),
         "photometric": Option("Strength of the color augmentation.", TRAINING, rare=True),
@@ -346,8 +351,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "validate_every": Option(
             "Validate every N steps.", OUTPUT, "N", default="each epoch, but at least 100 steps apart", rare=True
         ),
-        "max_minutes": Option("Stop after N minutes; the same command resumes.", TRAINING, "N"),
-        "until": Option("Stop after this step; the same command without it resumes.", TRAINING, "STEP", rare=True),
+        "max_minutes": Option("Stop after N minutes; the same command resumes.", TRAINING, "N", default="no limit"),
+        "until": Option(
+            "Stop after this step; the same command without it resumes.",
+            TRAINING,
+            "STEP",
+            default="the last",
+            rare=True,
+        ),
         "workers": Option("Processes that load samples.", TRAINING, "N", rare=True),
         "device": _DEVICE,
         "threads": _THREADS,
@@ -358,15 +369,15 @@ OPTIONS: dict[type, dict[str, Option]] = {
 
 COMMON: Mapping[str, Option] = {
     "output": Option(
-        "Output file or folder; - is standard output. A trailing slash or an existing folder means a folder.",
+        "File, or folder if it ends in / or exists as one; - is standard output.",
         OUTPUT,
-        "FILE|FOLDER|-",
+        "PATH",
         short="-o",
         aliases=("--out",),
         default="beside each image",
     ),
     "formats": Option(
-        f"Output format: {', '.join(FORMATS)}. Several are separated by commas, or the option is repeated.",
+        f"Formats to write, separated by commas: {', '.join(FORMATS)}.",
         OUTPUT,
         "NAME,...",
         flag="--format",
@@ -376,14 +387,14 @@ COMMON: Mapping[str, Option] = {
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),
     "from_list": Option(
-        "File with more images, one path per line or separated by NUL; - is standard input.", INPUT, "FILE|-"
+        "More images: a file with paths in lines or separated by NUL; - is standard input.", INPUT, "FILE"
     ),
-    "json": Option("Print a JSON object for each image on standard output.", LOGGING),
-    "anchor": Option(
-        "Known distance of a pixel: the depth map is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"
+    "json": Option("Print a JSON object per image on standard output.", LOGGING),
+    "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),
+    "preview": Option("Also draw depth in the terminal.", LOGGING),
+    "report": Option(
+        "Also write index.html, which shows every image beside its depth, with distances on hover.", OUTPUT
     ),
-    "preview": Option("Also draw the depth in the terminal.", LOGGING),
-    "report": Option("Also write index.html: every image beside its depth, with distances on hover.", OUTPUT),
     "dry_run": Option("Print what would be written, then exit.", OUTPUT),
     "verify": Option("Check the output folder against its manifest, then exit.", OUTPUT),
 }

@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from glpn_cli.depth import DepthMap, is_known
-from glpn_cli.output.color import colorize, range_of, table_from_near
+from glpn_cli.output.color import colorize, near_first_table, resolve_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def draw_preview(
         colors: False draws with shades: the denser, the nearer.
         blocks: False draws with ASCII alone, for terminals that cannot show more.
     """
-    low_m, high_m = range_of(depth, settings)
+    low_m, high_m = resolve_range(depth, settings)
     height, width = depth.meters.shape
     # A character is twice as high as wide: in color its halves are two pixels, in shades it is one of two rows.
     zoom = min(columns / width, 2 * rows / height)
@@ -101,7 +101,7 @@ def _bar(settings: OutputSettings, columns: int, *, colors: bool, blocks: bool) 
     """Draw what near and far look like, from left to right."""
     shares = np.linspace(0, 1, columns)
     if colors and blocks:
-        row = table_from_near(settings)[np.rint(shares * 255).astype(int)]
+        row = near_first_table(settings)[np.rint(shares * 255).astype(int)]
         return _half_blocks(row, row)
     shades = _SHADES if blocks else _ASCII_SHADES
     return Text("".join(shades[round(share * (len(shades) - 1))] for share in shares))

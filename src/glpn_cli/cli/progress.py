@@ -19,7 +19,7 @@ from rich.text import Text
 from glpn_cli.cli.console import format_bytes, format_duration, format_size
 from glpn_cli.inference.batch import BatchProgress
 from glpn_cli.training.progress import StepFacts, TrainWatcher
-from glpn_cli.weights.store import Watcher
+from glpn_cli.weights.store import ProgressCallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +132,7 @@ class RunProgress(BatchProgress):
         self._console.note(text)
 
 
-class DownloadProgress(Watcher):
+class DownloadProgress(ProgressCallback):
     """Shows size, rate and remaining time of a download."""
 
     def __init__(self, console: Console) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.cli.console import Console, error_record, format_size
+from glpn_cli.cli.console import Console, format_size
 from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_FRACTION
-from glpn_cli.weights.catalog import find_farther_sighted
+from glpn_cli.weights.catalog import find_entry_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,10 +77,10 @@ def parse_anchors(texts: Sequence[str], *, images: int = 1) -> list[Anchor]:
     return [Anchor.parse(text) for text in texts]
 
 
-def record_of(result: Result) -> dict[str, Any]:
+def record_of(console: Console, result: Result) -> dict[str, Any]:
     """Return the JSON record of a result, with its settings as flags."""
     record = result.to_dict()
-    return record if result.error is None else record | {"error": error_record(result.error)}
+    return record if result.error is None else record | {"error": console.error_record(result.error)}
 
 
 def print_anchors(console: Console, factor: float | None, anchors: Iterable[dict[str, float]]) -> None:
@@ -148,7 +148,7 @@ class DepthNotes:
 
 
 def _advice(limit_m: float) -> str:
-    better = find_farther_sighted(limit_m)
+    better = find_entry_beyond(limit_m)
     if better is None:
         return ""
     return f"; `weights={better.card.name}` reaches {better.card.depth_limit_m:g} m ({better.domain})"

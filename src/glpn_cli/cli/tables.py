@@ -1,4 +1,4 @@
-"""What an evaluation came to, as tables."""
+"""The results of an evaluation as tables."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from glpn_cli.evaluation.run import Evaluation, Figure
+    from glpn_cli.evaluation.run import Evaluation
+    from glpn_cli.evaluation.statistics import Estimate
 
 
-def evaluation_tables(evaluation: Evaluation, title: str) -> Iterator[Table]:
-    """Give the means, and then the differences if there is something to compare with."""
-    from glpn_cli.evaluation.run import MEDIAN_LABEL, RAMP_LABEL
+def evaluation_tables(evaluation: Evaluation) -> Iterator[Table]:
+    """Yield the table of means, and that of differences if there is something to compare with."""
+    from glpn_cli.evaluation.baselines import MEDIAN_LABEL, RAMP_LABEL
     from glpn_cli.metrics import METRICS
 
-    figures = evaluation.figures()
-    means = _table(title)
-    for column in figures:
+    means = evaluation.means()
+    table = _table(evaluation.title)
+    for column in means:
         if column.label in (MEDIAN_LABEL, RAMP_LABEL):
-            means.add_column(f"{column.label}\nbaseline", justify="right")
+            table.add_column(f"{column.label}\nbaseline", justify="right")
         else:
             aligned = "as predicted" if column.align is None else f"{column.align} aligned"
-            means.add_column(f"{column.label}\n{aligned}", justify="right")
+            table.add_column(f"{column.label}\n{aligned}", justify="right")
     for name in METRICS:
-        _add(means, name, [figures[column][name] for column in figures], "{:.4f}")
-    yield means
+        _add(table, name, [means[column][name] for column in means], "{:.4f}")
+    yield table
 
     differences = evaluation.differences()
     if not differences:
@@ -38,7 +39,7 @@ def evaluation_tables(evaluation: Evaluation, title: str) -> Iterator[Table]:
         aligned = "" if difference.ours.align is None else f"\n{difference.ours.align} aligned"
         compared.add_column(f"{difference.ours.label}\n- {difference.theirs.label}{aligned}", justify="right")
     for name in METRICS:
-        _add(compared, name, [item.figures[name] for item in differences], "{:+.4f}", verdict=_verdict)
+        _add(compared, name, [item.metrics[name] for item in differences], "{:+.4f}", verdict=_verdict)
     yield compared
 
 
@@ -51,10 +52,10 @@ def _table(title: str) -> Table:
 def _add(
     table: Table,
     name: str,
-    figures: Sequence[Figure],
+    figures: Sequence[Estimate],
     form: str,
     *,
-    verdict: Callable[[str, Figure], str] = lambda _name, _figure: "",
+    verdict: Callable[[str, Estimate], str] = lambda _name, _figure: "",
 ) -> None:
     """Add a row of means, and below it their intervals."""
     table.add_row(name, *(verdict(name, figure) + form.format(figure.mean) for figure in figures))
@@ -66,8 +67,8 @@ def _add(
         table.add_row("", *ranges, style="dim")
 
 
-def _verdict(name: str, figure: Figure) -> str:
-    """Say better or worse of a difference that is not by chance."""
+def _verdict(name: str, figure: Estimate) -> str:
+    """Return "better" or "worse" for a difference whose interval excludes zero."""
     from glpn_cli.metrics import METRICS
 
     if figure.interval is None or not figure.interval.excludes_zero:

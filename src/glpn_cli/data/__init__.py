@@ -1,1 +1,1 @@
-"""Images with known depth, for training and for evaluation."""
+"""Images with ground truth depth, for training and evaluation."""

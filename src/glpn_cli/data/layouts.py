@@ -1,6 +1,6 @@
-"""Lists of samples: an image and its depth in each line, as the authors and others write them.
+"""Data set layouts: where the images and depth files of NYU, KITTI and plain folders are.
 
-How data sets lie on the disk: those of the paper as rows of a table, and plain folders.
+`LAYOUTS` has one row per named data set. A list file can select the pairs of any layout.
 """
 
 from __future__ import annotations
@@ -14,71 +14,21 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.data.sample import SampleFiles, Samples
 from glpn_cli.errors import InputError, UsageError
+from glpn_cli.files import os_reason
 from glpn_cli.image.folder import walk_images
 from glpn_cli.settings import DATA_VARIABLE, Crop, DataSettings, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    Pair = tuple[Path, Path | None]
+    """An image and its depth file, or None if it has none."""
 
 _NO_DEPTH = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedPair:
-    """One line of a list.
-
-    Attributes:
-        image: a path as it is written, without a slash in front.
-        depth: likewise, or None where the line says that there is none.
-    """
-
-    image: str
-    depth: str | None
-
-
-def read_list(path: str | os.PathLike[str]) -> list[ListedPair]:
-    """Read a list of samples.
-
-    A line is an image and a depth file, with tabs between them or else spaces; what follows (some lists have a
-    focal length there) is ignored, as are empty lines and those that begin with #. Paths may begin with a slash, as
-    in the authors' lists, and are below the root of the data all the same. "None" stands for depth that is not there.
-
-    Raises:
-        InputError: it cannot be read, a line holds no pair, or no line does.
-    """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = stream.read().splitlines()
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no UTF-8
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"{path}: cannot be read: {reason or error}") from error
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
-        if len(fields) < 2 or not (fields[0] and fields[1]):
-            raise InputError(f"{path}: line {number} is no pair of an image and its depth")
-        depth = None if fields[1].lower() == _NO_DEPTH else _relative(fields[1])
-        pairs.append(ListedPair(_relative(fields[0]), depth))
-    if not pairs:
-        raise InputError(f"{path}: lists nothing")
-    return pairs
-
-
-def find_listed(relative: str, bases: Iterable[Path]) -> Path:
-    """Find a listed file below the first of several folders that has it; below the first of all if none has."""
-    candidates = [base / relative for base in bases]
-    return next((candidate for candidate in candidates if os.path.exists(candidate)), candidates[0])
-
-
-def _relative(written: str) -> str:
-    return written.lstrip("/\\")
-
-
 class Split(StrEnum):
-    """Which part of a data set."""
+    """A part of a data set."""
 
     TRAIN = "train"
     TEST = "test"
@@ -86,20 +36,20 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a data set lies on the disk and how it is evaluated.
+    """How the files of a data set are arranged, and how predictions for it are evaluated.
 
     Attributes:
-        name: as `--data` names it.
-        folder: its folder below the root; the root itself may be that folder.
-        units_per_meter: what a meter is in its depth files; None where the user has to say.
-        kb_crop: whether images and depth are cropped as KITTI's are.
-        crop: in which true depth counts in an evaluation.
-        cap_m: true depth of this or more does not count.
-        list_name: where its lists are by default, below the root; {} is the split.
-        image_bases: folders below its own in which listed images may lie.
-        depth_bases: likewise for depth.
-        pairs: finds the pairs of a split where there is no list; None where only a list tells which they are.
-        sample_name: what a sample is called after its image's path below the data set's folder.
+        name: the value of `DataSettings.data`.
+        folder: name of the data set's folder below the root; the root itself may be that folder.
+        units_per_meter: value of a depth file that stands for one meter; None if the user has to set it.
+        kb_crop: whether images and ground truth are cropped as for the KITTI benchmark.
+        crop: the part of an image that is evaluated.
+        cap_m: ground truth of this or more is not evaluated, meters.
+        list_name: default path of the list files below the root, with {} for the split; empty if there are none.
+        image_bases: folders below `folder` that the image paths of a list may be relative to.
+        depth_bases: folders below `folder` that the depth paths of a list may be relative to.
+        pairs: finds the pairs of a split without a list; None if a list is required.
+        sample_name: returns the name of a sample for the path of its image below `folder`.
     """
 
     name: str
@@ -111,14 +61,14 @@ class Layout:
     list_name: str
     image_bases: tuple[str, ...]
     depth_bases: tuple[str, ...]
-    pairs: Callable[[Path, Split], Iterator[tuple[Path, Path | None]]] | None
+    pairs: Callable[[Path, Split], Iterator[Pair]] | None
     sample_name: Callable[[Path], str]
 
 
-def _nyu_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | None]]:
-    """Find rgb_N.jpg with sync_depth_N.png: in official_splits/test, or everywhere but in official_splits."""
+def _nyu_pairs(folder: Path, split: Split) -> Iterator[Pair]:
+    """Find rgb_N.jpg with sync_depth_N.png: in official_splits/test, or everywhere except in official_splits."""
     test = folder / "official_splits" / "test"
-    for image in _images(test if split is Split.TEST else folder):
+    for image in _find_images(test if split is Split.TEST else folder):
         if split is Split.TRAIN and image.is_relative_to(folder / "official_splits"):
             continue
         kind, _, number = image.stem.partition("_")
@@ -127,13 +77,13 @@ def _nyu_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | None]]
             yield image, depth if os.path.exists(depth) else None
 
 
-def _folder_pairs(folder: Path, split: Split) -> Iterator[tuple[Path, Path | None]]:
-    """Find NAME.jpg (or another image, but no PNG) with NAME.png, in all folders below."""
-    del split  # a plain folder is one set
-    for image in _images(folder):
+def _folder_pairs(folder: Path, split: Split) -> Iterator[Pair]:
+    """Find NAME.jpg (or another image format, except PNG) with NAME.png, including subfolders."""
+    del split  # a plain folder has no splits
+    for image in _find_images(folder):
         if image.suffix.lower() != ".png":
-            beside = [image.with_suffix(ending) for ending in (".png", ".PNG")]
-            yield image, next((depth for depth in beside if os.path.exists(depth)), None)
+            candidates = [image.with_suffix(suffix) for suffix in (".png", ".PNG")]
+            yield image, next((depth for depth in candidates if os.path.exists(depth)), None)
 
 
 def _nyu_name(image: Path) -> str:
@@ -180,6 +130,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
     )
 }
+"""The data sets that have a name."""
 
 _FOLDER = Layout(
     name="folder",
@@ -197,57 +148,102 @@ _FOLDER = Layout(
 
 
 def layout_of(data: str) -> Layout:
-    """Give the layout that `--data` names: a row of the table, or that of a plain folder."""
+    """Return the layout for a value of `DataSettings.data`: a row of `LAYOUTS`, or that of a plain folder."""
     return LAYOUTS.get(data, _FOLDER)
 
 
 def find_samples(settings: DataSettings, split: Split) -> Samples:
-    """Find the samples of a data set; none of them is read yet.
+    """Find the samples of a data set without reading them.
 
     Args:
-        settings: which data, where, and what its files count in.
+        settings: the data set, its folder and the unit of its depth files.
         split: which part; a plain folder has only one.
 
     Raises:
-        UsageError: the folder is not there, or it is not said what the depth files count in.
-        InputError: there is no sample.
+        UsageError: the folder does not exist, the unit of the depth files is unknown, or a list is required.
+        InputError: there are no samples, or the list cannot be used.
     """
     layout = layout_of(settings.data)
-    folder, root = _folders(settings, layout)
+    folder, root = _locate(settings, layout)
     units_per_meter = settings.units_per_meter or layout.units_per_meter
     if units_per_meter is None:
         raise UsageError(
-            f"--data {settings.data}: it is not said what its depth files count in",
-            hint="--units-per-meter 1000 for millimeters, 256 for files like KITTI's",
+            f"{settings.data}: the unit of its depth files is unknown",
+            hint="set `units_per_meter`: 1000 for millimeters, 256 for files like those of KITTI",
         )
     list_file = settings.list_file or _default_list(layout, split, folder, root)
     if list_file is not None:
-        pairs = _listed(layout, folder, str(list_file))
+        pairs = _listed_pairs(layout, folder, str(list_file))
     elif layout.pairs is not None:
-        pairs = _one_image_each(layout.pairs(folder, split))
+        pairs = _refuse_shared_depth(layout.pairs(folder, split))
     else:
         raise UsageError(
-            f"--data {layout.name}: which images belong to the {split} split is said by a list",
-            hint=f"put it at {root / layout.list_name.format(split)}; evaluate also takes --list FILE",
+            f"{layout.name}: its {split} split requires a list",
+            hint=f"save it as {root / layout.list_name.format(split)}, or set `list_file` for an evaluation",
         )
-    files = tuple(_named(layout, folder, pairs))
+    files = tuple(_name_samples(layout, folder, pairs))
     if not files:
-        raise InputError(f"{folder}: no images with true depth", hint=_what_is_expected(layout))
+        raise InputError(f"{folder}: no images with ground truth", hint=_layout_hint(layout))
     return Samples(files, units_per_meter, layout.kb_crop, without_depth=len(pairs) - len(files))
 
 
-def _folders(settings: DataSettings, layout: Layout) -> tuple[Path, Path]:
-    """Give the folder of the data set, and the root, where lists are looked for."""
+@dataclass(frozen=True, slots=True)
+class ListedPair:
+    """One line of a list.
+
+    Attributes:
+        image: path of the image, without a leading slash.
+        depth: path of the depth file, without a leading slash; None if the line says "None".
+    """
+
+    image: str
+    depth: str | None
+
+
+def read_list(path: str | os.PathLike[str]) -> list[ListedPair]:
+    """Read a list of samples.
+
+    A line has the paths of an image and its depth file, separated by tabs or else by spaces. Further fields (some lists
+    have a focal length) are ignored, as are empty lines and lines that start with "#". A leading slash is removed: the
+    authors' lists have one, although their paths are relative to the data folder. "None" stands for missing depth.
+
+    Raises:
+        InputError: the file cannot be read, is empty, or has a line without two paths.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read: not UTF-8 text") from error
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+        if len(fields) < 2 or not (fields[0] and fields[1]):
+            raise InputError(f"{path}: line {number} must have an image and its depth file")
+        depth = None if fields[1].lower() == _NO_DEPTH else fields[1].lstrip("/\\")
+        pairs.append(ListedPair(fields[0].lstrip("/\\"), depth))
+    if not pairs:
+        raise InputError(f"{path}: the list is empty")
+    return pairs
+
+
+def _locate(settings: DataSettings, layout: Layout) -> tuple[Path, Path]:
+    """Return the folder of the data set, and the root that contains lists."""
     if layout is _FOLDER:
         folder = root = Path(settings.data)
         if settings.root is not None:
-            raise UsageError("--root goes with --data nyu or kitti", hint="a plain folder is its own root")
+            raise UsageError(
+                f"only for {' and '.join(LAYOUTS)}", setting="root", hint="leave it out: a plain folder is its own root"
+            )
     else:
         root = Path(settings.root or os.environ.get(DATA_VARIABLE) or ".")
         folder = root / layout.folder if os.path.isdir(root / layout.folder) else root
     if not os.path.isdir(folder):
-        named = ", ".join(LAYOUTS)
-        raise UsageError(f"--data {settings.data}: there is no folder {folder}", hint=f"{named}, or a folder")
+        raise UsageError(f"{folder} is not a folder", setting="data", hint=f"{', '.join(LAYOUTS)}, or a folder")
     return folder, root
 
 
@@ -258,19 +254,38 @@ def _default_list(layout: Layout, split: Split, folder: Path, root: Path) -> Pat
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
 
 
-def _listed(layout: Layout, folder: Path, list_file: str) -> list[tuple[Path, Path | None]]:
+def _listed_pairs(layout: Layout, folder: Path, list_file: str) -> list[Pair]:
     image_bases = [folder / base for base in layout.image_bases]
     depth_bases = [folder / base for base in layout.depth_bases]
     pairs = [
-        (find_listed(pair.image, image_bases), None if pair.depth is None else find_listed(pair.depth, depth_bases))
+        (_find_below(image_bases, pair.image), None if pair.depth is None else _find_below(depth_bases, pair.depth))
         for pair in read_list(list_file)
     ]
     if not any(os.path.exists(image) for image, _ in pairs):
-        raise InputError(f"{list_file}: none of its images is in {folder}", hint=f"the first would be {pairs[0][0]}")
+        raise InputError(f"{list_file}: none of its images exists in {folder}", hint=f"first path: {pairs[0][0]}")
     return pairs
 
 
-def _named(layout: Layout, folder: Path, pairs: Iterable[tuple[Path, Path | None]]) -> Iterator[SampleFiles]:
+def _find_below(bases: Iterable[Path], relative: str) -> Path:
+    """Return the path in the first folder that contains it, else in the first folder."""
+    candidates = [base / relative for base in bases]
+    return next((candidate for candidate in candidates if os.path.exists(candidate)), candidates[0])
+
+
+def _refuse_shared_depth(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs; two images with the same depth file are an error, as it can only belong to one."""
+    owners: dict[Path, Path] = {}
+    pairs = list(pairs)
+    for image, depth in pairs:
+        if depth is not None and owners.setdefault(depth, image) != image:
+            raise InputError(
+                f"{depth}: is the depth of both {owners[depth].name} and {image.name}",
+                hint="remove one of the images, or set `list_file` for an evaluation",
+            )
+    return pairs
+
+
+def _name_samples(layout: Layout, folder: Path, pairs: Iterable[Pair]) -> Iterator[SampleFiles]:
     found = []
     for image, depth in pairs:
         if depth is not None:
@@ -278,24 +293,11 @@ def _named(layout: Layout, folder: Path, pairs: Iterable[tuple[Path, Path | None
             found.append(SampleFiles(layout.sample_name(relative), image, depth, relative))
     count = Counter(files.name for files in found)
     for files in found:
-        # Two cameras of one drive, say: then the whole path is the name.
+        # Names can collide, for example for the two cameras of a KITTI drive. Then the whole path is the name.
         yield files if count[files.name] == 1 else replace(files, name="_".join(files.relative.with_suffix("").parts))
 
 
-def _one_image_each(pairs: Iterable[tuple[Path, Path | None]]) -> list[tuple[Path, Path | None]]:
-    """See that no two images of a folder claim the same depth: nothing would tell whose it is."""
-    owners: dict[Path, Path] = {}
-    pairs = list(pairs)
-    for image, depth in pairs:
-        if depth is not None and owners.setdefault(depth, image) != image:
-            raise InputError(
-                f"{depth}: is the depth of {owners[depth].name} and of {image.name}",
-                hint="take one of them away, or name the pairs in a list, for glpn evaluate --list",
-            )
-    return pairs
-
-
-def _images(folder: Path) -> Iterator[Path]:
+def _find_images(folder: Path) -> Iterator[Path]:
     if not os.path.isdir(folder):
         return
     for found in walk_images(folder, search=SearchSettings(recursive=True), is_output=lambda _: False):
@@ -304,7 +306,7 @@ def _images(folder: Path) -> Iterator[Path]:
         yield found
 
 
-def _what_is_expected(layout: Layout) -> str:
+def _layout_hint(layout: Layout) -> str:
     if layout is _FOLDER:
-        return "NAME.jpg with NAME.png beside it; evaluate also takes --list FILE, an image and its depth in each line"
-    return "--root is the folder that holds " + layout.folder
+        return "expected NAME.jpg with NAME.png beside it; an evaluation also takes a list of pairs, `list_file`"
+    return f"set `root` to the folder that contains {layout.folder}"

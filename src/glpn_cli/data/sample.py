@@ -1,9 +1,4 @@
-"""Which pixels of a sample count: the crops of the benchmarks and the bounds of depth.
-
-True depth as data sets keep it: 16-bit PNG files of whole units, 0 where nothing is known.
-
-One image with its true depth, and many of them to be read one by one.
-"""
+"""Samples: an image and its ground truth, read from files on demand; and which of their pixels are evaluated."""
 
 from __future__ import annotations
 
@@ -17,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.errors import DepthFileError, UsageError
+from glpn_cli.files import os_reason
 from glpn_cli.image.reading import read_image
 from glpn_cli.settings import MAX_IMAGE_PIXELS, Crop
 
@@ -25,136 +21,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
 MIN_DEPTH_M = 1e-3
-
-"""True depth of this or less counts as unknown."""
+"""Ground truth of this or less counts as unknown."""
 
 KB_SIZE = (352, 1216)
-
-"""(height, width) to which all images of KITTI are cropped, for training and for evaluation."""
+"""(height, width) of the KITTI benchmark crop, in pixels; all KITTI samples are cropped to it."""
 
 _NYU_SIZE = (480, 640)
-
 _NYU_ROWS, _NYU_COLUMNS = (45, 471), (41, 601)
-# Top, bottom, left and right as shares of the height and the width.
+# Top and bottom as fractions of the height, left and right as fractions of the width.
 _GARG = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
-
 _EIGEN = (0.3324324, 0.91351351, 0.0359477, 0.96405229)
-
-
-def kb_slices(height: int, width: int) -> tuple[slice, slice]:
-    """Give the rows and columns of the KITTI crop: the lowest 352 rows, the middle 1216 columns.
-
-    Raises:
-        UsageError: the image is smaller than that.
-
-    Source: the cropping of the KITTI benchmark's files, as arXiv 2201.07436 applies it.
-    """
-    if height < KB_SIZE[0] or width < KB_SIZE[1]:
-        raise UsageError(f"{height}x{width} is smaller than the crop of KITTI, {KB_SIZE[0]}x{KB_SIZE[1]}")
-    top, left = height - KB_SIZE[0], (width - KB_SIZE[1]) // 2
-    return slice(top, top + KB_SIZE[0]), slice(left, left + KB_SIZE[1])
-
-
-def crop_slices(crop: Crop, height: int, width: int) -> tuple[slice, slice]:
-    """Give the rows and columns in which true depth counts.
-
-    Args:
-        crop: which.
-        height: of the depth map, in pixels; for KITTI after its own crop.
-        width: likewise.
-
-    Raises:
-        UsageError: the crop of NYU is of 480x640 pixels, and these are others.
-
-    Source: Eigen et al., NIPS 2014 (nyu, eigen); Garg et al., ECCV 2016 (garg); the shares as they are in use.
-    """
-    if crop is Crop.NONE:
-        return slice(0, height), slice(0, width)
-    if crop is Crop.NYU:
-        if (height, width) != _NYU_SIZE:
-            raise UsageError(f"the crop of nyu is made for 480x640, not {height}x{width}", hint="--crop none")
-        return slice(*_NYU_ROWS), slice(*_NYU_COLUMNS)
-    top, bottom, left, right = _GARG if crop is Crop.GARG else _EIGEN
-    return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
-
-
-def valid_pixels(
-    meters: NDArray[np.floating[Any]], *, cap_m: float, crop: Crop = Crop.NONE, min_m: float = MIN_DEPTH_M
-) -> NDArray[np.bool_]:
-    """Tell which pixels count: nearer than the cap, farther than nothing (both strictly), and within the crop.
-
-    Args:
-        meters: (H, W) any float dtype, meters; 0 or not a number where nothing is known.
-        cap_m: true depth of this or more does not count.
-        crop: see `crop_slices`.
-        min_m: true depth of this or less does not count.
-
-    Returns:
-        (H, W) bool.
-    """
-    height, width = meters.shape
-    rows, columns = crop_slices(crop, height, width)
-    valid = np.zeros((height, width), bool)
-    inside = meters[rows, columns]
-    valid[rows, columns] = (inside > min_m) & (inside < cap_m)
-    return valid
-
-
-_SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I"})
-
-
-def read_depth_png(path: str | os.PathLike[str], *, units_per_meter: float) -> NDArray[np.float32]:
-    """Read a 16-bit gray PNG.
-
-    Args:
-        path: the file.
-        units_per_meter: what a meter is in the file: 1000 where it counts millimeters, 256 in KITTI.
-
-    Returns:
-        (H, W) float32, meters, 0 where nothing is known.
-
-    Raises:
-        DepthFileError: the file is missing, damaged or no such PNG.
-    """
-    path = os.fspath(path)
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-    except FileNotFoundError as error:
-        raise DepthFileError(f"{path}: no such file") from error
-    except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    # One division, as the authors do it: a product with 1/1000 would round other values.
-    return _decode(data, path).astype(np.float32) / np.float32(units_per_meter)
-
-
-def _decode(data: bytes, path: str) -> NDArray[Any]:
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            mode, pixels = image.mode, image.width * image.height
-            if mode in _SIXTEEN_BITS and pixels <= MAX_IMAGE_PIXELS:
-                return np.asarray(image)
-    except Exception as error:  # Pillow raises whatever its parsers raise
-        raise DepthFileError(f"{path}: is a damaged PNG, or none") from error
-    if pixels > MAX_IMAGE_PIXELS:
-        raise DepthFileError(f"{path}: {pixels} pixels are more than the limit of {MAX_IMAGE_PIXELS}")
-    raise DepthFileError(
-        f"{path}: holds {mode} pixels, not 16-bit gray",
-        hint="true depth is a 16-bit PNG; an 8-bit image of depth has lost what it meant",
-    )
+_GRAY16_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFiles:
-    """Where a sample is.
+    """The files of a sample.
 
     Attributes:
-        name: unique within its data set; also what its prediction is called.
-        image: the image.
-        depth: a 16-bit PNG of the same size.
-        relative: the image's path below the root of the data, for predictions that mirror it.
+        name: unique in its data set; prediction files have this name too.
+        image: the image file.
+        depth: the ground truth, a 16-bit PNG of the same size.
+        relative: path of the image below the data folder, for predictions in a mirrored folder structure.
     """
 
     name: str
@@ -165,13 +54,13 @@ class SampleFiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image with its true depth.
+    """An image with its ground truth.
 
     Attributes:
-        name: unique within its data set.
+        name: unique in its data set.
         rgb: (H, W, 3) uint8, in [0, 255], contiguous.
-        meters: (H, W) float32, meters; 0 where nothing is known.
-        uncropped_size: (height, width) of the image as it is in its file.
+        meters: ground truth, (H, W) float32, meters; 0 where unknown.
+        uncropped_size: (height, width) of the image file, in pixels.
     """
 
     name: str
@@ -182,13 +71,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples(Sequence[Sample]):
-    """Samples of one data set, each read from its files when it is asked for; may go to other processes.
+    """The samples of a data set; indexing reads the files. Can be pickled for other processes.
 
     Attributes:
-        files: in a fixed order.
-        units_per_meter: what a meter is in the depth files.
-        kb_crop: whether image and depth are cropped as KITTI's are.
-        without_depth: how many images were left out because no true depth of them is there.
+        files: the files of each sample, in a fixed order.
+        units_per_meter: value of a depth file that stands for one meter.
+        kb_crop: whether image and ground truth are cropped as for the KITTI benchmark.
+        without_depth: number of images that were skipped because they have no ground truth.
     """
 
     files: tuple[SampleFiles, ...]
@@ -204,11 +93,11 @@ class Samples(Sequence[Sample]):
     @overload
     def __getitem__(self, index: slice) -> Samples: ...
     def __getitem__(self, index: int | slice) -> Sample | Samples:
-        """Read one sample, or choose several without reading them.
+        """Read one sample, or select several without reading them.
 
         Raises:
             ImageError: the image cannot be used.
-            DepthFileError: the depth cannot be used, or is of another size than the image.
+            DepthFileError: the depth file cannot be used, or its size differs from that of the image.
         """
         if isinstance(index, slice):
             return Samples(self.files[index], self.units_per_meter, self.kb_crop)
@@ -220,8 +109,8 @@ class Samples(Sequence[Sample]):
         size = rgb.shape[0], rgb.shape[1]
         if meters.shape != size:
             raise DepthFileError(
-                f"{files.depth}: is {meters.shape[0]}x{meters.shape[1]}, its image {size[0]}x{size[1]}",
-                hint="true depth has the size of its image",
+                f"{files.depth}: {meters.shape[0]}x{meters.shape[1]} differs from its image, {size[0]}x{size[1]}",
+                hint="ground truth must have the size of its image",
             )
         if self.kb_crop:
             try:
@@ -230,3 +119,109 @@ class Samples(Sequence[Sample]):
                 raise DepthFileError(f"{files.image}: {error.message}") from error
             rgb, meters = rgb[rows, columns].copy(), meters[rows, columns].copy()
         return Sample(files.name, rgb, meters, size)
+
+
+def valid_pixels(
+    meters: NDArray[np.floating[Any]], *, cap_m: float, crop: Crop = Crop.NONE, min_m: float = MIN_DEPTH_M
+) -> NDArray[np.bool_]:
+    """Return which pixels are evaluated: those inside the crop with `min_m` < ground truth < `cap_m`.
+
+    Args:
+        meters: ground truth, (H, W) any float dtype, meters; 0 or NaN where unknown.
+        cap_m: ground truth of this or more is ignored, meters.
+        crop: see `crop_slices`.
+        min_m: ground truth of this or less is ignored, meters.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        UsageError: the crop does not fit the size.
+    """
+    height, width = meters.shape
+    rows, columns = crop_slices(crop, height, width)
+    valid = np.zeros((height, width), bool)
+    inside = meters[rows, columns]
+    valid[rows, columns] = (inside > min_m) & (inside < cap_m)
+    return valid
+
+
+def crop_slices(crop: Crop, height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns of an evaluation crop.
+
+    Args:
+        crop: which crop.
+        height: height of the depth map in pixels; for KITTI after `kb_slices`.
+        width: width of the depth map in pixels, also after `kb_slices`.
+
+    Raises:
+        UsageError: the NYU crop is used for a size other than 480x640.
+
+    Source: Eigen et al., NIPS 2014 (nyu, eigen) and Garg et al., ECCV 2016 (garg); the fractions are those of published
+    evaluation programs.
+    """
+    if crop is Crop.NONE:
+        return slice(0, height), slice(0, width)
+    if crop is Crop.NYU:
+        if (height, width) != _NYU_SIZE:
+            raise UsageError(
+                f"the nyu crop needs images of 480x640, not {height}x{width}", setting="crop", hint="use `crop='none'`"
+            )
+        return slice(*_NYU_ROWS), slice(*_NYU_COLUMNS)
+    top, bottom, left, right = _GARG if crop is Crop.GARG else _EIGEN
+    return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
+
+
+def kb_slices(height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns of the KITTI benchmark crop: the bottom 352 rows, the middle 1216 columns.
+
+    Raises:
+        UsageError: the image is smaller than the crop.
+
+    Source: the crop of the KITTI benchmark, as used in arXiv 2201.07436.
+    """
+    if height < KB_SIZE[0] or width < KB_SIZE[1]:
+        raise UsageError(f"{height}x{width} is smaller than the KITTI crop, {KB_SIZE[0]}x{KB_SIZE[1]}")
+    top, left = height - KB_SIZE[0], (width - KB_SIZE[1]) // 2
+    return slice(top, top + KB_SIZE[0]), slice(left, left + KB_SIZE[1])
+
+
+def read_depth_png(path: str | os.PathLike[str], *, units_per_meter: float) -> NDArray[np.float32]:
+    """Read ground truth from a 16-bit grayscale PNG.
+
+    Args:
+        path: the file.
+        units_per_meter: value that stands for one meter: 1000 if the file counts millimeters, 256 for KITTI.
+
+    Returns:
+        (H, W) float32, meters; 0 where unknown.
+
+    Raises:
+        DepthFileError: the file is missing, damaged or not a 16-bit grayscale PNG.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except FileNotFoundError as error:
+        raise DepthFileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DepthFileError(f"{path}: cannot be read: {os_reason(error)}") from error
+    # A division, as in the authors' program: multiplying by 1/1000 would round differently.
+    return _decode_gray16(data, path).astype(np.float32) / np.float32(units_per_meter)
+
+
+def _decode_gray16(data: bytes, path: str) -> NDArray[Any]:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            mode, pixels = image.mode, image.width * image.height
+            if mode in _GRAY16_MODES and pixels <= MAX_IMAGE_PIXELS:
+                return np.asarray(image)
+    except Exception as error:  # Pillow's parsers raise many types
+        raise DepthFileError(f"{path}: not a PNG, or damaged") from error
+    if pixels > MAX_IMAGE_PIXELS:
+        raise DepthFileError(f"{path}: {pixels} pixels exceed the limit of {MAX_IMAGE_PIXELS}")
+    raise DepthFileError(
+        f"{path}: pixels are {mode}, not 16-bit gray",
+        hint="ground truth must be a 16-bit PNG; an 8-bit image has lost its units",
+    )

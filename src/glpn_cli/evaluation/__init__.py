@@ -1,1 +1,1 @@
-"""How good depth is, against images whose depth is known (`glpn evaluate`)."""
+"""Accuracy of depth maps, measured on images with ground truth (`glpn evaluate`)."""

@@ -1,7 +1,7 @@
-"""What one can say of depth without looking: the least that weights have to beat.
+"""Baselines: predictions that ignore the image, which weights have to beat.
 
-Both baselines are told the median of each image's true depth, which no prediction knows, so a fair comparison is
-with predictions whose scale is aligned by the median.
+Both know the median of the ground truth of each image, which no real prediction knows. So the fair comparison is with
+predictions whose scale is aligned by the median.
 """
 
 from __future__ import annotations
@@ -20,31 +20,36 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
+MEDIAN_LABEL = "median"
+"""Name of the constant baseline in results."""
 
-_SEARCH_PIXELS = 20_000
+RAMP_LABEL = "ramp"
+"""Name of the vertical gradient in results."""
+
+_SEARCH_PIXELS = 20_000  # per image; fewer pixels rank the ramps equally well
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """Depth that depends on nothing but the height in the image.
+    """A vertical gradient of depth.
 
     Attributes:
-        kind: what runs evenly from the upper edge to the lower: "depth", "log depth" or "inverse depth", which is
-            what a flat ground looks like.
-        far_to_near: depth at the upper edge in multiples of that at the lower.
+        kind: what is linear from the top of the image to the bottom: "depth", "log depth" or "inverse depth". The
+            last one is the depth of a flat ground plane.
+        far_to_near: depth at the top divided by depth at the bottom.
     """
 
     kind: str
     far_to_near: float
 
     def at(self, heights: Values) -> Values:
-        """Give depth without a scale at (N,) heights, from 0 at the upper edge to 1 at the lower."""
-        upper, lower = self.far_to_near, 1.0
+        """Return depth up to a scale, (N,) float64, for heights (N,) float64: 0 at the top, 1 at the bottom."""
+        top, bottom = self.far_to_near, 1.0
         if self.kind == "depth":
-            return upper + (lower - upper) * heights
+            return top + (bottom - top) * heights
         if self.kind == "log depth":
-            return upper ** (1 - heights)
-        return 1 / (1 / upper + (1 / lower - 1 / upper) * heights)
+            return top ** (1 - heights)
+        return 1 / (1 / top + (1 / bottom - 1 / top) * heights)
 
     def __str__(self) -> str:
         return f"{self.kind}, {self.far_to_near:.3g} : 1"
@@ -54,32 +59,38 @@ RAMPS: tuple[Ramp, ...] = tuple(
     Ramp(kind, 2.0 ** (half_steps / 2))
     for kind, half_steps in product(("depth", "log depth", "inverse depth"), range(-4, 15))
 )
-"""Those that are tried: from four times nearer above to 128 times farther above."""
+"""The candidates of `RampSearch`: the top is between 4 times nearer and 128 times farther than the bottom."""
 
 
-def median_depth(true: Values) -> Values:
-    """Predict the median of the true depth for every pixel: (N,) to (N,), meters."""
-    return np.full_like(true, np.median(true))
+def median_depth(truth: Values) -> Values:
+    """Return the median of the ground truth for every pixel, (N,) float64, meters."""
+    return np.full_like(truth, np.median(truth))
 
 
-def ramp_depth(ramp: Ramp, true: Values, heights: Values) -> Values:
-    """Predict a ramp that has the median of the true depth: (N,) and (N,) to (N,), meters."""
+def ramp_depth(ramp: Ramp, truth: Values, heights: Values) -> Values:
+    """Return a ramp that is scaled to the median of the ground truth, (N,) float64, meters.
+
+    Args:
+        ramp: kind and slope.
+        truth: ground truth, (N,) float64, meters.
+        heights: of the same pixels, (N,) float64, 0 at the top of the image, 1 at the bottom.
+    """
     shape = ramp.at(heights)
-    return shape * scale_factor(shape, true, Align.MEDIAN)
+    return shape * scale_factor(shape, truth, Align.MEDIAN)
 
 
 class RampSearch:
-    """Finds the ramp that is best for a whole data set, by the mean AbsRel; so it is chosen in hindsight."""
+    """Finds the ramp with the lowest mean AbsRel over a data set, so the ramp is fitted to the data it is scored on."""
 
     def __init__(self) -> None:
         self._errors = np.zeros(len(RAMPS))
 
-    def add(self, true: Values, heights: Values) -> None:
-        """Try every ramp on the pixels of one image that count, or on an even selection of them."""
-        step = max(1, true.size // _SEARCH_PIXELS)
-        true, heights = true[::step], heights[::step]
-        self._errors += [np.mean(np.abs(ramp_depth(ramp, true, heights) - true) / true) for ramp in RAMPS]
+    def add(self, truth: Values, heights: Values) -> None:
+        """Score all ramps on the evaluated pixels of an image, or on an even subset; arguments as for `ramp_depth`."""
+        step = max(1, truth.size // _SEARCH_PIXELS)
+        truth, heights = truth[::step], heights[::step]
+        self._errors += [np.mean(np.abs(ramp_depth(ramp, truth, heights) - truth) / truth) for ramp in RAMPS]
 
     def best(self) -> Ramp:
-        """Give the best for all that was added."""
+        """Return the best ramp for the images so far."""
         return RAMPS[int(np.argmin(self._errors))]

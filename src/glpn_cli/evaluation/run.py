@@ -1,376 +1,438 @@
-"""One image measured: every prediction of it, as it is and with its scale aligned.
-
-A data set measured image by image, every failure a value, and what it comes to.
-"""
+"""Evaluation of a data set. `evaluate` does everything; `open_evaluation` leaves the loop over images to the caller."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from glpn_cli.data.layouts import layout_of
-from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
-from glpn_cli.errors import GLPNError, InputError, UsageError
-from glpn_cli.evaluation.baselines import RampSearch, median_depth, ramp_depth
-from glpn_cli.evaluation.figure import DepthProfile
-from glpn_cli.evaluation.statistics import Bootstrap, Interval, scale_factor
-from glpn_cli.metrics import METRICS, mean_of_images, measure, usable_prediction
+from glpn_cli.data.layouts import Split, find_samples
+from glpn_cli.data.sample import MIN_DEPTH_M
+from glpn_cli.errors import GLPNError, InputError, OutputExistsError, UsageError
+from glpn_cli.evaluation.baselines import MEDIAN_LABEL, RAMP_LABEL, RampSearch, median_depth, ramp_depth
+from glpn_cli.evaluation.figure import WorstImages, draw_figure
+from glpn_cli.evaluation.scores import Column, Failure, GroundTruth, ImageScores, protocol_for
+from glpn_cli.evaluation.sources import FilesSource, WeightsSource
+from glpn_cli.evaluation.statistics import Bootstrap, DepthProfile, Estimate
+from glpn_cli.files import make_folder, write_whole
+from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
+from glpn_cli.settings import EvaluationSettings, PredictionSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
-    from glpn_cli.data.sample import Sample
-    from glpn_cli.settings import Align, Crop
-
-    Values = NDArray[np.float64]
-    from collections.abc import Generator, Sequence
-
     from glpn_cli.data.sample import Samples
-    from glpn_cli.evaluation.figure import WorstImages
+    from glpn_cli.evaluation.scores import EvaluationProtocol, ScaledPrediction
     from glpn_cli.evaluation.sources import Source
-    from glpn_cli.settings import EvaluationSettings
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.settings import DataSettings
+
+_SETTINGS = EvaluationSettings()
+_PREDICTION = PredictionSettings()
+_FEW_IMAGES = 10  # with fewer, bootstrap intervals are too narrow
+_SHELL_HINT = "is a shell variable unset?"
+
+
+def evaluate(
+    data: DataSettings,
+    settings: EvaluationSettings = _SETTINGS,
+    prediction: PredictionSettings = _PREDICTION,
+    *,
+    predictions: str | None = None,
+    against: str | None = None,
+    figure: str | None = None,
+    per_image: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_image: Callable[[ImageScores | Failure], None] = lambda _: None,
+) -> Evaluation:
+    """Evaluate predictions on a data set.
+
+    Args:
+        data: the data set.
+        settings: the protocol, baselines and confidence intervals.
+        prediction: weights and how to run them.
+        predictions: folder of depth files to evaluate instead of weights.
+        against: other weights to compare with, run in the same way.
+        figure: PNG file to draw errors and the worst images in; None draws nothing.
+        per_image: JSONL file for the scores of each image; None writes nothing.
+        overwrite: whether these files may exist.
+        progress: called with the number of finished images and of all images, first with 0.
+        on_image: called with the result of each image.
+
+    Returns:
+        The finished evaluation; `means`, `differences` and `summary` are its results.
+
+    Raises:
+        UsageError: settings are invalid, or contradict each other.
+        InputError: there are no samples, or no image could be evaluated. Single images become failures instead.
+        WeightsError: weights are missing or damaged.
+        OutputError: a file exists or cannot be written.
+    """
+    with open_evaluation(
+        data,
+        settings,
+        prediction,
+        predictions=predictions,
+        against=against,
+        files=ResultFiles(figure, per_image, overwrite),
+    ) as evaluation:
+        total = len(evaluation.samples)
+        progress(0, total)
+        for done, result in enumerate(evaluation.run(), start=1):
+            on_image(result)
+            progress(done, total)
+    if not evaluation.images:
+        raise InputError(f"none of {total} images could be evaluated")
+    return evaluation
+
+
+def open_evaluation(
+    data: DataSettings,
+    settings: EvaluationSettings = _SETTINGS,
+    prediction: PredictionSettings = _PREDICTION,
+    *,
+    predictions: str | None = None,
+    against: str | None = None,
+    files: ResultFiles | None = None,
+    load: Callable[[PredictionSettings], Predictor] | None = None,
+) -> Evaluation:
+    """Prepare an evaluation: check all settings, find the samples, and load the weights.
+
+    Args:
+        data: the data set.
+        settings: the protocol, baselines and confidence intervals.
+        prediction: weights and how to run them.
+        predictions: folder of depth files to evaluate instead of weights.
+        against: other weights to compare with, run in the same way.
+        files: files to write.
+        load: loads a predictor; None is `inference.load.load_predictor`.
+
+    Returns:
+        A context manager, which writes the files at its end. Iterate over its `run` once.
+
+    Raises:
+        UsageError: settings are invalid, or contradict each other.
+        InputError: there are no samples.
+        WeightsError: weights are missing or damaged.
+        OutputError: a file exists, or its folder cannot be created.
+    """
+    notes = []
+    if predictions is not None:
+        if not predictions:
+            raise UsageError("must not be empty", setting="predictions", hint=_SHELL_HINT)
+        if prediction.weights != _PREDICTION.weights:
+            raise UsageError(
+                "`predictions` and `weights` exclude each other", hint="compare with other weights by `against`"
+            )
+        if against is None and prediction != _PREDICTION:
+            notes.append("`predictions` are depth files; inference options are ignored")
+    samples = find_samples(data, Split.TEST)
+    files = files or ResultFiles()
+    files.check(samples)
+    if samples.without_depth:
+        notes.append(f"{samples.without_depth} images without ground truth were skipped")
+
+    sources: list[Source] = []
+    if predictions is not None:
+        sources.append(
+            FilesSource(Path(predictions), units_per_meter=samples.units_per_meter, samples=samples.files),
+        )
+    if load is None:
+        from glpn_cli.inference.load import load_predictor
+
+        load = load_predictor
+    weights = [name for name in (prediction.weights if predictions is None else None, against) if name is not None]
+    predictors = [load(replace(prediction, weights=name)) for name in weights]
+    labels = [source.label for source in sources] + [predictor.card.name for predictor in predictors]
+    for name, predictor in zip(weights, predictors, strict=True):
+        # Two files may state the same name in their metadata; then the values of the settings tell them apart.
+        label = name if labels.count(predictor.card.name) > 1 else predictor.card.name
+        if predictor.card.metric is False and settings.align is None:
+            notes.append(f"distances of {label!r} are approximate; `align='median'` also measures relative depth")
+        sources.append(WeightsSource(predictor, label))
+    protocol = protocol_for(data.data, settings)
+    return Evaluation(samples, sources, protocol, settings, data=data.data, files=files, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
-    """What counts.
+class ResultFiles:
+    """The files that an evaluation writes.
 
     Attributes:
-        crop: in which true depth counts.
-        cap_m: true depth of this or more does not.
-        align: how the scale is aligned for the second measurement, or None.
+        figure: PNG file for the figure, or None.
+        per_image: JSONL file for the scores of each image, or None.
+        overwrite: whether they may exist.
     """
 
-    crop: Crop
-    cap_m: float
-    align: Align | None
+    figure: str | None = None
+    per_image: str | None = None
+    overwrite: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What a row of numbers is about.
-
-    Attributes:
-        label: whose prediction.
-        align: how its scale was aligned, or None.
-    """
-
-    label: str
-    align: Align | None = None
-
-    def __str__(self) -> str:
-        return self.label if self.align is None else f"{self.label}, {self.align} aligned"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Truth:
-    """The pixels of a sample that count.
-
-    Attributes:
-        valid: (H, W) bool.
-        meters: (N,) float64, true depth, meters.
-        heights: (N,) float64, from 0 at the upper edge of the image to 1 at the lower.
-    """
-
-    valid: NDArray[np.bool_]
-    meters: Values
-    heights: Values
-
-    @classmethod
-    def of(cls, sample: Sample, protocol: Protocol) -> Truth:
-        """Find them.
+    def check(self, samples: Samples) -> None:
+        """Check before the evaluation whether the files can be written after it; creates their folders.
 
         Raises:
-            UsageError: the crop does not fit the image.
-            InputError: there is none.
+            UsageError: a name is invalid, or a file of the data set.
+            OutputExistsError: a file exists.
+            OutputError: a folder cannot be created.
         """
-        valid = valid_pixels(sample.meters, cap_m=protocol.cap_m, crop=protocol.crop)
-        if not valid.any():
-            raise InputError(f"{sample.name}: no pixel has a true depth that counts")
-        heights = (np.nonzero(valid)[0] + 0.5) / len(valid)
-        return cls(valid, sample.meters[valid].astype(np.float64), heights)
-
-
-@dataclass(slots=True)
-class Measured:
-    """A prediction at the pixels that count.
-
-    Attributes:
-        meters: (N,) float64, meters, positive.
-        factor: what it was multiplied with.
-    """
-
-    meters: Values
-    factor: float = 1.0
-
-
-@dataclass(slots=True)
-class ImageScores:
-    """The numbers of one image.
-
-    Attributes:
-        name: of the sample.
-        pixels: how many counted.
-        replaced: for each label, how many predicted values were no depth and had to be replaced.
-        scores: for each column, a number for each metric.
-        factors: for each aligned column, what the prediction was multiplied with.
-    """
-
-    name: str
-    pixels: int
-    replaced: dict[str, int] = field(default_factory=dict)
-    scores: dict[Column, dict[str, float]] = field(default_factory=dict)
-    factors: dict[Column, float] = field(default_factory=dict)
-
-    def add(
-        self, label: str, predicted: NDArray[np.float32], truth: Truth, protocol: Protocol
-    ) -> dict[Column, Measured]:
-        """Measure a prediction.
-
-        Args:
-            label: whose.
-            predicted: (H, W) float32, meters, at the size of the sample.
-            truth: the pixels that count.
-            protocol: which they are, and whether the scale is aligned too.
-
-        Returns:
-            What was measured, as it was predicted and aligned.
-        """
-        values, self.replaced[label] = usable_prediction(
-            predicted[truth.valid], low_m=MIN_DEPTH_M, high_m=protocol.cap_m
-        )
-        measured = {Column(label): Measured(values)}
-        if protocol.align is not None:
-            factor = scale_factor(values, truth.meters, protocol.align)
-            column = Column(label, protocol.align)
-            measured[column] = Measured(values * factor, factor)
-            self.factors[column] = factor
-        for column, prediction in measured.items():
-            self.scores[column] = measure(prediction.meters, truth.meters)
-        return measured
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give everything, ready for JSON; docs/evaluation.md lists the fields."""
-        predictions: dict[str, Any] = {}
-        for column, scores in self.scores.items():
-            entry = predictions.setdefault(column.label, {"replaced_pixels": self.replaced.get(column.label, 0)})
-            aligned = {} if column not in self.factors else {"factor": self.factors[column]}
-            entry[str(column.align or "unaligned")] = aligned | scores
-        return {"name": self.name, "status": "done", "pixels": self.pixels, "predictions": predictions}
-
-
-MEDIAN_LABEL = "median"
-
-"""The baseline that says the same depth everywhere."""
-
-RAMP_LABEL = "ramp"
-
-"""The baseline that knows only up and down."""
-
-
-def protocol_for(data: str, settings: EvaluationSettings) -> Protocol:
-    """Give what counts: what the user says, else what belongs to the data."""
-    layout = layout_of(data)
-    return Protocol(
-        crop=settings.crop if settings.crop is not None else layout.crop,
-        cap_m=settings.cap_m if settings.cap_m is not None else layout.cap_m,
-        align=settings.align,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An image that could not be measured.
-
-    Attributes:
-        name: of the sample.
-        message: why.
-        hint: what to do, or None.
-        exit_code: of the error.
-    """
-
-    name: str
-    message: str
-    hint: str | None
-    exit_code: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields, ready for JSON."""
-        error = {"message": self.message, "hint": self.hint, "exit_code": self.exit_code}
-        return {"name": self.name, "status": "failed", "error": error}
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A mean over images.
-
-    Attributes:
-        mean: the number.
-        interval: how sure it is, or None.
-    """
-
-    mean: float
-    interval: Interval | None
+        given = {name: path for name in ("figure", "per_image") if (path := getattr(self, name)) is not None}
+        for setting, path in given.items():
+            if not path:
+                raise UsageError("must not be empty", setting=setting, hint=_SHELL_HINT)
+        if self.figure is not None and not self.figure.lower().endswith(".png"):
+            raise UsageError(f"{self.figure} must end in .png", setting="figure")
+        if len({os.path.realpath(path) for path in given.values()}) < len(given):
+            raise UsageError("`figure` and `per_image` are the same file")
+        data_files = {os.path.realpath(path) for files in samples.files for path in (files.image, files.depth)}
+        for setting, path in given.items():
+            if os.path.realpath(path) in data_files:
+                raise UsageError(f"{path} is a file of the data set", setting=setting)
+            if os.path.isdir(path):
+                raise UsageError(f"{path} is a folder", setting=setting)
+            make_folder(Path(path).parent)
+            if os.path.lexists(path) and not self.overwrite:
+                raise OutputExistsError(f"{path}: already exists", hint="set `overwrite` to replace it")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two predictions of the same images compare.
+    """The comparison of two columns, which have the same images.
 
     Attributes:
-        ours: whose numbers.
-        theirs: from whose they are subtracted.
-        figures: for each metric, ours minus theirs.
+        ours: the first column.
+        theirs: the second column, which is subtracted.
+        metrics: for each metric, the mean of ours minus theirs.
     """
 
     ours: Column
     theirs: Column
-    figures: dict[str, Figure]
+    metrics: dict[str, Estimate]
 
 
 @dataclass
 class Evaluation:
-    """One evaluation.
+    """An evaluation, in progress or finished. As a context manager it writes its files at the end.
 
     Attributes:
-        samples: what is measured.
-        sources: whose predictions; the first is the one that others are compared with.
-        protocol: what counts.
-        settings: how sure it is made to be, and whether baselines are measured.
-        worst: collects the worst images of the first source, or None.
-        images: what has been measured.
-        failures: what could not be.
+        samples: the images and their ground truth.
+        sources: the predictions; the first one is compared with the others.
+        protocol: which pixels are evaluated, and the alignment.
+        settings: baselines and confidence intervals.
+        data: name or folder of the data set.
+        files: files to write.
+        notes: what a user should know before the results.
+        images: scores of the finished images.
+        failures: images that could not be evaluated.
+        ramp: the best ramp, after the last image.
+        is_complete: whether all images are finished.
+        written: files that have been written.
         profile: errors by depth.
-        ramp: the best ramp, once it is known.
+        worst: the worst images of the first source, if there is a figure to draw.
     """
 
     samples: Samples
     sources: Sequence[Source]
-    protocol: Protocol
+    protocol: EvaluationProtocol
     settings: EvaluationSettings
-    worst: WorstImages | None = None
+    data: str = ""
+    files: ResultFiles = field(default_factory=ResultFiles)
+    notes: Sequence[str] = ()
     images: list[ImageScores] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     ramp: str | None = None
+    is_complete: bool = False
+    written: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Refuse two sources of one name, whose numbers would fall together."""
+        """Refuse sources with the same label, whose scores could not be told apart."""
         labels = [source.label for source in self.sources]
         if len({*labels, MEDIAN_LABEL, RAMP_LABEL}) < len(labels) + 2:
             raise UsageError(
-                f"two predictions are called alike: {', '.join(labels)}",
-                hint=f"{MEDIAN_LABEL} and {RAMP_LABEL} are the names of baselines; rename the folder",
+                f"two predictions have the same name: {', '.join(labels)}",
+                hint=f"rename the folder; {MEDIAN_LABEL} and {RAMP_LABEL} are the names of the baselines",
             )
         self.profile = DepthProfile(self.protocol.cap_m)
+        self.worst = None if self.files.figure is None else WorstImages()
         self._ramps = RampSearch()
         self._by_index: dict[int, ImageScores] = {}
 
-    def run(self) -> Generator[ImageScores | Failure]:
-        """Measure one image after the other; what is given is also kept."""
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write the files with the results so far, also after an error or interrupt; see `write_files`."""
+        self.write_files()
+
+    def run(self) -> Iterator[ImageScores | Failure]:
+        """Evaluate the images one by one, and yield the result of each; then score the best ramp.
+
+        Raises:
+            UsageError: the protocol does not fit the first image, so probably none.
+        """
         for index, files in enumerate(self.samples.files):
             try:
-                result = self._measure(index)
+                result = self._score(index)
             except GLPNError as error:
                 if isinstance(error, UsageError) and index == 0:
-                    raise  # most likely it is the same for every image
-                failure = Failure(files.name, error.message, error.hint, error.exit_code)
+                    raise
+                failure = Failure.of(files.name, error)
                 self.failures.append(failure)
                 yield failure
             else:
                 self.images.append(result)
                 self._by_index[index] = result
                 yield result
+        if self.settings.baselines and self.images:
+            self._score_ramp()
+        self.is_complete = True
 
-    def finish(self) -> None:
-        """Measure the best ramp, which is known only when all images have been seen, and which has to see them again.
+    def write_files(self) -> None:
+        """Write the scores of the finished images, and, if all are finished, the figure.
 
         Raises:
-            InputError: no image was measured.
+            OutputError: a file cannot be written.
         """
-        if not self.images:
-            raise InputError(f"none of {len(self.samples)} images could be measured")
-        if not self.settings.baselines:
-            return
-        ramp = self._ramps.best()
-        self.ramp = str(ramp)
-        for index, image in self._by_index.items():  # not by name: a list may have an image twice
-            truth = Truth.of(self.samples[index], self.protocol)
-            predicted = ramp_depth(ramp, truth.meters, truth.heights)
-            image.scores[Column(RAMP_LABEL)] = measure(predicted, truth.meters)
-            self.profile.add(truth.meters, {RAMP_LABEL: predicted}, again=True)
+        results: list[ImageScores | Failure] = [*self.images, *self.failures]
+        if self.files.per_image is not None and results:
+            lines = (json.dumps(result.to_dict(), allow_nan=False) + "\n" for result in results)
+            self._write(self.files.per_image, "".join(lines).encode())
+        if self.files.figure is not None and self.worst is not None and self.images and self.is_complete:
+            self._write(self.files.figure, draw_figure(self.title, self.profile, self.worst.draw()))
+
+    @property
+    def title(self) -> str:
+        """The data set, number of images and protocol in one line."""
+        protocol, settings = self.protocol, self.settings
+        name = os.path.basename(os.path.abspath(self.data))
+        crop = "no crop" if str(protocol.crop) == "none" else f"crop {protocol.crop}"
+        intervals = f", {settings.confidence_percent:g} % intervals" if settings.resamples else ""
+        return f"{name}: {len(self.images)} images, {crop}, depth below {protocol.cap_m:g} m{intervals}"
 
     @property
     def columns(self) -> list[Column]:
-        """What was measured, in the order of the table."""
+        """The columns of the results, in the order of the table."""
         return list(self.images[0].scores) if self.images else []
 
-    def figures(self) -> dict[Column, dict[str, Figure]]:
-        """Give the mean of every metric over the images, for each column."""
+    def means(self) -> dict[Column, dict[str, Estimate]]:
+        """Return the mean of each metric over the images, for each column."""
         bootstrap = self._bootstrap()
-        means = {column: mean_of_images(item.scores[column] for item in self.images) for column in self.columns}
+        means = {column: mean_over_images(item.scores[column] for item in self.images) for column in self.columns}
         return {
             column: {
-                name: Figure(mean, bootstrap.interval(self._values(column, name)) if bootstrap else None)
-                for name, mean in numbers.items()
+                name: Estimate(mean, bootstrap.interval(self._values(column, name)) if bootstrap else None)
+                for name, mean in metrics.items()
             }
-            for column, numbers in means.items()
+            for column, metrics in means.items()
         }
 
     def differences(self) -> list[Difference]:
-        """Compare the first source with all others: unaligned with unaligned, aligned with aligned.
+        """Compare the first source with the others: unaligned with unaligned, aligned with aligned.
 
-        Baselines know the median of every image, so what is compared with them is aligned if anything is.
+        Baselines know the median of every image, so they are compared with the aligned prediction if there is one.
         """
-        ours_plain = Column(self.sources[0].label)
-        ours_aligned = Column(ours_plain.label, self.protocol.align)
-        pairs = [(Column(ours_plain.label, other.align), other) for other in self._others()]
+        first = self.sources[0].label
+        other_labels = {source.label for source in self.sources[1:]}
+        others = [column for column in self.columns if column.label in other_labels]
         baselines = [column for column in self.columns if column.label in (MEDIAN_LABEL, RAMP_LABEL)]
-        pairs += [(ours_aligned, baseline) for baseline in baselines]
+        pairs = [(Column(first, other.align), other) for other in others]
+        pairs += [(Column(first, self.protocol.align), baseline) for baseline in baselines]
         bootstrap = self._bootstrap()
         return [
-            Difference(
-                ours,
-                theirs,
-                {name: self._difference(ours, theirs, name, bootstrap) for name in METRICS},
-            )
+            Difference(ours, theirs, {name: self._difference(ours, theirs, name, bootstrap) for name in METRICS})
             for ours, theirs in pairs
         ]
 
-    def _measure(self, index: int) -> ImageScores:
+    def caveats(self) -> list[str]:
+        """Return what a reader of the results should know, one line each."""
+        found = []
+        if self.images and self.settings.resamples and len(self.images) < _FEW_IMAGES:
+            found.append(f"only {len(self.images)} images: confidence intervals are unreliable")
+        replaced = sum(sum(image.replaced.values()) for image in self.images)
+        if replaced:
+            found.append(f"{replaced} predicted pixels were invalid (NaN, infinite or not positive) and were replaced")
+        if any(isinstance(source, FilesSource) and source.approximate for source in self.sources):
+            found.append("predictions were read from 8-bit images, which are less accurate than the original depth")
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything except the single images for JSON; docs/evaluation.md lists the fields."""
+        predictions: dict[str, Any] = {}
+        for column, means in self.means().items():
+            entry = predictions.setdefault(column.label, {})
+            entry[str(column.align or "unaligned")] = {name: mean.to_dict() for name, mean in means.items()}
+        settings, protocol = self.settings, self.protocol
+        return {
+            "status": "summary",
+            "data": self.data,
+            "images": len(self.images),
+            "failed": len(self.failures),
+            "crop": str(protocol.crop),
+            "cap_m": protocol.cap_m,
+            "align": None if protocol.align is None else str(protocol.align),
+            "confidence_percent": settings.confidence_percent if settings.resamples else None,
+            "resamples": settings.resamples,
+            "seed": settings.seed,
+            "ramp": self.ramp,
+            "predictions": predictions,
+            "differences": [
+                {
+                    "ours": item.ours.label,
+                    "theirs": item.theirs.label,
+                    "align": None if item.ours.align is None else str(item.ours.align),
+                    "figures": {name: mean.to_dict() for name, mean in item.metrics.items()},
+                }
+                for item in self.differences()
+            ],
+            "by_depth": self.profile.to_rows(),
+        }
+
+    def _score(self, index: int) -> ImageScores:
         sample, files = self.samples[index], self.samples.files[index]
-        truth = Truth.of(sample, self.protocol)
+        truth = GroundTruth.of(sample, self.protocol)
         result = ImageScores(sample.name, truth.meters.size)
-        measured: dict[Column, Measured] = {}
-        shown: NDArray[np.float32] | None = None
+        scored: dict[Column, ScaledPrediction] = {}
+        first: NDArray[np.float32] | None = None
         for source in self.sources:
             predicted = source.predict(sample, files)
-            shown = predicted if shown is None else shown
-            measured |= result.add(source.label, predicted, truth, self.protocol)
-        values = {str(column): item.meters for column, item in measured.items()}
+            first = predicted if first is None else first
+            scored |= result.add(source.label, predicted, truth, self.protocol)
+        values = {str(column): item.meters for column, item in scored.items()}
         if self.settings.baselines:
             constant = median_depth(truth.meters)
-            result.scores[Column(MEDIAN_LABEL)] = measure(constant, truth.meters)
+            result.scores[Column(MEDIAN_LABEL)] = compute_metrics(constant, truth.meters)
             values[MEDIAN_LABEL] = constant
             self._ramps.add(truth.meters, truth.heights)
         self.profile.add(truth.meters, values)
-        if self.worst is not None and shown is not None:
+        if self.worst is not None and first is not None:
             column = Column(self.sources[0].label, self.protocol.align)
-            drawn, _ = usable_prediction(shown, low_m=MIN_DEPTH_M, high_m=self.protocol.cap_m)  # as it is measured
-            aligned = (drawn * measured[column].factor).astype(np.float32)
+            replaced, _ = replace_invalid(first, low_m=MIN_DEPTH_M, high_m=self.protocol.cap_m)
+            aligned = (replaced * scored[column].factor).astype(np.float32)
             self.worst.offer(sample, aligned, truth, result.scores[column])
         return result
 
-    def _others(self) -> list[Column]:
-        return [column for column in self.columns if column.label in {other.label for other in self.sources[1:]}]
+    def _score_ramp(self) -> None:
+        """Score the best ramp. It is known only after all images, so this reads them a second time."""
+        ramp = self._ramps.best()
+        self.ramp = str(ramp)
+        for index, image in self._by_index.items():  # not by name: a list may contain an image twice
+            truth = GroundTruth.of(self.samples[index], self.protocol)
+            predicted = ramp_depth(ramp, truth.meters, truth.heights)
+            image.scores[Column(RAMP_LABEL)] = compute_metrics(predicted, truth.meters)
+            self.profile.add(truth.meters, {RAMP_LABEL: predicted}, again=True)
 
-    def _values(self, column: Column, metric: str) -> NDArray[np.float64]:
-        return np.array([image.scores[column][metric] for image in self.images])
-
-    def _difference(self, ours: Column, theirs: Column, metric: str, bootstrap: Bootstrap | None) -> Figure:
-        values = self._values(ours, metric) - self._values(theirs, metric)
-        return Figure(float(values.mean()), bootstrap.interval(values) if bootstrap else None)
+    def _write(self, path: str, data: bytes) -> None:
+        make_folder(Path(path).parent)
+        write_whole(Path(path), data, overwrite=self.files.overwrite)
+        self.written.append(path)
 
     def _bootstrap(self) -> Bootstrap | None:
         if not (self.settings.resamples and self.images):
@@ -381,3 +443,10 @@ class Evaluation:
             confidence=self.settings.confidence_percent / 100,
             seed=self.settings.seed,
         )
+
+    def _values(self, column: Column, metric: str) -> NDArray[np.float64]:
+        return np.array([image.scores[column][metric] for image in self.images])
+
+    def _difference(self, ours: Column, theirs: Column, metric: str, bootstrap: Bootstrap | None) -> Estimate:
+        values = self._values(ours, metric) - self._values(theirs, metric)
+        return Estimate(float(values.mean()), bootstrap.interval(values) if bootstrap else None)

@@ -1,12 +1,8 @@
-"""One factor for an image, found from its true depth, for predictions that know shapes better than meters.
-
-How sure a mean over images is: intervals from drawing the same number of images again and again.
-
-What an evaluation came to, ready for JSON; docs/evaluation.md lists the fields.
-"""
+"""Statistics of an evaluation: scale alignment, confidence intervals, and errors by depth."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,37 +15,35 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from glpn_cli.evaluation.run import Evaluation, Figure
+    Values = NDArray[np.float64]
+
+_BLOCK_VALUES = 2_000_000  # of the resampled images; limits memory
+_NEAREST_EDGE_M = 0.25
+_BINS_PER_DOUBLING = 2
 
 
-def scale_factor(predicted: NDArray[np.float64], true: NDArray[np.float64], align: Align) -> float:
-    """Find the factor that brings a prediction to the true scale.
+def scale_factor(predicted: Values, truth: Values, align: Align) -> float:
+    """Return the positive factor that aligns a prediction to the ground truth.
 
     Args:
-        predicted: (N,) float64, meters, positive: the pixels that count.
-        true: (N,) float64, meters, positive.
-        align: MEDIAN makes the medians equal; LEAST_SQUARES makes the sum of squared errors in meters smallest.
-
-    Returns:
-        Positive.
+        predicted: at the evaluated pixels, (N,) float64, meters, positive.
+        truth: ground truth at the same pixels, (N,) float64, meters, positive.
+        align: MEDIAN makes the medians equal; LEAST_SQUARES minimizes the sum of squared errors in meters.
 
     Source: Zhou et al., CVPR 2017, for the ratio of medians.
     """
     if align is Align.MEDIAN:
-        return float(np.median(true) / np.median(predicted))
-    return float(np.dot(predicted, true) / np.dot(predicted, predicted))
-
-
-_AT_ONCE = 2_000_000
+        return float(np.median(truth) / np.median(predicted))
+    return float(np.dot(predicted, truth) / np.dot(predicted, predicted))
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range of values.
+    """A confidence interval.
 
     Attributes:
-        low: the lower end.
-        high: the upper end.
+        low: lower end.
+        high: upper end.
     """
 
     low: float
@@ -57,91 +51,130 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero is outside."""
+        """Whether zero is outside the interval."""
         return self.low > 0 or self.high < 0
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over images.
+
+    Attributes:
+        mean: the mean.
+        interval: its confidence interval, or None.
+    """
+
+    mean: float
+    interval: Interval | None
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the values for JSON."""
+        ends = {} if self.interval is None else {"low": self.interval.low, "high": self.interval.high}
+        return {"mean": self.mean} | ends
+
+
 class Bootstrap:
-    """Draws images with replacement; every question gets the same draws, so that answers can be compared.
+    """Confidence intervals of means, from resampling images with replacement.
+
+    All intervals use the same resamples, so that predictions of the same images can be compared.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentile intervals.
     """
 
     def __init__(self, *, images: int, resamples: int, confidence: float, seed: int) -> None:
-        """Draw.
+        """Sample the images.
 
         Args:
-            images: how many there are.
-            resamples: how often as many are drawn.
-            confidence: the share of the draws that lies within an interval, such as 0.95.
-            seed: of the draws.
+            images: number of images.
+            resamples: how often that many images are sampled.
+            confidence: fraction of the resampled means inside an interval, such as 0.95.
+            seed: random seed.
         """
-        chance = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         self._counts = np.empty((resamples, images), np.uint16)
         for rows in self._row_blocks():
-            drawn = chance.integers(0, images, (rows.stop - rows.start, images))
-            flat = drawn + np.arange(len(drawn))[:, None] * images
-            self._counts[rows] = np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        self._ends = (50 * (1 - confidence), 50 * (1 + confidence))
+            sampled = rng.integers(0, images, (rows.stop - rows.start, images))
+            flat = sampled + np.arange(len(sampled))[:, None] * images
+            self._counts[rows] = np.bincount(flat.ravel(), minlength=sampled.size).reshape(sampled.shape)
+        self._percentiles = (50 * (1 - confidence), 50 * (1 + confidence))
 
-    def interval(self, values: NDArray[np.float64]) -> Interval:
-        """Give the interval of a mean.
+    def interval(self, values: Values) -> Interval:
+        """Return the confidence interval of a mean.
 
         Args:
-            values: (images,) float64, one for each image; for a comparison, the differences of two.
+            values: (images,) float64, one per image; for a comparison, the differences of two predictions.
         """
         images = self._counts.shape[1]
         means = np.concatenate([self._counts[rows] @ values for rows in self._row_blocks()]) / images
-        low, high = np.percentile(means, self._ends)
+        low, high = np.percentile(means, self._percentiles)
         return Interval(float(low), float(high))
 
     def _row_blocks(self) -> Iterator[slice]:
         resamples, images = self._counts.shape
-        step = max(1, _AT_ONCE // images)
+        step = max(1, _BLOCK_VALUES // images)
         return (slice(start, min(start + step, resamples)) for start in range(0, resamples, step))
 
 
-def summarize(evaluation: Evaluation, data: str) -> dict[str, Any]:
-    """Give everything but the images.
+class DepthProfile:
+    """Errors of several predictions by ground truth, over the pixels of all images together.
 
-    Args:
-        evaluation: finished, or without an image that could be measured.
-        data: as the user named it.
+    Attributes:
+        edges_m: bin edges, (bins + 1,) float64, meters. Each bin ends √2 times farther than the one before. The first
+            bin also contains everything nearer.
     """
-    predictions: dict[str, Any] = {}
-    for column, figures in evaluation.figures().items():
-        entry = predictions.setdefault(column.label, {})
-        entry[str(column.align or "unaligned")] = _numbers(figures)
-    settings, protocol = evaluation.settings, evaluation.protocol
-    return {
-        "status": "summary",
-        "data": data,
-        "images": len(evaluation.images),
-        "failed": len(evaluation.failures),
-        "crop": str(protocol.crop),
-        "cap_m": protocol.cap_m,
-        "align": None if protocol.align is None else str(protocol.align),
-        "confidence_percent": settings.confidence_percent if settings.resamples else None,
-        "resamples": settings.resamples,
-        "seed": settings.seed,
-        "ramp": evaluation.ramp,
-        "predictions": predictions,
-        "differences": [
+
+    def __init__(self, cap_m: float) -> None:
+        """Start without pixels; `cap_m` is the far end of the last bin, meters."""
+        nearest_m = min(_NEAREST_EDGE_M, cap_m / 2)
+        bins = math.ceil(_BINS_PER_DOUBLING * math.log2(cap_m / nearest_m))
+        self.edges_m: Values = np.append(nearest_m * 2 ** (np.arange(bins) / _BINS_PER_DOUBLING), cap_m)
+        self._pixels: Values = np.zeros(len(self.edges_m) - 1)
+        self._relative: dict[str, Values] = {}
+        self._signed: dict[str, Values] = {}
+
+    def add(self, truth: Values, predicted: dict[str, Values], *, again: bool = False) -> None:
+        """Add the evaluated pixels of one image.
+
+        Args:
+            truth: ground truth, (N,) float64, meters.
+            predicted: by name, (N,) float64, meters.
+            again: whether the pixels of this image were added before, with other predictions.
+        """
+        bins = len(self._pixels)
+        which = np.clip(np.searchsorted(self.edges_m, truth, side="right") - 1, 0, bins - 1)
+        if not again:
+            self._pixels += np.bincount(which, minlength=bins)
+        for name, values in predicted.items():
+            relative = (values - truth) / truth
+            for sums, errors in ((self._relative, np.abs(relative)), (self._signed, relative)):
+                sums[name] = sums.get(name, np.zeros(bins)) + np.bincount(which, errors, minlength=bins)
+
+    @property
+    def pixel_fraction(self) -> Values:
+        """Fraction of all pixels per bin, (bins,) float64."""
+        fraction: Values = self._pixels / max(float(self._pixels.sum()), 1.0)
+        return fraction
+
+    @property
+    def abs_rel(self) -> dict[str, Values]:
+        """Mean |p-t|/t per bin for each prediction, (bins,) float64; NaN for empty bins."""
+        return {name: self._mean(sums) for name, sums in self._relative.items()}
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the bins that are not empty, for JSON; docs/evaluation.md lists the fields."""
+        relative = self.abs_rel
+        signed = {name: self._mean(sums) for name, sums in self._signed.items()}
+        return [
             {
-                "ours": item.ours.label,
-                "theirs": item.theirs.label,
-                "align": None if item.ours.align is None else str(item.ours.align),
-                "figures": _numbers(item.figures),
+                "from_m": float(self.edges_m[index]),
+                "to_m": float(self.edges_m[index + 1]),
+                "pixel_share": float(self.pixel_fraction[index]),
+                "abs_rel": {name: float(values[index]) for name, values in relative.items()},
+                "mean_relative_error": {name: float(values[index]) for name, values in signed.items()},
             }
-            for item in evaluation.differences()
-        ],
-        "by_depth": evaluation.profile.to_rows(),
-    }
+            for index in np.flatnonzero(self._pixels)
+        ]
 
-
-def _numbers(figures: dict[str, Figure]) -> dict[str, dict[str, float]]:
-    return {
-        name: {"mean": figure.mean}
-        | ({} if figure.interval is None else {"low": figure.interval.low, "high": figure.interval.high})
-        for name, figure in figures.items()
-    }
+    def _mean(self, sums: Values) -> Values:
+        means: Values = np.divide(sums, self._pixels, out=np.full_like(sums, np.nan), where=self._pixels > 0)
+        return means

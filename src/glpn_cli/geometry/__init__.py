@@ -1,1 +1,1 @@
-"""Depth in space: cameras, points, surfaces, known distances."""
+"""Geometry: cameras, points, meshes, measurements and known distances."""

@@ -1,6 +1,7 @@
-"""How long each stage of a prediction took.
+"""Timing of a prediction, and what a batch measures to use its machine well.
 
-What a batch finds out about its machine while it runs: images at once on a GPU, threads on a CPU.
+`Stopwatch` collects the time of each stage. `GroupSize` decides how many images a GPU processes at once, from measured
+memory. `CoreShare` decides how many threads the network uses on a CPU, from measured times. Neither changes any result.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 
     from glpn_cli.device import MemoryMeter
 
+_MAX_GROUP = 32  # a GPU gains nothing from more, and a failure costs more
+_MEMORY_FRACTION = 0.7  # of the free memory; the rest is for other programs and fragmentation
+
+_TUNE_AFTER_IMAGES = 6  # the first images include one-time setup
+_MIN_IO_FRACTION = 0.15  # of the network's time; if reading and writing take less, the network gets all cores
+_PASSES_PER_COUNT = 3
+
 
 class Stopwatch:
-    """Collects seconds by stage; a stage that runs again adds up.
+    """Collects seconds by stage; the times of a stage that runs several times are added.
 
     Attributes:
-        elapsed_s: seconds by stage, in the order in which the stages began.
+        elapsed_s: seconds by stage, in the order in which the stages first ended.
     """
 
     def __init__(self) -> None:
@@ -35,7 +43,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time of the block for a stage."""
+        """Add the time that the block takes to a stage, also if the block raises."""
         start_s = time.perf_counter()
         try:
             yield
@@ -43,119 +51,125 @@ class Stopwatch:
             self.elapsed_s[name] = self.elapsed_s.get(name, 0.0) + time.perf_counter() - start_s
 
 
-_MOST_AT_ONCE = 32  # beyond it a GPU gains nothing, and a failure costs more
-
-_SPARE = 0.7  # of the memory that is free; the rest is for what other programs may want, and for fragments
-
-_SOUND_OUT_AFTER = 6  # images; the first ones pay for what is set up once
-
-_AROUND_MATTERS = 0.15  # of the network's time; below it the network may have all cores
-
-_PASSES = 3
-
-
 class GroupSize:
-    """How many images of one size the network sees at once.
+    """How many images of the same shape the network processes at once.
 
-    A number that the user gives holds until memory runs out. Otherwise a device that says how much memory it has
-    begins with one image of each size and then takes as many as fit by what that one took.
+    A number set by the user holds until memory runs out. Otherwise a device whose memory can be measured starts with
+    one image of each shape; the memory that it took decides how many fit.
     """
 
-    def __init__(self, asked: int | None, memory: MemoryMeter | None) -> None:
-        """Take what the user asks for (None: automatic), and the device's memory (None: one image at a time)."""
-        self._limit = asked or (_MOST_AT_ONCE if memory else 1)
-        self._limits: dict[tuple[int, ...], int] = {}
-        self._memory = None if asked else memory
-        self._learnt: dict[tuple[int, ...], int] = {}
+    def __init__(self, requested: int | None, memory: MemoryMeter | None) -> None:
+        """Start without measurements.
+
+        Args:
+            requested: the user's number; None chooses one.
+            memory: meter of the device's memory; None processes one image at a time unless a number is requested.
+        """
+        self._limit = requested or (_MAX_GROUP if memory else 1)
+        self._failure_limits: dict[tuple[int, ...], int] = {}
+        self._memory = None if requested else memory
+        self._measured: dict[tuple[int, ...], int] = {}
 
     @property
     def largest(self) -> int:
-        """The most that a group of any size has at present."""
-        return min(self._limit, max(self._learnt.values(), default=1)) if self._memory else self._limit
+        """The largest group of any shape at present."""
+        return min(self._limit, max(self._measured.values(), default=1)) if self._memory else self._limit
 
-    def of(self, size: tuple[int, ...]) -> int:
-        """Give the number for images of a size."""
-        # Where so many of a size were too much, so they are of every larger one.
-        limits = (fewer for known, fewer in self._limits.items() if math.prod(known) <= math.prod(size))
+    def size_for(self, shape: tuple[int, ...]) -> int:
+        """Return the number of images of a shape to process at once."""
+        # A number that was too large for a shape is too large for every larger shape.
+        limits = (limit for failed, limit in self._failure_limits.items() if math.prod(failed) <= math.prod(shape))
         limit = min(limits, default=self._limit)
-        return min(limit, self._learnt.get(size, 1)) if self._memory else limit
+        return min(limit, self._measured.get(shape, 1)) if self._memory else limit
 
-    def watch(self) -> None:
-        """Begin to measure a pass."""
+    def start_measuring(self) -> None:
+        """Start to measure the memory of a forward pass."""
         if self._memory:
             self._memory.reset()
 
-    def learn(self, size: tuple[int, ...], images: int) -> None:
-        """Take notice of what the pass since `watch` took."""
-        if not self._memory or self._learnt.get(size, 0) >= images:
-            return
-        each_bytes = self._memory.peak_bytes() / images
-        self._learnt[size] = max(1, int(_SPARE * self._memory.free_bytes() / max(1.0, each_bytes)))
+    def finish_measuring(self, shape: tuple[int, ...], images: int) -> None:
+        """Choose the group size for a shape from the pass since `start_measuring`, with `images` images.
 
-    def halve(self, size: tuple[int, ...], images: int) -> int:
-        """Take fewer of a size from now on, because so many were too much for the memory; gives how many."""
-        self._limits[size] = max(1, images // 2)
-        return self._limits[size]
+        A shape is only measured again with more images than before: a replayed CUDA graph allocates nothing.
+        """
+        if not self._memory or self._measured.get(shape, 0) >= images:
+            return
+        bytes_per_image = self._memory.peak_bytes() / images
+        self._measured[shape] = max(1, int(_MEMORY_FRACTION * self._memory.free_bytes() / max(1.0, bytes_per_image)))
+
+    def reduce_size(self, shape: tuple[int, ...], failed: int) -> int:
+        """Halve the size for a shape from now on, because `failed` images did not fit; return the new size."""
+        self._failure_limits[shape] = max(1, failed // 2)
+        return self._failure_limits[shape]
 
 
 class CoreShare:
-    """Leaves cores to the threads that read and write, where the network gains less from them.
+    """Leaves cores to the threads that read and write, if that is faster than a network on all cores.
 
-    A network on all cores waits for every one of them at each operation, and a core that decodes an image comes
-    late. With a large network that hardly matters; with a small one, fewer threads are faster. What suits is found
-    out with a few passes once some images are through. The number of threads does not change the numbers.
+    A network on all cores waits for all of them at each operation, and a core that is busy decoding an image comes
+    late. With a large network that hardly matters; with a small one, fewer threads are faster. After some images, a few
+    passes with each number of threads decide. The number of threads does not change the results.
     """
 
     def __init__(self, cores: int, set_threads: Callable[[int], None]) -> None:
-        """Take the number of threads that the network has, and what changes it."""
+        """Start without measurements.
+
+        Args:
+            cores: the number of threads that the network uses.
+            set_threads: changes it.
+        """
         self._cores = cores
         self._set_threads = set_threads
-        self._network_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
-        self._around_s: deque[float] = deque(maxlen=_SOUND_OUT_AFTER)
-        self._open = cores > 1
-        self._changed = False
+        self._network_s: deque[float] = deque(maxlen=_TUNE_AFTER_IMAGES)
+        self._io_s: deque[float] = deque(maxlen=_TUNE_AFTER_IMAGES)
+        self._is_tuned = cores <= 1
+        self._has_changed = False
 
-    def note(self, network_s: float, around_s: float) -> None:
-        """Take notice of an image: seconds of the network, and of reading and writing."""
-        if self._open:
+    def record_image(self, network_s: float, io_s: float) -> None:
+        """Record what an image took: seconds of the network, and seconds of reading and writing."""
+        if not self._is_tuned:
             self._network_s.append(network_s)
-            self._around_s.append(around_s)
+            self._io_s.append(io_s)
 
-    def sound_out(self, time_network: Callable[[], float]) -> None:
-        """Choose the number of threads, once and when enough is known; `time_network` runs it and gives seconds."""
-        if not self._open or len(self._network_s) < _SOUND_OUT_AFTER:
+    def tune(self, time_network: Callable[[], float]) -> None:
+        """Choose the number of threads, once, as soon as enough images are recorded.
+
+        Args:
+            time_network: runs the network once and returns seconds.
+        """
+        if self._is_tuned or len(self._network_s) < _TUNE_AFTER_IMAGES:
             return
-        self._open = False
-        around_s = statistics.median(self._around_s)
-        if around_s < _AROUND_MATTERS * statistics.median(self._network_s):
+        self._is_tuned = True
+        io_s = statistics.median(self._io_s)
+        if io_s < _MIN_IO_FRACTION * statistics.median(self._network_s):
             return
-        self._changed = True
+        self._has_changed = True
         network_s = {}
         threads = self._cores
         while threads:
             self._set_threads(threads)
-            network_s[threads] = min(time_network() for _ in range(_PASSES))
+            network_s[threads] = min(time_network() for _ in range(_PASSES_PER_COUNT))
             threads //= 2
-        self._set_threads(choose_threads(network_s, around_s))
+        self._set_threads(choose_threads(network_s, io_s))
 
     def restore(self) -> None:
-        """Give the network all its threads back, if any were taken."""
-        if self._changed:
+        """Set the network's number of threads back, if it was changed."""
+        if self._has_changed:
             self._set_threads(self._cores)
 
 
-def choose_threads(network_s: Mapping[int, float], around_s: float) -> int:
-    """Choose the number of threads with which an image is through soonest.
+def choose_threads(network_s: Mapping[int, float], io_s: float) -> int:
+    """Return the number of threads with which an image is finished soonest.
 
     Args:
         network_s: seconds of the network by number of threads; the largest number is all cores.
-        around_s: seconds that one core needs for everything else.
+        io_s: seconds of reading and writing on one core.
     """
     cores = max(network_s)
 
     def image_s(threads: int) -> float:
-        if threads == cores:  # everything else happens in between
-            return network_s[threads] + around_s / cores
-        return max(network_s[threads], around_s / (cores - threads))
+        if threads == cores:  # reading and writing interrupt the network
+            return network_s[threads] + io_s / cores
+        return max(network_s[threads], io_s / (cores - threads))
 
     return min(network_s, key=image_s)

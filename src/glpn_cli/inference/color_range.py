@@ -70,12 +70,12 @@ def spread_sample(images: Sequence[Source]) -> list[Source]:
 
 
 def _predict_usable(predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]) -> Iterator[DepthMap]:
-    from glpn_cli.output.color import thin_out
+    from glpn_cli.output.color import subsample_depth
 
     for image in images:
         try:
             opened, name = open_source(image, stopwatch=Stopwatch())
-            yield thin_out(predictor.predict(opened, name=name))
+            yield subsample_depth(predictor.predict(opened, name=name))
         except GLPNError:
             continue  # it is reported when its turn comes
         finally:

@@ -10,7 +10,7 @@ from glpn_cli.errors import WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.settings import PredictionSettings
 from glpn_cli.weights.location import locate_weights, obtain_weights
-from glpn_cli.weights.store import QUIET, Watcher, find_weights_file
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -60,7 +60,7 @@ def _signature_of_load() -> inspect.Signature:
 load.__signature__ = _signature_of_load()  # type: ignore[attr-defined]
 
 
-def load_predictor(settings: PredictionSettings, *, watcher: Watcher = QUIET) -> Predictor:
+def load_predictor(settings: PredictionSettings, *, watcher: ProgressCallback = NO_PROGRESS) -> Predictor:
     """Return a predictor for settings; see `load`.
 
     Args:
@@ -77,11 +77,11 @@ def load_predictor(settings: PredictionSettings, *, watcher: Watcher = QUIET) ->
 
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     if located is None:
-        located = obtain_weights(settings.weights, offline=settings.offline, watcher=watcher)
+        located = obtain_weights(settings.weights, offline=settings.offline, progress=watcher)
     return Predictor(load_network(located, digest), runtime, settings, consume=True)
 
 
-def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LoadedWeights:
+def load_weights(weights: str, *, offline: bool = False, watcher: ProgressCallback = NO_PROGRESS) -> LoadedWeights:
     """Return a network and the facts of its weights, without a device.
 
     Args:
@@ -94,7 +94,7 @@ def load_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIE
     """
     from glpn_cli.inference.predictor import load_network
 
-    return load_network(obtain_weights(weights, offline=offline, watcher=watcher))
+    return load_network(obtain_weights(weights, offline=offline, progress=watcher))
 
 
 def _locate_and_hash(weights: str) -> tuple[LocatedWeights | None, FileDigest | None]:

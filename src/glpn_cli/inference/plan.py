@@ -16,7 +16,7 @@ from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, format_of_name
-from glpn_cli.output.naming import SiblingNames, ends_like_an_output, may_be_an_output
+from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
 from glpn_cli.settings import SearchSettings, Tta, closest_hint
 
 if TYPE_CHECKING:
@@ -246,13 +246,13 @@ def check_formats(rows: Sequence[DepthFormat], output: OutputSettings, predictio
 
 def is_depth_file(path: Path) -> bool:
     """Return whether a file is a depth file, by its name or, if the name is ambiguous, by its content."""
-    if ends_like_an_output(path.name):
+    if has_output_ending(path.name):
         return True
-    if not may_be_an_output(path.name):
+    if not may_be_output(path.name):
         return False
-    from glpn_cli.output.reading import is_ours  # imports numpy and Pillow, which one .jpg does not need
+    from glpn_cli.output.reading import is_glpn_file  # imports numpy and Pillow, which one .jpg does not need
 
-    return is_ours(path)
+    return is_glpn_file(path)
 
 
 def _choose_target(

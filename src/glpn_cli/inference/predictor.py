@@ -168,7 +168,7 @@ class Predictor:
         with stopwatch.stage("decode"):
             loaded = read_image(image, name=name, max_pixels=self.settings.max_pixels)
         height, width = loaded.rgb.shape[:2]
-        grid = TileGrid.of((height, width), self.settings.tiles, self._model_size(height, width))
+        grid = TileGrid.choose((height, width), self.settings.tiles, self._model_size(height, width))
         network_size = self._overview_size(height, width) if grid else self.network_size(height, width)
         with stopwatch.stage("preprocess"), memory_errors_named(loaded.name or "the image"):
             pixel_values = to_pixel_values(loaded.rgb, network_size)
@@ -278,7 +278,7 @@ class Predictor:
         at_once = 1 if self.runtime.device.type == "cpu" else _TILES_AT_ONCE
 
         def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
-            pixel_values = torch.cat([to_pixel_values(part, grid.seen_size) for part in parts])
+            pixel_values = torch.cat([to_pixel_values(part, grid.network_size) for part in parts])
             with self.runtime.products():
                 predicted = self.engine(pixel_values).cpu()
                 if self.settings.tta is Tta.FLIP:
@@ -286,9 +286,9 @@ class Predictor:
             self._refuse_overflow(predicted, label)
             return list(torch.split(predicted, 1))
 
-        size = "x".join(str(side) for side in grid.seen_size)
+        size = "x".join(str(side) for side in grid.network_size)
         with memory_errors_named(f"{label}, in tiles at {size}"):
-            meters = merge_tiles(rgb, whole, grid, predict=predict, at_once=at_once)
+            meters = merge_tiles(rgb, whole, grid, predict=predict, batch_size=at_once)
         meters *= self.card.meters_per_unit  # in place, as images with tiles are large
         return meters.clip(0, self.card.depth_limit_m, out=meters)
 

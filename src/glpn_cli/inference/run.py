@@ -254,7 +254,7 @@ class _Stream:
             return
         size = tuple(prepared.pixel_values.shape)
         self._waiting.setdefault(size, []).append((item, prepared))
-        if len(self._waiting[size]) >= self._group_size.of(size):
+        if len(self._waiting[size]) >= self._group_size.size_for(size):
             self._predict(self._waiting.pop(size))
         elif sum(map(len, self._waiting.values())) >= 2 * self._group_size.largest:
             fullest = max(self._waiting, key=lambda size: len(self._waiting[size]))
@@ -264,17 +264,17 @@ class _Stream:
         """Run the network on images of one size, as many at once as memory allows."""
         size = tuple(group[0][1].pixel_values.shape)
         while group:
-            at_once = min(len(group), self._group_size.of(size))
+            at_once = min(len(group), self._group_size.size_for(size))
             if self._predict_together(group[:at_once]):
                 group = group[at_once:]
             else:
-                fewer = self._group_size.halve(size, at_once)
+                fewer = self._group_size.reduce_size(size, at_once)
                 self._options.note(f"out of memory with {at_once} images at once; continuing with {fewer}")
 
     def _predict_together(self, group: list[_Prepared]) -> bool:
         """Run the network once and pass the depth to the writers; return False if memory ran out for several images."""
         start_s = time.perf_counter()
-        self._group_size.watch()
+        self._group_size.start_measuring()
         try:
             predictions = self._predictor.run([prepared for _, prepared in group])
         except DeviceError as error:
@@ -310,14 +310,14 @@ class _Stream:
         _, prepared = group[0]
         if prepared.grid is not None:
             return
-        self._group_size.learn((*prepared.pixel_values.shape,), len(group))
+        self._group_size.finish_measuring((*prepared.pixel_values.shape,), len(group))
 
         def time_network() -> float:
             start_s = time.perf_counter()
             self._predictor.run([prepared])
             return time.perf_counter() - start_s
 
-        self._core_share.sound_out(time_network)
+        self._core_share.tune(time_network)
 
     # Writing
 
@@ -332,7 +332,7 @@ class _Stream:
                     sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in stages)
                     for stages in (("network", "upsample"), ("decode", "preprocess", "encode", "write"))
                 )
-                self._core_share.note(network_s, around_s)
+                self._core_share.record_image(network_s, around_s)
             yield result
 
     def _finished_meanwhile(self) -> Iterator[Result]:

@@ -1,1 +1,1 @@
-"""The GLPN network in plain PyTorch: its configuration, encoder, decoder, head and loss."""
+"""The GLPN network in plain PyTorch: configuration, encoder, decoder, head and loss."""

@@ -1,4 +1,4 @@
-"""The architecture as data: every number that decides how a GLPN is built, under its published name."""
+"""The configuration of a GLPN: every hyperparameter of the architecture, under its published name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import copy
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeGuard, get_args
 
-from glpn_cli.errors import ConfigError, OutputError
+from glpn_cli.errors import ConfigError
+from glpn_cli.files import make_folder, read_json, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+CONFIG_NAME = "config.json"
+"""The name of a configuration file, in a folder of weights and on the Hub."""
+
+PUBLISHED_CONFIG_FIELDS: Final[dict[str, Any]] = {"depths": [3, 8, 27, 3], "hidden_sizes": [64, 128, 320, 512]}
+"""How both published networks (encoder MiT-B4) differ from the default configuration.
+
+Source: the published `config.json` files of glpn-kitti and glpn-nyu.
+"""
 
 ActivationName = Literal["gelu", "relu", "selu", "gelu_new"]
 
@@ -31,36 +40,37 @@ _STAGE_LISTS = (
 )
 _RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
 _SWITCHES = ("output_attentions", "output_hidden_states", "return_dict")
-_CONFIG_FILE = "config.json"
 
 
 class GLPNConfig:
-    """How a GLPN is built, as `config.json` has it. The defaults are a small model, not a published one.
+    """The architecture of a GLPN, as in `config.json`. The defaults describe a small model, not a published one.
 
-    Every argument is an attribute and may be changed until a model is built; `head_in_index`, `max_depth` and the
-    three switches of the last line are read at every forward pass. Lists have one number per encoder stage.
+    Every argument becomes an attribute, which may be changed until a model is built. `head_in_index`, `max_depth`,
+    `output_attentions`, `output_hidden_states` and `return_dict` are read at every forward pass. Lists have one
+    number per encoder stage.
 
     Args:
-        num_channels: channels of the image.
-        num_encoder_blocks: stages of the encoder, called n below.
-        depths: n numbers, transformer layers.
-        sr_ratios: n numbers, the factor by which attention shrinks the sides of what it looks at.
+        num_channels: channels of the input image.
+        num_encoder_blocks: encoder stages, called n below.
+        depths: n numbers, transformer layers per stage.
+        sr_ratios: n numbers, the factor by which attention reduces height and width of its keys and values.
         hidden_sizes: n numbers, channels; each a multiple of its number of heads.
-        patch_sizes: n numbers, pixels, the kernel that starts a stage.
-        strides: n numbers, pixels, the factor by which a stage shrinks the sides of its input.
-        num_attention_heads: n numbers.
-        mlp_ratios: n numbers, how many times wider the hidden layer of a feed-forward network is.
+        patch_sizes: n numbers, pixels, kernel size of the convolution that starts a stage.
+        strides: n numbers, pixels, the stride of that convolution.
+        num_attention_heads: n numbers, heads per attention layer.
+        mlp_ratios: n numbers, hidden width of a feed-forward network as a multiple of its input width.
         hidden_act: "gelu", "relu", "selu", "gelu_new" (GELU by tanh), or a function of a tensor.
-        hidden_dropout_prob: 0 to 1, in training, after attention and inside the feed-forward networks.
-        attention_probs_dropout_prob: 0 to 1, in training, on the attention probabilities.
-        initializer_range: standard deviation of weights before training.
-        drop_path_rate: 0 to 1, in training, how often the last layer is skipped; earlier ones less often.
-        layer_norm_eps: kept and written back, and applied nowhere; see `glpn_cli.model.encoder`.
-        decoder_hidden_size: channels of the decoder.
-        max_depth: the largest depth, in the published scale.
-        head_in_index: which of the n decoder outputs becomes depth; -1 is the one of full resolution.
-        **kwargs: `output_attentions`, `output_hidden_states` and `return_dict` are what a forward pass falls back
-            to. Anything else, such as the legacy keys of published files, is kept as it is and written back.
+        hidden_dropout_prob: 0 to 1, dropout after attention and inside the feed-forward networks.
+        attention_probs_dropout_prob: 0 to 1, dropout of attention probabilities.
+        initializer_range: standard deviation of the initial weights.
+        drop_path_rate: 0 to 1, stochastic depth: how often the last layer is skipped in training; the rate
+            rises linearly from 0 at the first layer.
+        layer_norm_eps: stored and written back, but not used; see `glpn_cli.model.encoder.LAYER_NORM_EPS`.
+        decoder_hidden_size: channels of the decoder, at least 2.
+        max_depth: the largest depth that the network can predict, in the published scale.
+        head_in_index: which of the n decoder outputs the head uses; -1 is the one of full resolution.
+        **kwargs: `output_attentions`, `output_hidden_states` and `return_dict` are defaults of the forward pass. Any
+            other field, such as the legacy keys of published files, is stored and written back unchanged.
 
     Raises:
         ConfigError: a field has the wrong type or value; the message begins with its name.
@@ -69,11 +79,11 @@ class GLPNConfig:
     """
 
     model_type: ClassVar[str] = "glpn"
-    __hash__ = None  # type: ignore[assignment] # it can change
+    __hash__ = None  # type: ignore[assignment] # mutable
 
     def __init__(
         self,
-        /,  # so that a file with a field "self" is no TypeError
+        /,  # so that a file may have a field "self"
         num_channels: int = 3,
         num_encoder_blocks: int = 4,
         depths: Sequence[int] = (2, 2, 2, 2),
@@ -116,18 +126,18 @@ class GLPNConfig:
         self.output_hidden_states: bool = kwargs.pop("output_hidden_states", False)
         self.return_dict: bool = kwargs.pop("return_dict", True)
         if kwargs.pop("model_type", self.model_type) != self.model_type:
-            raise ConfigError(f"model_type is not {self.model_type!r}: this is the configuration of another network")
+            raise ConfigError(f"model_type must be {self.model_type!r}: this is the configuration of another network")
         for name, value in kwargs.items():
             if hasattr(type(self), name):
-                raise ConfigError(f"{name} is no field of a configuration")
+                raise ConfigError(f"{name} is not a configuration field")
             setattr(self, name, value)
         self.validate()
 
     def validate(self) -> None:
-        """Refuse a field of the wrong type or value by its name. Building a model does this too.
+        """Check all fields; building a model does this too.
 
         Raises:
-            ConfigError: with the first such field.
+            ConfigError: a field has the wrong type or value; the message names the first one.
         """
         for name in _COUNTS:
             _require(_is_count(getattr(self, name)), name, getattr(self, name), "a positive whole number")
@@ -146,7 +156,7 @@ class GLPNConfig:
             _require(_is_number(rate) and 0 <= rate <= 1, name, rate, "a number from 0 to 1")
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            _require(_is_number(value) and value >= 0, name, value, "a number that is not negative")
+            _require(_is_number(value) and value >= 0, name, value, "a non-negative number")
         _require(self.decoder_hidden_size > 1, "decoder_hidden_size", self.decoder_hidden_size, "at least 2")
         _require(_is_number(self.max_depth) and self.max_depth > 0, "max_depth", self.max_depth, "a positive number")
         stages, index = self.num_encoder_blocks, self.head_in_index
@@ -156,76 +166,72 @@ class GLPNConfig:
             _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give every field, known or only kept, as a copy that later changes do not reach."""
-        # A function is copied as itself, and so must be a module, or two equal configurations would differ.
+        """Return all fields, known and unknown, as a deep copy."""
+        # Callables are shared: deepcopy shares a function but copies a module, and equal configurations would differ.
         fields = {name: value if callable(value) else copy.deepcopy(value) for name, value in vars(self).items()}
         fields |= {name: list(fields[name]) for name in _STAGE_LISTS}
         fields |= {name: float(fields[name]) for name in (*_RATES, "initializer_range", "layer_norm_eps")}
-        # transformers 5 takes a whole max_depth only when it is written as one.
+        # transformers 5 accepts a whole number as max_depth only as an int.
         fields["max_depth"] = int(self.max_depth) if float(self.max_depth).is_integer() else self.max_depth
         return {"model_type": self.model_type, "architectures": ["GLPNForDepthEstimation"]} | fields
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from what `to_dict` gave, or from a parsed `config.json`.
+        """Build a configuration from the result of `to_dict` or a parsed `config.json`.
 
         Raises:
-            ConfigError: a field has the wrong type or value, or it is the configuration of another network.
+            ConfigError: a field has the wrong type or value, or the configuration is of another network.
         """
         return cls(**values)
 
     def to_json_string(self) -> str:
-        """Give the text of a `config.json`, ending in a newline.
+        """Return the text of a `config.json`, ending in a newline.
 
         Raises:
-            ConfigError: a field is nothing that JSON can hold, such as a function as `hidden_act`.
+            ConfigError: JSON cannot represent a field, such as a function as `hidden_act`.
         """
         fields = self.to_dict()
         for name, value in fields.items():
             try:
                 json.dumps(value, allow_nan=False)
             except (TypeError, ValueError, RecursionError) as error:
-                raise ConfigError(f"{name} cannot be written to {_CONFIG_FILE}: {value!r}") from error
+                raise ConfigError(f"{name} cannot be written to {CONFIG_NAME}: {value!r}") from error
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
     def from_pretrained(cls, path: str | PathLike[str]) -> Self:
-        """Read a folder with a `config.json`, such a file, or a weights file that carries its configuration.
+        """Read a configuration.
+
+        Args:
+            path: a folder with a `config.json`, such a file, or a weights file with its configuration inside or
+                beside it.
 
         Raises:
-            ConfigError: there is no configuration, or it is broken.
+            ConfigError: the configuration is missing or invalid.
             WeightsError: the path is a weights file that cannot be read.
         """
         file = Path(path)
         if file.is_dir():
-            file /= _CONFIG_FILE
+            file /= CONFIG_NAME
         elif file.suffix != ".json" and file.is_file():
-            from glpn_cli.weights.checkpoint import read_checkpoint  # the door upward of every from_pretrained
+            from glpn_cli.weights.checkpoint import read_checkpoint  # upward import, allowed for from_pretrained
 
             return cls.from_dict(read_checkpoint(file).config.to_dict())
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{file}: is no JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{file}: is not a table of fields")
-        return cls.from_dict(values)
+        return cls.from_dict(read_json(file, ConfigError))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` into a folder, made if need be, as transformers can read it.
+        """Write `config.json`, readable by transformers too.
+
+        Args:
+            folder: created if it does not exist.
 
         Raises:
-            ConfigError: a field cannot be written.
+            ConfigError: JSON cannot represent a field.
             OutputError: the file cannot be written.
         """
-        text, file = self.to_json_string(), Path(folder) / _CONFIG_FILE
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
+        text = self.to_json_string()
+        make_folder(Path(folder))
+        write_whole(Path(folder) / CONFIG_NAME, text.encode(), overwrite=True)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GLPNConfig) and self.to_dict() == other.to_dict()
@@ -235,7 +241,7 @@ class GLPNConfig:
 
 
 def _to_list(values: Iterable[int]) -> list[int]:
-    """Give each configuration a list of its own; what is no sequence stays, for `validate` to name."""
+    """Copy a sequence, so that configurations share no list; `validate` reports anything else."""
     return list(values) if isinstance(values, list | tuple) else values  # type: ignore[return-value]
 
 
@@ -248,10 +254,10 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    # Neither inf nor nan, nor one of the whole numbers of JSON that are too long for a float.
+    # Also excludes NaN, infinity, and integers that are too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _require(fulfilled: bool, name: str, value: object, wanted: str) -> None:
-    if not fulfilled:
+def _require(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
         raise ConfigError(f"{name} must be {wanted}, not {value!r}")

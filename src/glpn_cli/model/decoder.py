@@ -1,10 +1,6 @@
-"""The decoder: from the encoder's feature maps to one map of full resolution, the coarse telling the fine.
+"""The decoder fuses the encoder's feature maps from coarse to fine; the head turns the result into depth.
 
 Source: GLPN, arXiv 2201.07436, sections 3.3 and 3.4.
-
-The head: from a map of the decoder to depth.
-
-Source: GLPN, arXiv 2201.07436, section 3.3.
 """
 
 from __future__ import annotations
@@ -21,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def build_upsampling() -> nn.Upsample:
-    """Double both sides; bilinear, between the centers of pixels."""
+    """Return a layer that doubles height and width bilinearly."""
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SelectiveFeatureFusion(nn.Module):
-    """Weigh two maps against each other at every place and add them."""
+    """Add two feature maps, weighted per pixel by their content."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -39,42 +35,42 @@ class SelectiveFeatureFusion(nn.Module):
         self.convolutional_layer3 = nn.Conv2d(channels // 2, 2, kernel_size=3, padding=1)
 
     def forward(self, local: Tensor, overall: Tensor) -> Tensor:
-        """Fuse.
+        """Fuse local and global features.
 
         Args:
-            local: (B, C, H, W) float32, from the encoder's stage of this resolution.
-            overall: (B, C, H, W) float32, what the decoder knows from coarser stages.
+            local: (B, C, H, W) float32, from the encoder stage of this resolution.
+            overall: (B, C, H, W) float32, from the coarser decoder stages.
 
         Returns:
             (B, C, H, W) float32.
         """
         x = torch.cat((local, overall), dim=1)
         x = self.convolutional_layer3(self.convolutional_layer2(self.convolutional_layer1(x)))
-        shares: Tensor = x.sigmoid()  # (B, 2, H, W), each 0 to 1
-        return local * shares[:, :1] + overall * shares[:, 1:]
+        weights: Tensor = x.sigmoid()  # (B, 2, H, W), 0 to 1
+        return local * weights[:, :1] + overall * weights[:, 1:]
 
 
 class DecoderStage(nn.Module):
-    """Bring a feature map to the decoder's channels, fuse it with what is known, double its size."""
+    """Project a feature map to the decoder's channels, fuse it with the coarser stages, double its size."""
 
     def __init__(self, in_channels: int, channels: int, *, fuses: bool) -> None:
         super().__init__()
-        # Whichever stage has the decoder's channels already goes in as it is; it has no keys in the published files.
+        # A stage that already has the decoder's channels is not projected; the published files have no keys for it.
         self.convolution = nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, kernel_size=1)
         self.fusion = SelectiveFeatureFusion(channels) if fuses else None
         self.upsample = build_upsampling()
 
-    def forward(self, feature_map: Tensor, known: Tensor | None) -> Tensor:
-        """(B, C', H, W), and (B, C, H, W) from the stage before, to (B, C, 2H, 2W)."""
+    def forward(self, feature_map: Tensor, coarser: Tensor | None) -> Tensor:
+        """(B, C', H, W), and (B, C, H, W) from the coarser stage, to (B, C, 2H, 2W)."""
         x = self.convolution(feature_map)
         if self.fusion is not None:
-            x = self.fusion(x, known)
+            x = self.fusion(x, coarser)
         upsampled: Tensor = self.upsample(x)
         return upsampled
 
 
 class Decoder(nn.Module):
-    """All stages, the coarsest first."""
+    """All decoder stages, coarsest first."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__()
@@ -91,8 +87,8 @@ class Decoder(nn.Module):
             feature_maps: one (B, C', H', W') float32 per stage, largest first, each side half of the one before.
 
         Returns:
-            One (B, C, H', W') float32 per stage, smallest first; each twice as large as the feature map it came
-            from, and the last four times, which is the size of the image.
+            One (B, C, H', W') float32 per stage, smallest first; each twice as large as its feature map, the last one
+            four times, which is the size of the image.
         """
         x, decoded = None, []
         for stage, feature_map in zip(self.stages, reversed(feature_maps), strict=True):
@@ -103,7 +99,7 @@ class Decoder(nn.Module):
 
 
 class DepthHead(nn.Module):
-    """Two convolutions and a sigmoid, stretched to the largest depth."""
+    """Two convolutions and a sigmoid, scaled to `max_depth`."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__()
@@ -116,7 +112,7 @@ class DepthHead(nn.Module):
         )
 
     def forward(self, decoded: Sequence[Tensor]) -> Tensor:
-        """Turn the map that `head_in_index` picks into depth.
+        """Predict depth from the decoder output that `head_in_index` selects.
 
         Args:
             decoded: one (B, C, H', W') float32 per decoder stage, smallest first.

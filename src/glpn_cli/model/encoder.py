@@ -1,6 +1,6 @@
-"""The Mix Transformer: from an image to feature maps at several scales, each of which has seen the whole image.
+"""The encoder, a Mix Transformer: from an image to feature maps at several scales, each with global attention.
 
-Shapes: B images, C channels, H x W places in a map, N = H·W the same places as a row of tokens.
+Shapes: B images, C channels, H x W positions of a feature map, N = H·W query tokens, M key/value tokens.
 
 Source: SegFormer, arXiv 2105.15203, section 3.1; stochastic depth, arXiv 1603.09382.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from glpn_cli.model.config import ActivationName, GLPNConfig
 
 
-# Not config.layer_norm_eps: the published files say 1e-6 there, but the network they are known by, and whose
-# numbers everyone compares with, was always built with 1e-5. Honouring the file would silently change every depth.
+# Not config.layer_norm_eps: the published files contain 1e-6, but the reference implementation, whose numbers are
+# published, has always used 1e-5. Using the value of the file would change every depth slightly.
 LAYER_NORM_EPS = 1e-5
 
 ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
 
 
 def stage_sizes(config: GLPNConfig, height: int, width: int) -> list[tuple[int, int]]:
-    """Give the (height, width) of every stage's feature map for an image of a given size, in pixels."""
+    """Return the (height, width) of every stage's feature map for an image of a given size, in pixels."""
     sizes = []
     for kernel, stride in zip(config.patch_sizes, config.strides, strict=True):
         height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
@@ -53,7 +53,7 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class PatchEmbedding(nn.Module):
-    """Shrink a map and widen its channels; patches overlap, so that places next to each other stay related."""
+    """Downsample a feature map with a strided convolution; its patches overlap, which preserves local continuity."""
 
     def __init__(self, in_channels: int, hidden_size: int, patch_size: int, stride: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class PatchEmbedding(nn.Module):
         self.layer_norm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Give the tokens (B, N, C) and the (H, W) that they are laid out in."""
+        """Return the tokens (B, N, C), and the (H, W) of their grid."""
         x = self.proj(feature_map)
         height, width = x.shape[2:]
         return self.layer_norm(to_tokens(x)), (height, width)
 
 
 class SelfAttention(nn.Module):
-    """Let every place look at all places of a map whose sides are `sr_ratio` times smaller."""
+    """Multi-head self-attention whose keys and values come from a map with sides reduced by `sr_ratio`."""
 
     def __init__(self, hidden_size: int, num_heads: int, sr_ratio: int, dropout: float) -> None:
         super().__init__()
@@ -83,28 +83,28 @@ class SelfAttention(nn.Module):
             self.layer_norm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
 
     def forward(self, x: Tensor, size: tuple[int, int], *, output_attentions: bool) -> tuple[Tensor, Tensor | None]:
-        """Give the tokens (B, N, C) and, if wanted, the probabilities (B, heads, N, M)."""
-        seen = self.layer_norm(to_tokens(self.sr(to_map(x, size)))) if self.sr_ratio > 1 else x
-        query, key, value = (self._split_heads(tokens) for tokens in (self.query(x), self.key(seen), self.value(seen)))
+        """Return the tokens (B, N, C) and, if requested, the attention probabilities (B, heads, N, M)."""
+        kv = self.layer_norm(to_tokens(self.sr(to_map(x, size)))) if self.sr_ratio > 1 else x  # (B, M, C)
+        query, key, value = (self._split_heads(tokens) for tokens in (self.query(x), self.key(kv), self.value(kv)))
         probabilities = None
         if output_attentions or self.training or torch.is_grad_enabled():
             scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
             probabilities = self.dropout(scores.softmax(dim=3))
             x = probabilities @ value
         else:
-            # The same to rounding, but the (N, M) table is never held as a whole, which at the first stage of a
-            # large image would be most of the memory. Gradients are kept out of it: their rounding shows.
+            # Equal up to rounding, but the (N, M) scores are never in memory at once; in the first stage of a large
+            # image they would need most of the memory. Not used with gradients, where the rounding matters.
             x = functional.scaled_dot_product_attention(query, key, value)
         return x.transpose(1, 2).flatten(2), probabilities if output_attentions else None
 
     def _split_heads(self, tokens: Tensor) -> Tensor:
         """(B, N, C) to (B, heads, N, C/heads)."""
-        batch, places, channels = tokens.shape
-        return tokens.reshape(batch, places, self.num_heads, channels // self.num_heads).transpose(1, 2)
+        batch, positions, channels = tokens.shape
+        return tokens.reshape(batch, positions, self.num_heads, channels // self.num_heads).transpose(1, 2)
 
 
 class AttentionOutput(nn.Module):
-    """Mix the heads."""
+    """The linear layer that combines the attention heads."""
 
     def __init__(self, hidden_size: int, dropout: float) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class AttentionOutput(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention and the mixing of its heads; two modules, because the published keys name two."""
+    """Self-attention and its output layer; two modules, as in the published state-dict keys."""
 
     def __init__(self, config: GLPNConfig, stage: int) -> None:
         super().__init__()
@@ -129,13 +129,13 @@ class Attention(nn.Module):
         self.output = AttentionOutput(channels, config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, size: tuple[int, int], *, output_attentions: bool) -> tuple[Tensor, Tensor | None]:
-        """Give the tokens (B, N, C) and, if wanted, the probabilities (B, heads, N, M)."""
+        """Return the tokens (B, N, C) and, if requested, the attention probabilities (B, heads, N, M)."""
         x, probabilities = self.self(x, size, output_attentions=output_attentions)
         return self.output(x), probabilities
 
 
 class DepthwiseConvolution(nn.Module):
-    """Look at the eight neighbors, channel by channel. It is all that tells the network where a place is."""
+    """A depthwise 3x3 convolution. Its zero padding is the network's only source of positional information."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class DepthwiseConvolution(nn.Module):
 
 
 class MixFFN(nn.Module):
-    """The feed-forward network of a layer, with a depthwise convolution before its activation."""
+    """The feed-forward network of a layer, with a depthwise convolution before the activation."""
 
     def __init__(self, config: GLPNConfig, stage: int) -> None:
         super().__init__()
@@ -164,12 +164,12 @@ class MixFFN(nn.Module):
         """(B, N, C) to (B, N, C)."""
         x = self.intermediate_act_fn(self.dwconv(self.dense1(x), size))
         x = self.dense2(self.dropout(x))
-        narrowed: Tensor = self.dropout(x)
-        return narrowed
+        projected: Tensor = self.dropout(x)
+        return projected
 
 
 class DropPath(nn.Module):
-    """In training, skip a branch for some images of a batch and make up for it in the others."""
+    """Stochastic depth: in training, skip a branch for some images of a batch and scale it up for the others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -180,16 +180,16 @@ class DropPath(nn.Module):
         if self.rate == 0 or not self.training:
             return x
         kept = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.rate
-        keep_rate = max(1 - self.rate, torch.finfo(torch.float32).tiny)  # at a rate of 1 nothing is kept: 0, not 0/0
+        keep_rate = max(1 - self.rate, torch.finfo(torch.float32).tiny)  # at a rate of 1 the result is 0, not 0/0
         return x * (kept / keep_rate).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """Show the rate when the module is printed."""
+        """Return the rate, for the printed form of the module."""
         return f"rate={self.rate:g}"
 
 
 class Layer(nn.Module):
-    """One transformer layer: attention, then feed-forward, each added to what was there."""
+    """One transformer layer: attention, then a feed-forward network, each with a residual connection."""
 
     def __init__(self, config: GLPNConfig, stage: int, drop_path_rate: float) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class Layer(nn.Module):
         self.mlp = MixFFN(config, stage)
 
     def forward(self, x: Tensor, size: tuple[int, int], *, output_attentions: bool) -> tuple[Tensor, Tensor | None]:
-        """Give the tokens (B, N, C) and, if wanted, the probabilities (B, heads, N, M)."""
+        """Return the tokens (B, N, C) and, if requested, the attention probabilities (B, heads, N, M)."""
         attended, probabilities = self.attention(self.layer_norm_1(x), size, output_attentions=output_attentions)
         x = x + self.drop_path(attended)
         x = x + self.drop_path(self.mlp(self.layer_norm_2(x), size))
@@ -208,13 +208,13 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All stages: each shrinks the map, runs its layers and normalizes."""
+    """All encoder stages: each downsamples the feature map, runs its layers and normalizes."""
 
     def __init__(self, config: GLPNConfig) -> None:
         super().__init__()
         stages = range(config.num_encoder_blocks)
         channels = [config.num_channels, *config.hidden_sizes]
-        # On the CPU by name: a model is built on the meta device when weights are about to be loaded into it.
+        # Explicitly on the CPU: a model that weights will be loaded into is built on the meta device.
         rates = iter(torch.linspace(0, config.drop_path_rate, sum(config.depths), device="cpu").tolist())
         self.patch_embeddings = nn.ModuleList(
             PatchEmbedding(channels[i], channels[i + 1], config.patch_sizes[i], config.strides[i]) for i in stages
@@ -231,11 +231,11 @@ class Encoder(nn.Module):
 
         Args:
             pixel_values: (B, 3, H, W) float32, RGB, 0 to 1.
-            output_attentions: also give the attention probabilities, at a price in memory.
+            output_attentions: also return the attention probabilities, which needs more memory.
 
         Returns:
-            One feature map (B, C, H', W') float32 per stage, largest first, and one (B, heads, N, M) float32 of
-            probabilities per layer, none unless asked for.
+            One feature map (B, C, H', W') float32 per stage, largest first; and the attention probabilities, one
+            (B, heads, N, M) float32 per layer, or an empty tuple.
         """
         feature_map, feature_maps, attentions = pixel_values, [], []
         for embed, layers, norm in zip(self.patch_embeddings, self.block, self.layer_norm, strict=True):

@@ -1,4 +1,4 @@
-"""What both networks share: a configuration, random weights to begin with, and weights from and to files."""
+"""The base class of both networks: configuration, initialization, loading and saving weights."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
     from glpn_cli.weights.checkpoint import Checkpoint
 
-
-_NAMED_KEYS = 3  # how many keys an error names; the rest it counts
+_NAMED_KEYS = 3  # an error lists this many keys and counts the rest
 
 
 class PretrainedModel(nn.Module):
-    """A network that is built from a configuration and knows its files.
+    """A network that is built from a configuration and can be loaded and saved.
 
     Attributes:
-        config: how it is built.
-        checkpoint_metadata: the strings that came with its weights, such as their scale; they are saved with it.
+        config: the architecture.
+        checkpoint_metadata: the metadata of the loaded weights, such as their scale; saved with the weights.
     """
 
     base_model_prefix: ClassVar[str] = "glpn"
@@ -41,24 +40,23 @@ class PretrainedModel(nn.Module):
         """Load weights from a folder or file, ready to predict (in eval mode).
 
         Args:
-            path: a folder as transformers saves it, or a weights file with its configuration inside or beside it.
+            path: a folder as saved by transformers, or a weights file with its configuration inside or beside it.
 
         Returns:
             The network, float32, on the CPU.
 
         Raises:
-            WeightsError: there are no weights, or not the ones of this network.
-            ConfigError: the configuration is missing or broken.
+            WeightsError: the weights are missing, unreadable or of another architecture.
+            ConfigError: the configuration is invalid.
         """
-        # The sanctioned door upward: files are the business of the weights room, which knows this room's config.
-        from glpn_cli.weights.checkpoint import read_checkpoint
+        from glpn_cli.weights.checkpoint import read_checkpoint  # upward import, allowed for from_pretrained
 
         return cls.from_checkpoint(read_checkpoint(path))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
-        """Build from weights that have been read; otherwise as `from_pretrained`."""
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        """Build the network from a checkpoint in memory; otherwise like `from_pretrained`."""
+        with torch.device("meta"):  # no memory or random numbers for weights that are replaced
             model = cls(checkpoint.config)
         tensors = model._select_tensors(checkpoint.tensors)
         _check_tensors(tensors, model.state_dict(), str(checkpoint.path))
@@ -67,29 +65,32 @@ class PretrainedModel(nn.Module):
         return model.eval()
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors`, readable here and by transformers.
+        """Write `config.json` and `model.safetensors`, readable by transformers too.
+
+        Args:
+            folder: created if it does not exist.
 
         Raises:
-            ConfigError: the configuration cannot be written, such as a function as `hidden_act`.
-            OutputError: the folder cannot be written to.
+            ConfigError: JSON cannot represent the configuration, such as a function as `hidden_act`.
+            OutputError: a file cannot be written.
         """
-        from glpn_cli.weights.checkpoint import write_checkpoint  # the same door
+        from glpn_cli.weights.checkpoint import write_checkpoint  # as above
 
         config = GLPNConfig.from_dict(self.config.to_dict() | {"architectures": [type(self).__name__]})
-        config.to_json_string()  # what no file can hold is refused before there is half a checkpoint
+        config.to_json_string()  # raises before anything is written
         write_checkpoint(folder, config, self.state_dict(), self.checkpoint_metadata)
 
     def _select_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the tensors of a checkpoint that this network is made of, under its own keys."""
+        """Return the tensors of a checkpoint that belong to this network, under its own keys."""
         return dict(tensors)
 
     def _initialize(self, *parts: nn.Module) -> None:
-        """Draw the weights of some parts for training from nothing; norms and biases start without effect.
+        """Initialize linear and convolutional layers: normal weights, zero biases.
 
-        Source: the initialization of the published implementation, which draws from an untruncated normal.
+        Source: the reference implementation, which samples from an untruncated normal distribution.
         """
         if torch.get_default_device().type == "meta":
-            return  # there is nothing to draw, and asking for it would load torch's compiler, most of a second
+            return  # nothing to initialize, and doing so would import torch's compiler, which takes most of a second
         for module in (module for part in parts for module in part.modules()):
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.normal_(module.weight, std=self.config.initializer_range)
@@ -98,24 +99,24 @@ class PretrainedModel(nn.Module):
 
 
 def _check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Any], source: str) -> None:
-    """Refuse tensors that are not exactly those of a network, in one line; torch would take hundreds.
+    """Check that tensors are exactly those of a network. torch reports the same in hundreds of lines.
 
     Raises:
-        WeightsError: with the first few keys that are missing, unexpected or of another shape.
+        WeightsError: keys are missing, unexpected or of another shape; the message names the first few.
     """
-    misfits = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
+    mismatched = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
     problems = {
         "missing": [key for key in wanted if key not in found],
         "unexpected": [key for key in found if key not in wanted],
-        "of another shape": [f"{key} {(*found[key].shape,)} for {(*wanted[key].shape,)}" for key in misfits],
+        "of another shape": [f"{key} {(*found[key].shape,)} instead of {(*wanted[key].shape,)}" for key in mismatched],
     }
-    told = [
+    listed = [
         f"{len(keys)} {problem}: {', '.join(keys[:_NAMED_KEYS])}{', …' if len(keys) > _NAMED_KEYS else ''}"
         for problem, keys in problems.items()
         if keys
     ]
-    if told:
+    if listed:
         raise WeightsError(
-            f"{source}: the weights do not fit their configuration; {'; '.join(told)}",
-            hint="is the config.json the one that these weights came with?",
+            f"{source}: the weights do not match their configuration; {'; '.join(listed)}",
+            hint="use the config.json that belongs to these weights",
         )

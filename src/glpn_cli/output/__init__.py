@@ -1,1 +1,1 @@
-"""Depth files: which formats there are, what they are named, how they are written whole."""
+"""Depth files: the table of formats, one module per format family, names, reading, colors."""

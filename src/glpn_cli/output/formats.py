@@ -1,4 +1,4 @@
-"""The table of depth file formats. A new format is one module and one row."""
+"""The table of depth file formats. A new format is one codec and one row."""
 
 from __future__ import annotations
 
@@ -21,26 +21,35 @@ if TYPE_CHECKING:
 
 
 class Codec(Protocol):
-    """What a format's module offers."""
+    """Encodes and decodes the files of one format. It has no state."""
 
     def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
-        """Turn depth into the bytes of a whole file."""
+        """Return the bytes of a file.
 
-    def decode(self, data: bytes, name: str) -> DepthMap:
-        """Turn the bytes of a file, called `name` in messages, back into depth, or raise DepthFileError.
-
-        Formats that never read back have no such thing.
+        Raises:
+            GLPNError: the depth map cannot be written in this format.
         """
 
-    def read_facts(self, stream: BinaryIO) -> dict[str, Any] | None:
-        """Give what a file of ours says of itself, as `facts.state_facts` stated it; None if it says nothing.
+    def decode(self, data: bytes, name: str) -> DepthMap:
+        """Return the depth map in the bytes of a file. Formats that cannot be read back do not have this method.
 
-        Reads no more than it needs, and never raises: a file that is damaged says nothing.
+        Args:
+            data: the bytes of the file.
+            name: of the file, for messages.
+
+        Raises:
+            DepthFileError: the file is damaged or does not contain depth.
+        """
+
+    def read_metadata(self, stream: BinaryIO) -> dict[str, Any] | None:
+        """Return the metadata of a file, see `metadata.build_metadata`; None if there is none, or if it is damaged.
+
+        Reads no more than necessary.
         """
 
 
 class ReadsBack(StrEnum):
-    """What `glpn_cli.read` gives for a file of a format."""
+    """What `glpn_cli.read` returns for a format."""
 
     METERS = "meters and provenance"
     VALUES = "meters, without provenance"
@@ -49,9 +58,9 @@ class ReadsBack(StrEnum):
 
 
 class Published(StrEnum):
-    """What `--scale published` means for a format."""
+    """The effect of the published scale on a format."""
 
-    WRITTEN = "the published numbers are written"
+    WRITTEN = "network units are written"
     IGNORED = "meters, whatever the scale"
     REFUSED = "refused"
 
@@ -61,26 +70,26 @@ class DepthFormat:
     """One row of the table.
 
     Attributes:
-        name: what `--format` calls it.
-        ending: what its default file names end in, after the image's name. Its last part is the suffix by which a
-            file name asks for the format; of several formats with one suffix, the first is meant.
-        magic: how the files of the format begin. Formats that share it say in their facts which they are.
-        module: where its codec is; loaded when it is needed.
-        holds: what is in the file, for help and documentation.
-        reads_back: what reading it gives.
-        unreadable_because: for a format that never reads back, why: the end of "is a NAME file: ...".
-        published: what the published scale means for it.
-        needs_image: whether its files may show the image too, so that the predictor has to keep it.
-        needs_camera: whether what is in its files depends on the camera that took the image.
-        needs_uncertainty: whether its files hold by how much answers of the network differ.
-        ending_is_proof: whether no image of anybody else is called like this.
-        package: what it needs from PyPI beside what is always installed; glpn-cli has an extra with the format's name.
+        name: the name of the format on the command line and in metadata.
+        ending: the end of default file names, after the name of the image. Its last part is the suffix, which selects
+            the format, too; if several formats share a suffix, it selects the first.
+        magic: the first bytes of a file, several alternatives. Formats that share them differ in their metadata.
+        codec: "module:class", imported on first use, so that help needs neither numpy nor Pillow.
+        holds: the contents of a file, for help and documentation.
+        reads_back: what reading returns.
+        unreadable_because: why the format cannot be read back: the end of "is a NAME file: ...".
+        published: the effect of the published scale.
+        needs_image: whether files may contain the image, so that the predictor must keep it.
+        needs_camera: whether the contents depend on the camera.
+        needs_uncertainty: whether files contain the uncertainty.
+        is_unique_ending: whether images from other sources do not have names with this ending.
+        package: the package on PyPI that the format needs besides the required ones; its import name is the same.
     """
 
     name: str
     ending: str
     magic: tuple[bytes, ...]
-    module: str
+    codec: str
     holds: str
     reads_back: ReadsBack
     unreadable_because: str = ""
@@ -88,28 +97,28 @@ class DepthFormat:
     needs_image: bool = False
     needs_camera: bool = False
     needs_uncertainty: bool = False
-    ending_is_proof: bool = True
+    is_unique_ending: bool = True
     package: str = ""
 
     @property
     def suffix(self) -> str:
-        """What the names of its files end in, with the dot."""
+        """The suffix of file names, with the dot."""
         return "." + self.ending.rpartition(".")[2]
 
     def load_codec(self) -> Codec:
-        """Import the module that encodes and decodes this format."""
-        return cast("Codec", import_module(self.module))
+        """Import and return the codec."""
+        module, _, name = self.codec.partition(":")
+        return cast("Codec", getattr(import_module(module), name)())
 
     def may_be_called(self, name: str) -> bool:
-        """Tell whether a file name has this format's suffix, and not the ending of another format."""
-        return PurePath(name).suffix.lower() == self.suffix and _row_of_ending(name) in (None, self)
+        """Return whether a file name has the suffix of this format and not the ending of another format."""
+        return PurePath(name).suffix.lower() == self.suffix and _find_by_ending(name) in (None, self)
 
 
-_LEFT_OUT = "it no longer knows which pixels its points were, nor those that were left out"
+_POINTS_LEFT_OUT = "its points cannot be assigned to pixels, and some were left out"
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Little-endian, as we write it, and big-endian, as Java programs do; and both with 64-bit offsets.
+# Little-endian, as glpn writes it, and big-endian, as Java programs do; then both with 64-bit offsets.
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_ROOM = "glpn_cli.output."
 
 FORMATS: dict[str, DepthFormat] = {
     row.name: row
@@ -118,8 +127,8 @@ FORMATS: dict[str, DepthFormat] = {
             "png",
             ".depth.png",
             magic=(_PNG,),
-            module=_ROOM + "png8",
-            holds="8-bit gray, to look at",
+            codec="glpn_cli.output.png:PNG",
+            holds="8-bit gray, for viewing",
             reads_back=ReadsBack.APPROXIMATE,
             published=Published.WRITTEN,
         ),
@@ -127,19 +136,19 @@ FORMATS: dict[str, DepthFormat] = {
             "color",
             ".color.png",
             magic=(_PNG,),
-            module=_ROOM + "color",
-            holds="colors, to look at",
+            codec="glpn_cli.output.png:ColorPNG",
+            holds="colors, for viewing",
             reads_back=ReadsBack.NEVER,
-            unreadable_because="colors are for looking at, and no numbers",
+            unreadable_because="colors cannot be converted back to depth",
             published=Published.IGNORED,
             needs_image=True,
-            ending_is_proof=False,  # data sets call photos like this
+            is_unique_ending=False,  # data sets contain photos with such names
         ),
         DepthFormat(
             "png16",
             ".depth16.png",
             magic=(_PNG,),
-            module=_ROOM + "png16",
+            codec="glpn_cli.output.png:PNG16",
             holds="16-bit meters (times 1000 or 256)",
             reads_back=ReadsBack.METERS,
         ),
@@ -147,7 +156,7 @@ FORMATS: dict[str, DepthFormat] = {
             "npy",
             ".depth.npy",
             magic=(b"\x93NUMPY",),
-            module=_ROOM + "npy",
+            codec="glpn_cli.output.arrays:NPY",
             holds="float32 meters",
             reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
@@ -156,8 +165,8 @@ FORMATS: dict[str, DepthFormat] = {
             "npz",
             ".depth.npz",
             magic=(b"PK\x03\x04",),
-            module=_ROOM + "npz",
-            holds="float32 meters and what is known of them",
+            codec="glpn_cli.output.arrays:NPZ",
+            holds="float32 meters and metadata",
             reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
         ),
@@ -165,7 +174,7 @@ FORMATS: dict[str, DepthFormat] = {
             "tiff",
             ".depth.tiff",
             magic=_TIFF,
-            module=_ROOM + "tiff",
+            codec="glpn_cli.output.tiff:TIFF",
             holds="float32 meters",
             reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
@@ -174,7 +183,7 @@ FORMATS: dict[str, DepthFormat] = {
             "exr",
             ".depth.exr",
             magic=(b"v/1\x01",),
-            module=_ROOM + "exr",
+            codec="glpn_cli.output.exr:EXR",
             holds="float32 meters in channel Z",
             reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
@@ -184,7 +193,7 @@ FORMATS: dict[str, DepthFormat] = {
             "pfm",
             ".depth.pfm",
             magic=(b"Pf",),
-            module=_ROOM + "pfm",
+            codec="glpn_cli.output.arrays:PFM",
             holds="float32 meters",
             reads_back=ReadsBack.VALUES,
             published=Published.WRITTEN,
@@ -193,20 +202,20 @@ FORMATS: dict[str, DepthFormat] = {
             "uncertainty",
             ".uncertainty.tiff",
             magic=_TIFF,
-            module=_ROOM + "uncertainty",
-            holds="by how much --tta flip disagrees, float32 meters",
+            codec="glpn_cli.output.tiff:UncertaintyTIFF",
+            holds="difference to the mirrored photo, float32 meters",
             reads_back=ReadsBack.NEVER,
-            unreadable_because="it holds how uncertain depth is, and no depth",
+            unreadable_because="it contains the uncertainty of depth, not depth",
             needs_uncertainty=True,
         ),
         DepthFormat(
             "ply",
             ".ply",
             magic=(b"ply",),
-            module=_ROOM + "ply",
-            holds="colored points in space, meters",
+            codec="glpn_cli.output.mesh:PLY",
+            holds="colored point cloud, meters",
             reads_back=ReadsBack.NEVER,
-            unreadable_because=_LEFT_OUT,
+            unreadable_because=_POINTS_LEFT_OUT,
             needs_image=True,
             needs_camera=True,
         ),
@@ -214,10 +223,10 @@ FORMATS: dict[str, DepthFormat] = {
             "glb",
             ".glb",
             magic=(b"glTF",),
-            module=_ROOM + "glb",
-            holds="textured surface in space, meters",
+            codec="glpn_cli.output.mesh:GLB",
+            holds="textured mesh, meters",
             reads_back=ReadsBack.NEVER,
-            unreadable_because=_LEFT_OUT,
+            unreadable_because=_POINTS_LEFT_OUT,
             needs_image=True,
             needs_camera=True,
         ),
@@ -228,12 +237,12 @@ DEFAULT_FORMAT = "png"
 
 
 def format_of_name(name: str) -> DepthFormat:
-    """Find the format that a file name asks for: by its ending, such as ".depth16.png", else by its suffix.
+    """Return the format that a file name selects: by its ending, such as ".depth16.png", else by its suffix.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no format has this suffix.
     """
-    row = _row_of_ending(name)
+    row = _find_by_ending(name)
     if row is not None:
         return row
     suffix = PurePath(name).suffix.lower()
@@ -245,28 +254,27 @@ def format_of_name(name: str) -> DepthFormat:
 
 
 def check_settings(rows: Iterable[DepthFormat], settings: OutputSettings) -> None:
-    """See whether formats can be written, and settings make sense for them.
+    """Check that formats can be written with these settings, before anything is computed.
 
     Raises:
-        UsageError: they do not.
+        UsageError: a format does not support the settings.
         MissingPackageError: a format needs a package that is not installed.
     """
     rows = list(rows)
     refusing = [row.name for row in rows if row.published is Published.REFUSED]
     if settings.scale is Scale.PUBLISHED and refusing:
-        raise UsageError(f"--scale published: {refusing[0]} holds meters by definition", hint="leave --scale out")
+        raise UsageError(f"{refusing[0]} files are always in meters", hint="omit `scale`", setting="scale")
     for row in rows:
         if row.package and find_spec(row.package) is None:
             raise MissingPackageError(
-                f"the format {row.name} needs the package {row.package}",
-                hint=f"pip install {row.package}, or glpn-cli[{row.name}]",
+                f"{row.name} files need the package {row.package}", hint=f"pip install {row.package}"
             )
 
 
 def save_depth(
     depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
 ) -> None:
-    """Write depth in the format that the file name asks for; see `DepthMap.save`."""
+    """Write a depth map in the format that the file name selects; see `DepthMap.save`."""
     target = Path(path)
     row = format_of_name(target.name)
     settings = settings or OutputSettings()
@@ -274,6 +282,6 @@ def save_depth(
     write_whole(target, row.load_codec().encode(depth, settings), overwrite=overwrite)
 
 
-def _row_of_ending(name: str) -> DepthFormat | None:
+def _find_by_ending(name: str) -> DepthFormat | None:
     lowered = name.lower()
     return next((row for row in FORMATS.values() if lowered.endswith(row.ending)), None)

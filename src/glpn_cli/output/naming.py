@@ -1,4 +1,4 @@
-"""What the depth files of an image are called, judged from the folder that the image lies in."""
+"""Names of depth files: the name for an image among its siblings, and how to recognize such names."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
 
 
 class SiblingNames:
-    """The names of all images of one folder, and so what each one's depth is to be called.
+    """The names of all images in one folder, from which the names of their depth files follow.
 
-    An image is known by its stem (`a` for `a.jpg`) where no other image there has it, and by its whole name where
-    one does, so that no two images of a folder can ask for the same file. Names that differ only in case or in
-    Unicode form count as the same, because on some file systems they are.
+    The depth file is named after the stem of the image (`a` for `a.jpg`). If another image in the folder has the same
+    stem, it is named after the whole name, so that no two images get the same file. Names that differ only in case or
+    in Unicode normalization count as equal, because they are equal on some file systems.
     """
 
     def __init__(self, names: Iterable[str], *, is_output: Callable[[str], bool]) -> None:
-        """Take the names of the files in the folder that may be images.
+        """Store the names.
 
         Args:
-            names: file names.
-            is_output: tells whether a name belongs to a depth file, which is no image's rival. It may be slow and
-                is asked only about names that clash.
+            names: of the files in the folder that may be images.
+            is_output: returns whether a name belongs to a depth file, which does not count as an image. It may be slow:
+                it is called only for names that conflict.
         """
         self._is_output = is_output
-        self._taken: dict[str, set[str]] = {}
+        self._claims: dict[str, set[str]] = {}
         for name in names:
-            # The whole name is a claim too: beside a.jpg and a.png, an image a.jpg.png may not be called a.jpg.
+            # The whole name is a claim, too: beside a.jpg and a.png, the image a.jpg.png must not be called a.jpg.
             for claim in (PurePath(name).stem, name):
-                self._taken.setdefault(_folded(claim), set()).add(name)
+                self._claims.setdefault(_normalize(claim), set()).add(name)
 
     def output_name(self, image_name: str, depth_format: DepthFormat) -> str:
-        """Give the file name of an image's depth, such as `a.depth.png` for `a.jpg`."""
+        """Return the name of the depth file of an image, such as `a.depth.png` for `a.jpg`."""
         stem = PurePath(image_name).stem
-        rivals = self._taken.get(_folded(stem), set()) - {image_name}
-        alone = all(self._is_output(rival) for rival in rivals)
-        return (stem if alone else image_name) + depth_format.ending
+        others = self._claims.get(_normalize(stem), set()) - {image_name}
+        is_unique = all(self._is_output(other) for other in others)
+        return (stem if is_unique else image_name) + depth_format.ending
 
 
-def ends_like_an_output(name: str) -> bool:
-    """Tell whether a file name is one that this program gives to depth files, and nobody gives to images."""
-    return name.lower().endswith(tuple(row.ending for row in FORMATS.values() if row.ending_is_proof))
+def has_output_ending(name: str) -> bool:
+    """Return whether a file name has an ending that only depth files have."""
+    return name.lower().endswith(tuple(row.ending for row in FORMATS.values() if row.is_unique_ending))
 
 
-def may_be_an_output(name: str) -> bool:
-    """Tell whether a depth file might have this name; only its contents say whether it is one."""
+def may_be_output(name: str) -> bool:
+    """Return whether a depth file could have this name; only its contents can tell whether it is one."""
     return PurePath(name).suffix.lower() in {row.suffix for row in FORMATS.values()}
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()

@@ -1,4 +1,4 @@
-"""The tiff format: float32 meters that any program for images or maps opens."""
+"""The TIFF formats, 32-bit floating-point meters: tiff (depth) and uncertainty."""
 
 from __future__ import annotations
 
@@ -11,64 +11,90 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import TAGS_V2
 
 from glpn_cli.depth import DepthMap
-from glpn_cli.errors import DepthFileError
-from glpn_cli.output.facts import depth_from_facts, facts_from_json, facts_to_json, origin, state_facts
+from glpn_cli.errors import DepthFileError, UsageError
+from glpn_cli.output.metadata import (
+    build_metadata,
+    depth_from_metadata,
+    describe_origin,
+    metadata_to_json,
+    parse_metadata,
+)
 
 if TYPE_CHECKING:
-    from glpn_cli.settings import OutputSettings
+    from numpy.typing import NDArray
 
+    from glpn_cli.settings import OutputSettings
 
 _TAG = {info.name: number for number, info in TAGS_V2.items()}
 _DESCRIPTION, _SOFTWARE = _TAG["ImageDescription"], _TAG["Software"]
 
 
-def encode(depth: DepthMap, settings: OutputSettings) -> bytes:
-    """Turn depth into an uncompressed 32-bit floating-point TIFF, described for people and, below, for programs."""
-    facts = state_facts("tiff", depth, settings.scale)
-    description = f"{origin(depth)}: meters = value * {facts['meters_per_unit']:g}"
-    tags = describe(depth, description, facts)
+class _TIFFFile:
+    """The part that both TIFF formats share."""
+
+    def read_metadata(self, stream: BinaryIO) -> dict[str, Any] | None:
+        """Return the metadata: the last line of the image description."""
+        try:
+            with Image.open(stream, formats=["TIFF"]) as image:
+                return _parse_description(image)
+        except Exception:  # noqa: BLE001 - a damaged file has no metadata
+            return None
+
+
+class TIFF(_TIFFFile):
+    """Depth in meters."""
+
+    def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
+        """Return an uncompressed TIFF of one float32 channel, in meters or in the published scale."""
+        metadata = build_metadata("tiff", depth, settings.scale)
+        description = f"{describe_origin(depth)}: meters = value * {metadata['meters_per_unit']:g}"
+        return _write_tiff(depth.in_scale(settings.scale), depth, description, metadata)
+
+    def decode(self, data: bytes, name: str) -> DepthMap:
+        """Return the depth; without metadata, the values of a floating-point TIFF, taken as meters.
+
+        Raises:
+            DepthFileError: the file is damaged, or does not contain floating point.
+        """
+        try:
+            with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+                metadata, mode, values = _parse_description(image), image.mode, np.asarray(image)
+        except Exception as error:  # Pillow's parsers raise many types
+            raise DepthFileError(f"{name}: damaged TIFF, or a TIFF without depth") from error
+        if mode != "F":
+            raise DepthFileError(f"{name}: an image, not depth", hint="depth must be one channel of floating point")
+        if metadata is None:
+            return DepthMap(np.ascontiguousarray(values, np.float32))
+        return depth_from_metadata(values, metadata, name)
+
+
+class UncertaintyTIFF(_TIFFFile):
+    """Half the difference between the predictions for the image and for its mirror image, in meters."""
+
+    def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:  # noqa: ARG002 - always meters
+        """Return an uncompressed TIFF of one float32 channel, meters.
+
+        Raises:
+            UsageError: the depth map has no uncertainty.
+        """
+        if depth.uncertainty_m is None:
+            raise UsageError("the depth map contains no uncertainty", hint="predict with `tta='flip'`")
+        metadata = build_metadata("uncertainty", depth, unit="meter")
+        description = f"half the difference between two predictions, meters; {describe_origin(depth)}"
+        return _write_tiff(depth.uncertainty_m, depth, description, metadata)
+
+
+def _write_tiff(values: NDArray[np.float32], depth: DepthMap, description: str, metadata: dict[str, Any]) -> bytes:
+    tags = ImageFileDirectory_v2()
+    # TIFF text is ASCII. The first line is for people, the last for programs.
+    tags[_DESCRIPTION] = f"{description}\n{metadata_to_json(metadata)}".encode("ascii", "replace").decode()
+    tags[_SOFTWARE] = depth.provenance.tool or "glpn-cli"
     buffer = io.BytesIO()
-    Image.fromarray(depth.in_scale(settings.scale)).save(buffer, "TIFF", tiffinfo=tags)
+    Image.fromarray(values).save(buffer, "TIFF", tiffinfo=tags)
     return buffer.getvalue()
 
 
-def describe(depth: DepthMap, description: str, facts: dict[str, Any]) -> ImageFileDirectory_v2:
-    """Give the tags that say what a TIFF is, for people and, below, for programs."""
-    tags = ImageFileDirectory_v2()
-    # TIFF knows ASCII only.
-    tags[_DESCRIPTION] = f"{description}\n{facts_to_json(facts)}".encode("ascii", "replace").decode()
-    tags[_SOFTWARE] = depth.provenance.tool or "glpn-cli"
-    return tags
-
-
-def decode(data: bytes, name: str) -> DepthMap:
-    """Read depth back; of a floating-point TIFF of others the values, which nobody says are meters.
-
-    Raises:
-        DepthFileError: the file is damaged, or holds something else.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
-            facts, mode, values = _facts(image), image.mode, np.asarray(image)
-    except Exception as error:  # Pillow raises whatever its parsers raise
-        raise DepthFileError(f"{name}: is a damaged TIFF, or none with depth") from error
-    if mode != "F":
-        raise DepthFileError(f"{name}: is an image, not depth", hint="depth is one channel of floating point")
-    if facts is None:
-        return DepthMap(np.ascontiguousarray(values, np.float32))
-    return depth_from_facts(values, facts, name)
-
-
-def read_facts(stream: BinaryIO) -> dict[str, Any] | None:
-    """Give what the file says of itself."""
-    try:
-        with Image.open(stream, formats=["TIFF"]) as image:
-            return _facts(image)
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it says nothing
-        return None
-
-
-def _facts(image: Image.Image) -> dict[str, Any] | None:
+def _parse_description(image: Image.Image) -> dict[str, Any] | None:
     tags: Any = getattr(image, "tag_v2", {})
     description = tags.get(_DESCRIPTION)
-    return facts_from_json(description.splitlines()[-1]) if isinstance(description, str) and description else None
+    return parse_metadata(description.splitlines()[-1]) if isinstance(description, str) and description else None

@@ -1,1 +1,1 @@
-"""A page about a batch: every image beside its depth, opened from disk, with meters under the pointer."""
+"""The report of a batch: a page, opened from disk, that shows every image next to its depth map."""

@@ -1,9 +1,9 @@
-"""Change a sample so that the network never sees the same one twice: vertical CutDepth, mirroring, cuts, colors.
+"""Augmentation of training samples: vertical CutDepth, mirroring, random crops, color changes.
 
-The order is that of the authors' program: CutDepth on the whole image, mirror, cut, colors; so the pasted strip is
-mirrored, cut and colored too.
+The order is that of the authors' program: CutDepth on the whole image, mirror, crop, colors. So the pasted strip is
+mirrored, cropped and color-changed too.
 
-Source: arXiv 2201.07436, section 3.5; the ranges of color are those of the authors' program.
+Source: arXiv 2201.07436, section 3.5; the ranges of the color changes are those of the authors' program.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from glpn_cli.errors import InputError
-from glpn_cli.training.settings import NATIVE_CROP, SHARED_CROP, Photometric
+from glpn_cli.training.settings import DEFAULT_CROP, NATIVE_CROP, Photometric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,18 +27,17 @@ if TYPE_CHECKING:
     RgbImage = NDArray[np.uint8]
     Depth = NDArray[np.float32]
 
-
-_HUE_STEPS = 256 / 180  # Pillow counts a circle in 256, the program that the ranges are from in 180
-_VALUES = np.arange(256, dtype=np.float32) / 255
+_HUE_STEPS = 256 / 180  # Pillow counts a circle in 256, OpenCV, which the ranges are for, in 180
+_LEVELS = np.arange(256, dtype=np.float32) / 255
 
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """What the network is shown, and what it should say.
+    """An augmented sample.
 
     Attributes:
-        rgb: (h, w, 3) uint8.
-        meters: (h, w) float32, 0 where nothing is known.
+        rgb: (h, w, 3) uint8, in [0, 255].
+        meters: (h, w) float32, meters; 0 is unknown.
     """
 
     rgb: RgbImage
@@ -48,17 +47,17 @@ class Augmented:
 def augment(
     sample: Sample, size: tuple[int, int], rng: np.random.Generator, settings: TrainSettings, *, limit_m: float
 ) -> Augmented:
-    """Make a training sample of a size.
+    """Return an augmented version of a sample.
 
     Args:
-        sample: of any size; its depth may be infinite, where there is sky.
-        size: (height, width) of what comes out.
-        rng: where all chance comes from.
-        settings: what is done how often.
-        limit_m: true depth beyond this becomes this: at least as far.
+        sample: of any size; its depth may be infinite (sky) or NaN (unknown).
+        size: (height, width) of the result.
+        rng: the source of all randomness.
+        settings: probabilities and strength of the changes.
+        limit_m: deeper ground truth becomes this depth, in meters.
 
     Raises:
-        InputError: it is to be cut out as it is, and the sample is smaller than the size.
+        InputError: the sample is smaller than a crop at native resolution.
     """
     meters = np.minimum(np.nan_to_num(sample.meters, nan=0.0, posinf=limit_m), np.float32(limit_m))
     rgb = sample.rgb
@@ -66,23 +65,26 @@ def augment(
         rgb = cut_depth(rgb, meters, rng, coverage=settings.cut_depth_coverage)
     if rng.random() < settings.flip:
         rgb, meters = rgb[:, ::-1], meters[:, ::-1]
-    rgb, meters = _cut(rgb, meters, size, rng, settings.crop, sample.name)
+    rgb, meters = _crop(rgb, meters, size, rng, settings.crop, sample.name)
     rgb = change_colors(rgb, rng, settings.photometric)
     return Augmented(np.ascontiguousarray(rgb), np.ascontiguousarray(meters))
 
 
 def cut_depth(rgb: RgbImage, meters: Depth, rng: np.random.Generator, *, coverage: float) -> RgbImage:
-    """Replace a strip of the image, from top to bottom, by its depth as gray.
+    """Return an image with a vertical strip replaced by its depth as gray levels.
 
-    The authors' program pastes the raw 16-bit depth into 8-bit pixels, where it wraps round: what is pasted is noise
-    that begins anew every quarter of a meter. The paper says that the region is replaced by depth, so here depth is
-    scaled into the image's range: the image's farthest depth is white, and what is not known black.
+    The paper describes a strip of depth. The authors' program pastes raw 16-bit depth into 8-bit pixels, which wraps
+    around every quarter of a meter, so its strip is noise. Here depth is scaled to the range of the image: the largest
+    depth in the image is white, unknown depth is black.
 
     Args:
-        rgb: (H, W, 3) uint8.
-        meters: (H, W) float32, 0 where nothing is known.
-        rng: where all chance comes from.
-        coverage: the strip has at most this share of the columns right of where it begins.
+        rgb: (H, W, 3) uint8, in [0, 255].
+        meters: (H, W) float32, meters; 0 is unknown.
+        rng: the source of all randomness.
+        coverage: largest fraction of the columns right of its left edge that the strip covers.
+
+    Returns:
+        (H, W, 3) uint8, in [0, 255].
     """
     width = rgb.shape[1]
     left = int(rng.random() * width)
@@ -93,7 +95,23 @@ def cut_depth(rgb: RgbImage, meters: Depth, rng: np.random.Generator, *, coverag
     return pasted
 
 
-def _cut(
+def change_colors(rgb: RgbImage, rng: np.random.Generator, photometric: Photometric) -> RgbImage:
+    """Return an image with randomly changed colors.
+
+    Args:
+        rgb: (h, w, 3) uint8, in [0, 255].
+        rng: the source of all randomness.
+        photometric: strength of the changes.
+
+    Returns:
+        (h, w, 3) uint8, in [0, 255].
+    """
+    if photometric is Photometric.PAPER:
+        return _change_as_in_paper(rgb, rng)
+    return _change_strongly(rgb, rng) if photometric is Photometric.STRONG else rgb
+
+
+def _crop(
     rgb: RgbImage,
     meters: Depth,
     size: tuple[int, int],
@@ -105,14 +123,14 @@ def _cut(
     if crop == NATIVE_CROP:
         if height < size[0] or width < size[1]:
             raise InputError(
-                f"{name}: {height}x{width} is smaller than the {size[0]}x{size[1]} that is cut out of it",
-                hint="a smaller --size, or --crop 0.7-1 to resize",
+                f"{name}: {height}x{width} is smaller than the crop of {size[0]}x{size[1]}",
+                hint="set smaller `sizes`, or a `crop` such as 0.7-1, which resizes",
             )
         top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
-        part = slice(top, top + size[0]), slice(left, left + size[1])
-        return rgb[part], meters[part]
-    # The largest window of the wanted shape, shrunk by a share, somewhere within the image.
-    zoom = min(height / size[0], width / size[1]) * rng.uniform(*(crop or SHARED_CROP))
+        window = slice(top, top + size[0]), slice(left, left + size[1])
+        return rgb[window], meters[window]
+    # The largest window of the target's aspect ratio, scaled by a random fraction, at a random position.
+    zoom = min(height / size[0], width / size[1]) * rng.uniform(*(crop or DEFAULT_CROP))
     tall, wide = size[0] * zoom, size[1] * zoom
     top, left = rng.uniform(0, height - tall), rng.uniform(0, width - wide)
     shown = Image.fromarray(np.ascontiguousarray(rgb)).resize(
@@ -120,39 +138,26 @@ def _cut(
     )
     rows = (top + (np.arange(size[0]) + 0.5) * zoom).astype(np.intp).clip(0, height - 1)
     columns = (left + (np.arange(size[1]) + 0.5) * zoom).astype(np.intp).clip(0, width - 1)
-    # Depth is picked, not blended: between a chair and the wall behind it there is nothing at half the distance.
+    # Nearest neighbor: between a chair and the wall behind it, nothing has the interpolated depth.
     return np.asarray(shown), meters[rows[:, None], columns]
 
 
-def change_colors(rgb: RgbImage, rng: np.random.Generator, photometric: Photometric) -> RgbImage:
-    """Change brightness, contrast, gamma, hue, saturation and, if that is to be strong, more.
-
-    Args:
-        rgb: (h, w, 3) uint8.
-        rng: where all chance comes from.
-        photometric: how much.
-    """
-    if photometric is Photometric.PAPER:
-        return _change_as_in_paper(rgb, rng)
-    return _change_strongly(rgb, rng) if photometric is Photometric.STRONG else rgb
-
-
 def _change_as_in_paper(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
-    curve: NDArray[Any] = _VALUES
+    curve: NDArray[Any] = _LEVELS
     if rng.random() < 0.5:
         contrast, brightness = 1 + rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
-        curve = _in_steps(curve * contrast + brightness)
+        curve = _quantize(curve * contrast + brightness)
     if rng.random() < 0.5:
-        curve = _in_steps(curve ** (int(rng.integers(80, 121)) / 100))
-    if curve is not _VALUES:
+        curve = _quantize(curve ** (int(rng.integers(80, 121)) / 100))
+    if curve is not _LEVELS:
         rgb = (curve * 255).round().astype(np.uint8)[rgb]
     if rng.random() < 0.5:
         rgb = _shift_hsv(rgb, rng.uniform(-20, 20) * _HUE_STEPS, rng.uniform(-30, 30), rng.uniform(-20, 20))
     return rgb
 
 
-def _in_steps(curve: NDArray[Any]) -> NDArray[np.float32]:
-    """Keep a curve in [0, 1] and in the steps of 8 bits, cut off and not rounded, as the ranges' source does."""
+def _quantize(curve: NDArray[Any]) -> NDArray[np.float32]:
+    """Clip a curve to [0, 1] and round it down to 8-bit levels, as the authors' program does."""
     return (np.floor(curve.clip(0, 1) * 255 + 1e-4) / 255).astype(np.float32)
 
 
@@ -165,16 +170,16 @@ def _shift_hsv(rgb: RgbImage, hue: float, saturation: float, value: float) -> Rg
 
 
 def _change_strongly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Leave shapes and little else, so that depth is not learnt from colors and lights that only some places have."""
+    """Change everything but shapes, so that the network does not infer depth from the colors of one place."""
     if rng.random() < 0.85:
         gamma, contrast, brightness = np.exp(rng.normal(0, 0.35)), np.exp(rng.normal(0, 0.35)), rng.uniform(-0.2, 0.2)
         tint = np.exp(rng.normal(0, 0.12, 3)) if rng.random() < 0.7 else np.ones(3)
-        curve = (_VALUES**gamma - 0.5) * contrast + 0.5 + brightness
+        curve = (_LEVELS**gamma - 0.5) * contrast + 0.5 + brightness
         curves = (curve[:, None] * tint).clip(0, 1) * 255
         rgb = np.stack([curves[:, i].astype(np.uint8)[rgb[..., i]] for i in range(3)], -1)
     if rng.random() < 0.6:
-        turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.3 else rng.uniform(-0.3, 0.3)
-        rgb = _mix_channels(rgb, turn, 0.0 if rng.random() < 0.35 else rng.uniform(0.2, 1.6))
+        angle = rng.uniform(-np.pi, np.pi) if rng.random() < 0.3 else rng.uniform(-0.3, 0.3)
+        rgb = _rotate_hue(rgb, angle, 0.0 if rng.random() < 0.35 else rng.uniform(0.2, 1.6))
     if rng.random() < 0.3:
         rgb = _light_unevenly(rgb, rng)
     if rng.random() < 0.4:
@@ -195,7 +200,7 @@ def _change_strongly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
 
 
 def _light_unevenly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Make some places brighter and others darker, smoothly: what is far is not always pale, nor what is near dark."""
+    """Brighten and darken regions smoothly, so that brightness does not tell depth."""
     height, width = rgb.shape[:2]
     coarse = rng.normal(0, 0.3, (int(rng.integers(2, 5)), int(rng.integers(2, 6)))).astype(np.float32)
     gain = np.exp(np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)))
@@ -203,10 +208,10 @@ def _light_unevenly(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
     return lit
 
 
-def _mix_channels(rgb: RgbImage, turn: float, saturation: float) -> RgbImage:
-    """Turn all hues by an angle in radians and stretch their saturation; one pass, unlike the way over HSV."""
+def _rotate_hue(rgb: RgbImage, angle: float, saturation: float) -> RgbImage:
+    """Rotate all hues by an angle in radians and scale their saturation, in one pass, unlike a conversion to HSV."""
     along = np.full((3, 3), 1 / 3)
     across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    turned = along + saturation * (np.cos(turn) * (np.eye(3) - along) + np.sin(turn) * across)
+    turned = along + saturation * (np.cos(angle) * (np.eye(3) - along) + np.sin(angle) * across)
     matrix = tuple(np.concatenate([turned, np.zeros((3, 1))], 1).flatten().tolist())
     return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("RGB", matrix))

@@ -1,12 +1,11 @@
-"""What a training needs to go on exactly, in one file that is whole or not there.
+"""The checkpoint from which a run resumes: one file, replaced atomically.
 
-Chance is no part of it: everything that is drawn follows from the seed and the number of the step.
+It holds no random state: all randomness is a function of the seed and the step number.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any
@@ -14,109 +13,138 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from glpn_cli.errors import InputError, OutputError, UsageError
-from glpn_cli.files import make_folder, partial_path
+from glpn_cli.files import make_folder, os_reason, replacing
+from glpn_cli.training.recipe import rename_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.training.settings import TrainSettings
 
+STATE_NAME = "state.pt"
+"""The file in the run folder."""
 
-def keep_state(file: Path, state: dict[str, Any]) -> None:
-    """Keep a state in place of the one before.
+_REQUIRED_KEYS = {"settings", "step", "network"}
+
+
+def save_state(file: Path, state: dict[str, Any]) -> None:
+    """Save a checkpoint. The previous one stays until the new one is complete.
 
     Args:
-        file: where; the state before stays until this one is whole.
+        file: the checkpoint file.
         state: tensors, numbers and texts.
 
     Raises:
-        OutputError: it cannot be written, as on a full disk.
+        OutputError: the file cannot be written, for example because the disk is full.
     """
     make_folder(file.parent)
-    partial = partial_path(file)
     try:
-        with partial.open("wb") as stream:
+        with replacing(file) as partial, partial.open("wb") as stream:
             torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
     except (OSError, RuntimeError) as error:
         raise OutputError(
-            f"{file}: cannot be written: {_reason(error)}",
-            hint="make room; the same command goes on from the last state that was kept",
+            f"{file}: cannot be written: {_write_failure(error)}",
+            hint="free some space; the same command resumes from the last checkpoint",
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _reason(error: BaseException) -> str:
-    """Say what the file said: torch raises something of its own in place of it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error).partition("\n")[0]
 
 
 def read_state(file: Path) -> dict[str, Any] | None:
-    """Read a state; None if there is none. Nothing in the file is run.
+    """Read a checkpoint without running code from it.
+
+    Returns:
+        The state, with tensors on the CPU, or None if there is no checkpoint.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the file is damaged, or is not a training checkpoint.
+        OutputError: the run folder is a file.
     """
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise OutputError(f"{file.parent}: is no folder", hint="another --out") from error
+        raise OutputError(f"{file.parent}: is not a folder", hint="choose another `out`") from error
     except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{file}: cannot be read: {os_reason(error)}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{file}: is damaged, or no state of a training", hint="--overwrite begins anew") from error
-    if not isinstance(state, dict) or not {"settings", "step", "network"} <= state.keys():
-        raise InputError(f"{file}: is not the state of a training", hint="another --out")
+        raise InputError(
+            f"{file}: damaged, or not a training checkpoint", hint="set `overwrite` to start over"
+        ) from error
+    if not isinstance(state, dict) or not state.keys() >= _REQUIRED_KEYS:
+        raise InputError(f"{file}: is not a training checkpoint", hint="choose another `out`")
     return state
 
 
-def settings_as_json(settings: TrainSettings) -> str:
-    """Give settings as text that is the same for the same training."""
+def settings_to_json(settings: TrainSettings) -> str:
+    """Return settings as a JSON object that is also a recipe; the same text for the same settings."""
     return json.dumps(asdict(settings), sort_keys=True, indent=1)
 
 
-def check_same_training(kept: str, settings: TrainSettings, folder: Path) -> None:
-    """Refuse to go on with a training of other settings.
-
-    Raises:
-        UsageError: with the first setting that differs.
-    """
-    now = json.loads(settings_as_json(settings))
-    # A setting that there was not yet had the value that it has now if nobody asks for another.
-    defaults = {item.name: item.default for item in fields(settings) if item.default is not MISSING}
-    before = json.loads(json.dumps(defaults)) | json.loads(kept)
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise UsageError(
-                f"{folder}: a training with {name} = {before.get(name)} is there, not {now.get(name)}",
-                hint="the same options go on with it; --overwrite begins anew; or another --out",
-            )
+def same_settings(saved: str, settings: TrainSettings) -> bool:
+    """Return whether JSON that this or an earlier version saved holds the same settings."""
+    try:
+        return not _changed_settings(saved, settings)
+    except (ValueError, AttributeError):  # not a JSON object
+        return False
 
 
-def check_same_data(kept: str, amounts: str, folder: Path) -> None:
-    """Refuse to go on with sets that have another number of samples: every later step would have other ones.
+def check_same_settings(saved: str, settings: TrainSettings, folder: Path) -> None:
+    """Refuse to resume with other settings.
 
     Args:
-        kept: name, samples and samples per epoch of every set, as JSON.
-        amounts: the same of now.
-        folder: of the training.
+        saved: the settings of the run, from `settings_to_json` of this or an earlier version.
+        settings: the settings of this command.
+        folder: the run folder, for messages.
 
     Raises:
-        UsageError: with the first set that differs.
+        UsageError: a setting differs; the message names the first one.
     """
-    for (name, before, _), (_, now, _) in zip(json.loads(kept), json.loads(amounts), strict=True):
+    changed = _changed_settings(saved, settings)
+    if changed:
+        name, (before, now) = next(iter(changed.items()))
+        raise UsageError(
+            f"{folder}: contains a run with {name}={before}, not {now}",
+            hint="repeat the options of that run to resume it, set `overwrite` to start over, or choose another `out`",
+        )
+
+
+def check_same_data(saved: str, counts: str, folder: Path) -> None:
+    """Refuse to resume with other numbers of samples: all later steps would use other samples.
+
+    Args:
+        saved: [name, samples, samples per epoch] of each data set, as JSON.
+        counts: the same for this command.
+        folder: the run folder, for messages.
+
+    Raises:
+        UsageError: a data set differs; the message names the first one.
+    """
+    for (name, before, _), (_, now, _) in zip(json.loads(saved), json.loads(counts), strict=True):
         if before != now:
             raise UsageError(
-                f"{folder}: {name} had {before} samples when this training began, and has {now} now",
-                hint="--overwrite begins anew; or another --out",
+                f"{folder}: the run started with {before} samples of {name}, and now there are {now}",
+                hint="set `overwrite` to start over, or choose another `out`",
             )
+
+
+def _changed_settings(saved: str, settings: TrainSettings) -> dict[str, tuple[Any, Any]]:
+    """Return (saved value, value now) of all settings that differ, by name."""
+    now = json.loads(settings_to_json(settings))
+    # A setting that an earlier version did not have counts as its default, which keeps the behavior of that version.
+    defaults = {item.name: item.default for item in fields(settings) if item.default is not MISSING}
+    before = json.loads(json.dumps(defaults)) | rename_settings(json.loads(saved))
+    return {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    }
+
+
+def _write_failure(error: BaseException) -> str:
+    """Return the reason of the file system, which torch hides behind an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""A step in several parts, in one process or in many: what has to be averaged so that it makes no difference which."""
+"""Several processes that train one network, and batch norm statistics that do not depend on how a step is split."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+_LOST_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The processes of a training, as `torchrun` starts them; a context manager that connects them.
+    """The processes of a run, as `torchrun` starts them. A context manager that connects them.
 
     Attributes:
-        rank: which this one is.
-        count: how many there are.
-        local_rank: which it is on its machine.
-        on_gpus: whether each has a GPU of its own.
+        rank: number of this process.
+        count: number of processes.
+        local_rank: number of this process on its machine.
+        on_gpus: whether each process has its own GPU.
     """
 
     rank: int = 0
@@ -34,10 +36,10 @@ class Processes:
 
     @classmethod
     def from_environment(cls, device: str = "auto") -> Processes:
-        """Read what `torchrun` says; without it there is one process.
+        """Read the environment variables of `torchrun`; without them there is one process.
 
         Args:
-            device: what the user asks for. Every process of a machine takes a GPU of its own, unless that is the CPU.
+            device: the device that the user asks for. With "auto" and "cuda" each process uses its own GPU.
         """
         rank, count, local_rank = (
             int(os.environ.get(name, default))
@@ -45,22 +47,27 @@ class Processes:
         )
         return cls(rank, count, local_rank, on_gpus=device in ("auto", "cuda") and torch.cuda.is_available())
 
-    def device(self, asked: str) -> str:
-        """Give the device of this process, where the user asks for one."""
-        return f"cuda:{self.local_rank}" if self.count > 1 and self.on_gpus else asked
+    @property
+    def is_main(self) -> bool:
+        """Whether this process validates, reports and writes files."""
+        return self.rank == 0
+
+    def device(self, requested: str) -> str:
+        """Return the device of this process."""
+        return f"cuda:{self.local_rank}" if self.count > 1 and self.on_gpus else requested
 
     def __enter__(self) -> Self:
-        """Connect to the others.
+        """Connect to the other processes.
 
         Raises:
-            DeviceError: they cannot be reached.
+            DeviceError: they cannot be reached, or there are fewer GPUs than processes.
         """
         if self.count > 1:
             if self.on_gpus:
                 if self.local_rank >= torch.cuda.device_count():
                     raise DeviceError(
-                        f"there is no GPU for process {self.local_rank} of this machine",
-                        hint="start as many processes as there are GPUs, or train with --device cpu",
+                        f"no GPU for process {self.local_rank} of this machine",
+                        hint="start as many processes as there are GPUs, or set `device='cpu'`",
                     )
                 torch.cuda.set_device(self.local_rank)
             backend = "nccl" if self.on_gpus else "gloo"
@@ -68,35 +75,36 @@ class Processes:
                 distributed.init_process_group(backend, rank=self.rank, world_size=self.count)
             except (RuntimeError, ValueError) as error:
                 raise DeviceError(
-                    f"the other processes cannot be reached: {error}", hint="start with torchrun"
+                    f"the other processes cannot be reached: {error}", hint="start them with torchrun"
                 ) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the others.
+        """Disconnect.
 
         Raises:
-            TrainingError: another process has left before; why is for that one to say.
+            TrainingError: this process failed because another one did; that one reports the reason.
         """
         if distributed.is_initialized():
             distributed.destroy_process_group()
-        if self.count > 1 and isinstance(error, RuntimeError) and _is_of_a_lost_connection(error):
+        if self.count > 1 and isinstance(error, RuntimeError) and _is_lost_connection(error):
             raise TrainingError(
-                f"process {self.rank} of {self.count} stopped, because another one did", hint="that one says why"
+                f"process {self.rank} of {self.count} stopped because another one failed",
+                hint="see the error of that process",
             ) from error
 
-    def any_of(self, here: bool, device: torch.device) -> bool:
-        """Tell whether something is so in any process."""
+    def any_of(self, flag: bool, device: torch.device) -> bool:
+        """Return whether the flag is set in any process."""
         if self.count == 1:
-            return here
-        flag = torch.tensor(float(here), device=device)
-        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-        return bool(flag)
+            return flag
+        highest = torch.tensor(float(flag), device=device)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+        return bool(highest)
 
     def agree(self, number: int, device: torch.device) -> bool:
-        """Tell whether a number is the same in all processes."""
+        """Return whether the number is the same in all processes."""
         if self.count == 1:
             return True
         ends = torch.tensor([number, -number], device=device)
@@ -111,27 +119,19 @@ class Processes:
         return value
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait for all processes."""
         if self.count > 1:
             distributed.barrier()
 
 
-def _is_of_a_lost_connection(error: RuntimeError) -> bool:
-    """Tell what gloo and NCCL say when a process is gone from the errors that are bugs."""
-    return isinstance(error, distributed.DistError) or any(
-        words in str(error) for words in ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
-    )
+class BatchNormSync:
+    """Gives each micro-batch the same batch norm statistics to start from, and the step their mean.
 
-
-class StatisticsOfParts:
-    """Running statistics of batch norms: every part of a step begins from the same, and the step takes their mean.
-
-    A network would otherwise take in one part after the other, and each process only its own; so the same step would
-    leave other statistics behind, depending on who computed it.
+    Otherwise the running statistics would depend on how a step is split: a network would update them once per
+    micro-batch, and each process with its own samples only.
     """
 
     def __init__(self, network: nn.Module, processes: Processes) -> None:
-        """Find the statistics."""
         self._processes = processes
         buffers: list[tuple[str, Any]] = list(network.named_buffers())
         self._means = [buffer for _, buffer in buffers if buffer.is_floating_point()]
@@ -140,28 +140,32 @@ class StatisticsOfParts:
         self._sums: list[Tensor] = []
 
     def begin_step(self) -> None:
-        """Remember what there is."""
+        """Store the statistics before the step."""
         self._before = [buffer.clone() for buffer in (*self._means, *self._counts)]
         self._sums = []
 
-    def begin_part(self) -> None:
-        """Let a part begin where the step began."""
+    def begin_micro_batch(self) -> None:
+        """Restore the statistics from before the step."""
         for buffer, before in zip((*self._means, *self._counts), self._before, strict=True):
             buffer.copy_(before)
 
-    def end_part(self) -> None:
-        """Take in what a part left behind."""
+    def end_micro_batch(self) -> None:
+        """Add the statistics after the micro-batch to the sum."""
         if not self._sums:
             self._sums = [buffer.clone() for buffer in self._means]
         else:
             self._sums = [total + buffer for total, buffer in zip(self._sums, self._means, strict=True)]
 
-    def end_step(self, parts: int) -> None:
-        """Leave the mean of all parts behind, in all processes."""
-        if not self._means or (parts == 1 and self._processes.count == 1):
+    def end_step(self, micro_batches: int) -> None:
+        """Set the mean over the micro-batches of all processes."""
+        if not self._means or (micro_batches == 1 and self._processes.count == 1):
             return
-        flat = self._processes.mean(torch.cat([total.flatten() for total in self._sums]) / parts)
-        for buffer, mean in zip(
-            self._means, torch.split(flat, [buffer.numel() for buffer in self._means]), strict=True
-        ):
+        flat = self._processes.mean(torch.cat([total.flatten() for total in self._sums]) / micro_batches)
+        means = torch.split(flat, [buffer.numel() for buffer in self._means])
+        for buffer, mean in zip(self._means, means, strict=True):
             buffer.copy_(mean.view_as(buffer))
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether gloo or NCCL lost another process; other runtime errors are bugs."""
+    return isinstance(error, distributed.DistError) or any(text in str(error) for text in _LOST_CONNECTION)

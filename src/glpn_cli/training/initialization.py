@@ -1,106 +1,85 @@
-"""The network that a training begins with: weights that are there, or a new network drawn to learn quickly."""
+"""The network that a run starts with: existing weights, or a new network initialized for fast training."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from glpn_cli.errors import ConfigError, UsageError
-from glpn_cli.model.config import GLPNConfig
+from glpn_cli.files import modernize, read_json
+from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
+from glpn_cli.training.datasets import data_names
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.location import obtain_weights
-from glpn_cli.weights.store import QUIET, Watcher
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback
 
 if TYPE_CHECKING:
     from glpn_cli.training.settings import TrainSettings
 
-
-NOTHING = "none"
-
-"""What `--init` calls a new network."""
+NEW_NETWORK = "none"
+"""The value of `TrainSettings.init` for a new network."""
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "tiny": {"decoder_hidden_size": 32},
     "b0": {},
-    "b1": {"hidden_sizes": [64, 128, 320, 512]},
-    "published": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 8, 27, 3]},
+    "b1": {"hidden_sizes": PUBLISHED_CONFIG_FIELDS["hidden_sizes"]},
+    "published": PUBLISHED_CONFIG_FIELDS,
 }
+"""The fields of each named architecture that differ from the default configuration."""
 
-"""Named architectures, each as it differs from the default configuration."""
-
-_STARTING_DEPTH_M = 3.0
-
-_NEW_DEPTH_LIMIT_M = {True: 10.0, False: 80.0}
+_INITIAL_DEPTH_M = 3.0
+_NYU_DEPTH_LIMIT_M = 10.0
+_DEPTH_LIMIT_M = 80.0
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """What a training begins with.
+class InitialNetwork:
+    """The network that a run starts or resumes with.
 
     Attributes:
         network: in training mode, on the CPU, float32.
-        card: the facts that go with its weights, or that will go with them.
+        card: the metadata of the weights that the run saves.
     """
 
     network: GLPNForDepthEstimation
     card: WeightsCard
 
 
-def load_start(
+def create_network(
     settings: TrainSettings,
     name: str,
     *,
     paper_size: tuple[int, int] | None = None,
     offline: bool = False,
-    watcher: Watcher = QUIET,
-) -> Start:
-    """Load the weights to begin with, or draw a new network; see `TrainSettings`.
+    watcher: ProgressCallback = NO_PROGRESS,
+) -> InitialNetwork:
+    """Load the initial weights, or initialize a new network.
 
     Args:
-        settings: which.
-        name: what the weights that come out are called.
-        paper_size: (height, width) of what the network sees where the settings do not say; None is the size that the
-            weights were made for.
+        settings: `init`, `config`, `data`, `sizes`, `depth_limit_m`, `drop_path` and `seed` are used.
+        name: name of the weights that the run saves.
+        paper_size: (height, width) of the network's input if `sizes` is empty; None for that of the initial weights.
         offline: see `TrainRun`.
-        watcher: is told of a download.
+        watcher: called back during a download.
 
     Raises:
-        UsageError: there is an architecture and weights, which have one.
-        WeightsError: the weights are absent or broken.
-        ConfigError: the architecture is none.
+        UsageError: `config` is unknown, or is set although the initial weights define the architecture.
+        WeightsError: the weights are missing or damaged.
+        ConfigError: the architecture is invalid.
     """
     torch.manual_seed(settings.seed)
-    only_nyu = {word.partition("=")[0] for word in settings.data} == {"nyu"}
-    metric = {word.partition("=")[0] for word in settings.data} <= {"nyu", "kitti"}
-    if settings.init == NOTHING:
-        fields = _fields(settings.config or "tiny")
-        config = GLPNConfig.from_dict(fields)
-        config.max_depth = settings.depth_limit_m or fields.get("max_depth", _NEW_DEPTH_LIMIT_M[only_nyu])
-        if settings.drop_path is not None:
-            config.drop_path_rate = settings.drop_path
-        network = GLPNForDepthEstimation(config)
-        _draw(network)
-        card = WeightsCard(name, depth_limit_m=float(config.max_depth))
+    names = data_names(settings.data)
+    metric = names <= {"nyu", "kitti"}
+    if settings.init == NEW_NETWORK:
+        network, card = _initialize(settings, _NYU_DEPTH_LIMIT_M if names == {"nyu"} else _DEPTH_LIMIT_M)
     else:
-        if settings.config is not None:
-            raise UsageError("--config goes with --init none", hint="weights have their architecture")
-        located = obtain_weights(settings.init, offline=offline, watcher=watcher)
-        checkpoint = read_checkpoint(located.path)
-        if settings.drop_path is not None:
-            checkpoint.config.drop_path_rate = settings.drop_path
-        network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
-        known = WeightsCard.from_metadata(
-            checkpoint.metadata, name=located.name, max_depth=float(checkpoint.config.max_depth)
-        )
-        card = located.entry.card if located.entry and "depth_limit_m" not in checkpoint.metadata else known
+        network, card = _load(settings, offline=offline, watcher=watcher)
     sizes = settings.sizes or ((*(paper_size or card.working_size), 1.0),)
     card = WeightsCard(
         name,
@@ -110,49 +89,70 @@ def load_start(
         metric=metric,
         shrink=not metric,
     )
-    return Start(network.train(), card)
+    return InitialNetwork(network.train(), card)
 
 
-def restore_start(config: dict[str, Any], facts: dict[str, str], name: str) -> Start:
-    """Give the network and the facts of a training that goes on; what it began with may be gone by now.
+def restore_network(config: dict[str, Any], metadata: dict[str, str], name: str) -> InitialNetwork:
+    """Build the network of a saved checkpoint. The initial weights are not needed and may be gone.
 
     Args:
-        config: its architecture, as `GLPNConfig.to_dict` gives it.
-        facts: its card, as `WeightsCard.to_metadata` gives it.
-        name: as for `load_start`.
+        config: the architecture, as `GLPNConfig.to_dict` returns it.
+        metadata: the card, as `WeightsCard.to_metadata` returns it; names of earlier versions are accepted.
+        name: name of the weights that the run saves.
 
     Returns:
-        A network whose weights are still to be loaded.
+        A network whose weights the caller loads.
     """
     network = GLPNForDepthEstimation(GLPNConfig.from_dict(config))
-    card = WeightsCard.from_metadata(facts, name=name, max_depth=float(network.config.max_depth))
-    return Start(network.train(), card)
+    card = WeightsCard.from_metadata(modernize(metadata), name=name, max_depth=float(network.config.max_depth))
+    return InitialNetwork(network.train(), card)
 
 
-def _fields(text: str) -> dict[str, Any]:
-    """Give the fields of an architecture that differ from those of the default configuration."""
-    if text in ARCHITECTURES:
-        return ARCHITECTURES[text]
-    if not text.endswith(".json"):
+def _initialize(settings: TrainSettings, depth_limit_m: float) -> tuple[GLPNForDepthEstimation, WeightsCard]:
+    fields = _architecture_fields(settings.config or "tiny")
+    config = GLPNConfig.from_dict(fields)
+    config.max_depth = settings.depth_limit_m or fields.get("max_depth", depth_limit_m)
+    if settings.drop_path is not None:
+        config.drop_path_rate = settings.drop_path
+    network = GLPNForDepthEstimation(config)
+    _initialize_weights(network)
+    return network, WeightsCard("", depth_limit_m=float(config.max_depth))
+
+
+def _load(
+    settings: TrainSettings, *, offline: bool, watcher: ProgressCallback
+) -> tuple[GLPNForDepthEstimation, WeightsCard]:
+    if settings.config is not None:
         raise UsageError(
-            f"--config: no architecture is called {text!r}", hint=f"{', '.join(ARCHITECTURES)}, or a JSON file"
+            "only for a new network: weights define their architecture", hint="set `init='none'`", setting="config"
         )
-    try:
-        fields = json.loads(Path(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{text}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{text}: is no JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{text}: is not a table of fields")
-    return fields
+    located = obtain_weights(settings.init, offline=offline, progress=watcher)
+    checkpoint = read_checkpoint(located.path)
+    if settings.drop_path is not None:
+        checkpoint.config.drop_path_rate = settings.drop_path
+    network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
+    if located.entry and "depth_limit_m" not in checkpoint.metadata:
+        return network, located.entry.card
+    max_depth = float(checkpoint.config.max_depth)
+    return network, WeightsCard.from_metadata(checkpoint.metadata, name=located.name, max_depth=max_depth)
 
 
-def _draw(network: GLPNForDepthEstimation) -> None:
-    """Draw convolutions so that a signal keeps its size, and begin at three meters everywhere.
+def _architecture_fields(config: str) -> dict[str, Any]:
+    """Return the fields of an architecture that differ from the default configuration."""
+    if config in ARCHITECTURES:
+        return ARCHITECTURES[config]
+    if not config.endswith(".json"):
+        raise UsageError(
+            f"unknown architecture {config!r}", hint=f"{', '.join(ARCHITECTURES)}, or a JSON file", setting="config"
+        )
+    return read_json(config, ConfigError)
 
-    The published initialization, a deviation of 0.02 everywhere, lets signals die away over the decoder and takes
-    thousands of steps to leave the beginning.
+
+def _initialize_weights(network: GLPNForDepthEstimation) -> None:
+    """Initialize convolutions so that activations keep their scale, and the head to a depth of 3 m everywhere.
+
+    With the published initialization, a deviation of 0.02 everywhere, activations vanish in the decoder, and the loss
+    stays on a plateau for thousands of steps.
 
     Source: He et al., arXiv 1502.01852.
     """
@@ -162,7 +162,7 @@ def _draw(network: GLPNForDepthEstimation) -> None:
                 module.weight, mode="fan_in" if module.groups > 1 else "fan_out", nonlinearity="relu"
             )
     last = network.head.head[2]
-    share = min(0.5, _STARTING_DEPTH_M / float(network.config.max_depth))
+    fraction = min(0.5, _INITIAL_DEPTH_M / float(network.config.max_depth))
     with torch.no_grad():
         last.weight.mul_(0.1)  # type: ignore[operator]
-        last.bias.fill_(math.log(share / (1 - share)))  # type: ignore[operator]
+        last.bias.fill_(math.log(fraction / (1 - fraction)))  # type: ignore[operator]

@@ -1,27 +1,27 @@
-"""The course of a training as tables that other programs read: CSV, and TensorBoard where it is wanted.
-
-The folder of a training: weights, logs and the recipe.
-"""
+"""The folder of a run: logs as CSV and for TensorBoard, weights, and the settings as a recipe."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import MissingPackageError, OutputError, OutputExistsError
-from glpn_cli.files import make_folder, write_whole
+from glpn_cli.files import locked, make_folder, os_reason, write_whole
 from glpn_cli.metrics import METRICS
-from glpn_cli.training.checkpoints import settings_as_json
-from glpn_cli.training.validation import ALIGNED
+from glpn_cli.model.config import CONFIG_NAME
+from glpn_cli.training.checkpoints import STATE_NAME, same_settings, settings_to_json
+from glpn_cli.training.validation import ALIGNED_PREFIX
 from glpn_cli.weights.checkpoint import write_checkpoint
-from glpn_cli.weights.store import BEST_NAME, CONFIG_NAME, LAST_NAME, SAFETENSORS_NAME
+from glpn_cli.weights.store import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -30,48 +30,201 @@ if TYPE_CHECKING:
     from glpn_cli.training.settings import TrainRun, TrainSettings
     from glpn_cli.weights.catalog import WeightsCard
 
+LOCK_NAME = ".glpn-train.lock"
+_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME = "settings.json", "train.csv", "validation.csv"
+_WEIGHTS_NAMES = (BEST_NAME, LAST_NAME)
+_STEP_COLUMNS = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
+_METRIC_COLUMNS = (*METRICS, *(ALIGNED_PREFIX + name for name in METRICS))
+_SETTINGS_IN_METADATA = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
+_SECONDS_BETWEEN_ROWS = 10.0
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
-class CsvLog:
-    """A table with a row per event, whose first column is the step; rows reach the disk at once."""
 
-    def __init__(self, file: Path, columns: tuple[str, ...], *, keep_to: int) -> None:
-        """Go on with a table, without the rows of steps that are done again.
+class RunFolder:
+    """The files of a run except its checkpoint. Only the main process uses it.
+
+    The constructor checks whether the run can be saved; it changes no existing file.
+
+    Args:
+        settings: saved as a recipe.
+        run: the folder, and how the run is carried out.
+        first_step: steps done before; 0 for a new run.
+        validates_first: whether the validation of that step will be repeated.
+
+    Raises:
+        OutputExistsError: the folder contains files without a checkpoint, or files that are not of a run.
+        OutputError: the folder cannot be created.
+        MissingPackageError: TensorBoard is not installed.
+    """
+
+    def __init__(self, settings: TrainSettings, run: TrainRun, *, first_step: int, validates_first: bool) -> None:
+        self._folder = Path(run.out)
+        self._settings = settings
+        self._is_new = not first_step
+        self._last_steps_row = first_step or -1
+        self._last_metrics_row = first_step - validates_first if first_step else -1
+        make_folder(self._folder)
+        if self._is_new:
+            self._check_existing(overwrite=run.overwrite)
+        if run.tensorboard:
+            _find_tensorboard()
+        self._wants_tensorboard, self._tensorboard = run.tensorboard, None
+        self._last_row_s = time.monotonic()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the folder; without effect on file systems that have no locks.
+
+        Raises:
+            OutputError: another process trains in the folder, or the lock file cannot be created.
+        """
+        busy = OutputError(
+            f"{self._folder}: another process is training here", hint="wait for it, or choose another `out`"
+        )
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._folder / LOCK_NAME, busy))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise OutputError(f"{self._folder / LOCK_NAME}: cannot be locked: {os_reason(error)}") from error
+            yield
+
+    def open_logs(self) -> None:
+        """Open the logs. A new run replaces what an earlier one left; a resumed run drops rows of later steps.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        if self._is_new:
+            self._remove_earlier_run()
+        recipe = settings_to_json(self._settings) + "\n"
+        write_whole(self._folder / _SETTINGS_NAME, recipe.encode(), overwrite=True)
+        self._steps = CsvLog(self._folder / _STEPS_NAME, _STEP_COLUMNS, last_step=self._last_steps_row)
+        self._metrics = CsvLog(self._folder / _METRICS_NAME, _METRIC_COLUMNS, last_step=self._last_metrics_row)
+        if self._wants_tensorboard:
+            self._tensorboard = _open_tensorboard(self._folder / "tensorboard", last_step=self._last_metrics_row)
+
+    def add_step(self, facts: StepFacts, *, last: bool) -> None:
+        """Log a step if it is the last one, or if the previous row is some seconds old."""
+        now_s = time.monotonic()
+        if last or now_s - self._last_row_s >= _SECONDS_BETWEEN_ROWS:
+            self._last_row_s = now_s
+            row = {name: float(getattr(facts, name)) for name in _STEP_COLUMNS}
+            self._steps.add(facts.step, row)
+            self._add_to_tensorboard(facts.step, row)
+
+    def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log a validation."""
+        self._metrics.add(step, metrics)
+        self._add_to_tensorboard(step, {f"validation/{name}": value for name, value in metrics.items()})
+
+    def write_weights(
+        self, name: str, config: GLPNConfig, tensors: Mapping[str, Tensor], card: WeightsCard, steps: tuple[int, int]
+    ) -> None:
+        """Save weights, with some of the settings in their metadata.
 
         Args:
-            file: where it is or will be.
-            columns: of the table, after the step.
-            keep_to: the last step whose row stays; below 0 none does.
+            name: the subfolder.
+            config: the architecture.
+            tensors: by published key.
+            card: metadata that converts the output to meters.
+            steps: steps done, and steps of the whole run.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the files cannot be written.
         """
+        settings = json.loads(settings_to_json(self._settings))
+        facts = {key: settings[key] for key in _SETTINGS_IN_METADATA} | {"step": steps[0], "steps": steps[1]}
+        # Weights are shared, and paths are private.
+        facts["data"] = [Path(entry).name for entry in settings["data"]]
+        facts["init"] = Path(settings["init"]).name
+        metadata = card.to_metadata() | {"training": json.dumps(facts, sort_keys=True)}
+        write_checkpoint(self._folder / name, config, tensors, metadata)
+
+    def close(self) -> None:
+        """Flush and close the log for TensorBoard."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _check_existing(self, *, overwrite: bool) -> None:
+        """Refuse to replace files without permission, and files that are not of a run even with it.
+
+        What the same run wrote before it was killed ahead of its first checkpoint may be replaced.
+        """
+        names = (_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME, *_WEIGHTS_NAMES)
+        existing = [name for name in names if (self._folder / name).exists()]
+        is_same_run = same_settings(self._read_text(_SETTINGS_NAME), self._settings)
+        if existing and not overwrite and (not is_same_run or set(_WEIGHTS_NAMES) & set(existing)):
+            raise OutputExistsError(
+                f"{self._folder / existing[-1]}: already exists",
+                hint="set `overwrite` to start over, or choose another `out`",
+            )
+        for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
+            text = self._read_text(name)
+            if text and not text.startswith(start):
+                raise OutputExistsError(f"{self._folder / name}: is not of a training run", hint="choose another `out`")
+
+    def _remove_earlier_run(self) -> None:
+        try:
+            (self._folder / STATE_NAME).unlink(missing_ok=True)
+            for folder in (self._folder / name for name in _WEIGHTS_NAMES):
+                for name in (CONFIG_NAME, SAFETENSORS_NAME):
+                    (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{error.filename}: cannot be removed: {os_reason(error)}") from error
+
+    def _read_text(self, name: str) -> str:
+        try:
+            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _add_to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, step)
+
+
+class CsvLog:
+    """A CSV file with a row per event, flushed at once. The first column is the step.
+
+    Args:
+        file: the file; rows that it contains stay, up to `last_step`.
+        columns: the columns after the step.
+        last_step: later steps will be repeated, so their rows are dropped; -1 drops all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, file: Path, columns: tuple[str, ...], *, last_step: int) -> None:
         self._file = file
         self._columns = ("step", *columns)
-        kept = [row for row in self._rows() if int(row["step"]) <= keep_to]
-        # Whole or as it was: no disk is too full for what was there.
-        write_whole(file, self._text(kept, header=True).encode(), overwrite=True)
+        rows = [row for row in self._read() if int(row["step"]) <= last_step]
+        # Atomically: a full disk must not lose the rows.
+        write_whole(file, self._format(rows, header=True).encode(), overwrite=True)
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
-        """Add a row.
+        """Add a row; a column without a value stays empty.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
-        row = {"step": step} | {name: _short(values.get(name, "")) for name in self._columns[1:]}
+        row = {"step": step} | {name: _format_value(values.get(name, "")) for name in self._columns[1:]}
         try:
             with self._file.open("a", encoding="utf-8", newline="") as stream:
-                stream.write(self._text([row]))
+                stream.write(self._format([row]))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise OutputError(f"{self._file}: cannot be written: {os_reason(error)}") from error
 
-    def _rows(self) -> list[dict[str, str]]:
+    def _read(self) -> list[dict[str, str]]:
         try:
             with self._file.open(encoding="utf-8", newline="") as stream:
                 return [row for row in csv.DictReader(stream) if str(row.get("step", "")).isdecimal()]
         except OSError:
             return []
 
-    def _text(self, rows: list[Any], *, header: bool = False) -> str:
+    def _format(self, rows: list[Any], *, header: bool = False) -> str:
         stream = io.StringIO()
         writer = csv.DictWriter(stream, self._columns, extrasaction="ignore", lineterminator="\n")
         if header:
@@ -79,185 +232,28 @@ class CsvLog:
         writer.writerows(rows)
         return stream.getvalue()
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f"{self._file}: cannot be written: {error.strerror or error}")
+
+def _format_value(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def find_tensorboard() -> Callable[..., Any]:
-    """Give what writes a log for TensorBoard.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
+def _find_tensorboard() -> Callable[..., Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingPackageError("--tensorboard needs TensorBoard", hint="pip install tensorboard") from error
+        raise MissingPackageError(
+            "TensorBoard is not installed", hint="pip install tensorboard", setting="tensorboard"
+        ) from error
     return SummaryWriter
 
 
-def open_tensorboard(folder: Path, *, keep_to: int) -> Any:
-    """Open a log for TensorBoard, which shows nothing of later steps that was written before.
-
-    Args:
-        folder: with its files.
-        keep_to: as for a table.
-
-    Raises:
-        MissingPackageError: it is not installed.
-        OutputError: what was there cannot be removed.
-    """
-    writer = find_tensorboard()
-    if keep_to < 0:
+def _open_tensorboard(folder: Path, *, last_step: int) -> Any:
+    """Open a log for TensorBoard that hides rows after `last_step` of an earlier command; -1 removes them all."""
+    writer = _find_tensorboard()
+    if last_step < 0:
         try:
             for file in folder.glob("events.out.tfevents.*"):
                 file.unlink()
         except OSError as error:
-            raise OutputError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    return writer(str(folder), purge_step=keep_to + 1)
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-STATE_NAME = "state.pt"
-
-"""The file that a training goes on from."""
-
-_SETTINGS, _STEPS, _METRICS = "settings.json", "train.csv", "validation.csv"
-
-_WEIGHTS = (BEST_NAME, LAST_NAME)
-
-_STEP_COLUMNS = ("epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second")
-
-_METRIC_COLUMNS = (*METRICS, *(ALIGNED + name for name in METRICS))
-
-_TOLD = ("data", "sizes", "batch_size", "learning_rate", "seed", "init")
-
-_SECONDS_BETWEEN_ROWS = 10.0
-
-
-class Results:
-    """What a training leaves behind; only one of its processes has it."""
-
-    def __init__(self, settings: TrainSettings, run: TrainRun, *, first_step: int, due: bool = False) -> None:
-        """See that results can be kept; nothing that is there is touched yet.
-
-        Args:
-            settings: what is trained, for the recipe.
-            run: where to.
-            first_step: how many steps were done before.
-            due: whether the last of them is going to be measured again.
-
-        Raises:
-            OutputExistsError: something is there that no state belongs to, or that is not of a training.
-            OutputError: the folder cannot be made.
-            MissingPackageError: TensorBoard is wanted and not installed.
-        """
-        self._folder = Path(run.out)
-        self._recipe = settings_as_json(settings)
-        self._keep_to = (first_step, first_step - due) if first_step else (-1, -1)
-        make_folder(self._folder)
-        if not first_step:
-            self._check_room(overwrite=run.overwrite)
-        if run.tensorboard:
-            find_tensorboard()
-        self._wants_tensorboard, self._tensorboard = run.tensorboard, None
-        self._last_row_s = time.monotonic()
-
-    def begin(self) -> None:
-        """Open the logs; for a new training in place of what one before it left.
-
-        Raises:
-            OutputError: the folder cannot be written to.
-        """
-        steps, metrics = self._keep_to
-        if steps < 0:
-            self._make_room()
-        write_whole(self._folder / _SETTINGS, (self._recipe + "\n").encode(), overwrite=True)
-        self._steps = CsvLog(self._folder / _STEPS, _STEP_COLUMNS, keep_to=steps)
-        self._metrics = CsvLog(self._folder / _METRICS, _METRIC_COLUMNS, keep_to=metrics)
-        if self._wants_tensorboard:
-            self._tensorboard = open_tensorboard(self._folder / "tensorboard", keep_to=metrics)
-
-    def add_step(self, facts: StepFacts, *, last: bool) -> None:
-        """Write down a step, if it is the last or the row before is some seconds old."""
-        now_s = time.monotonic()
-        if last or now_s - self._last_row_s >= _SECONDS_BETWEEN_ROWS:
-            self._last_row_s = now_s
-            row = {name: float(getattr(facts, name)) for name in _STEP_COLUMNS}
-            self._steps.add(facts.step, row)
-            self._to_tensorboard(facts.step, row)
-
-    def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write down a measurement."""
-        self._metrics.add(step, metrics)
-        self._to_tensorboard(step, {f"validation/{name}": value for name, value in metrics.items()})
-
-    def write_weights(
-        self, name: str, config: GLPNConfig, tensors: Mapping[str, Tensor], card: WeightsCard, steps: tuple[int, int]
-    ) -> None:
-        """Write weights that `glpn predict --weights` takes, with what they were made from.
-
-        Args:
-            name: of their folder.
-            config: their architecture.
-            tensors: by published key.
-            card: what turns their output into meters.
-            steps: how many are done, and how many there are.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
-        recipe = json.loads(self._recipe)
-        facts = {key: recipe[key] for key in _TOLD} | {"step": steps[0], "steps": steps[1]}
-        # Folders are the user's business; what was in them is not.
-        facts["data"] = [Path(word).name for word in recipe["data"]]
-        facts["init"] = Path(recipe["init"]).name
-        metadata = card.to_metadata() | {"training": json.dumps(facts, sort_keys=True)}
-        write_checkpoint(self._folder / name, config, tensors, metadata)
-
-    def close(self) -> None:
-        """Write out what TensorBoard has not yet."""
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-
-    def _check_room(self, *, overwrite: bool) -> None:
-        """Refuse to take away what is not to be overwritten, or is not of a training.
-
-        What this very training wrote before its first state, because it was killed then, it may write again.
-        """
-        present = [name for name in (_SETTINGS, _STEPS, _METRICS, *_WEIGHTS) if (self._folder / name).exists()]
-        if present and not overwrite and (not self._began_here() or set(_WEIGHTS) & set(present)):
-            raise OutputExistsError(
-                f"{self._folder / present[-1]}: is there already", hint="--overwrite begins anew; or another --out"
-            )
-        for name, begins in ((_SETTINGS, "{"), (_STEPS, "step,"), (_METRICS, "step,")):
-            text = self._text_of(name)
-            if text and not text.startswith(begins):
-                raise OutputExistsError(f"{self._folder / name}: is not of a training", hint="another --out")
-
-    def _make_room(self) -> None:
-        """Take away what a training before this one left."""
-        try:
-            (self._folder / STATE_NAME).unlink(missing_ok=True)
-            for folder in (self._folder / name for name in _WEIGHTS):
-                for name in (CONFIG_NAME, SAFETENSORS_NAME):
-                    (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-
-    def _began_here(self) -> bool:
-        return self._text_of(_SETTINGS) == self._recipe + "\n"
-
-    def _text_of(self, name: str) -> str:
-        try:
-            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-
-    def _to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add_scalar(name, value, step)
+            raise OutputError(f"{error.filename}: cannot be removed: {os_reason(error)}") from error
+    return writer(str(folder), purge_step=last_step + 1)

@@ -1,7 +1,4 @@
-"""Who is told how a training goes.
-
-Being told to stop, between two steps and never within one.
-"""
+"""Progress of a run: callbacks that report it, and requests to stop it between two steps."""
 
 from __future__ import annotations
 
@@ -15,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_SAME_REQUEST_S = 2.0
+"""Signals within this time are one request: a terminal sends Ctrl-C to all processes, and `torchrun` forwards it."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
     """What is known after a step.
 
     Attributes:
-        step: how many are done.
-        epoch: how many epochs are done, with their fraction.
-        loss: mean of the last steps.
+        step: steps done.
+        epoch: epochs done, with their fraction.
+        loss: mean over the last steps.
         learning_rate: of the step.
-        gradient_norm: of the step, before it was clipped; 0 where nobody asks.
-        samples_per_second: of this run so far.
+        gradient_norm: of the step, before clipping; 0 without clipping.
+        samples_per_second: mean since the command started.
         size: (height, width) of the step's images.
     """
 
@@ -40,77 +40,78 @@ class StepFacts:
 
 
 class TrainWatcher:
-    """Hears of everything and does nothing; to be inherited from."""
+    """Callbacks during a run. Each does nothing; subclasses override what they need."""
 
     def begin(self, steps: int, first_step: int) -> None:
-        """A training of so many steps begins, or goes on after some."""
+        """Training starts, or resumes after `first_step` of all steps."""
 
     def advance(self, facts: StepFacts) -> None:
         """A step is done."""
 
     def validated(self, step: int, metrics: Mapping[str, float], *, best: bool) -> None:
-        """The network was measured."""
+        """The weights after a step were validated; `best` if they are the best ones so far."""
 
     def note(self, text: str) -> None:
-        """Something that the user may not expect."""
+        """Something happened that the user may not expect."""
 
     def detail(self, text: str) -> None:
-        """Something for those who want to know more."""
+        """Information for verbose output."""
 
     def end(self) -> None:
-        """The training has stopped, for whatever reason."""
+        """Training has ended, finished or not."""
 
 
 QUIET = TrainWatcher()
-
-"""For those who do not want to hear."""
-
-
-_IMPATIENCE_S = 2.0
+"""Callbacks that do nothing."""
 
 
-class Stop:
-    """Whether it is time to stop, and why.
+class StopRequest:
+    """Whether and why to stop after the current step.
+
+    Args:
+        max_minutes: time limit, from now; 0 for none.
 
     Attributes:
-        interrupted: by the user or the system.
+        interrupted: whether the user or the system requested it with a signal.
     """
 
     def __init__(self, max_minutes: float) -> None:
-        """Begin to count the time; 0 minutes are no limit."""
         self.interrupted = False
         self._until_s = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
 
     @property
-    def asked_for(self) -> bool:
-        """Whether to stop after this step."""
+    def is_set(self) -> bool:
+        """Whether to stop after the current step."""
         return self.interrupted or time.monotonic() >= self._until_s
 
 
 @contextmanager
-def stop_asked_for(max_minutes: float) -> Iterator[Stop]:
-    """Turn Ctrl-C and SIGTERM within the block into a wish; another Ctrl-C some seconds later is obeyed at once.
+def stop_on_signals(max_minutes: float) -> Iterator[StopRequest]:
+    """Turn Ctrl-C and SIGTERM within the block into a request to stop; a second Ctrl-C interrupts immediately.
 
-    One wish may come as several signals: a terminal sends Ctrl-C to all processes, and `torchrun` passes it on.
+    Outside the main thread, where Python allows no signal handlers, only the time limit counts.
+
+    Args:
+        max_minutes: time limit; 0 for none.
     """
-    stop = Stop(max_minutes)
-    asked_at_s = 0.0
+    stop = StopRequest(max_minutes)
+    requested_s = 0.0
 
     def on_signal(number: int, frame: Any) -> None:
-        nonlocal asked_at_s
+        nonlocal requested_s
         del frame
         now_s = time.monotonic()
         if not stop.interrupted:
-            stop.interrupted, asked_at_s = True, now_s
-        elif number == signal.SIGINT and now_s - asked_at_s > _IMPATIENCE_S:
+            stop.interrupted, requested_s = True, now_s
+        elif number == signal.SIGINT and now_s - requested_s > _SAME_REQUEST_S:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

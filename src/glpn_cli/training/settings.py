@@ -1,105 +1,103 @@
-"""How weights are trained, and on which made-up scenes."""
+"""Settings of a training run: what is learned (`TrainSettings`), and how the run is carried out (`TrainRun`)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
 
-from glpn_cli.settings import Precision
+from glpn_cli.errors import UsageError
+from glpn_cli.settings import SIZE_DIVISOR, Precision, Settings, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NATIVE_CROP = (0.0, 0.0)
+"""The value of `TrainSettings.crop` for random crops at native resolution."""
 
-"""What `TrainSettings.crop` says for pieces at an image's own resolution."""
+DEFAULT_CROP = (0.7, 1.0)
+"""The fractions of the image sides that random crops cover, unless `crop` says otherwise."""
 
-
-SHARED_CROP = (0.7, 1.0)
-
-"""Which share of an image's sides is shown where nothing else is said."""
-
-
-class Photometric(StrEnum):
-    """How much the colors of training images are changed."""
-
-    NONE = "none"
-    PAPER = "paper"
-    """Brightness and contrast, gamma, hue, saturation and value, each of every second image."""
-    STRONG = "strong"
-    """Farther, and with tints, gray images, noise, blur and the traces of JPEG."""
-
-
-_MANY = 1e12
-
-_LOWEST_SHARE = 0.3  # from 3e-5 to 1e-4 and back, in the paper
+_LOWEST_RATE_FRACTION = 0.3  # the paper's rate rises from 3e-5 to 1e-4 and falls back
+_LARGE = 1e12
+_BELOW_1 = 1 - 1e-9
 
 _RANGES = {
-    "validation_images": (1, _MANY),
+    "validation_images": (1, _LARGE),
     "flip": (0, 1),
     "cut_depth": (0, 1),
     "cut_depth_coverage": (0, 1),
-    "batch_size": (1, _MANY),
-    "accumulate": (1, _MANY),
-    "epochs": (0, _MANY),
-    "steps": (0, _MANY),
+    "batch_size": (1, _LARGE),
+    "accumulate": (1, _LARGE),
+    "epochs": (0, _LARGE),
+    "steps": (0, _LARGE),
     "learning_rate": (0, 1e300),
     "learning_rate_end": (0, 1e300),
     "peak_at": (0, 1),
     "power": (1e-3, 1e3),
     "weight_decay": (0, 1e3),
-    "beta2": (0, 1 - 1e-9),
-    "clip_norm": (0, _MANY),
-    "drop_path": (0, 1 - 1e-9),
-    "ema": (0, 1 - 1e-9),
+    "beta2": (0, _BELOW_1),
+    "clip_norm": (0, _LARGE),
+    "drop_path": (0, _BELOW_1),
+    "ema": (0, _BELOW_1),
     "scale_forgiveness": (0, 1),
-    "gradient_weight": (0, _MANY),
-    "depth_limit_m": (1e-3, _MANY),
+    "gradient_weight": (0, _LARGE),
+    "depth_limit_m": (1e-3, _LARGE),
     "seed": (0, 2**63 - 1),
 }
+"""Lowest and highest value of each setting, both allowed."""
+
+
+class Photometric(StrEnum):
+    """Strength of color augmentation."""
+
+    NONE = "none"
+    PAPER = "paper"
+    """Brightness and contrast, gamma, hue, saturation and value, each with probability 0.5."""
+    STRONG = "strong"
+    """Larger changes, plus tints, grayscale, uneven light, noise, blur and JPEG artifacts."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """What a training does. Two trainings of the same settings and seed do the same, step by step.
+    """What is learned. Two runs with the same settings and seed do the same, step by step.
 
     Attributes:
-        data: what is learnt from, each "nyu", "kitti", a folder of pairs or of kept scenes, or "scenes" (rendered
-            when they are needed); "=NUMBER" at the end says how often each of its samples is seen in an epoch.
-        root: see `DataSettings`; also the two below.
-        units_per_meter: what a meter is in depth files of plain folders.
-        validation: what is measured, in the same words. None for the test split of nyu and kitti and the last tenth
-            of each folder, which is then not learnt from.
-        validation_images: at most so many, spread evenly.
-        textures: folders of images of which scenes get pieces.
-        init: "tiny", "nyu", any weights, or "none".
-        config: with "none": the name of an architecture, or a JSON file.
-        sizes: (height, width) of what the network sees, and the share of the steps for which it does.
-        varied_shapes: whether batches also have other shapes of as many pixels.
-        crop: (low, high) cuts such a share of an image's sides and resizes, `NATIVE_CROP` cuts the size out of it as
-            it is. None is native for nyu and kitti, where that is the paper's way, and else `SHARED_CROP`.
-        flip: how often images are mirrored.
-        cut_depth: how often a strip of the image is replaced by its depth.
-        cut_depth_coverage: the strip is at most this share of the columns right of where it begins.
-        photometric: changes of color.
-        batch_size: of a step, over all processes.
-        accumulate: a step's batch is computed in so many parts, each with its own statistics and loss.
-        epochs: how often everything is seen.
-        steps: instead of epochs; 0 for epochs.
-        learning_rate: the highest.
-        learning_rate_end: at the beginning and the end; None for the paper's share of the highest.
-        peak_at: the share of the steps after which the learning rate is highest.
-        power: of the rise and the fall.
-        weight_decay: 0 is Adam, else AdamW, whose decay leaves norms and biases alone.
-        beta2: of Adam.
-        muon: move the matrices of linear layers by Muon, and only the rest by Adam.
-        clip_norm: gradients are shortened to this; 0 for never.
-        drop_path: the rate of the last layer; None leaves it to the weights.
-        ema: the decay of the averaged weights, which are the ones that are measured and kept; 0 for none.
-        scale_forgiveness: of the loss.
-        loss_per_image: whether a batch's loss is the mean of the images' own.
-        gradient_weight: how much the slopes of log depth count beside the loss of the paper.
-        depth_limit_m: true depth beyond it counts as this deep, and the network's largest where it is built anew.
-        precision: float32, or bfloat16 by autocast.
-        seed: of everything.
+        data: training data: "nyu", "kitti", folders of pairs or scenes; "FOLDER=2" uses each sample twice per epoch.
+        root: folder that contains the data sets "nyu" and "kitti"; None for the environment variable.
+        units_per_meter: the value that stands for one meter in depth files of plain folders.
+        validation: validation data; None for the test splits, the last tenth of folders of pairs, the last 24 scenes.
+        validation_images: highest number of validation images, evenly spaced.
+        init: initial weights: a name, a path, or "none" for a new network.
+        config: architecture of a new network: a name or a JSON file; None for "tiny".
+        sizes: (height, width, fraction of the steps) of the network's input; empty for the size of the data or weights.
+        varied_shapes: Experimental. Batches of other aspect ratios with as many pixels.
+        crop: (low, high) fraction of the image sides, or `NATIVE_CROP`; None: native for nyu or kitti, else 0.7-1.
+        flip: probability of mirroring.
+        cut_depth: probability of vertical CutDepth.
+        cut_depth_coverage: largest fraction of the columns right of its left edge that CutDepth covers.
+        photometric: strength of color augmentation.
+        batch_size: samples per step, over all processes.
+        accumulate: micro-batches per step, each with its own loss and batch norm statistics.
+        epochs: length of the run in epochs.
+        steps: length of the run in steps, instead of epochs; 0 for `epochs`.
+        learning_rate: peak learning rate.
+        learning_rate_end: learning rate at both ends; None for 0.3 times the peak, as in the paper.
+        peak_at: fraction of the steps after which the learning rate peaks.
+        power: exponent of the rise and fall of the learning rate.
+        weight_decay: AdamW's weight decay, not applied to norms and biases; 0 for Adam.
+        beta2: Adam's second beta.
+        muon: Experimental. Optimize matrices with Muon and the rest with Adam.
+        clip_norm: highest norm of the gradient; 0 for no clipping.
+        drop_path: drop-path rate of the last layer; None for that of the weights.
+        ema: decay of averaged weights, which are then validated and saved; 0 for none.
+        scale_forgiveness: λ of the SILog loss.
+        loss_per_image: Experimental. Average the SILog of each image instead of computing it over the batch.
+        gradient_weight: Experimental. Weight of a loss on the gradients of log depth.
+        depth_limit_m: deeper ground truth counts as this depth; also the maximum depth of a new network.
+        precision: "float32", or "bfloat16" with autocast.
+        seed: random seed.
     """
 
     data: tuple[str, ...]
@@ -107,7 +105,6 @@ class TrainSettings:
     units_per_meter: float | None = None
     validation: tuple[str, ...] | None = None
     validation_images: int = 100
-    textures: tuple[str, ...] = ()
     init: str = "tiny"
     config: str | None = None
     sizes: tuple[tuple[int, int, float], ...] = ()
@@ -139,51 +136,66 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, wherever it comes from.
+        """Check all values.
 
         Raises:
-            ValueError: a setting is out of its range.
+            UsageError: a setting is out of its range; the error carries its name.
         """
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not (low <= value <= high and math.isfinite(value)):
-                below = "below " if low < high < 1 else ""
-                raise ValueError(f"{name} is from {low:g} to {below}{high:g}, not {value:g}")
-        if not all(isinstance(word, str) and word for word in (*self.data, *self.textures)):
-            raise ValueError("data and textures are texts, and none is empty")
+        for name in _RANGES:
+            self._check_range(name)
+        _check_entries("data", self.data)
+        _check_entries("validation", self.validation or ())
         if self.units_per_meter is not None and not 0 < self.units_per_meter < math.inf:
-            raise ValueError(f"units_per_meter is a positive number, not {self.units_per_meter:g}")
-        for height, width, share in self.sizes:
-            if height < 1 or width < 1 or not 0 < share < math.inf:
-                raise ValueError(f"a size is two sides and a share, all above 0, not {height}x{width}={share:g}")
+            raise UsageError(f"must be a positive number, not {self.units_per_meter:g}", setting="units_per_meter")
+        for size in self.sizes:
+            _check_size(*size)
+        _check_crop(self.crop)
         if not (self.steps or self.epochs):
-            raise ValueError("there are neither steps nor epochs")
+            raise UsageError("`steps` and `epochs` cannot both be 0", setting="epochs")
         if self.lowest_rate > self.learning_rate:
-            raise ValueError(f"learning_rate_end, {self.lowest_rate:g}, is above learning_rate, {self.learning_rate:g}")
+            raise UsageError(
+                f"{self.lowest_rate:g} is above `learning_rate`, {self.learning_rate:g}", setting="learning_rate_end"
+            )
+        if self.precision not in (Precision.FLOAT32, Precision.BFLOAT16):
+            raise UsageError(
+                f"training does not support {self.precision}", hint="float32, bfloat16", setting="precision"
+            )
 
     @property
     def lowest_rate(self) -> float:
-        """The learning rate at the beginning and the end."""
-        return self.learning_rate * _LOWEST_SHARE if self.learning_rate_end is None else self.learning_rate_end
+        """The learning rate at both ends of the run."""
+        return self.learning_rate * _LOWEST_RATE_FRACTION if self.learning_rate_end is None else self.learning_rate_end
+
+    def _check_range(self, name: str) -> None:
+        value, (low, high) = getattr(self, name), _RANGES[name]
+        if value is None or (low <= value <= high and math.isfinite(value)):
+            return
+        if high >= _LARGE:
+            bounds = f"at least {low:g}"
+        elif high == _BELOW_1:
+            bounds = f"at least {low:g} and below 1"
+        else:
+            bounds = f"between {low:g} and {high:g}"
+        raise UsageError(f"must be {bounds}, not {value:g}", setting=name)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainRun:
-    """How a training is carried out; none of it changes what comes out.
+@dataclass(frozen=True)
+class TrainRun(Settings):
+    """How a run is carried out. None of it changes the weights, except that `until` and `max_minutes` end earlier.
 
     Attributes:
-        out: the folder for weights, state and logs.
-        overwrite: begin anew where a training has been.
-        workers: processes that make samples; 0 makes them in between.
-        save_every: steps between states that a training can go on from.
-        validate_every: steps between validations; 0 for once per epoch, but not more often than every hundred steps.
-        max_minutes: stop after so long, to go on another time; 0 for never.
-        until: likewise, after this step.
-        device: as everywhere.
-        threads: likewise.
+        out: folder for weights, checkpoint and logs.
+        overwrite: discard a run in `out` and start over.
+        workers: processes that prepare samples; 0 prepares them between the steps.
+        save_every: steps between checkpoints from which training can resume.
+        validate_every: steps between validations; 0 for once per epoch, but at most every 100 steps.
+        max_minutes: stop after this time, to resume later; 0 for no limit.
+        until: stop after this step, to resume later; 0 for the last one.
+        device: device to train on, as for prediction.
+        threads: CPU threads; None for torch's default.
         tensorboard: also write logs for TensorBoard.
-        name: what the weights are called; "" for what the folder is called.
-        offline: weights to begin with must be on this machine.
+        name: name of the weights; "" for the name of the folder.
+        offline: do not download initial weights.
     """
 
     out: str
@@ -199,48 +211,76 @@ class TrainRun:
     name: str = ""
     offline: bool = False
 
+    LIMITS: ClassVar = {
+        "workers": (0, math.inf),
+        "save_every": (1, math.inf),
+        "validate_every": (0, math.inf),
+        "max_minutes": (0, math.inf),
+        "until": (0, math.inf),
+        "threads": (1, math.inf),
+    }
 
-_SCENE_SIDES_PX = (16, 2048)
 
+def parse_sizes(texts: Iterable[str]) -> tuple[tuple[int, int, float], ...]:
+    """Return input sizes given as "HxW" or "HxW=FRACTION".
 
-@dataclass(frozen=True, slots=True)
-class SceneSettings:
-    """What `glpn scenes` renders.
+    Returns:
+        (height, width, fraction of the steps) of each; the fraction is 1 if it is not given.
 
-    Attributes:
-        out: the folder that keeps them.
-        count: how many.
-        size: (height, width) in pixels.
-        textures: folders of images of which surfaces get pieces.
-        seed: no scene of a seed is one of another.
-        workers: processes that render; 0 renders in this one, None has one for each core.
-        kinds: kinds of scenes and their shares; empty for the usual ones.
-        device: what renders; a GPU does it in this process, whatever `workers` says.
+    Raises:
+        UsageError: a text is not such a size.
     """
-
-    out: str
-    count: int = 10_000
-    size: tuple[int, int] = (192, 256)
-    textures: tuple[str, ...] = ()
-    seed: int = 0
-    workers: int | None = None
-    kinds: tuple[tuple[str, float], ...] = ()
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that no scene is made for.
-
-        Raises:
-            ValueError: a side is out of its range.
-        """
-        low, high = _SCENE_SIDES_PX
-        if not all(low <= side <= high for side in self.size):
-            raise ValueError(f"the sides of a scene are from {low} to {high} pixels, not {self.size[0]}x{self.size[1]}")
+    return tuple(_parse_size(text) for text in texts)
 
 
-def parse_sizes(texts):
-    raise NotImplementedError
+def parse_crop(text: str) -> tuple[float, float]:
+    """Return the crop given as "native" or "LOW-HIGH".
+
+    Returns:
+        `NATIVE_CROP`, or the lowest and highest fraction of the image sides.
+
+    Raises:
+        UsageError: the text is neither.
+    """
+    if text.strip().lower() == "native":
+        return NATIVE_CROP
+    try:
+        low, high = (float(fraction) for fraction in text.split("-"))
+    except ValueError:
+        raise UsageError(
+            f"must be native or two fractions, not {text!r}", hint="for example 0.7-1", setting="crop"
+        ) from None
+    return low, high
 
 
-def parse_crop(text):
-    raise NotImplementedError
+def _parse_size(text: str) -> tuple[int, int, float]:
+    size, _, fraction = text.partition("=")
+    try:
+        height, width = parse_size(size, "sizes")
+        return height, width, float(fraction or 1)
+    except (UsageError, ValueError):
+        raise UsageError(
+            f"must be HxW or HxW=FRACTION, not {text!r}", hint="for example 96x128=0.7", setting="sizes"
+        ) from None
+
+
+def _check_size(height: int, width: int, fraction: float) -> None:
+    if height < 1 or width < 1 or not 0 < fraction < math.inf:
+        raise UsageError(f"{height}x{width}={fraction:g}: all three numbers must be positive", setting="sizes")
+    if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
+        raise UsageError(f"{height}x{width}: both sides must be multiples of {SIZE_DIVISOR}", setting="sizes")
+
+
+def _check_entries(setting: str, entries: tuple[str, ...]) -> None:
+    if isinstance(entries, str):
+        raise UsageError(f"must be a list of data sets, not {entries!r}", setting=setting)
+    if not all(entries):
+        raise UsageError("an entry is empty", hint="is a shell variable unset?", setting=setting)
+
+
+def _check_crop(crop: tuple[float, float] | None) -> None:
+    if crop is None or crop == NATIVE_CROP:
+        return
+    low, high = crop
+    if not 0 < low <= high <= 1:
+        raise UsageError(f"must be native or two fractions, the lower one first, not {low:g}-{high:g}", setting="crop")

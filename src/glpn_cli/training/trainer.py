@@ -1,4 +1,4 @@
-"""The training itself: step after step, kept so that it can be stopped at any time and goes on exactly."""
+"""The training loop: steps, validations and checkpoints of a run that can be stopped at any time and resumed."""
 
 from __future__ import annotations
 
@@ -8,36 +8,33 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.device import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import SIZE_DIVISOR, Precision
-from glpn_cli.training.checkpoints import check_same_data, check_same_training, keep_state, read_state, settings_as_json
-from glpn_cli.training.datasets import (
-    SCENES,
-    Batch,
-    TrainingSamples,
-    batches,
-    paper_size,
-    training_sets,
-    validation_sets,
+from glpn_cli.training.checkpoints import (
+    STATE_NAME,
+    check_same_data,
+    check_same_settings,
+    read_state,
+    save_state,
+    settings_to_json,
 )
+from glpn_cli.training.datasets import ValidationSet, paper_size, training_sets, validation_sets
 from glpn_cli.training.distributed import Processes
-from glpn_cli.training.initialization import NOTHING, Start, load_start, restore_start
+from glpn_cli.training.initialization import NEW_NETWORK, InitialNetwork, create_network, restore_network
 from glpn_cli.training.learner import Learner
-from glpn_cli.training.lock import locked
-from glpn_cli.training.logs import STATE_NAME, Results
+from glpn_cli.training.loader import Batch, SamplingPlan, TrainingSamples, load_batches
+from glpn_cli.training.logs import RunFolder
 from glpn_cli.training.optimizer import Schedule
-from glpn_cli.training.plan import Plan
-from glpn_cli.training.progress import QUIET, StepFacts, Stop, TrainWatcher, stop_asked_for
-from glpn_cli.training.settings import NATIVE_CROP, SHARED_CROP
-from glpn_cli.training.validation import ALIGNED, check_samples, validate
+from glpn_cli.training.progress import QUIET, StepFacts, StopRequest, TrainWatcher, stop_on_signals
+from glpn_cli.training.settings import DEFAULT_CROP, NATIVE_CROP
+from glpn_cli.training.validation import ALIGNED_PREFIX, check_samples, validate
 from glpn_cli.weights.store import BEST_NAME, LAST_NAME, SAFETENSORS_NAME
-from glpn_cli.weights.store import QUIET as NOT_WATCHED
+from glpn_cli.weights.store import NO_PROGRESS as QUIET_DOWNLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,30 +42,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.training.settings import TrainRun, TrainSettings
-    from glpn_cli.weights.store import Watcher
+    from glpn_cli.weights.store import ProgressCallback
 
+_METRIC = "abs_rel"
+"""The metric of the best weights; scale-aligned if the weights predict meters only approximately."""
 
-BEST_BY = f"{ALIGNED}abs_rel"
-"""Which metric decides what is best where meters are approximate; where they are true it is the plain one."""
-
-_LESS_MEMORY = "a smaller --batch-size or --size, --accumulate, or another --device"
+_LESS_MEMORY = "set a smaller `batch_size` or smaller `sizes`, a larger `accumulate`, or another `device`"
 _SMOOTHING_STEPS = 50
-_FEWEST_STEPS_BETWEEN = 100  # two validations; epochs of a small set are over in no time
+_MIN_STEPS_BETWEEN_VALIDATIONS = 100  # epochs of a small data set take only seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        folder: with the best weights, or the last ones where nothing was measured.
-        step: how many steps are done.
-        steps: how many there are.
-        interrupted: whether somebody stopped it.
-        best: the metrics of the best weights, if any were measured.
-        best_step: after how many steps they were, if that is known.
-        device: what computed.
-        leads: whether this process is the one that talks and writes.
+        folder: the folder of the best weights, or of the last ones without validation data.
+        step: steps done.
+        steps: steps of the whole run.
+        interrupted: whether a signal stopped the run.
+        best: metrics of the best weights, or None without validation data.
+        best_step: step of the best weights, if known.
+        device: the device that was used.
+        is_main: whether this is the main process, which reports the result.
     """
 
     folder: Path
@@ -78,7 +74,7 @@ class Outcome:
     best: dict[str, float] | None
     best_step: int | None = None
     device: str = "cpu"
-    leads: bool = True
+    is_main: bool = True
 
     @property
     def finished(self) -> bool:
@@ -87,303 +83,345 @@ class Outcome:
 
 
 def train(
-    settings: TrainSettings, run: TrainRun, *, watcher: TrainWatcher = QUIET, downloads: Watcher = NOT_WATCHED
+    settings: TrainSettings,
+    run: TrainRun,
+    *,
+    watcher: TrainWatcher = QUIET,
+    downloads: ProgressCallback = QUIET_DOWNLOADS,
 ) -> Outcome:
-    """Train, or go on where the same training stopped.
+    """Train, or resume a run with the same settings.
 
-    In the folder are then `best/` and `last/` (weights for `glpn predict`), `state.pt`, `train.csv`, `validation.csv`
-    and `settings.json`.
+    The run folder then has `best/` and `last/` (weights), `state.pt` (the checkpoint), `train.csv`, `validation.csv`
+    and `settings.json`. docs/training.md describes them.
 
     Args:
-        settings: what is trained on what, and how.
-        run: where and for how long.
-        watcher: is told how it goes.
-        downloads: is told of weights that have to be fetched first.
+        settings: what is learned.
+        run: how the run is carried out.
+        watcher: callbacks during the run; only the main process calls them.
+        downloads: callbacks during a download of the initial weights.
 
     Raises:
-        UsageError: settings contradict each other, or another training is in the folder.
-        InputError: samples cannot be used.
-        TrainingError: the loss is no number.
+        UsageError: settings contradict each other, or the folder contains a run with other settings.
+        InputError: a sample or the checkpoint cannot be used.
+        WeightsError: the initial weights are missing or damaged.
+        DeviceError: the device is not available, or memory is not sufficient.
+        TrainingError: training diverged.
         OutputError: results cannot be written.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(Processes.from_environment(run.device))
-        trainer = _Trainer(settings, run, processes, watcher if processes.rank == 0 else QUIET, downloads)
+        trainer = _Trainer(settings, run, processes, watcher if processes.is_main else QUIET, downloads)
         stack.callback(trainer.watcher.end)
-        stop = stack.enter_context(stop_asked_for(run.max_minutes))
-        return trainer.go(stop)
+        stop = stack.enter_context(stop_on_signals(run.max_minutes))
+        return trainer.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class _Evaluation:
+    """The metrics of weights, a copy of these weights, and whether they are the best so far."""
+
     metrics: dict[str, float]
     tensors: dict[str, Tensor]
+    is_best: bool
 
 
 class _Trainer:
+    """A run from its settings to the saved weights.
+
+    `run` prepares the folder and calls `_loop`. After a step, `_save_checkpoint` saves the state and the last weights,
+    and `_validate` evaluates them, logs the metrics and saves the weights if they are the best.
+    """
+
     def __init__(
         self,
         settings: TrainSettings,
-        run: TrainRun,
+        options: TrainRun,
         processes: Processes,
         watcher: TrainWatcher,
-        downloads: Watcher,
+        downloads: ProgressCallback,
     ) -> None:
-        self.watcher = watcher
-        self.settings, self.run, self.processes = settings, run, processes
-        if not run.out:
-            raise UsageError("--out is empty", hint="is a variable of the shell not set?")
-        paper = paper_size(settings.data)
-        self.folder = Path(run.out)
-        name = run.name or self.folder.resolve().name
-        self.runtime: Runtime = choose_runtime(processes.device(run.device), settings.precision, run.threads)
-        self.leads = processes.rank == 0
-        _check(settings, processes)
-        state = None if run.overwrite else read_state(self.folder / STATE_NAME)
-        if not processes.agree(0 if state is None else state["step"], self.runtime.device):
-            raise UsageError(
-                f"{self.folder}: not all processes find the same state of a training here",
-                hint="--out is to be a folder that all machines share",
-            )
-        if state is not None:
-            check_same_training(state["settings"], settings, self.folder)
-        self.start: Start
-        if state is not None and "config" in state:
-            self.start = restore_start(state["config"], state["card"], name)
-        else:
-            _check_init(settings, run)
-            self.start = load_start(settings, name, paper_size=paper, offline=run.offline, watcher=downloads)
-        sizes = settings.sizes or ((*self.start.card.working_size, 1.0),)
-        self.sets = sets = training_sets(settings)
-        self.plan = Plan(sets, settings, sizes)
-        shown = replace(settings, crop=settings.crop or (NATIVE_CROP if paper else SHARED_CROP))
-        self.samples = TrainingSamples(sets, shown, limit_m=self.start.card.depth_limit_m)
-        self.schedule = Schedule(
-            self.plan.steps, settings.learning_rate, settings.lowest_rate, settings.peak_at, settings.power
+        self.settings, self.options, self.processes, self.watcher = settings, options, processes, watcher
+        _check_settings(settings, options, processes)
+        self.folder = Path(options.out)
+        self.runtime: Runtime = choose_runtime(processes.device(options.device), settings.precision, options.threads)
+        state = self._read_state()
+        self.sets = training_sets(settings)
+        self.sample_counts = json.dumps(
+            [[Path(dataset.name).name, len(dataset.samples), dataset.count] for dataset in self.sets]
         )
-        self.best_by = "abs_rel" if self.start.card.metric else BEST_BY
+        self.initial = self._initial_network(state, downloads)
+        self.plan, self.samples, self.schedule = self._plan_steps()
         with memory_errors_named("the network", hint=_LESS_MEMORY):
-            self.learner = Learner(self.start, settings, self.runtime, processes)
-        self.first_step, self.best = 0, None if state is None else state["best"]
-        self.best_step = None if state is None else state.get("best_step")
-        self.due = False if state is None else state.get("due", False)
-        self.beginning: _Measured | None = None
-        self._tell_what_may_surprise()
-        self.amounts = json.dumps([[Path(one.name).name, len(one.samples), one.count] for one in sets])
+            self.learner = Learner(self.initial, settings, self.runtime, processes)
+        self._note_depth_limits()
+        self.first_step, self.validation_due = 0, False
+        self.best: dict[str, float] | None = None
+        self.best_step: int | None = None
         if state is not None:
-            check_same_data(state.get("amounts", self.amounts), self.amounts, self.folder)
-            self.learner.load(state)
-            self.first_step = state["step"]
+            self._restore(state)
+        self.initial_evaluation: _Evaluation | None = None  # of step 0; logged with the first checkpoint
+        self.validation: list[ValidationSet] = []  # of the main process
+        self.results: RunFolder
 
-    def _tell_what_may_surprise(self) -> None:
-        if any(one.endless for one in self.sets) and os.path.isdir(SCENES):
-            self.watcher.note(f"--data {SCENES} renders new ones; the folder of that name is ./{SCENES}")
-        limit_m = self.start.card.depth_limit_m
-        for name, cap_m in ((one.name, LAYOUTS[one.name].cap_m) for one in self.sets if one.name in LAYOUTS):
-            if cap_m > limit_m:
-                self.watcher.note(
-                    f"{name} is {cap_m:g} m deep and these weights end at {limit_m:g} m: beyond it nothing is learnt"
-                )
+    def _read_state(self) -> dict[str, Any] | None:
+        state = None if self.options.overwrite else read_state(self.folder / STATE_NAME)
+        if not self.processes.agree(0 if state is None else state["step"], self.runtime.device):
+            raise UsageError(
+                f"{self.folder}: the processes do not find the same checkpoint",
+                hint="`out` must be a folder that all machines share",
+            )
+        if state is not None:
+            check_same_settings(state["settings"], self.settings, self.folder)
+        return state
 
-    def _tell_details(self) -> None:
-        tell = self.watcher.detail
-        seen = sum(one.count for one in self.sets)
-        for one in self.sets:
-            samples = "rendered as they are needed" if one.endless else f"{len(one.samples)} samples"
-            tell(f"{one.name}: {samples}, {one.count / seen:.0%} of what is seen")
-        tell(f"measured by {sum(len(one.samples) for one in self.validation)} images")
-        millions = self.learner.parameters / 1e6
-        tell(
-            f"{millions:.1f} million parameters, {self.settings.precision} on {self.runtime.device}, "
-            f"processes: {self.processes.count}"
+    def _initial_network(self, state: dict[str, Any] | None, downloads: ProgressCallback) -> InitialNetwork:
+        name = self.options.name or self.folder.resolve().name
+        if state is not None and "config" in state:
+            return restore_network(state["config"], state["card"], name)
+        _refuse_init_in_folder(self.settings, self.options)
+        return create_network(
+            self.settings,
+            name,
+            paper_size=paper_size(self.settings.data),
+            offline=self.options.offline,
+            watcher=downloads,
         )
 
-    def go(self, stop: Stop) -> Outcome:
-        if not self.leads:
-            return self._go(stop)
-        self.validation = validation_sets(self.settings)  # before anything of another training is taken away
-        if not self._measures_first():
-            check_samples(self.validation, self.start.card)
-        results = Results(self.settings, self.run, first_step=self.first_step, due=self.due)
-        with locked(self.folder), closing(results) as self.results:
-            self._tell_details()
-            return self._go(stop)
+    def _plan_steps(self) -> tuple[SamplingPlan, TrainingSamples, Schedule]:
+        settings, card = self.settings, self.initial.card
+        plan = SamplingPlan(self.sets, settings, settings.sizes or ((*card.working_size, 1.0),))
+        crop = settings.crop or (NATIVE_CROP if paper_size(settings.data) else DEFAULT_CROP)
+        samples = TrainingSamples(self.sets, replace(settings, crop=crop), limit_m=card.depth_limit_m)
+        schedule = Schedule(plan.steps, settings.learning_rate, settings.lowest_rate, settings.peak_at, settings.power)
+        return plan, samples, schedule
 
-    def _go(self, stop: Stop) -> Outcome:
-        settings, run = self.settings, self.run
-        step = self.first_step
+    def _restore(self, state: dict[str, Any]) -> None:
+        check_same_data(state.get("amounts", self.sample_counts), self.sample_counts, self.folder)
+        self.learner.load(state)
+        self.first_step = state["step"]
+        self.validation_due = state.get("due", False)
+        self.best, self.best_step = state["best"], state.get("best_step")
+
+    def run(self, stop: StopRequest) -> Outcome:
+        """Train until the last step or a request to stop."""
+        if not self.processes.is_main:
+            return self._loop(stop)
+        self.validation = validation_sets(self.settings)  # before files of an earlier run are replaced
+        if not self._validates_first():
+            check_samples(self.validation, self.initial.card)
+        results = RunFolder(
+            self.settings, self.options, first_step=self.first_step, validates_first=self.validation_due
+        )
+        with results.locked(), closing(results) as self.results:
+            self._report_details()
+            return self._loop(stop)
+
+    def _loop(self, stop: StopRequest) -> Outcome:
+        settings, options, step = self.settings, self.options, self.first_step
         self.watcher.begin(self.plan.steps, step)
-        if step:
-            self._begin_results()
-            if self.due:
-                self._measure(step)
-        elif self._measures_first():
-            self.beginning = self._measured()
-            if self.beginning is not None:
-                self._compare(0, self.beginning.metrics)
-        per_epoch = self.plan.steps_per_epoch
-        validate_every = run.validate_every or per_epoch * -(-_FEWEST_STEPS_BETWEEN // per_epoch)
-        begun_s, loss_sum = time.monotonic(), None
-        interrupted = False
-        for step, parts in enumerate(self._steps(), start=self.first_step + 1):
+        self._prepare_first_step()
+        validate_every = options.validate_every or self._steps_between_validations()
+        start_s, mean_loss, interrupted = time.monotonic(), 0.0, False
+        for step, micro_batches in enumerate(self._micro_batches(), start=self.first_step + 1):
             with memory_errors_named(f"a step of {settings.batch_size} images", hint=_LESS_MEMORY):
-                loss, norm = self.learner.step(step - 1, self.schedule(step - 1), parts)
-            if step == 1:  # what another training left here stays until it is sure that this one learns
-                self._begin_results()
-            loss_sum = (
-                loss
-                if loss_sum is None
-                else loss_sum + (loss - loss_sum) / min(_SMOOTHING_STEPS, step - self.first_step)
-            )
-            rate = (step - self.first_step) * settings.batch_size / (time.monotonic() - begun_s)
-            self._report(step, loss_sum, norm, rate)
-            over = self.processes.any_of(stop.asked_for, self.runtime.device) or step == run.until
-            measured = step % validate_every == 0 or step == self.plan.steps
-            if measured or step % run.save_every == 0 or over:
-                self._keep(step, due=measured)
-            if measured:
-                self._measure(step)
-            if over:
+                loss, norm = self.learner.step(step - 1, self.schedule(step - 1), micro_batches)
+            if step == 1:  # an earlier run in the folder stays until the first step of this one has succeeded
+                self._open_logs()
+            done = step - self.first_step
+            mean_loss += (loss - mean_loss) / min(_SMOOTHING_STEPS, done)
+            self._report_step(step, mean_loss, norm, done * settings.batch_size / (time.monotonic() - start_s))
+            ends = self.processes.any_of(stop.is_set, self.runtime.device) or step == options.until
+            validates = step % validate_every == 0 or step == self.plan.steps
+            if validates or ends or step % options.save_every == 0:
+                self._save_checkpoint(step, validation_due=validates)
+            if validates:
+                self._validate(step)
+            if ends:
                 interrupted = stop.interrupted
                 break
-        best = self.folder / BEST_NAME
-        folder = best if self.best and (best / SAFETENSORS_NAME).exists() else self.folder / LAST_NAME
-        return Outcome(
-            folder,
-            step,
-            self.plan.steps,
-            interrupted,
-            self.best,
-            self.best_step,
-            str(self.runtime.device),
-            self.leads,
-        )
+        return self._outcome(step, interrupted=interrupted)
 
-    def _steps(self) -> Iterator[list[Batch]]:
-        """Give the parts of every step that is left."""
-        if self.first_step >= min(self.run.until or self.plan.steps, self.plan.steps):
+    def _prepare_first_step(self) -> None:
+        """Open the logs of a resumed run, and do the validation that precedes the first step."""
+        if self.first_step:
+            self._open_logs()
+            if self.validation_due:
+                self._validate(self.first_step)
+        elif self._validates_first():
+            self.initial_evaluation = self._evaluate(0)
+
+    def _validates_first(self) -> bool:
+        """Return whether a validation precedes the first step: one that was interrupted, or that of initial weights."""
+        return self.validation_due or (not self.first_step and self.settings.init != NEW_NETWORK)
+
+    def _steps_between_validations(self) -> int:
+        """Return one epoch, or as many as take the lowest number of steps."""
+        return self.plan.steps_per_epoch * -(-_MIN_STEPS_BETWEEN_VALIDATIONS // self.plan.steps_per_epoch)
+
+    def _micro_batches(self) -> Iterator[list[Batch]]:
+        """Yield the micro-batches of each remaining step."""
+        if self.first_step >= min(self.options.until or self.plan.steps, self.plan.steps):
             return
-        parts = []
-        for batch in batches(
+        batches = load_batches(
             self.samples,
             self.plan,
             first_step=self.first_step,
-            part=(self.processes.rank, self.processes.count),
+            rank=self.processes.rank,
+            processes=self.processes.count,
             accumulate=self.settings.accumulate,
-            workers=self.run.workers,
-        ):
-            parts.append(batch)
-            if len(parts) == self.settings.accumulate:
-                yield parts
-                parts = []
-
-    def _report(self, step: int, loss: float, norm: float, rate: float) -> None:
-        if not self.leads:
-            return
-        facts = StepFacts(
-            step,
-            step / self.plan.steps_per_epoch,
-            loss,
-            self.schedule(step - 1),
-            norm,
-            rate,
-            self.plan.size(step - 1),
+            workers=self.options.workers,
         )
-        self.watcher.advance(facts)
-        self.results.add_step(facts, last=step == self.plan.steps)
+        of_step = []
+        for batch in batches:
+            of_step.append(batch)
+            if len(of_step) == self.settings.accumulate:
+                yield of_step
+                of_step = []
 
-    def _measure(self, step: int) -> None:
-        """Measure what was kept, whatever may go wrong with that, and keep what came of it."""
-        measured = self._measured()
-        if measured is not None:
-            self._note(step, measured, best=self._compare(step, measured.metrics))
-        self._keep_state(step, due=False)
+    def _validate(self, step: int) -> None:
+        """Validate the weights of a checkpoint, and save the result in it."""
+        evaluation = self._evaluate(step)
+        if evaluation is not None:
+            self._record(step, evaluation)
+        self._save_state(step, validation_due=False)
 
-    def _measured(self) -> _Measured | None:
-        """Measure the weights of now; None where nothing is measured, or by another process."""
-        measured = None
-        if self.leads and self.validation:
+    def _evaluate(self, step: int) -> _Evaluation | None:
+        """Evaluate the weights after a step.
+
+        Returns:
+            None without validation data, and in all processes but the main one.
+        """
+        evaluation = None
+        if self.processes.is_main and self.validation:
             tensors = {key: value.clone() for key, value in self.learner.tensors.items()}
-            with memory_errors_named("measuring the network", hint=_LESS_MEMORY), torch.random.fork_rng(devices=[]):
-                network = type(self.start.network)(self.start.network.config)
+            with memory_errors_named("validation", hint=_LESS_MEMORY), torch.random.fork_rng(devices=[]):
+                network = type(self.initial.network)(self.initial.network.config)
                 network.load_state_dict(tensors)
                 network.to(self.runtime.device).eval()
-                measured = _Measured(validate(network, self.start.card, self.validation, self.runtime.device), tensors)
+                metrics = validate(network, self.initial.card, self.validation, self.runtime.device)
+            evaluation = _Evaluation(metrics, tensors, self._is_best(metrics))
         self.processes.wait()
-        return measured
+        if evaluation is not None:
+            if evaluation.is_best:
+                self.best, self.best_step = evaluation.metrics, step
+            self.watcher.validated(step, evaluation.metrics, best=evaluation.is_best)
+        return evaluation
 
-    def _measures_first(self) -> bool:
-        """Tell whether a measurement comes before the next step: one that is due, or that of weights to begin with."""
-        return self.due or (not self.first_step and self.settings.init != NOTHING)
+    def _is_best(self, metrics: dict[str, float]) -> bool:
+        name = _METRIC if self.initial.card.metric else ALIGNED_PREFIX + _METRIC
+        return self.best is None or metrics[name] < self.best[name]
 
-    def _compare(self, step: int, metrics: dict[str, float]) -> bool:
-        """Tell, also the watcher, whether these metrics are the best so far; if so, others have to better them."""
-        best = self.best is None or metrics[self.best_by] < self.best[self.best_by]
-        if best:
-            self.best, self.best_step = metrics, step
-        self.watcher.validated(step, metrics, best=best)
-        return best
+    def _record(self, step: int, evaluation: _Evaluation) -> None:
+        """Log the metrics, and save the weights if they are the best so far."""
+        self.results.add_metrics(step, evaluation.metrics)
+        if evaluation.is_best:
+            self._write_weights(BEST_NAME, step, evaluation.tensors)
 
-    def _note(self, step: int, measured: _Measured, *, best: bool) -> None:
-        """Write down a measurement, and keep the weights if they are the best."""
-        self.results.add_metrics(step, measured.metrics)
-        if best:
-            self._write_weights(BEST_NAME, step, measured.tensors)
-
-    def _begin_results(self) -> None:
-        if self.leads:
-            self.results.begin()
-
-    def _keep(self, step: int, *, due: bool) -> None:
+    def _save_checkpoint(self, step: int, *, validation_due: bool) -> None:
+        """Save the state and the last weights."""
         self.learner.check_weights(step)
-        self._keep_state(step, due=due)  # before any weights: those that no state belongs to are not gone on with
-        if self.leads:
-            if self.beginning is not None:
-                self._note(0, self.beginning, best=True)
-                self.beginning = None
+        self._save_state(step, validation_due=validation_due)  # first: a run without a state cannot replace weights
+        if self.processes.is_main:
+            if self.initial_evaluation is not None:
+                self._record(0, self.initial_evaluation)
+                self.initial_evaluation = None
             self._write_weights(LAST_NAME, step, self.learner.tensors)
 
-    def _keep_state(self, step: int, *, due: bool) -> None:
-        """Keep the state after a step; who goes on from it begins with a measurement, if one is due."""
-        if self.leads:
-            keep_state(
+    def _save_state(self, step: int, *, validation_due: bool) -> None:
+        """Save the state. With `validation_due`, a resumed run validates first."""
+        if self.processes.is_main:
+            save_state(
                 self.folder / STATE_NAME,
                 {
-                    "settings": settings_as_json(self.settings),
-                    "amounts": self.amounts,
+                    "settings": settings_to_json(self.settings),
+                    "amounts": self.sample_counts,
                     "step": step,
-                    "due": due,
+                    "due": validation_due,
                     "best": self.best,
                     "best_step": self.best_step,
-                    "config": self.start.network.config.to_dict(),
-                    "card": replace(self.start.card, name="").to_metadata(),  # each command says how to call them
+                    "config": self.initial.network.config.to_dict(),
+                    "card": replace(self.initial.card, name="").to_metadata(),  # each command names the weights
                     **self.learner.state(),
                 },
             )
         self.processes.wait()
 
     def _write_weights(self, name: str, step: int, tensors: dict[str, Tensor]) -> None:
-        network = self.start.network
-        self.results.write_weights(name, network.config, tensors, self.start.card, (step, self.plan.steps))
+        config, card = self.initial.network.config, self.initial.card
+        self.results.write_weights(name, config, tensors, card, (step, self.plan.steps))
+
+    def _open_logs(self) -> None:
+        if self.processes.is_main:
+            self.results.open_logs()
+
+    def _report_step(self, step: int, loss: float, norm: float, samples_per_second: float) -> None:
+        if not self.processes.is_main:
+            return
+        facts = StepFacts(
+            step=step,
+            epoch=step / self.plan.steps_per_epoch,
+            loss=loss,
+            learning_rate=self.schedule(step - 1),
+            gradient_norm=norm,
+            samples_per_second=samples_per_second,
+            size=self.plan.size(step - 1),
+        )
+        self.watcher.advance(facts)
+        self.results.add_step(facts, last=step == self.plan.steps)
+
+    def _report_details(self) -> None:
+        total = sum(dataset.count for dataset in self.sets)
+        for dataset in self.sets:
+            self.watcher.detail(
+                f"{dataset.name}: {len(dataset.samples)} samples, {dataset.count / total:.0%} of an epoch"
+            )
+        self.watcher.detail(f"{sum(len(dataset.samples) for dataset in self.validation)} validation images")
+        self.watcher.detail(
+            f"{self.learner.parameter_count / 1e6:.1f} million parameters, {self.settings.precision} on "
+            f"{self.runtime.device}, processes: {self.processes.count}"
+        )
+
+    def _note_depth_limits(self) -> None:
+        limit_m = self.initial.card.depth_limit_m
+        for dataset in self.sets:
+            if dataset.name in LAYOUTS and LAYOUTS[dataset.name].cap_m > limit_m:
+                self.watcher.note(
+                    f"{dataset.name} has depth up to {LAYOUTS[dataset.name].cap_m:g} m, but the limit of these weights "
+                    f"is {limit_m:g} m: deeper ground truth counts as that"
+                )
+
+    def _outcome(self, step: int, *, interrupted: bool) -> Outcome:
+        best = self.folder / BEST_NAME
+        folder = best if self.best and (best / SAFETENSORS_NAME).exists() else self.folder / LAST_NAME
+        return Outcome(
+            folder=folder,
+            step=step,
+            steps=self.plan.steps,
+            interrupted=interrupted,
+            best=self.best,
+            best_step=self.best_step,
+            device=str(self.runtime.device),
+            is_main=self.processes.is_main,
+        )
 
 
-def _check_init(settings: TrainSettings, run: TrainRun) -> None:
-    """Refuse to take away the weights that a training begins with: killed early, it could not begin again."""
-    if settings.init != NOTHING and os.path.exists(settings.init):
-        init, folder = Path(settings.init).resolve(), Path(run.out).resolve()
-        if init.is_relative_to(folder):
-            raise UsageError(f"--init {settings.init} lies in --out, which this training fills", hint="another --out")
-
-
-def _check(settings: TrainSettings, processes: Processes) -> None:
+def _check_settings(settings: TrainSettings, run: TrainRun, processes: Processes) -> None:
+    if not run.out:
+        raise UsageError("is empty", hint="is a shell variable unset?", setting="out")
     parts = processes.count * settings.accumulate
     if settings.batch_size % parts:
         raise UsageError(
-            f"a batch of {settings.batch_size} cannot be divided into {parts} equal parts",
-            hint="--batch-size is for all processes together",
+            f"{settings.batch_size} cannot be divided into {parts} equal parts",
+            hint="it is the total over all processes and micro-batches (`accumulate`)",
+            setting="batch_size",
         )
-    if settings.precision not in (Precision.FLOAT32, Precision.BFLOAT16):
-        raise UsageError(f"training does not run in {settings.precision}", hint="--precision bfloat16")
-    for height, width, _ in settings.sizes:
-        if height % SIZE_DIVISOR or width % SIZE_DIVISOR:
-            raise UsageError(f"--size {height}x{width}: both sides must be multiples of {SIZE_DIVISOR}")
+
+
+def _refuse_init_in_folder(settings: TrainSettings, run: TrainRun) -> None:
+    """Refuse initial weights that the run would replace: if it were killed early, it could not start again."""
+    if settings.init != NEW_NETWORK and os.path.exists(settings.init):
+        init, folder = Path(settings.init).resolve(), Path(run.out).resolve()
+        if init.is_relative_to(folder):
+            raise UsageError(
+                f"{settings.init} is in `out`, which this run replaces", hint="choose another `out`", setting="init"
+            )

@@ -1,4 +1,4 @@
-"""How good a network is on images that it does not learn from."""
+"""Validation: the metrics of a network on images that it is not trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
 from glpn_cli.errors import InputError
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
-from glpn_cli.metrics import mean_of_images, measure, usable_prediction
+from glpn_cli.metrics import compute_metrics, mean_over_images, replace_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,70 +22,66 @@ if TYPE_CHECKING:
     from glpn_cli.training.datasets import ValidationSet
     from glpn_cli.weights.catalog import WeightsCard
 
-
-ALIGNED = "aligned_"
-"""What metrics begin with that were measured after the median of a prediction was set to that of the truth."""
-
-_NOTHING_COUNTS = "no image to validate with has a pixel of known depth"
-_NAME_OTHERS = "name others with --validation"
+ALIGNED_PREFIX = "aligned_"
+"""Prefix of metrics of predictions that were scaled to the median of the ground truth."""
 
 
 def check_samples(sets: Sequence[ValidationSet], card: WeightsCard) -> None:
-    """Read everything once: a broken image is to end a training before it begins and not hours later.
+    """Read all samples once, so that a broken image ends a run before the first step and not hours later.
 
     Args:
-        sets: what will be measured.
-        card: of the weights that will be.
+        sets: the validation data.
+        card: metadata of the weights.
 
     Raises:
-        InputError: an image or its depth cannot be used, or no image has a pixel that counts.
+        InputError: an image or its depth cannot be used, or no image has a pixel of known depth.
     """
-    found = [bool(_counts(sample.meters, one, card).any()) for one in sets for sample in one.samples]
+    found = [bool(_valid_pixels(sample, dataset, card).any()) for dataset in sets for sample in dataset.samples]
     if found and not any(found):
-        raise InputError(_NOTHING_COUNTS, hint=_NAME_OTHERS)
+        raise _no_depth_error()
 
 
 def validate(
     network: GLPNForDepthEstimation, card: WeightsCard, sets: Sequence[ValidationSet], device: torch.device
 ) -> dict[str, float]:
-    """Measure a network on all sets; every image counts once.
+    """Return the metrics of a network on all sets; every image has the same weight.
 
     Args:
         network: in evaluation mode, on the device.
-        card: what turns its output into meters.
-        sets: what is measured.
-        device: where it computes.
+        card: metadata of its weights.
+        sets: the validation data.
+        device: where the network is.
 
     Returns:
-        The metrics by name, each also scale-aligned.
+        The metrics by name, and scale-aligned ones with the prefix `ALIGNED_PREFIX`.
 
     Raises:
-        InputError: no image has a pixel that counts.
+        InputError: an image or its depth cannot be used, or no image has a pixel of known depth.
     """
     rows = []
-    for one in sets:
-        for sample in one.samples:
-            valid = _counts(sample.meters, one, card)
+    for dataset in sets:
+        for sample in dataset.samples:
+            valid = _valid_pixels(sample, dataset, card)
             if valid.any():
                 predicted = _predict(network, card, sample, device)
-                rows.append(_measured(predicted[valid], sample.meters[valid], _cap_m(one, card)))
+                rows.append(_measure_image(predicted[valid], sample.meters[valid], _cap_m(dataset, card)))
     if not rows:
-        raise InputError(_NOTHING_COUNTS, hint=_NAME_OTHERS)
-    return mean_of_images(rows)
+        raise _no_depth_error()
+    return mean_over_images(rows)
 
 
-def _cap_m(one: ValidationSet, card: WeightsCard) -> float:
-    return min(one.cap_m or card.depth_limit_m, card.depth_limit_m)
+def _cap_m(dataset: ValidationSet, card: WeightsCard) -> float:
+    return min(dataset.cap_m or card.depth_limit_m, card.depth_limit_m)
 
 
-def _counts(meters: NDArray[np.float32], one: ValidationSet, card: WeightsCard) -> NDArray[np.bool_]:
-    return valid_pixels(meters, cap_m=_cap_m(one, card), crop=one.crop)
+def _valid_pixels(sample: Sample, dataset: ValidationSet, card: WeightsCard) -> NDArray[np.bool_]:
+    return valid_pixels(sample.meters, cap_m=_cap_m(dataset, card), crop=dataset.crop)
 
 
 def _predict(
     network: GLPNForDepthEstimation, card: WeightsCard, sample: Sample, device: torch.device
 ) -> NDArray[np.float32]:
-    """Do what `glpn predict` does with these weights."""
+    """Return (H, W) depth in meters, as `glpn_cli.load` computes it with these weights."""
     height, width = sample.meters.shape
     size = fitted_size(height, width, card.working_size) if card.shrink else floored_size(height, width)
     with torch.inference_mode():
@@ -93,8 +89,14 @@ def _predict(
     return to_meters(predicted, (height, width), meters_per_unit=card.meters_per_unit, limit_m=card.depth_limit_m)
 
 
-def _measured(predicted: NDArray[np.float32], true: NDArray[np.float32], cap_m: float) -> dict[str, float]:
-    usable, _ = usable_prediction(predicted, low_m=MIN_DEPTH_M, high_m=cap_m)
+def _measure_image(predicted: NDArray[np.float32], true: NDArray[np.float32], cap_m: float) -> dict[str, float]:
+    """Return the metrics of one image from its (N,) valid pixels in meters."""
+    usable, _ = replace_invalid(predicted, low_m=MIN_DEPTH_M, high_m=cap_m)
     aligned = usable * (np.median(true) / np.median(usable))
-    plain = measure(usable, true)
-    return plain | {ALIGNED + name: value for name, value in measure(aligned, true).items()}
+    return compute_metrics(usable, true) | {
+        ALIGNED_PREFIX + name: value for name, value in compute_metrics(aligned, true).items()
+    }
+
+
+def _no_depth_error() -> InputError:
+    return InputError("no validation image has a pixel of known depth", hint="set `validation` to other data")

@@ -1,1 +1,1 @@
-"""Weights: which there are, where they lie, how they are read and written."""
+"""Weights: the catalog, the files on this machine, and how they get here from the Hugging Face Hub."""

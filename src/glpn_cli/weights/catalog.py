@@ -1,7 +1,4 @@
-"""What weights say of themselves: the facts that turn a network's output into meters, carried inside their file.
-
-The weights that have a name: data only, one row each.
-"""
+"""The catalog of named weights, and what a weights file states about itself in its metadata."""
 
 from __future__ import annotations
 
@@ -14,55 +11,53 @@ from glpn_cli.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-_UNKNOWN_WORKING_SIZE = (480, 640)
+_DEFAULT_WORKING_SIZE = (480, 640)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsCard:
-    """The facts about weights that their tensors do not tell.
+    """Facts about weights that their tensors do not contain.
 
     Attributes:
-        name: what the weights are called.
-        depth_limit_m: the largest depth in meters that they can give.
+        name: the name of the weights.
+        depth_limit_m: the largest depth in meters that they can predict.
         meters_per_unit: the factor from the network's published scale to meters.
-        working_size: (height, width) of the images that they were made for.
-        metric: True where they were trained to give meters, False where meters are approximate, None where
-            nobody knows.
-        shrink: whether an image is brought to the working size unless the user says otherwise.
+        working_size: (height, width) of the images that they were trained on, pixels.
+        metric: True if they were trained to predict meters, False if meters are approximate, None if unknown.
+        shrink: whether images are resized to about the working size by default.
     """
 
     name: str
     depth_limit_m: float
     meters_per_unit: float = 1.0
-    working_size: tuple[int, int] = _UNKNOWN_WORKING_SIZE
+    working_size: tuple[int, int] = _DEFAULT_WORKING_SIZE
     metric: bool | None = None
     shrink: bool = False
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, name: str, max_depth: float) -> WeightsCard:
-        """Read the metadata of a safetensors file; what is not there gets the published convention.
+        """Read a card from the metadata of a safetensors file.
 
         Args:
-            metadata: strings, as safetensors keeps them; empty for files that others wrote.
-            name: what the weights are called here; files get renamed, so what they call themselves is not used.
-            max_depth: the configuration's depth limit in the published scale.
+            metadata: the strings of the file; missing values get the defaults of the published weights.
+            name: the name to use. Files can be renamed, so a name in the metadata is ignored.
+            max_depth: `GLPNConfig.max_depth`, the depth limit in the published scale.
 
         Raises:
-            WeightsError: a value is there and makes no sense.
+            WeightsError: a value is invalid.
         """
         try:
             meters_per_unit = float(metadata.get("meters_per_unit", 1.0))
-            height, width = _UNKNOWN_WORKING_SIZE
+            height, width = _DEFAULT_WORKING_SIZE
             if "working_size" in metadata:
                 height, width = (int(side) for side in metadata["working_size"].split("x"))
             depth_limit_m = float(metadata.get("depth_limit_m", max_depth * meters_per_unit))
         except ValueError as error:
-            raise WeightsError(f"weights {name}: metadata makes no sense: {error}") from error
+            raise WeightsError(f"weights {name}: invalid metadata: {error}") from error
         if not all(0 < value < math.inf for value in (meters_per_unit, depth_limit_m, height, width)):
-            raise WeightsError(f"weights {name}: metadata makes no sense: sizes and scales must be positive")
+            raise WeightsError(f"weights {name}: invalid metadata: sizes and scales must be positive numbers")
         metric = {"metric": True, "approximate": False}.get(metadata.get("metric", ""))
-        # Weights that only approximate meters are small and were made at a small size; seeing more confuses them.
+        # Approximate weights are small networks trained on small images; larger images make their depth worse.
         return cls(
             name=name,
             depth_limit_m=depth_limit_m,
@@ -73,7 +68,7 @@ class WeightsCard:
         )
 
     def to_metadata(self) -> dict[str, str]:
-        """Give the strings that `from_metadata` reads."""
+        """Return the strings that `from_metadata` reads."""
         metric = {True: {"metric": "metric"}, False: {"metric": "approximate"}, None: {}}[self.metric]
         return {
             "name": self.name,
@@ -87,16 +82,16 @@ class WeightsCard:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """Named weights.
+    """Weights with a name.
 
     Attributes:
-        card: the facts that turn their output into meters.
-        domain: what images they were trained for.
-        source: a repository of the Hugging Face Hub, or None for weights inside the package.
-        bundled_file: the file inside the package, or None.
-        license: what their publisher says, and the doubt about it.
-        size_bytes: of the file, or of what a download fetches.
-        sha256: of the file inside the package. For the others the Hub's own record of the file counts.
+        card: how to interpret their output.
+        domain: the images that they were trained for.
+        license: the publisher's license, and doubts about it.
+        size_bytes: size of the file, or of the download.
+        source: a repository of the Hugging Face Hub, or None if the weights are bundled with the package.
+        bundled_file: the name of the file in the package, or None.
+        sha256: of the bundled file, or None; a download is compared with the hash that the Hub recorded.
     """
 
     card: WeightsCard
@@ -109,10 +104,9 @@ class CatalogEntry:
 
 
 _PUBLISHED_LICENSE = (
-    "Apache-2.0 says the model card; doubtful, as the authors' code and the encoder's ImageNet weights are "
-    "non-commercial"
+    "Apache-2.0 according to the model card; doubtful, because the authors' code and the ImageNet weights of the "
+    "encoder are non-commercial"
 )
-
 _PUBLISHED_SIZE_BYTES = 245_000_000  # as the Hub shows it, rounded
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -134,7 +128,7 @@ CATALOG: dict[str, CatalogEntry] = {
             source="vinvino02/glpn-nyu",
         ),
         CatalogEntry(
-            # Trained at 80 m, published with max_depth 10: what the network says is meters / 8.
+            # Trained with a limit of 80 m but published with max_depth 10, so the output is meters / 8.
             WeightsCard("kitti", depth_limit_m=80, meters_per_unit=8, working_size=(352, 1216), metric=True),
             domain="from a car, to 80 m",
             license=_PUBLISHED_LICENSE,
@@ -145,15 +139,13 @@ CATALOG: dict[str, CatalogEntry] = {
 }
 
 FALLBACK_NAME = "tiny"
-
-"""The weights that are always there."""
+"""The bundled weights, which "auto" uses if nothing better is installed."""
 
 PREFERRED_NAME = "nyu"
+"""The weights that "auto" prefers if they are installed: metric, and made for indoor images, the most common kind."""
 
-"""The weights that are used instead when they are there: true meters, for the images that most people have."""
 
-
-def find_farther_sighted(limit_m: float) -> CatalogEntry | None:
-    """Find the weights that see farther than a limit, in true meters, and of several those with the nearest limit."""
+def find_entry_beyond(limit_m: float) -> CatalogEntry | None:
+    """Return the metric weights with the smallest depth limit above `limit_m` (meters), or None."""
     entries = [entry for entry in CATALOG.values() if entry.card.metric and entry.card.depth_limit_m > limit_m]
     return min(entries, key=lambda entry: entry.card.depth_limit_m, default=None)

@@ -1,10 +1,10 @@
-"""The header of a safetensors file: its metadata, and a seal that tells whether the file is still as it was written.
+"""The header of a safetensors file: its metadata, and a seal that shows whether the file has changed.
 
-Standard library only, so that listing what is there loads no torch. The format is eight bytes that say how long the
-header is, the header as JSON, and the bytes of the tensors.
+Uses the standard library only, so that listing weights does not import torch. A safetensors file is the length of
+the header (8 bytes), the header (JSON), and the bytes of the tensors.
 
-The seal is a SHA-256 in the metadata: of the header without it (as compact JSON with sorted keys) and of everything
-that follows. One file says all about itself this way; there is no second file that could be lost or of another day.
+The seal is a SHA-256 in the metadata: of the header without the seal (compact JSON, sorted keys) followed by the
+tensors. It needs no second file, which could be lost or out of date.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.files import modernize
+from glpn_cli.files import modernize, os_reason
 
 if TYPE_CHECKING:
     from os import PathLike
 
-
 MAX_HEADER_BYTES = 100_000_000
-"""The limit that the format itself sets."""
+"""The limit that the format defines."""
 
 _METADATA = "__metadata__"
 _SEAL = "content_sha256"
@@ -31,44 +30,44 @@ _CHUNK_BYTES = 2**20
 
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
-    """Read the strings that a safetensors file carries.
+    """Read the metadata of a safetensors file, with the key names of today.
 
     Raises:
-        WeightsError: the file cannot be read, or is none.
+        WeightsError: the file cannot be read, or is not a safetensors file.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         return dict(modernize(_metadata(_read_header(file, path))))
 
 
 def seal(data: bytes) -> tuple[bytes, memoryview]:
-    """Seal a safetensors file.
+    """Add a seal to a safetensors file.
 
-    The metadata comes out in sorted order, so that the same contents always give the same bytes.
+    The header is written with sorted keys, so equal contents give equal bytes.
 
     Args:
         data: the file.
 
     Returns:
-        The beginning and the rest of the sealed file, apart because the rest is large and stays as it is.
+        The new header and the unchanged tensors; apart, because the tensors are large and need no copy.
     """
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    body = memoryview(data)[_LENGTH_BYTES + length :]
+    tensors = memoryview(data)[_LENGTH_BYTES + length :]
     header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
     digest = hashlib.sha256(_to_bytes(_without_seal(header)))
-    digest.update(body)
+    digest.update(tensors)
     header[_METADATA] = _metadata(header) | {_SEAL: digest.hexdigest()}
     text = _to_bytes(header)
-    text += b" " * (-len(text) % _LENGTH_BYTES)  # so that the tensors begin where processors like it
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text, body
+    text += b" " * (-len(text) % _LENGTH_BYTES)  # aligns the tensors
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text, tensors
 
 
-def is_sealed_intact(path: str | PathLike[str]) -> bool | None:
-    """Tell whether a file is as it was when it was sealed; None if it carries no seal.
+def verify_seal(path: str | PathLike[str]) -> bool | None:
+    """Return whether a file is unchanged since it was sealed, or None if it has no seal.
 
     Raises:
-        WeightsError: the file cannot be read, or is none.
+        WeightsError: the file cannot be read, or is not a safetensors file.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         header = _read_header(file, path)
         recorded = _metadata(header).get(_SEAL)
         if recorded is None:
@@ -82,7 +81,7 @@ def is_sealed_intact(path: str | PathLike[str]) -> bool | None:
     return digest.hexdigest() == recorded
 
 
-def _opened(path: str | PathLike[str]) -> BinaryIO:
+def _open(path: str | PathLike[str]) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
@@ -98,12 +97,12 @@ def _read_header(file: BinaryIO, path: str | PathLike[str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or not isinstance(header.get(_METADATA, {}), dict):
-        raise WeightsError(f"{path}: is a damaged safetensors file")
+        raise WeightsError(f"{path}: damaged, or not a safetensors file", hint="download or copy it again")
     return header
 
 
 def _unreadable(path: str | PathLike[str], error: OSError) -> WeightsError:
-    return WeightsError(f"{path}: cannot be read: {error.strerror or error}")
+    return WeightsError(f"{path}: cannot be read: {os_reason(error)}")
 
 
 def _metadata(header: dict[str, Any]) -> dict[str, str]:

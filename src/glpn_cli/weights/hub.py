@@ -1,12 +1,10 @@
-"""Trying again: what may pass is waited for, within bounds.
+"""Requests to the Hugging Face Hub: what it knows about a file, what its errors mean, and when to retry.
 
-What the Hugging Face Hub says of a repository's files: size, hash, commit; and what its refusals mean.
+The client library reads its environment variables once, when it is imported. This module reads them at each call and
+passes them on, so that a program can change them at any time.
 
-The client library reads its environment variables when it is imported. Here they are read when they are needed and
-passed on as values, so that a program may set them at any time.
-
-Source: the protocol of huggingface_hub 1.0 to 2.4 (HEAD of a file's address; X-Repo-Commit, X-Linked-Etag and
-X-Linked-Size in the answer; X-Error-Code in a refusal).
+Source: the protocol of huggingface_hub 1.0 to 2.4 (HEAD of a file's URL; X-Repo-Commit, X-Linked-Etag and
+X-Linked-Size in the response; X-Error-Code in an error).
 """
 
 from __future__ import annotations
@@ -30,104 +28,45 @@ from glpn_cli.settings import DownloadSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from glpn_cli.weights.store import Watcher
-
+    from glpn_cli.weights.store import ProgressCallback
 
 Result = TypeVar("Result")
 
-
-class PassingFaultError(Exception):
-    """Something went wrong that may be right in a moment.
-
-    Attributes:
-        reason: one line.
-        hint: what to do about it if it does not pass, or None.
-        wait_s: how long the other side asked to be left alone, or None.
-    """
-
-    def __init__(self, reason: str, *, hint: str | None = None, wait_s: float | None = None) -> None:
-        """Keep the parts."""
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
-        self.wait_s = wait_s
-
-
-def persist(
-    attempt: Callable[[], Result],
-    *,
-    settings: DownloadSettings,
-    watcher: Watcher,
-    done_bytes: Callable[[], int] = int,
-) -> Result:
-    """Attempt something until it succeeds, or until it has failed too often without getting on.
-
-    Args:
-        attempt: raises `PassingFaultError` for what may pass; anything else ends it.
-        settings: how often and how long.
-        watcher: is told of every wait.
-        done_bytes: how far the attempts have come together.
-
-    Raises:
-        WeightsError: with the reason of the last fault.
-    """
-    failures, reached_bytes = 0, done_bytes()
-    while True:
-        try:
-            return attempt()
-        except PassingFaultError as fault:
-            if done_bytes() - reached_bytes >= settings.progress_bytes:
-                failures = 0
-            failures, reached_bytes = failures + 1, done_bytes()
-            wait_s = settings.first_wait_s * 2 ** (failures - 1) if fault.wait_s is None else fault.wait_s
-            if failures >= settings.attempts or wait_s > settings.longest_wait_s:
-                raise WeightsError(fault.reason, hint=fault.hint) from fault
-            watcher.note(f"{fault.reason}; trying again in {wait_s:g} s")
-            sleep(wait_s)
-
-
-# The base class of everything that the HTTP client raises: it is httpx in huggingface_hub 1.x and httpx2 in 2.x. The
-# others are what it lets through: no route, a proxy or an address that is none, a proxy of a kind it has no part for.
+# What a request can raise: the base class of the HTTP client's errors (httpx in huggingface_hub 1.x, httpx2 in 2.x),
+# and what the client passes through: no route, an invalid URL or proxy, a proxy type without its optional package.
 CLIENT_ERRORS: tuple[type[BaseException], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError, ImportError)
 
-"""What talking to a server can raise."""
-
 _RATE_LIMIT = re.compile(r"\br=0\s*;\s*t=(\d+)")
-
-_LOGIN = "set HF_TOKEN, or run `hf auth login`"
-
-_PASSING = {
-    429: ("{host}: too many requests (429)", f"try again later; with a login more are allowed: {_LOGIN}"),
-    500: ("{host}: has a fault of its own ({status})", "try again later"),
+_LOGIN_HINT = "set HF_TOKEN or run 'hf auth login'"
+_NOT_FOUND = ("{what}: not found on the Hub, or private ({status})", f"check the name; if it is private, {_LOGIN_HINT}")
+_TRANSIENT_ERRORS = {
+    429: ("{host}: too many requests (429)", f"try again later, or {_LOGIN_HINT}, which raises the limit"),
+    500: ("{host}: server error ({status})", "try again later"),
 }
-
-_NOT_FOUND = ("{what}: not on the Hub, or private ({status})", f"check the name; for a private one {_LOGIN}")
-
+# Message and hint by the Hub's own error code, else by the HTTP status.
 _REFUSALS = {
     "GatedRepo": (
-        "{what}: its owner gives access only on request ({status})",
-        f"ask for it on the page of the repository, then {_LOGIN}",
+        "{what}: gated, its owner grants access on request ({status})",
+        f"request access on the page of the repository, then {_LOGIN_HINT}",
     ),
     "RevisionNotFound": ("{what}: the repository is empty ({status})", "check the name"),
     "RepoNotFound": _NOT_FOUND,
     "404": _NOT_FOUND,
     "410": _NOT_FOUND,
-    "BadToken": ("{host}: does not accept the token ({status})", f"{_LOGIN}; public weights need no token at all"),
-    "401": ("{what}: needs a login ({status})", _LOGIN),
-    "403": ("{what}: access is forbidden ({status})", f"for a private repository {_LOGIN}"),
+    "BadToken": ("{host}: invalid token ({status})", f"{_LOGIN_HINT}; public weights need no token"),
+    "401": ("{what}: requires a login ({status})", _LOGIN_HINT),
+    "403": ("{what}: access is forbidden ({status})", f"if it is private, {_LOGIN_HINT}"),
 }
-
-"""What a refusal means, by the Hub's own code for it, else by the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """How to talk to the Hub.
+    """How to send requests to the Hub.
 
     Attributes:
-        endpoint: its address, or None for the client's own.
-        headers: what every request carries: who asks, and the token of HF_TOKEN or of the stored login.
-        settings: how long to keep trying.
+        endpoint: URL of the Hub, or None for the client's default.
+        headers: of every request: user agent, and the token of HF_TOKEN or of the stored login.
+        settings: timeouts and retries.
     """
 
     endpoint: str | None
@@ -136,24 +75,24 @@ class HubAccess:
 
     @property
     def sends_token(self) -> bool:
-        """Whether a token goes with every request to the Hub."""
+        """Whether requests to the Hub carry a token."""
         return "Authorization" in self.headers
 
     @classmethod
     def from_environment(cls) -> HubAccess:
-        """Read what the environment says now.
+        """Read endpoint and token from the environment and the stored login.
 
         Raises:
-            WeightsError: it makes no sense.
+            WeightsError: the endpoint is invalid, or the stored login cannot be read.
         """
         endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
-        if endpoint and not _is_address(endpoint):
-            raise WeightsError(f"HF_ENDPOINT is no address: {endpoint!r}", hint="it begins with https://")
+        if endpoint and not _is_url(endpoint):
+            raise WeightsError(f"HF_ENDPOINT: not a URL: {endpoint!r}", hint="it must begin with https://")
         try:
             token = None if _is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN") else get_token()
-        except Exception as error:  # whatever goes wrong while the client looks for a token is the client's own
+        except Exception as error:  # the client documents no exceptions here
             raise WeightsError(
-                f"the login for the Hub cannot be read: {told(error)}", hint="set HF_TOKEN, or run `hf auth login`"
+                f"the stored login for the Hub cannot be read: {one_line(error)}", hint=_LOGIN_HINT
             ) from error
         login = {"Authorization": f"Bearer {token}"} if token else {}
         return cls(endpoint, {"User-Agent": f"glpn-cli/{__version__}", **login})
@@ -161,15 +100,15 @@ class HubAccess:
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """One file of a repository, at one commit.
+    """One file of a repository at one commit.
 
     Attributes:
         repository: OWNER/REPO.
-        name: within the repository.
+        name: path in the repository.
         revision: the commit.
-        size_bytes: how large it is.
-        etag: the SHA-256 of its contents where it is kept by LFS (or Xet), else its git hash.
-        url: where to get it; bound to the commit.
+        size_bytes: of the file.
+        etag: SHA-256 of the contents if the file is stored with LFS or Xet, else its git hash.
+        url: where to download it, at this commit.
     """
 
     repository: str
@@ -183,36 +122,23 @@ class HubFile:
         return f"{self.repository}: {self.name}"
 
 
-def is_offline() -> bool:
-    """Tell whether the environment forbids the network, as the client understands it."""
-    return _is_set("HF_HUB_OFFLINE") or _is_set("TRANSFORMERS_OFFLINE")
-
-
-def offline_error(repository: str) -> WeightsError:
-    """Give the error for weights that only the network could bring."""
-    return WeightsError(
-        f"{repository}: not on this machine, and the network is not to be used",
-        hint="go without --offline and HF_HUB_OFFLINE, or bring a file: glpn weights import",
-    )
-
-
-def ask_for_file(
-    repository: str, name: str, *, access: HubAccess, watcher: Watcher, revision: str | None = None
+def find_hub_file(
+    repository: str, name: str, *, access: HubAccess, progress: ProgressCallback, revision: str | None = None
 ) -> HubFile | None:
-    """Ask the Hub what it knows of a file.
+    """Request what the Hub knows about a file.
 
     Args:
         repository: OWNER/REPO.
-        name: within the repository.
-        access: how to talk to the Hub.
-        watcher: is told of waits.
-        revision: a commit, or None for the newest; given, the repository is known to be there.
+        name: path in the repository.
+        access: how to send requests.
+        progress: is notified of delays.
+        revision: a commit that is known to exist, or None for the newest.
 
     Returns:
         None if the repository has no such file.
 
     Raises:
-        WeightsError: the Hub cannot be reached, refuses, or is none.
+        WeightsError: the Hub cannot be reached, refuses access, or another server responded.
     """
     url = hf_hub_url(repository, name, revision=revision, endpoint=access.endpoint)
 
@@ -225,56 +151,123 @@ def ask_for_file(
             status, headers = error.response.status_code, error.response.headers
             if headers.get("X-Error-Code") == "EntryNotFound" or (status == 404 and revision):
                 return None
-            raise to_refusal(repository, status, headers, url=url, token_sent=access.sends_token) from error
+            raise http_error(repository, status, headers, url=url, token_sent=access.sends_token) from error
         except OfflineModeIsEnabled as error:
             raise offline_error(repository) from error
         except CLIENT_ERRORS as error:
             raise WeightsError(
-                f"{urlsplit(url).netloc}: cannot be reached: {told(error)}",
-                hint="check the network, HF_ENDPOINT and the proxy; or bring a file: glpn weights import",
+                f"{urlsplit(url).netloc}: cannot be reached: {one_line(error)}",
+                hint="check the network, HF_ENDPOINT and the proxy, or install from a file: glpn weights import",
             ) from error
         if not (found.commit_hash and found.etag and found.size is not None):
             raise WeightsError(
-                f"{urlsplit(url).netloc}: answers, but not as the Hugging Face Hub does",
-                hint="is there a login page or a filter between? check HF_ENDPOINT and the proxy",
+                f"{urlsplit(url).netloc}: the response is not from the Hugging Face Hub",
+                hint="check for a login page or a filter in this network, HF_ENDPOINT, and the proxy",
             )
         pinned = hf_hub_url(repository, name, revision=found.commit_hash, endpoint=access.endpoint)
         return HubFile(repository, name, found.commit_hash, found.size, found.etag, pinned)
 
-    return persist(attempt, settings=access.settings, watcher=watcher)
+    return retry(attempt, settings=access.settings, progress=progress)
 
 
-def to_refusal(
-    what: str, status: int, headers: Mapping[str, str], *, url: str, token_sent: bool
-) -> WeightsError | PassingFaultError:
-    """Turn a refusal of the Hub, or of where it sends one, into an error.
+# Errors and retries
+
+
+class TransientError(Exception):
+    """A failure that a retry may fix.
+
+    Attributes:
+        reason: one line.
+        hint: what to do if retries fail, or None.
+        wait_s: how long the server asked to wait, or None.
+    """
+
+    def __init__(self, reason: str, *, hint: str | None = None, wait_s: float | None = None) -> None:
+        """Store the parts."""
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.wait_s = wait_s
+
+
+def retry(
+    attempt: Callable[[], Result],
+    *,
+    settings: DownloadSettings,
+    progress: ProgressCallback,
+    done_bytes: Callable[[], int] = int,
+) -> Result:
+    """Call a function until it succeeds, with exponentially growing delays.
 
     Args:
-        what: a repository, or a file of one.
-        status: of the answer.
-        headers: of the answer.
-        url: that was asked.
+        attempt: the function; raises `TransientError` for what may be retried. Other exceptions are passed on.
+        settings: how often to retry, and how long to wait.
+        progress: is notified of every delay.
+        done_bytes: returns how many bytes all attempts together have fetched; enough progress resets the count of
+            failures.
+
+    Raises:
+        WeightsError: too many failures in a row, or the server asked to wait too long.
+    """
+    failures, reached_bytes = 0, done_bytes()
+    while True:
+        try:
+            return attempt()
+        except TransientError as failure:
+            if done_bytes() - reached_bytes >= settings.progress_bytes:
+                failures = 0
+            failures, reached_bytes = failures + 1, done_bytes()
+            wait_s = settings.first_wait_s * 2 ** (failures - 1) if failure.wait_s is None else failure.wait_s
+            if failures >= settings.attempts or wait_s > settings.longest_wait_s:
+                raise WeightsError(failure.reason, hint=failure.hint) from failure
+            progress.note(f"{failure.reason}; retrying in {wait_s:g} s")
+            sleep(wait_s)
+
+
+def http_error(
+    what: str, status: int, headers: Mapping[str, str], *, url: str, token_sent: bool
+) -> WeightsError | TransientError:
+    """Return the error for an HTTP error of the Hub or of the server that it redirects to.
+
+    Args:
+        what: the repository, or a file of it.
+        status: of the response.
+        headers: of the response.
+        url: of the request.
         token_sent: whether the request carried a token.
     """
     host = urlsplit(url).netloc
     if status == 429 or status >= 500:
-        message, hint = _PASSING[min(status, 500)]
-        return PassingFaultError(message.format(host=host, status=status), hint=hint, wait_s=_asked_wait_s(headers))
-    reason = headers.get("X-Error-Code", "")
-    known = _REFUSALS.get(reason) or _REFUSALS.get("BadToken" if status == 401 and token_sent else str(status))
-    message, hint = known or ("{what}: {host} answers with status {status}", "check HF_ENDPOINT and the proxy")
+        message, hint = _TRANSIENT_ERRORS[min(status, 500)]
+        return TransientError(message.format(host=host, status=status), hint=hint, wait_s=_requested_wait_s(headers))
+    code = headers.get("X-Error-Code", "")
+    known = _REFUSALS.get(code) or _REFUSALS.get("BadToken" if status == 401 and token_sent else str(status))
+    message, hint = known or ("{what}: {host} responded with status {status}", "check HF_ENDPOINT and the proxy")
     return WeightsError(message.format(what=what, host=host, status=status), hint=hint)
 
 
-def told(error: BaseException) -> str:
-    """Give what an error says in one line."""
+def is_offline() -> bool:
+    """Return whether the environment disables the network, by the same rules as the client library."""
+    return _is_set("HF_HUB_OFFLINE") or _is_set("TRANSFORMERS_OFFLINE")
+
+
+def offline_error(repository: str) -> WeightsError:
+    """Return the error for weights that would have to be downloaded while the network is disabled."""
+    return WeightsError(
+        f"{repository}: not installed, and the network is disabled",
+        hint="unset `offline` and HF_HUB_OFFLINE, or install from a file: glpn weights import",
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _is_address(text: str) -> bool:
+def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
@@ -284,17 +277,16 @@ def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _asked_wait_s(headers: Mapping[str, Any]) -> float | None:
-    """Read how long a server wants to be left alone: seconds, a date, or the draft of a standard that the Hub uses."""
+def _requested_wait_s(headers: Mapping[str, Any]) -> float | None:
+    """Return the delay that a server asks for: Retry-After (seconds or a date), or RateLimit, an IETF draft."""
     wanted = str(headers.get("Retry-After", "")).strip()
     if wanted.isdecimal():
         return float(wanted)
     if wanted:
         try:
-            return max(
-                0.0, email.utils.parsedate_to_datetime(wanted).timestamp() - time.time()
-            )  # wall clock: the server names a time of day
+            date = email.utils.parsedate_to_datetime(wanted)
         except ValueError:
             return None
+        return max(0.0, date.timestamp() - time.time())  # wall clock: the server sends a time of day
     limited = _RATE_LIMIT.search(str(headers.get("RateLimit", "")))
     return float(limited[1]) if limited else None

@@ -1,7 +1,4 @@
-"""From weights of anywhere to weights that are kept: checked, given their scale, written as one file.
-
-A weights file of the user's becomes weights with a name.
-"""
+"""From a weights file of any kind to installed weights: verified, with their scale, as one safetensors file."""
 
 from __future__ import annotations
 
@@ -16,28 +13,21 @@ import safetensors.torch
 
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.files import FileDigest
+from glpn_cli.model.config import CONFIG_NAME, PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
-from glpn_cli.weights.checkpoint import (
-    PUBLISHED_CONFIG,
-    Checkpoint,
-    is_authors,
-    read_config,
-    read_tensors,
-    to_published_keys,
-)
+from glpn_cli.weights.checkpoint import Checkpoint, has_authors_keys, read_config, read_tensors, to_published_keys
 from glpn_cli.weights.header import seal
-from glpn_cli.weights.location import to_known_name
+from glpn_cli.weights.location import to_download_name
 from glpn_cli.weights.store import (
-    CONFIG_NAME,
-    QUIET,
-    Watcher,
-    alone_with,
+    NO_PROGRESS,
+    ProgressCallback,
     find_weights_file,
     is_plain_name,
     is_repository,
-    put_whole,
+    lock_weights,
     stored_file,
+    write_stored,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from glpn_cli.model.config import GLPNConfig
+_RESERVED_NAMES = {"auto", "all"}  # they stand for other weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Origin:
 
     Attributes:
         source: a repository of the Hub, or the path of a file.
-        sha256: of the file as it came.
+        sha256: of the original file.
         revision: the commit of the repository, or None for a file.
     """
 
@@ -65,19 +55,23 @@ class Origin:
 
     @classmethod
     def of(cls, file: Path, *, source: str, revision: str | None = None) -> Origin:
-        """Describe a file that is here now."""
+        """Return the origin for a file on this machine; reads all of it.
+
+        Raises:
+            WeightsError: the file cannot be read.
+        """
         return cls(source, FileDigest(file).hexdigest(), revision)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptWeights:
-    """Weights that are on this machine now.
+class InstalledWeights:
+    """The result of an installation.
 
     Attributes:
-        name: what they are kept as.
+        name: the name that the weights have now.
         path: their file.
-        card: the facts that turn their output into meters.
-        scale_known: False where the factor to meters is 1 for want of better knowledge.
+        card: how to interpret their output.
+        scale_known: False if the factor to meters is 1 only because it is unknown.
     """
 
     name: str
@@ -87,60 +81,98 @@ class KeptWeights:
 
     @property
     def scale_note(self) -> str | None:
-        """What to tell a user whose weights do not say their scale."""
+        """What a user should know if the scale is unknown, else None."""
         if self.scale_known:
             return None
         return (
-            f"{self.name}: nothing tells the scale of these weights, so what they say is taken for meters; if it is "
-            "not, import them with --meters-per-unit (8 for a KITTI model with max_depth 10)"
+            f"{self.name}: the scale of these weights is unknown, so their output is taken as meters; if that is "
+            "wrong, import them with `meters_per_unit` (8 for a KITTI model with max_depth 10)"
         )
 
 
-def take_in(file: Path, *, config: GLPNConfig | None = None, called: str | None = None) -> Checkpoint:
-    """Read weights of any kind and see that they are a GLPN.
+def import_weights(
+    path: str | PathLike[str],
+    name: str,
+    *,
+    meters_per_unit: float | None = None,
+    overwrite: bool = False,
+    progress: ProgressCallback = NO_PROGRESS,
+) -> InstalledWeights:
+    """Install weights from a file.
+
+    Args:
+        path: a folder as saved by transformers, a safetensors file, a pickle, or a checkpoint of the authors.
+        name: the name to install them under: one of the catalog, which defines their scale; OWNER/REPO, as if they had
+            been downloaded; or a new one.
+        meters_per_unit: the factor from their output to meters, or None if unknown.
+        overwrite: whether installed weights of this name may be replaced.
+        progress: is notified of delays.
+
+    Raises:
+        UsageError: the name is not allowed, or the factor is not positive.
+        WeightsError: the weights do not exist or are not a GLPN, weights of this name are installed, or the home
+            folder cannot be written to.
+    """
+    name = _check_name(name)
+    if meters_per_unit is not None and not 0 < meters_per_unit < math.inf:
+        raise UsageError(f"must be a positive number, not {meters_per_unit}", setting="meters_per_unit")
+    file = find_weights_file(os.path.expanduser(path))
+    with lock_weights(name, progress=progress):
+        if stored_file(name).exists() and not overwrite:
+            raise WeightsError(f"the weights {name!r} are already installed", hint="set `overwrite` to replace them")
+        origin = Origin.of(file, source=str(file.resolve()))
+        return install(name, read_glpn(file), origin, meters_per_unit=meters_per_unit)
+
+
+def read_glpn(file: Path, *, config: GLPNConfig | None = None, label: str | None = None) -> Checkpoint:
+    """Read weights in any supported format, and check that they are a GLPN.
 
     Args:
         file: safetensors or a pickle, with the published keys or the authors'.
-        config: their configuration; None looks inside the file and beside it, and takes the published one for a file
-            of the authors.
-        called: what to call the file in messages.
+        config: their configuration. None looks for it in the file and beside it; for a checkpoint of the authors
+            without one it is the published configuration.
+        label: the name of the file in messages; None uses its path.
 
     Returns:
         The weights under the published keys.
 
     Raises:
-        WeightsError: they cannot be read, or are no GLPN, with the keys that do not fit.
-        ConfigError: their configuration is none.
+        WeightsError: the file cannot be read, or its tensors are not those of the network.
+        ConfigError: the configuration is invalid.
     """
-    tensors, metadata = read_tensors(file, called=called)
+    tensors, metadata = read_tensors(file, label=label)
     has_config = config is not None or "config" in metadata or (file.parent / CONFIG_NAME).exists()
-    tensors_only = is_authors(tensors) and not has_config
+    assumes_published = has_authors_keys(tensors) and not has_config
     if config is None:
-        config = PUBLISHED_CONFIG if tensors_only else read_config(file, metadata)
-    checkpoint = Checkpoint(Path(called or file), config, to_published_keys(tensors), metadata)
+        config = GLPNConfig(**PUBLISHED_CONFIG_FIELDS) if assumes_published else read_config(file, metadata)
+    checkpoint = Checkpoint(Path(label or file), config, to_published_keys(tensors), metadata)
     try:
-        GLPNForDepthEstimation.from_checkpoint(checkpoint)  # refuses whatever is not exactly this network
+        GLPNForDepthEstimation.from_checkpoint(checkpoint)  # checks every key and shape
     except WeightsError as error:
-        if not tensors_only:
+        if not assumes_published:
             raise
-        hint = f"they are not of the published size, so put their {CONFIG_NAME} into the same folder"
+        hint = f"they do not have the published size; put their {CONFIG_NAME} into the same folder"
         raise WeightsError(error.message, hint=hint) from error
     return checkpoint
 
 
-def keep(name: str, checkpoint: Checkpoint, origin: Origin, *, meters_per_unit: float | None = None) -> KeptWeights:
-    """Keep weights under a name, replacing what was there.
+def install(
+    name: str, checkpoint: Checkpoint, origin: Origin, *, meters_per_unit: float | None = None
+) -> InstalledWeights:
+    """Write weights into the home folder, with everything known about them in the metadata; replaces existing ones.
+
+    The caller holds the lock of the name.
 
     Args:
-        name: what to keep them as; a name of the catalog gives them its facts.
-        checkpoint: the weights, from `take_in`.
+        name: of the weights; a name of the catalog defines their scale.
+        checkpoint: the weights, from `read_glpn`.
         origin: where they came from.
-        meters_per_unit: the factor from their scale to meters, where the user knows it.
+        meters_per_unit: the factor from their output to meters, if the user knows it.
 
     Raises:
-        WeightsError: they cannot be written, or what they say of their scale makes no sense.
+        WeightsError: the file cannot be written, or the metadata of the weights are invalid.
     """
-    card, scale_known = _card(name, checkpoint, meters_per_unit)
+    card, scale_known = _make_card(name, checkpoint, meters_per_unit)
     entry = CATALOG.get(name)
     metadata = {
         **checkpoint.metadata,
@@ -152,22 +184,41 @@ def keep(name: str, checkpoint: Checkpoint, origin: Origin, *, meters_per_unit: 
         "config": json.dumps(checkpoint.config.to_dict()),
         "format": "pt",
     }
-    data = safetensors.torch.save(_unshared(checkpoint.tensors), metadata)
-    return KeptWeights(name, put_whole(name, seal(data)), card, scale_known)
+    data = safetensors.torch.save(_unshare(checkpoint.tensors), metadata)
+    return InstalledWeights(name, write_stored(name, seal(data)), card, scale_known)
 
 
-def _card(name: str, checkpoint: Checkpoint, meters_per_unit: float | None) -> tuple[WeightsCard, bool]:
-    """Find the facts: what the user says counts first, then what the file says, then what the catalog says.
+def _check_name(name: str) -> str:
+    """Return the name for new weights; a repository of the catalog becomes its name there.
 
-    The two published configurations are alike though the scales are not, so nothing else can tell.
+    Raises:
+        UsageError: the name is not allowed.
+    """
+    known = to_download_name(name)
+    if known is not None and (known in CATALOG or is_repository(known)):
+        if known in CATALOG and CATALOG[known].bundled_file is not None:
+            raise UsageError(f"the weights {known!r} are part of the package", hint="choose another name")
+        return known
+    if not is_plain_name(name) or to_download_name("owner/" + name) is None or name.lower() in _RESERVED_NAMES:
+        raise UsageError(
+            f"invalid name for weights: {name!r}",
+            hint="use letters, digits, '-', '_' and '.', not the name of a file, 'auto' or 'all'",
+        )
+    if name.lower() in CATALOG:
+        raise UsageError(f"invalid name for weights: {name!r}", hint=f"did you mean {name.lower()}?")
+    return name
 
-    Returns:
-        The card, and whether its scale is known.
+
+def _make_card(name: str, checkpoint: Checkpoint, meters_per_unit: float | None) -> tuple[WeightsCard, bool]:
+    """Return the card of weights, and whether their scale is known.
+
+    The scale is, in this order, what the user, the file or the catalog states. It cannot be derived from the
+    configuration: the two published ones are equal, but the scales differ.
     """
     metadata, max_depth = dict(checkpoint.metadata), float(checkpoint.config.max_depth)
     entry = CATALOG.get(name)
     if "meters_per_unit" not in metadata and entry is not None:
-        # From the limits, not the catalog's factor: it stays right if the published configuration is ever mended.
+        # From the limits instead of the catalog's factor: stays right if the published max_depth is ever corrected.
         card = replace(entry.card, meters_per_unit=entry.card.depth_limit_m / max_depth)
     else:
         card = WeightsCard.from_metadata(metadata, name=name, max_depth=max_depth)
@@ -178,8 +229,8 @@ def _card(name: str, checkpoint: Checkpoint, meters_per_unit: float | None) -> t
     return card, entry is not None or "meters_per_unit" in metadata
 
 
-def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give each tensor memory of its own, which the format wants; copies only those that share."""
+def _unshare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of which no two share memory, as the format requires; copies only those that do."""
     seen: set[int] = set()
     own: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
@@ -187,56 +238,3 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own[key] = tensor.clone() if storage in seen else tensor.contiguous()
         seen.add(storage)
     return own
-
-
-_MEANINGS = {"auto", "all"}  # words that stand for other weights
-
-
-def import_weights(
-    path: str | PathLike[str],
-    name: str,
-    *,
-    meters_per_unit: float | None = None,
-    overwrite: bool = False,
-    watcher: Watcher = QUIET,
-) -> KeptWeights:
-    """Keep a file under a name.
-
-    Args:
-        path: a folder as transformers saves it, a safetensors file, a pickle, or a checkpoint of the authors.
-        name: what to keep it as: one of the catalog's, which gives it the facts and the scale of its row; OWNER/REPO,
-            as if it had been downloaded; or a new one.
-        meters_per_unit: the factor from its scale to meters, where the user knows it.
-        overwrite: replace what is kept under the name.
-        watcher: is told of a wait.
-
-    Raises:
-        UsageError: the name cannot be one, or the factor is not positive.
-        WeightsError: there are no such weights, they are no GLPN, something is kept under the name already, or the
-            home cannot be written to.
-    """
-    name = _checked_name(name)
-    if meters_per_unit is not None and not 0 < meters_per_unit < math.inf:
-        raise UsageError(f"--meters-per-unit must be a positive number, not {meters_per_unit}")
-    file = find_weights_file(os.path.expanduser(path))
-    with alone_with(name, watcher=watcher):
-        if stored_file(name).exists() and not overwrite:
-            raise WeightsError(f"the weights {name!r} are there already", hint="--overwrite replaces them")
-        origin = Origin.of(file, source=str(file.resolve()))
-        return keep(name, take_in(file), origin, meters_per_unit=meters_per_unit)
-
-
-def _checked_name(name: str) -> str:
-    known = to_known_name(name)
-    if known is not None and (known in CATALOG or is_repository(known)):
-        if known in CATALOG and CATALOG[known].bundled_file is not None:
-            raise UsageError(f"the weights {known!r} come with the package and stay", hint="choose another name")
-        return known
-    if not is_plain_name(name) or to_known_name("owner/" + name) is None or name.lower() in _MEANINGS:
-        raise UsageError(
-            f"no weights can be called {name!r}",
-            hint="a name has letters, digits, - _ and . in it, is not that of a file, and is neither auto nor all",
-        )
-    if name.lower() in CATALOG:
-        raise UsageError(f"no weights can be called {name!r}", hint=f"did you mean {name.lower()}?")
-    return name

@@ -1,4 +1,13 @@
-"""From what a user calls weights to where they lie on this machine."""
+"""Which file a `weights` setting means, which weights exist, and whether they are intact.
+
+How `weights="nyu"` becomes a file:
+
+1. `obtain_weights` (here) resolves "auto" and $GLPN_WEIGHTS, and compares the text with the names in `catalog.CATALOG`.
+2. `store.list_stored` has the files that are installed. If one has this name, that is all.
+3. Otherwise `download.download` fetches the files of the repository from the Hugging Face cache or the Hub.
+4. `install.install` verifies them, adds the metadata, and writes one safetensors file with `store.write_stored`.
+5. `locate_weights` (here) returns its path, which `checkpoint.read_checkpoint` reads.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +21,15 @@ from typing import TYPE_CHECKING
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.settings import WEIGHTS_VARIABLE
 from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry, WeightsCard
-from glpn_cli.weights.header import is_sealed_intact, read_metadata
-from glpn_cli.weights.store import QUIET, Watcher, find_weights_file, is_repository, list_stored
+from glpn_cli.weights.header import read_metadata, verify_seal
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file, is_repository, list_stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 _AUTO = "auto"
-_OTHERS = "a file or folder that exists, or OWNER/REPO of the Hugging Face Hub"
-_FILE_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth"}  # a path that is not there, not a repository
+_OTHER_FORMS = "a file or folder that exists, or OWNER/REPO of the Hugging Face Hub"
+_FILE_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth"}  # of a missing file, not of a repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,10 @@ class LocatedWeights:
     """Weights on this machine.
 
     Attributes:
-        name: what to call them.
-        path: a weights file or a folder with one.
-        entry: their row in the catalog, or None.
-        chosen: False when nobody asked for them and they are only the best of what is there.
+        name: their name.
+        path: a weights file, or a folder with one.
+        entry: their catalog entry, or None.
+        chosen: False if the user named none and these are the best that are installed.
     """
 
     name: str
@@ -45,52 +53,47 @@ def locate_weights(weights: str) -> LocatedWeights:
     """Find weights on this machine.
 
     Args:
-        weights: a name of the catalog or of an import, a path, or OWNER/REPO, in this order; or "auto": what
-            GLPN_WEIGHTS says, else "nyu" if it is here, else "tiny".
+        weights: a name in the catalog or of imported weights, a path, or OWNER/REPO, tried in this order; or "auto":
+            $GLPN_WEIGHTS, else "nyu" if installed, else "tiny".
 
     Raises:
         UsageError: the text is empty.
-        WeightsError: they are not here, with what to do about it as a hint.
+        WeightsError: the weights are unknown or not installed.
     """
-    located = _look_for(weights)
+    located = _find(weights)
     if located is not None:
         return located
-    name = to_known_name(_meant(weights))
+    wanted = _resolve_auto(weights)
+    name = to_download_name(wanted)
     if name is None:
-        raise unknown_name_error(_meant(weights), list(list_weights()), others=_OTHERS)
-    raise WeightsError(f"the weights {name!r} are not on this machine", hint=f"glpn download-weights {name} gets them")
+        raise unknown_name_error(wanted, list(list_weights()), others=_OTHER_FORMS)
+    raise WeightsError(f"the weights {name!r} are not installed", hint=f"run glpn download-weights {name}")
 
 
-def obtain_weights(weights: str, *, offline: bool = False, watcher: Watcher = QUIET) -> LocatedWeights:
-    """Find weights on this machine, or download them if they are named and are not here.
+def obtain_weights(weights: str, *, offline: bool = False, progress: ProgressCallback = NO_PROGRESS) -> LocatedWeights:
+    """Find weights on this machine; download them if they are named and not installed.
 
     Args:
         weights: as for `locate_weights`.
-        offline: use no network; so does HF_HUB_OFFLINE.
-        watcher: is told of a download.
+        offline: do not use the network; HF_HUB_OFFLINE has the same effect.
+        progress: is notified of a download.
 
     Raises:
         UsageError: the text is empty.
-        WeightsError: nobody knows such weights, or they cannot be got.
+        WeightsError: the weights are unknown, or cannot be downloaded.
     """
-    name = to_known_name(_meant(weights))
-    if _look_for(weights) is None and name is not None:
-        from glpn_cli.weights.download import download  # the client of the Hub is needed for nothing else
+    name = to_download_name(_resolve_auto(weights))
+    if _find(weights) is None and name is not None:
+        from glpn_cli.weights.download import download  # imports the client of the Hub
 
-        download(name, offline=offline, watcher=watcher)
+        download(name, offline=offline, progress=progress)
     return locate_weights(weights)
 
 
-def list_weights() -> dict[str, Path | None]:
-    """Give the file of all weights that have a name: those of the catalog, also where they are not here, and ours."""
-    listed: dict[str, Path | None] = {name: _path_of(name) for name in CATALOG}
-    return listed | {name: path for name, path in list_stored().items() if name not in CATALOG}
+def to_download_name(text: str) -> str | None:
+    """Return the name under which weights are installed and downloaded, or None if the text is not such a name.
 
-
-def to_known_name(text: str) -> str | None:
-    """Give the name of weights that can be downloaded, if they need to be: one of the catalog's, or OWNER/REPO.
-
-    A repository of the catalog has its name there, because the catalog knows its scale.
+    It is a name of the catalog, or OWNER/REPO. A repository of the catalog becomes its name there, which has a scale.
     """
     if text in CATALOG:
         return text
@@ -101,43 +104,41 @@ def to_known_name(text: str) -> str | None:
 
 
 def unknown_name_error(text: str, names: Sequence[str], *, others: str) -> WeightsError:
-    """Give the error for a name that nobody knows.
+    """Return the error for an unknown name.
 
     Args:
         text: the name.
-        names: those that exist; the nearest is the hint.
-        others: what else may be said.
+        names: all that exist; a similar one becomes the hint.
+        others: what else the user could give, for the hint.
     """
-    near = difflib.get_close_matches(text, names, n=1)
+    similar = difflib.get_close_matches(text, names, n=1)
     return WeightsError(
-        f"no weights are called {text!r}",
-        hint=f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}; else {others}",
+        f"unknown weights: {text!r}",
+        hint=f"did you mean {similar[0]}?" if similar else f"use one of {', '.join(names)}, or {others}",
     )
 
 
-def _meant(weights: str) -> str:
-    """Resolve "auto" as far as somebody chose."""
+def _resolve_auto(weights: str) -> str:
     return (os.environ.get(WEIGHTS_VARIABLE, "") or _AUTO) if weights == _AUTO else weights
 
 
-def _look_for(weights: str) -> LocatedWeights | None:
-    weights = _meant(weights)
+def _find(weights: str) -> LocatedWeights | None:
+    weights = _resolve_auto(weights)
     if not weights:
-        raise UsageError("the name of the weights is empty", hint="is a variable of the shell not set?")
+        raise UsageError("must not be empty", setting="weights", hint="check that the shell variable is set")
     if weights == _AUTO:
-        name = FALLBACK_NAME if _path_of(PREFERRED_NAME) is None else PREFERRED_NAME
-        return LocatedWeights(name, _path_of(name) or Path(), CATALOG[name], chosen=False)
-    name = to_known_name(weights) or weights
-    entry, kept = CATALOG.get(name), _path_of(name)
+        name = FALLBACK_NAME if _installed_file(PREFERRED_NAME) is None else PREFERRED_NAME
+        return LocatedWeights(name, _installed_file(name) or Path(), CATALOG[name], chosen=False)
+    name = to_download_name(weights) or weights
+    entry, file = CATALOG.get(name), _installed_file(name)
     path = Path(os.path.expanduser(weights))
-    # A folder may have the form OWNER/REPO, but a bare name is never taken for one that happens to lie about.
-    if _exists(path) and ("/" in weights or (kept is None and entry is None)):
+    # A path may look like OWNER/REPO and has precedence. A name without a slash means a path only if nothing else.
+    if _exists(path) and ("/" in weights or (file is None and entry is None)):
         return LocatedWeights(path.resolve().name, path, None)
-    return None if kept is None else LocatedWeights(name, kept, entry)
+    return None if file is None else LocatedWeights(name, file, entry)
 
 
-def _path_of(name: str) -> Path | None:
-    """Give the file of a name, if it is here."""
+def _installed_file(name: str) -> Path | None:
     entry = CATALOG.get(name)
     if entry is not None and entry.bundled_file is not None:
         return Path(__file__).with_name(entry.bundled_file)
@@ -147,8 +148,11 @@ def _path_of(name: str) -> Path | None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, or a folder that may not be looked into
+    except OSError:  # a name that is too long, or a folder that may not be searched
         return False
+
+
+# Inventory
 
 
 class Status(StrEnum):
@@ -163,18 +167,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InventoryRow:
-    """Weights that have a name.
+    """Weights with a name, installed or not.
 
     Attributes:
-        name: what to give to --weights.
+        name: the value of `weights` for them.
         status: where they are.
-        path: their file, or None where they are not here.
-        size_bytes: of the file, or of what a download would fetch.
-        source: a repository of the Hub, the path of an imported file, or None for those in the package.
+        path: their file, or None if they are not installed.
+        size_bytes: of the file, or of the download.
+        source: a repository of the Hub, the path of an imported file, or None for bundled weights.
         revision: the commit of the repository, or None.
-        license: what is known of it, and the doubt about it.
-        domain: what images they were trained for; empty where nobody knows.
-        card: the facts that turn their output into meters; None where the file is damaged.
+        license: as far as known, with doubts about it.
+        domain: the images that they were trained for; empty if unknown.
+        card: how to interpret their output; None if the file is damaged.
     """
 
     name: str
@@ -188,37 +192,43 @@ class InventoryRow:
     card: WeightsCard | None
 
 
+def list_weights() -> dict[str, Path | None]:
+    """Return all weights with a name, the catalog first, with their files; None for those that are not installed."""
+    listed: dict[str, Path | None] = {name: _installed_file(name) for name in CATALOG}
+    return listed | {name: path for name, path in list_stored().items() if name not in CATALOG}
+
+
 def take_inventory() -> list[InventoryRow]:
-    """Describe all weights that have a name: those of the catalog first, then those that are only here."""
-    return [_row(name, path) for name, path in list_weights().items()]
+    """Return a description of all weights with a name, in the order of `list_weights`."""
+    return [_describe(name, path) for name, path in list_weights().items()]
 
 
 def verify(weights: LocatedWeights) -> bool:
-    """See whether weights are as they were when they were written, and are a GLPN.
+    """Check that weights are unchanged since they were installed, and that they are a GLPN.
 
     Returns:
-        True if they are; False if they are a GLPN, but carry no record of what they were.
+        True if they are; False if they are a GLPN, but their file has no seal to compare with.
 
     Raises:
-        WeightsError: they are damaged.
+        WeightsError: they are damaged, or not a GLPN.
     """
     from glpn_cli.files import FileDigest
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.weights.checkpoint import read_checkpoint
 
     file = find_weights_file(weights.path)
-    recorded: bool | None
+    unchanged: bool | None
     if weights.entry is not None and weights.entry.sha256 is not None:
-        recorded = FileDigest(file).hexdigest() == weights.entry.sha256
+        unchanged = FileDigest(file).hexdigest() == weights.entry.sha256
     else:
-        recorded = is_sealed_intact(file) if file.suffix == ".safetensors" else None
-    if recorded is False:
-        raise WeightsError(f"{weights.name}: {file} is not as it was written", hint=_mending(weights))
+        unchanged = verify_seal(file) if file.suffix == ".safetensors" else None
+    if unchanged is False:
+        raise WeightsError(f"{weights.name}: {file} has changed since it was installed", hint=_repair_hint(weights))
     GLPNForDepthEstimation.from_checkpoint(read_checkpoint(weights.path))
-    return recorded is True
+    return unchanged is True
 
 
-def _row(name: str, path: Path | None) -> InventoryRow:
+def _describe(name: str, path: Path | None) -> InventoryRow:
     entry = CATALOG.get(name)
     terms, domain = (entry.license, entry.domain) if entry else ("unknown", "")
     if entry is not None and (path is None or entry.bundled_file is not None):
@@ -227,11 +237,11 @@ def _row(name: str, path: Path | None) -> InventoryRow:
     path = path or Path()
     try:
         size_bytes = path.stat().st_size
-    except OSError:  # a link to a disk that is not there
+    except OSError:  # such as a broken link
         return InventoryRow(name, Status.DAMAGED, path, 0, None, None, terms, domain, None)
     try:
         metadata = read_metadata(path)
-        card = WeightsCard.from_metadata(metadata, name=name, max_depth=0.0)  # kept files say their limit
+        card = WeightsCard.from_metadata(metadata, name=name, max_depth=0.0)  # installed files state their limit
     except WeightsError:
         return InventoryRow(name, Status.DAMAGED, path, size_bytes, None, None, terms, domain, None)
     revision = metadata.get("revision")
@@ -242,13 +252,13 @@ def _row(name: str, path: Path | None) -> InventoryRow:
         size_bytes,
         metadata.get("source"),
         revision,
-        metadata.get("license", metadata.get("licence", terms)),
+        metadata.get("license", terms),
         domain,
         card,
     )
 
 
-def _mending(weights: LocatedWeights) -> str:
+def _repair_hint(weights: LocatedWeights) -> str:
     if weights.entry is not None and weights.entry.source is None:
         return "install glpn-cli again"
     return f"glpn download-weights {weights.name}, or import the file again"

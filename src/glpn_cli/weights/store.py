@@ -1,10 +1,7 @@
-"""Where weights are kept on this machine: which file stands for which name.
+"""The weights that are installed on this machine: where their files are, and how they are written and removed.
 
-The files that a GLPN is published in: what they are called, and which of a folder counts.
-
-What is kept on this machine: one at a time changes it, it is put there whole, and it is taken away.
-
-What weights there are, here and elsewhere, and whether those that are here are as they should be.
+All of it is below one home folder: `weights/` has one safetensors file per name, `downloads/` has incomplete
+downloads, `locks/` has one lock file per name. OWNER/REPO becomes the file name OWNER--REPO.
 """
 
 from __future__ import annotations
@@ -13,14 +10,14 @@ import errno
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from glpn_cli.errors import UsageError, WeightsError
+from glpn_cli.files import locked, os_reason, replacing
 from glpn_cli.settings import HOME_VARIABLE
 from glpn_cli.weights.catalog import CATALOG
 
@@ -28,72 +25,75 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from os import PathLike
 
+SAFETENSORS_NAME = "model.safetensors"
+PICKLE_NAME = "pytorch_model.bin"
+
+BEST_NAME, LAST_NAME = "best", "last"
+"""The folders of weights that every training run writes."""
 
 _SUFFIX = ".safetensors"
-
-_OWNER_SEPARATOR = "--"  # the Hub allows it in no name, so it can stand for the slash
-
+_OWNER_SEPARATOR = "--"  # stands for the slash; the Hub does not allow it in names
 _REPOSITORY_PART = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][\w.-]{0,95}"
-
 _REPOSITORY = re.compile(f"{_REPOSITORY_PART}/{_REPOSITORY_PART}", re.ASCII)
-
 _NAME = re.compile(r"(?!.*--)[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
-
-class Watcher:
-    """Is told what goes on while weights arrive; this one keeps it to itself."""
+class ProgressCallback:
+    """Receives the progress of a download. The methods of this base class do nothing."""
 
     def begin(self, what: str, *, total_bytes: int, done_bytes: int) -> None:
-        """Hear that bytes will come, some of which may be here from an earlier run."""
+        """Start a download; `done_bytes` are left from an earlier run."""
 
     def advance(self, done_bytes: int) -> None:
-        """Hear how many bytes are here; fewer than before if it had to start again."""
+        """Report how many bytes are here in total; fewer than before if the download starts over."""
 
     def end(self) -> None:
-        """Hear that no more bytes will come, whether all are here or not."""
+        """End the download, complete or not."""
 
     def note(self, text: str) -> None:
-        """Hear something that the user may wonder about, such as a wait."""
+        """Report something that the user should know, such as a delay."""
 
 
-QUIET = Watcher()
+NO_PROGRESS = ProgressCallback()
+
+
+# Where files are
 
 
 def home_folder() -> Path:
-    """Give the folder that holds everything that is kept: GLPN_HOME, else the platform's cache folder."""
+    """Return the folder of everything installed: $GLPN_HOME, else the platform's cache folder."""
     wanted = os.environ.get(HOME_VARIABLE, "")
     return Path(os.path.expanduser(wanted)).absolute() if wanted else Path(platformdirs.user_cache_dir("glpn", False))
 
 
 def is_repository(text: str) -> bool:
-    """Tell whether a text has the form OWNER/REPO, as the Hub allows it."""
+    """Return whether a text has the form OWNER/REPO that the Hub allows."""
     return _REPOSITORY.fullmatch(text) is not None
 
 
 def is_plain_name(text: str) -> bool:
-    """Tell whether a text has the form of a name that somebody may give to weights of their own."""
+    """Return whether a text has the form of a name that users can give to their own weights."""
     return _NAME.fullmatch(text) is not None
 
 
 def stored_file(name: str) -> Path:
-    """Give where the weights of a name are kept, whether they are there or not."""
+    """Return the path for the weights of a name, installed or not."""
     return home_folder() / "weights" / (_to_file_name(name) + _SUFFIX)
 
 
 def downloads_folder(name: str) -> Path:
-    """Give where what is not whole yet waits for the rest of it."""
+    """Return the folder for incomplete downloads of a name."""
     return home_folder() / "downloads" / _to_file_name(name)
 
 
 def lock_file(name: str) -> Path:
-    """Give the file that is locked while somebody changes what is kept under a name."""
+    """Return the file that is locked while the weights of a name change."""
     return home_folder() / "locks" / (_to_file_name(name) + ".lock")
 
 
 def list_stored() -> dict[str, Path]:
-    """Give the file of everything that is kept, by name; nothing where the home cannot be looked into."""
+    """Return the files of all installed weights by name; none if the home folder cannot be read."""
     try:
         files = sorted(file for file in (home_folder() / "weights").iterdir() if file.suffix == _SUFFIX)
     except OSError:
@@ -101,145 +101,127 @@ def list_stored() -> dict[str, Path]:
     return {file.stem.replace(_OWNER_SEPARATOR, "/", 1): file for file in files if not file.name.startswith(".")}
 
 
-@contextmanager
-def disk_errors_named(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses within the block into one line and a hint.
-
-    Raises:
-        WeightsError: the disk is full, or the home is not ours to write to.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        if error.errno in _FULL:
-            raise WeightsError(
-                f"{path}: no room to write: {reason}",
-                hint=f"free some space, or set {HOME_VARIABLE} to a folder on another disk",
-            ) from error
-        raise WeightsError(
-            f"{path}: cannot be written: {reason}", hint=f"set {HOME_VARIABLE} to a folder that you may write to"
-        ) from error
-
-
-def _to_file_name(name: str) -> str:
-    return name.replace("/", _OWNER_SEPARATOR)
-
-
-SAFETENSORS_NAME = "model.safetensors"
-
-PICKLE_NAME = "pytorch_model.bin"
-
-CONFIG_NAME = "config.json"
-
-BEST_NAME, LAST_NAME = "best", "last"
-
-"""The folders of weights that every training has."""
-
-
 def find_weights_file(path: str | PathLike[str]) -> Path:
-    """Give the weights file that a path means: itself, or the one in a folder; safetensors before a pickle.
+    """Return the weights file of a path: the file itself, or the one in a folder, safetensors before a pickle.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is no such file.
     """
     path = Path(path)
-    # As `os.path` asks, what may not be looked at is not there.
+    # os.path returns False for a path that may not be searched, where older Path methods raise.
     if os.path.isdir(path):
         for name in (SAFETENSORS_NAME, PICKLE_NAME):
             if os.path.isfile(path / name):
                 return path / name
-        raise WeightsError(f"{path}: has neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
+        raise WeightsError(f"{path}: contains neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
     if not os.path.isfile(path):
-        raise WeightsError(f"{path}: no weights there")
+        raise WeightsError(f"{path}: weights file not found")
     return path
 
 
+# Changing what is installed
+
+
 @contextmanager
-def alone_with(name: str, *, watcher: Watcher = QUIET, wait: bool = True) -> Iterator[None]:
-    """Let nobody else on this machine change what is kept under a name within the block.
+def lock_weights(name: str, *, progress: ProgressCallback = NO_PROGRESS, wait: bool = True) -> Iterator[None]:
+    """Keep other processes from changing the weights of a name during the block.
 
-    The lock belongs to the process, so that one which is killed leaves nothing behind to be waited for.
-
-    Raises:
-        WeightsError: the home cannot be written to, or somebody else is busy and `wait` is False.
-    """
-    file, busy = lock_file(name), f"another glpn is busy with the weights {name!r}"
-    lock = FileLock(file)
-    with disk_errors_named(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if not wait:
-                raise WeightsError(busy, hint="wait until it ends") from None
-            watcher.note(f"{busy}; waiting for it")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def put_whole(name: str, pieces: Iterable[bytes | memoryview]) -> Path:
-    """Put a weights file where it is kept, so that its name never stands for half of it.
+    A killed process releases its lock.
 
     Args:
-        name: what it is kept as; what was there is replaced.
-        pieces: the file, in order.
+        name: of the weights.
+        progress: is notified before waiting.
+        wait: whether to wait for another process.
 
     Raises:
-        WeightsError: the disk is full, or the home is not ours to write to.
+        WeightsError: the home folder cannot be written to, or another process holds the lock and `wait` is False.
+    """
+    file, message = lock_file(name), f"the weights {name!r} are in use by another glpn process"
+    busy = WeightsError(message, hint="wait until it ends")
+    with ExitStack() as stack:
+        with translating_disk_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            on_wait = (lambda: progress.note(f"{message}; waiting for it")) if wait else None
+            stack.enter_context(locked(file, busy, on_wait=on_wait))
+        yield
+
+
+def write_stored(name: str, pieces: Iterable[bytes | memoryview]) -> Path:
+    """Write the weights file of a name atomically.
+
+    Args:
+        name: of the weights; an existing file is replaced.
+        pieces: the contents of the file, in order.
+
+    Raises:
+        WeightsError: the disk is full, or the home folder cannot be written to.
     """
     target = stored_file(name)
-    # Always the same name, so that runs which are killed do not leave a pile of large files.
+    # A fixed name, so that killed processes do not leave several large files.
     partial = downloads_folder(name) / "converted.part"
-    with disk_errors_named(target):
+    with translating_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(target, partial=partial), partial.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
     return target
 
 
 def remove_stored(name: str) -> bool:
-    """Take away what is kept under a name, also what is left of a download that was cut.
+    """Remove the weights of a name, and incomplete downloads of them.
 
     Returns:
-        Whether there was anything.
+        Whether there was anything to remove.
 
     Raises:
-        UsageError: they came with the package.
-        WeightsError: somebody else is busy with them, or the file system refuses.
+        UsageError: the weights are bundled with the package.
+        WeightsError: another process uses them, or the file system refuses.
     """
     if name in CATALOG and CATALOG[name].bundled_file:
-        raise UsageError(f"the weights {name!r} come with the package and stay")
+        raise UsageError(f"the weights {name!r} are part of the package and cannot be removed")
     if name not in CATALOG and not is_repository(name) and not is_plain_name(name):
-        return False  # and a text such as ".." must never become a part of a path that is removed
+        return False  # a text such as ".." must never become part of a path to remove
     file, folder = stored_file(name), downloads_folder(name)
     if not (file.exists() or folder.exists()):
         return False
-    with alone_with(name, wait=False):
-        with disk_errors_named(file):
+    with lock_weights(name, wait=False):
+        with translating_disk_errors(file):
             file.unlink(missing_ok=True)
         clear_downloads(name)
     return True
 
 
-def clear_downloads(name: str, *, but: Path | None = None) -> None:
-    """Take away parts of downloads, except for one that is to go on."""
+def clear_downloads(name: str, *, keep: Path | None = None) -> None:
+    """Remove incomplete downloads of a name, except for the file `keep`."""
     folder = downloads_folder(name)
-    with disk_errors_named(folder):
-        if but is None:
+    with translating_disk_errors(folder):
+        if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
         elif folder.exists():
             for part in folder.iterdir():
-                if part != but:
+                if part != keep:
                     part.unlink()
+
+
+@contextmanager
+def translating_disk_errors(path: Path) -> Iterator[None]:
+    """Turn any OSError of the block into a WeightsError with a hint.
+
+    Raises:
+        WeightsError: the disk is full, or the path cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            message = f"{path}: no space to write: {os_reason(error)}"
+            hint = f"free some space, or set {HOME_VARIABLE} to a folder on another disk"
+        else:
+            message = f"{path}: cannot be written: {os_reason(error)}"
+            hint = f"set {HOME_VARIABLE} to a folder that you can write to"
+        raise WeightsError(message, hint=hint) from error
+
+
+def _to_file_name(name: str) -> str:
+    return name.replace("/", _OWNER_SEPARATOR)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
-from glpn_cli.cli.console import Console, conclude, in_flags, printable
+from glpn_cli.cli.console import Console, conclude, printable
 from glpn_cli.cli.options import OUTPUT, Argument, Option
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
@@ -25,10 +25,10 @@ _LISTED_FAILURES = 20
 
 
 @command(
-    arguments={"folders": Argument("Folders with images; subfolders are included.", "FOLDER...", required=False)},
+    arguments={"folders": Argument("Folders with images.", "FOLDER...", required=False)},
     options={
         "output": Option(
-            "Output folder; it is created and mirrors the folders of the images.",
+            "Output folder; it mirrors the folders of the images.",
             OUTPUT,
             "DIR",
             short="-o",
@@ -62,7 +62,8 @@ def batch(
 ) -> None:
     """Predict the depth of all images in folders.
 
-    Run the same command again to resume an interrupted run. DIR/glpn-batch.jsonl has a line for each image.
+    Run the same command again to resume an interrupted run. All color images of a run share one range.
+    DIR/glpn-batch.jsonl has a line for each image.
     """
     if not output:
         raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
@@ -117,7 +118,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
         with running:
             for result in running:
                 if json:
-                    console.data(dumps(record_of(result), allow_nan=False))
+                    console.data(dumps(record_of(console, result), allow_nan=False))
                 if result.error is None:
                     done += 1
                     console.detail(f"{result.task.source}: done in {result.record.seconds:.2f} s")
@@ -154,9 +155,9 @@ def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done:
 
 def _print_stale_report(console: Console, folder: Path) -> None:
     """Print that the report of an earlier run does not show this one."""
-    from glpn_cli.report.report import PAGE_NAME, is_page_there
+    from glpn_cli.report.report import PAGE_NAME, has_report
 
-    if is_page_there(folder):
+    if has_report(folder):
         console.info(f"{PAGE_NAME} does not show this run yet; run the same command with `report` to update it")
 
 
@@ -166,7 +167,7 @@ def _print_plan(console: Console, planned: Batch) -> None:
     for task in tasks:
         state = "up to date" if task.done else "pending"
         if task.failure is not None:
-            state = in_flags(task.failure.message)
+            state = console.in_flags(task.failure.message)
         outputs = f" -> {', '.join(str(path) for _, path in task.outputs)}" if task.outputs else ""
         console.data(printable(f"{task.source}{outputs}: {state}"))
     done = sum(task.done for task in tasks)

@@ -42,12 +42,12 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
         for precision in dict.fromkeys(settings.precisions)
     ]
     from glpn_cli.benchmark.rivals import check_installed
-    from glpn_cli.benchmark.stages import load_subject, measure
+    from glpn_cli.benchmark.stages import load_weights_or_random, measure
     from glpn_cli.device import choose_runtime
     from glpn_cli.inference.predictor import Predictor
 
     runtimes = {case[1:]: choose_runtime(case[2], case[1], settings.threads) for case in cases}
-    subject = load_subject(settings.weights, offline=settings.offline, watcher=DownloadProgress(console))
+    subject = load_weights_or_random(settings.weights, offline=settings.offline, watcher=DownloadProgress(console))
     rivals = list(dict.fromkeys(settings.against))
     for rival in rivals:  # fail before the first of many cases
         check_installed(rival)
@@ -63,7 +63,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
                 width_px=width_px,
                 rounds=settings.rounds,
                 rivals=rivals,
-                tell=console.note,
+                log=console.note,
             )
             for stage, took in result.stages.items():
                 console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")

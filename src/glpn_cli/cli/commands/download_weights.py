@@ -50,14 +50,14 @@ def download_weights(console: Console, names: tuple[str, ...], *, overwrite: boo
 def _known_names(names: Sequence[str]) -> list[str]:
     """Return the names that were meant, so that a typo fails before anything is downloaded."""
     from glpn_cli.weights.catalog import CATALOG
-    from glpn_cli.weights.location import to_known_name, unknown_name_error
+    from glpn_cli.weights.location import to_download_name, unknown_name_error
 
     known: list[str] = []
     for text in names:
         if text == _ALL:
             known += [name for name, entry in CATALOG.items() if entry.source]
             continue
-        name = to_known_name(text)
+        name = to_download_name(text)
         if name is None:
             raise unknown_name_error(text, [*CATALOG, _ALL], others="OWNER/REPO of the Hugging Face Hub")
         known.append(name)
@@ -73,7 +73,7 @@ def _download(name: str, console: Console, *, offline: bool, overwrite: bool) ->
     from glpn_cli.weights.download import download
 
     try:
-        installed = download(name, offline=offline, overwrite=overwrite, watcher=DownloadProgress(console))
+        installed = download(name, offline=offline, overwrite=overwrite, progress=DownloadProgress(console))
     except KeyboardInterrupt:
         console.warn(f"{name}: interrupted; run the same command again to resume")
         raise

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from glpn_cli.export import Subject
+    from glpn_cli.export import ExportModule
 
 
 @command(
@@ -42,12 +42,12 @@ def export(
     The file's metadata says what its numbers mean; docs/export.md has a program of ten lines that runs it.
     """
     _check_name(onnx, overwrite=overwrite)
-    from glpn_cli.export import build_onnx, build_subject
+    from glpn_cli.export import build_module, build_onnx
     from glpn_cli.files import make_folder, write_whole
     from glpn_cli.inference.load import load_weights
 
     loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
-    subject = build_subject(loaded, settings)
+    subject = build_module(loaded, settings)
     console.detail(f"exporting {loaded.card.name}")
     with _interruptible():
         data = build_onnx(subject)
@@ -89,14 +89,14 @@ def _check_name(name: str, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{name}: already exists", hint="set `overwrite` to replace it")
 
 
-def _agreement(console: Console, data: bytes, subject: Subject, name: str) -> str:
+def _agreement(console: Console, data: bytes, subject: ExportModule, name: str) -> str:
     """Compare the file with torch, if ONNX Runtime is installed, and return the largest difference as text."""
-    from glpn_cli.export import can_verify, verify
+    from glpn_cli.export import can_verify, verify_onnx
 
     if not can_verify():
         console.note("not compared with torch: onnxruntime is not installed")
         return ""
-    agreements = verify(data, subject, name=name)
+    agreements = verify_onnx(data, subject, name=name)
     for item in agreements:
         size = f"{item.batch} of {format_size(item.size)}"
         console.detail(f"  {size}: ONNX Runtime and torch differ by at most {item.largest_m:.2g} m")

@@ -6,7 +6,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.command import command
-from glpn_cli.cli.console import Console, conclude, error_record, format_size, printable
+from glpn_cli.cli.console import Console, conclude, format_size, printable
 from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.errors import GLPNError
 
@@ -40,7 +40,7 @@ def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
             failures.append(error.exit_code)
             console.error(error)
             if json:
-                console.data(dumps({"file": file, "status": "failed", "error": error_record(error)}))
+                console.data(dumps({"file": file, "status": "failed", "error": console.error_record(error)}))
             continue
         if json:
             console.data(dumps(_record(file, described)))
@@ -55,12 +55,12 @@ def _record(file: str, described: Description) -> dict[str, Any]:
     """Return the JSON record of a file; docs/cli.md lists the fields."""
     return {
         "file": file,
-        "status": "ours" if described.facts is not None else "foreign",
+        "status": "ours" if described.metadata is not None else "foreign",
         "format": described.row and described.row.name,
         "reads_back": described.row and str(described.row.reads_back),
         "size": described.size and {"height": described.size[0], "width": described.size[1]},
         "depth_m": _depth(described),
-        "metadata": described.facts,
+        "metadata": described.metadata,
         "remark": described.remark or None,
     }
 
@@ -92,9 +92,9 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
         yield "depth", f"{depth['min']:.4g} to {depth['max']:.4g} m, median {depth['median']:.4g}{unknown}"
     if described.remark:
         yield "remark", described.remark
-    facts = dict(described.facts or {})
+    facts = dict(described.metadata or {})
     provenance = facts.pop("provenance", {})
-    if described.facts is not None:
+    if described.metadata is not None:
         metric = provenance.get("metric")
         yield "unit", _METRIC.get(metric if isinstance(metric, bool | str) else "", "unknown scale")
     facts.pop("format", None)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @command(
     arguments={
         "photos": Argument(
-            "Images, folders, patterns such as 'shots/**/*.jpg', or - for standard input.", "PHOTO...", required=False
+            "Images, folders, patterns such as '*.jpg', or - for standard input.", "PHOTO...", required=False
         )
     },
     examples=(
@@ -107,7 +107,7 @@ def predict(
                     failures.append(result.error.exit_code)
                     console.error(result.error)
                 if json:
-                    console.data(dumps(record_of(result), allow_nan=False))
+                    console.data(dumps(record_of(console, result), allow_nan=False))
     except KeyboardInterrupt:
         console.warn(f"interrupted: {done} of {len(plan.tasks)} done")
         raise

@@ -50,7 +50,7 @@ def train(
         name: _PARSERS[name](value) if name in _PARSERS else convert_value(name, value, types[name])
         for name, value in learning.items()
     }
-    settings = build_settings({} if recipe is None else read_recipe(recipe), given)
+    settings = build_settings({} if recipe is None else read_recipe(recipe), given, note=console.note)
     from glpn_cli.training.trainer import train as start_training
 
     outcome = start_training(settings, run, watcher=TrainProgress(console), downloads=DownloadProgress(console))
@@ -58,14 +58,14 @@ def train(
 
 
 def _print_outcome(console: Console, outcome: Outcome, until: int) -> None:
-    if not outcome.finished and outcome.leads:
+    if not outcome.finished and outcome.is_main:
         how = "run the same command again to resume"
         if outcome.step == until:
             how += ", without `until`"
         console.warn(f"stopped after step {outcome.step} of {outcome.steps}; {how}")
     if outcome.interrupted:
         raise KeyboardInterrupt
-    if outcome.finished and outcome.leads:
+    if outcome.finished and outcome.is_main:
         console.info(
             f"{outcome.folder}: weights {_which(outcome)}, on {outcome.device}; glpn predict --weights {outcome.folder}"
         )

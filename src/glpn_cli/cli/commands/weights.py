@@ -91,11 +91,11 @@ def verify_weights(console: Console, names: tuple[str, ...], *, json: bool) -> N
 )
 def remove_weights(console: Console, names: tuple[str, ...]) -> None:
     """Remove downloaded or imported weights, and partial downloads."""
-    from glpn_cli.weights.location import to_known_name
+    from glpn_cli.weights.location import to_download_name
     from glpn_cli.weights.store import remove_stored
 
     for text in names:
-        name = to_known_name(text) or text
+        name = to_download_name(text) or text
         if not remove_stored(name):
             raise WeightsError(f"the weights {name!r} are not installed", hint="glpn weights list")
         console.info(f"{name}: removed")
@@ -134,7 +134,7 @@ def import_weights(
     from glpn_cli.weights.install import import_weights as install
 
     installed = install(
-        file, name, meters_per_unit=meters_per_unit, overwrite=overwrite, watcher=DownloadProgress(console)
+        file, name, meters_per_unit=meters_per_unit, overwrite=overwrite, progress=DownloadProgress(console)
     )
     if installed.scale_note:
         console.note(installed.scale_note)
@@ -164,9 +164,8 @@ def _verify(located: LocatedWeights, console: Console, *, json: bool) -> bool:
     except WeightsError as raised:
         status, error = "damaged", raised
     if json:
-        failure = None if error is None else {"message": error.message, "hint": error.hint}
         record = {"name": located.name, "path": str(file), "status": status, "sha256": sha256}
-        console.data(dumps(record | ({"error": failure} if failure else {})))
+        console.data(dumps(record if error is None else record | {"error": console.error_record(error)}))
     if error is not None:
         console.error(error)
     elif not json:

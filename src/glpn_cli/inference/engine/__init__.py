@@ -1,1 +1,1 @@
-"""The fast forward: the network of `model`, built anew for speed and held to it by parity tests."""
+"""The inference engine: the network of `glpn_cli.model`, rebuilt for speed and tested against it."""

@@ -1,5 +1,5 @@
 "use strict";
-/* Which images are shown, and in which order. */
+/* Filters and sorts the images. */
 
 glpn.choose = (() => {
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -7,36 +7,36 @@ glpn.choose = (() => {
   const within = (value, from, to) =>
     (from === null && to === null) || (value !== null && value >= (from ?? -Infinity) && value <= (to ?? Infinity));
 
-  function isWanted(image, wish) {
-    if (wish.status === "failed" ? image.status !== "failed" : wish.status === "done" && image.status !== "done") {
+  function matches(image, filter) {
+    if (filter.status === "failed" ? image.status !== "failed" : filter.status === "done" && image.status !== "done") {
       return false;
     }
-    if (!wish.words.every((word) => image.sought.includes(word))) return false;
-    return within(image.median, wish.medianFrom, wish.medianTo) && within(image.seconds, wish.secondsFrom, wish.secondsTo);
+    if (!filter.words.every((word) => image.searchText.includes(word))) return false;
+    return within(image.median, filter.medianFrom, filter.medianTo) && within(image.seconds, filter.secondsFrom, filter.secondsTo);
   }
 
-  /* What is unknown comes last, whichever way the rest is sorted; images that are alike are sorted by name. */
+  /* Images without a value come last in both directions; ties are sorted by name. */
   function compare(key, sign) {
-    if (key === "name") return (one, other) => sign * (one.place - other.place);
+    if (key === "name") return (one, other) => sign * (one.position - other.position);
     const value = key === "failure" ? (image) => (image.status === "failed" ? 0 : 1) : (image) => image[key];
     return (one, other) => {
       const [first, second] = [value(one), value(other)];
-      if (first === null || second === null) return (first === null) - (second === null) || one.place - other.place;
-      return sign * (first - second) || one.place - other.place;
+      if (first === null || second === null) return (first === null) - (second === null) || one.position - other.position;
+      return sign * (first - second) || one.position - other.position;
     };
   }
 
-  /* Sorting names is slow, so it is done once, and everything else refers to the place that it gave. */
+  /* Comparing names is slow, so they are sorted once; afterwards only their positions are compared. */
   function prepare(images) {
     images.sort((one, other) => collator.compare(one.name, other.name));
-    images.forEach((image, place) => {
-      image.place = place;
-      image.sought = `${image.name} ${image.error ?? ""}`.toLowerCase();
+    images.forEach((image, position) => {
+      image.position = position;
+      image.searchText = `${image.name} ${image.error ?? ""}`.toLowerCase();
     });
   }
 
-  const choose = (images, wish) =>
-    images.filter((image) => isWanted(image, wish)).sort(compare(wish.sort, wish.descending ? -1 : 1));
+  const choose = (images, filter) =>
+    images.filter((image) => matches(image, filter)).sort(compare(filter.sort, filter.descending ? -1 : 1));
 
   return { prepare, choose };
 })();

@@ -1,13 +1,13 @@
 "use strict";
-/* Meters to colors: one table of colors, one range, and a legend that says which color is how far. */
+/* Converts meters to colors, with a color table and a range, and draws the legend. */
 
 glpn.color = (() => {
   const STEPS = 256;
   const { element, number } = glpn.text;
   const tables = new Map();
 
-  /* Takes tables of 256 colors, from the nearest to the farthest, as base64 of red, green, blue. */
-  function learn(palettes) {
+  /* Stores tables of 256 colors, near first, given as base64 of red, green, blue; returns their names. */
+  function addTables(palettes) {
     for (const [name, text] of Object.entries(palettes)) {
       const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
       const table = new Uint8ClampedArray(STEPS * 4);
@@ -19,7 +19,7 @@ glpn.color = (() => {
     return [...tables.keys()];
   }
 
-  /* Draws a grid at its own size; the page stretches it. What is unknown stays transparent. */
+  /* Draws a grid, one pixel per value; CSS scales it. Unknown depth is transparent. */
   function paint(canvas, grid, look) {
     const table = new Uint32Array(tables.get(look.palette).buffer);
     canvas.width = grid.width;
@@ -37,7 +37,7 @@ glpn.color = (() => {
     context.putImageData(image, 0, 0);
   }
 
-  /* Round numbers inside a range, as many as there is room for. */
+  /* Returns round numbers in a range, at most about `most`. */
   function ticks(low, high, most) {
     const span = high - low;
     if (!(span > 0)) return [low];
@@ -49,28 +49,28 @@ glpn.color = (() => {
     return found;
   }
 
-  /* Fills an element with a bar of colors and its meters; gives the function that points at a depth on it. */
-  function drawLegend(place, look, most) {
+  /* Fills an element with a color bar and ticks; returns a function that marks a depth on it. */
+  function drawLegend(box, look, most) {
     const bar = element("canvas", "ramp");
     const line = { width: STEPS, height: 1, meters: new Float32Array(STEPS) };
     for (let step = 0; step < STEPS; step++) line.meters[step] = look.low + ((look.high - look.low) * step) / (STEPS - 1);
     paint(bar, line, look);
-    const share = (meters) => Math.min(1, Math.max(0, (meters - look.low) / Math.max(look.high - look.low, 1e-6)));
+    const fraction = (meters) => Math.min(1, Math.max(0, (meters - look.low) / Math.max(look.high - look.low, 1e-6)));
     const marks = ticks(look.low, look.high, most).map((meters) => {
       const mark = element("span", "tick", String(+meters.toFixed(3)));
-      mark.style.left = `${100 * share(meters)}%`;
+      mark.style.left = `${100 * fraction(meters)}%`;
       return mark;
     });
     const needle = element("span", "needle");
     needle.hidden = true;
-    place.replaceChildren(bar, ...marks, element("span", "unit", "m"), needle);
-    place.setAttribute("role", "img");
-    place.setAttribute("aria-label", `Colors from ${number(look.low)} to ${number(look.high)} meters`);
+    box.replaceChildren(bar, ...marks, element("span", "unit", "m"), needle);
+    box.setAttribute("role", "img");
+    box.setAttribute("aria-label", `Colors from ${number(look.low)} to ${number(look.high)} meters`);
     return (meters) => {
       needle.hidden = !Number.isFinite(meters);
-      if (!needle.hidden) needle.style.left = `${100 * share(meters)}%`;
+      if (!needle.hidden) needle.style.left = `${100 * fraction(meters)}%`;
     };
   }
 
-  return { learn, paint, ticks, drawLegend };
+  return { addTables, paint, ticks, drawLegend };
 })();

@@ -1,5 +1,5 @@
 "use strict";
-/* The overview. However many images there are, only those in the window are in the document. */
+/* The overview. Only cards in and near the visible area are in the document, however many images there are. */
 
 glpn.list = (() => {
   const { element, name, printable, number, meters, seconds } = glpn.text;
@@ -10,7 +10,7 @@ glpn.list = (() => {
   const SPARE_ROWS = 2;
   const AT_ONCE = 8;
 
-  const shown = new Map(); /* by place in the list: the card */
+  const shown = new Map(); /* cards by position in the list */
   const waiting = [];
   let loading = 0;
   let images = [];
@@ -18,9 +18,9 @@ glpn.list = (() => {
   let shape = { columns: 1, width: CARD_WIDTH, height: 1 };
 
   function measure() {
-    const room = list.clientWidth;
-    const columns = Math.max(1, Math.floor((room + GAP) / (CARD_WIDTH + GAP)));
-    const width = (room - GAP * (columns - 1)) / columns;
+    const available = list.clientWidth;
+    const columns = Math.max(1, Math.floor((available + GAP) / (CARD_WIDTH + GAP)));
+    const width = (available - GAP * (columns - 1)) / columns;
     shape = { columns, width, height: Math.round(width * 3 / 8) + CAPTION };
     list.style.height = `${Math.max(0, Math.ceil(images.length / columns) * (shape.height + GAP) - GAP)}px`;
   }
@@ -32,40 +32,40 @@ glpn.list = (() => {
     const from = window.scrollY - top();
     const first = Math.max(0, Math.floor(from / step) - SPARE_ROWS) * shape.columns;
     const last = Math.min(images.length, (Math.ceil((from + window.innerHeight) / step) + SPARE_ROWS) * shape.columns);
-    for (const [place, card] of shown) {
-      if ((place < first || place >= last) && !card.contains(document.activeElement)) {
+    for (const [position, card] of shown) {
+      if ((position < first || position >= last) && !card.contains(document.activeElement)) {
         card.remove();
-        shown.delete(place);
+        shown.delete(position);
       }
     }
-    for (let place = first; place < last; place++) {
-      if (!shown.has(place)) {
-        const card = makeCard(images[place], place);
-        shown.set(place, card);
+    for (let position = first; position < last; position++) {
+      if (!shown.has(position)) {
+        const card = makeCard(images[position], position);
+        shown.set(position, card);
         list.append(card);
       }
     }
-    for (const [place, card] of shown) {
+    for (const [position, card] of shown) {
       card.style.width = `${shape.width}px`;
       card.style.height = `${shape.height}px`;
-      const left = (place % shape.columns) * (shape.width + GAP);
-      card.style.transform = `translate(${left}px, ${Math.floor(place / shape.columns) * step}px)`;
+      const left = (position % shape.columns) * (shape.width + GAP);
+      card.style.transform = `translate(${left}px, ${Math.floor(position / shape.columns) * step}px)`;
     }
     loadNext();
   }
 
-  function makeCard(image, place) {
+  function makeCard(image, position) {
     const card = element("div", "card");
     card.setAttribute("role", "listitem");
     card.setAttribute("aria-setsize", images.length);
-    card.setAttribute("aria-posinset", place + 1);
+    card.setAttribute("aria-posinset", position + 1);
     const link = element("a", "open");
     link.href = `#${image.id}`;
-    link.dataset.place = place;
+    link.dataset.position = position;
     card.append(link);
     if (image.status === "failed") {
       card.classList.add("failed");
-      const reason = element("span", "reason", printable(image.error ?? "It failed."));
+      const reason = element("span", "reason", printable(image.error ?? "Failed without a message."));
       link.append(reason);
     } else {
       const pair = element("span", "pair");
@@ -74,7 +74,7 @@ glpn.list = (() => {
       photo.hidden = true;
       const depth = element("canvas");
       depth.setAttribute("role", "img");
-      depth.setAttribute("aria-label", `Its depth, ${summary(image)}`);
+      depth.setAttribute("aria-label", `Depth map, ${summary(image)}`);
       pair.append(photo, depth);
       link.append(pair);
       waiting.push({ card, image, pair, photo, depth });
@@ -88,21 +88,21 @@ glpn.list = (() => {
   function summary(image) {
     const parts = [];
     if (image.status === "failed") parts.push("failed");
-    else if (image.median === null) parts.push("no depth to show");
-    else parts.push(`median ${meters(image.median, image.roughly)}`, `${number(image.nearest)} to ${meters(image.farthest)}`);
-    if (image.status === "outdated") parts.push("to be done again");
-    if (image.status === "unfinished") parts.push("not all outputs are there");
+    else if (image.median === null) parts.push("depth not available");
+    else parts.push(`median ${meters(image.median, image.isApproximate)}`, `${number(image.nearest)} to ${meters(image.farthest)}`);
+    if (image.status === "outdated") parts.push("will be processed again");
+    if (image.status === "unfinished") parts.push("some outputs are missing");
     if (image.seconds && image.status !== "failed") parts.push(seconds(image.seconds));
     return parts.join(" · ");
   }
 
-  /* Cards that were scrolled past are not loaded at all. */
+  /* Cards that have left the visible area are skipped. */
   function loadNext() {
     while (loading < AT_ONCE && waiting.length) {
       const item = waiting.shift();
       if (!item.card.isConnected) continue;
       loading++;
-      glpn.loadThumbnail(item.image.id).then((data) => fill(item, data), () => item.pair.classList.add("gone"))
+      glpn.loadThumbnail(item.image.id).then((data) => fill(item, data), () => item.pair.classList.add("missing"))
         .finally(() => { loading--; loadNext(); });
     }
   }
@@ -133,8 +133,8 @@ glpn.list = (() => {
     for (const card of shown.values()) card.repaint?.();
   }
 
-  function focus(place) {
-    const row = Math.floor(place / shape.columns);
+  function focus(position) {
+    const row = Math.floor(position / shape.columns);
     const step = shape.height + GAP;
     const covered = document.getElementById("tools").offsetHeight + GAP;
     const from = top() + row * step - covered;
@@ -142,27 +142,27 @@ glpn.list = (() => {
     if (window.scrollY > from) window.scrollTo(0, from);
     else if (window.scrollY < to) window.scrollTo(0, to);
     draw();
-    shown.get(place)?.querySelector("a").focus({ preventScroll: true });
+    shown.get(position)?.querySelector("a").focus({ preventScroll: true });
   }
 
   list.addEventListener("keydown", (event) => {
-    const place = Number(event.target.dataset?.place);
+    const position = Number(event.target.dataset?.position);
     const page = shape.columns * Math.max(1, Math.floor(window.innerHeight / (shape.height + GAP)) - 1);
     const steps = {
       ArrowLeft: -1, ArrowRight: 1, ArrowUp: -shape.columns, ArrowDown: shape.columns, PageUp: -page, PageDown: page,
       Home: -Infinity, End: Infinity,
     };
     const isPlain = !(event.ctrlKey || event.metaKey || event.altKey);
-    if (!(event.key in steps) || Number.isNaN(place) || !isPlain) return;
+    if (!(event.key in steps) || Number.isNaN(position) || !isPlain) return;
     event.preventDefault();
-    focus(Math.min(images.length - 1, Math.max(0, place + steps[event.key])));
+    focus(Math.min(images.length - 1, Math.max(0, position + steps[event.key])));
   });
 
-  let asked = false;
+  let scheduled = false;
   window.addEventListener("scroll", () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => { asked = false; draw(); });
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(() => { scheduled = false; draw(); });
   }, { passive: true });
   new ResizeObserver(() => { measure(); draw(); }).observe(document.body);
 

@@ -1,15 +1,15 @@
 "use strict";
-/* Brings the parts together once the list of images is there. */
+/* Starts the page when the index has been loaded, and connects its parts. */
 
-glpn.begin = (index) => {
+glpn.start = (index) => {
   const { element, printable, count } = glpn.text;
   const part = (id) => document.getElementById(id);
   const images = index.rows.map((row) => Object.fromEntries(index.columns.map((column, at) => [column, row[at] ?? null])));
-  for (const image of images) image.roughly = index.metric === false || image.approximate;
+  for (const image of images) image.isApproximate = index.metric === false || image.approximate;
   glpn.choose.prepare(images);
-  const palettes = glpn.color.learn(index.palettes);
+  const palettes = glpn.color.addTables(index.palettes);
   const wholeRun = rangeOfRun(images, index);
-  const wish = {
+  const filter = {
     status: "all", words: [], sort: "name", descending: false, medianFrom: null, medianTo: null, secondsFrom: null, secondsTo: null,
   };
   const look = { palette: palettes.includes(index.palette) ? index.palette : palettes[0], range: "run" };
@@ -21,13 +21,13 @@ glpn.begin = (index) => {
     return { palette: look.palette, ...wholeRun };
   }
 
-  function introduce() {
+  function showRun() {
     const failed = images.filter((image) => image.status === "failed").length;
     document.title = `Depth of ${printable(index.title)}`;
     part("title").textContent = document.title;
     const parts = [`${count(images.length)} ${images.length === 1 ? "image" : "images"}`];
     if (failed) parts.push(`${count(failed)} failed`);
-    if (index.total > images.length) parts.push(`${count(index.total - images.length)} still to do when this was written; reload to see more`);
+    if (index.total > images.length) parts.push(`${count(index.total - images.length)} pending; reload to update`);
     parts.push(...index.lines.slice(0, 2).map(([, text]) => printable(text)));
     part("summary").textContent = parts.join(" · ");
     const lines = [["Images", index.folder], ...index.lines, ["Written", index.written]];
@@ -38,7 +38,7 @@ glpn.begin = (index) => {
     for (const [value, label, many] of kinds) {
       const box = element("label");
       const button = element("input");
-      Object.assign(button, { type: "radio", name: "status", value, checked: value === wish.status });
+      Object.assign(button, { type: "radio", name: "status", value, checked: value === filter.status });
       box.append(button, element("span", "", `${label} ${count(many)}`));
       part("status").append(box);
     }
@@ -48,7 +48,7 @@ glpn.begin = (index) => {
   }
 
   function choose() {
-    chosen = glpn.choose.choose(images, wish);
+    chosen = glpn.choose.choose(images, filter);
     const all = chosen.length === images.length;
     part("count").textContent = all ? "" : `${count(chosen.length)} of ${count(images.length)} images`;
     part("empty").hidden = chosen.length > 0;
@@ -65,55 +65,55 @@ glpn.begin = (index) => {
     glpn.viewer.repaint(lookOf);
   }
 
-  function openFromAddress() {
+  function openFromUrl() {
     const id = location.hash.slice(1);
     if (!id) return glpn.viewer.isOpen() && glpn.viewer.close();
-    let place = chosen.findIndex((image) => image.id === id);
-    if (place < 0 && images.some((image) => image.id === id)) {
+    let position = chosen.findIndex((image) => image.id === id);
+    if (position < 0 && images.some((image) => image.id === id)) {
       clear();
-      place = chosen.findIndex((image) => image.id === id);
+      position = chosen.findIndex((image) => image.id === id);
     }
-    if (place >= 0) glpn.viewer.show(chosen, lookOf, place);
+    if (position >= 0) glpn.viewer.show(chosen, lookOf, position);
   }
 
   function clear() {
     for (const input of part("tools").querySelectorAll("input:not([type=radio])")) input.value = "";
     part("status").querySelector("input").checked = true;
-    Object.assign(wish, { status: "all", words: [], medianFrom: null, medianTo: null, secondsFrom: null, secondsTo: null });
+    Object.assign(filter, { status: "all", words: [], medianFrom: null, medianTo: null, secondsFrom: null, secondsTo: null });
     choose();
   }
 
   const numbers = { "median-from": "medianFrom", "median-to": "medianTo", "seconds-from": "secondsFrom", "seconds-to": "secondsTo" };
   for (const [id, key] of Object.entries(numbers)) {
     part(id).addEventListener("input", (event) => {
-      wish[key] = event.target.value === "" ? null : event.target.valueAsNumber;
+      filter[key] = event.target.value === "" ? null : event.target.valueAsNumber;
       choose();
     });
   }
   part("text").addEventListener("input", (event) => {
-    wish.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    filter.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
     choose();
   });
-  part("status").addEventListener("change", (event) => { wish.status = event.target.value; choose(); });
-  part("sort").addEventListener("change", (event) => { wish.sort = event.target.value; choose(); });
+  part("status").addEventListener("change", (event) => { filter.status = event.target.value; choose(); });
+  part("sort").addEventListener("change", (event) => { filter.sort = event.target.value; choose(); });
   part("direction").addEventListener("click", (event) => {
-    wish.descending = !wish.descending;
-    event.currentTarget.textContent = wish.descending ? "↓" : "↑";
-    event.currentTarget.setAttribute("aria-label", `${wish.descending ? "Descending" : "Ascending"}; change the direction`);
+    filter.descending = !filter.descending;
+    event.currentTarget.textContent = filter.descending ? "↓" : "↑";
+    event.currentTarget.setAttribute("aria-label", `${filter.descending ? "Descending" : "Ascending"}, click to reverse`);
     choose();
   });
   part("palette").addEventListener("change", (event) => { look.palette = event.target.value; recolor(); });
   part("range").addEventListener("change", (event) => { look.range = event.target.value; recolor(); });
   part("clear").addEventListener("click", clear);
-  window.addEventListener("hashchange", openFromAddress);
+  window.addEventListener("hashchange", openFromUrl);
 
-  introduce();
+  showRun();
   choose();
   recolor();
-  openFromAddress();
+  openFromUrl();
 };
 
-/* What the colored outputs span, or from the nearest to the farthest of all images, without a few odd pixels. */
+/* The range of the colored outputs, else from the nearest to the farthest 2 % of all images. */
 function rangeOfRun(images, index) {
   if (index.range_m) return { low: index.range_m[0], high: index.range_m[1] };
   const known = images.filter((image) => image.far !== null);

@@ -1,21 +1,21 @@
 "use strict";
-/* What lies in the report's folder. A page that is opened from disk may not fetch, but it may load scripts: each hands
-   its data to a function of `glpn`. */
+/* Loads data from the report's folder. A page that is opened from disk may not fetch files, but it may load scripts:
+   each passes its data to a function of `glpn`. */
 
 const glpn = (() => {
   const FOLDER = "glpn-report/";
   const ENDINGS = { thumbnail: ".small.js", image: ".js" };
   const delivered = new Map();
 
-  /* Keeps the last few of what was loaded, so that memory does not grow with the images that were looked at. */
-  function remembering(limit, load) {
-    const kept = new Map();
+  /* Caches the last few results, so that memory does not grow with the number of viewed images. */
+  function cached(limit, load) {
+    const cache = new Map();
     return (id) => {
-      const found = kept.get(id) ?? load(id);
-      kept.delete(id);
-      kept.set(id, found);
-      found.catch(() => kept.delete(id));
-      if (kept.size > limit) kept.delete(kept.keys().next().value);
+      const found = cache.get(id) ?? load(id);
+      cache.delete(id);
+      cache.set(id, found);
+      found.catch(() => cache.delete(id));
+      if (cache.size > limit) cache.delete(cache.keys().next().value);
       return found;
     };
   }
@@ -28,7 +28,7 @@ const glpn = (() => {
         const data = delivered.get(kind + id);
         delivered.delete(kind + id);
         if (data) resolve(data);
-        else reject(new Error("This image's data is not in the folder glpn-report."));
+        else reject(new Error("The data of this image is not in the folder glpn-report."));
       };
       script.onload = script.onerror = finish;
       script.src = FOLDER + id + ENDINGS[kind];
@@ -42,7 +42,7 @@ const glpn = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  /* The inverse of encode_grid in grid.py: meters row by row, NaN where depth is unknown. */
+  /* The inverse of encode_grid in content.py: meters row by row; NaN is unknown. */
   async function decodeGrid(grid) {
     const { height, width, low_m: low, step_m: step } = grid;
     const planes = await inflate(grid.data);
@@ -50,11 +50,11 @@ const glpn = (() => {
     const steps = new Uint16Array(size);
     const meters = new Float32Array(size);
     for (let row = 0, at = 0; row < height; row++) {
-      let across = 0;
+      let horizontal = 0;
       for (let column = 0; column < width; column++, at++) {
-        const folded = (planes[at] << 8) | planes[size + at];
-        across += (folded >> 1) ^ -(folded & 1);
-        steps[at] = across + (row ? steps[at - width] : 0);
+        const zigzag = (planes[at] << 8) | planes[size + at];
+        horizontal += (zigzag >> 1) ^ -(zigzag & 1);
+        steps[at] = horizontal + (row ? steps[at - width] : 0);
         meters[at] = steps[at] ? low + (steps[at] - 1) * step : NaN;
       }
     }
@@ -67,10 +67,11 @@ const glpn = (() => {
   }
 
   return {
-    loadThumbnail: remembering(400, (id) => load("thumbnail", id)),
-    loadImage: remembering(5, (id) => load("image", id)),
+    loadThumbnail: cached(400, (id) => load("thumbnail", id)),
+    loadImage: cached(5, (id) => load("image", id)),
     thumbnail: (id, data) => delivered.set("thumbnail" + id, data),
     image: (id, data) => delivered.set("image" + id, data),
-    index: (data) => glpn.begin(data),
+    picture: (id, data) => delivered.set("image" + id, data), /* in scripts of version 0.1 */
+    index: (data) => glpn.start(data),
   };
 })();

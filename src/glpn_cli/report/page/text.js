@@ -1,17 +1,17 @@
 "use strict";
-/* Names and numbers as people read them. Nothing of the user's ever becomes markup: all text goes through textContent. */
+/* Formats names and numbers. All text of the user is set as textContent, so it never becomes markup. */
 
 glpn.text = (() => {
   const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
   const BYTE_IN_A_NAME = /[\udc80-\udcff]/;
 
-  /* Shows what would be invisible, or would turn the text around it: direction marks, line ends, broken Unicode. */
+  /* Escapes characters that are invisible or reorder text: direction marks, line breaks, invalid Unicode. */
   function printable(text) {
     return text.replace(HIDDEN, (character) => "\\u" + character.codePointAt(0).toString(16).padStart(4, "0"));
   }
 
-  /* The address of a file, also of one whose name is no Unicode: Python keeps its bytes as lone surrogates. */
-  function toAddress(path) {
+  /* Returns the URL of a file. In a name that is not valid Unicode, Python represents the bytes as lone surrogates. */
+  function toUrl(path) {
     return path.split("/").map((part) => [...part].map((character) => {
       if (BYTE_IN_A_NAME.test(character) && character.length === 1) {
         return "%" + (character.charCodeAt(0) - 0xdc00).toString(16);
@@ -27,7 +27,7 @@ glpn.text = (() => {
     return made;
   }
 
-  /* A name with its folder in a quieter tone, which gives way when there is little room. */
+  /* Returns an element with a file name and its folder, in a lighter color and shortened first. */
   function name(path) {
     const cut = path.lastIndexOf("/") + 1;
     const whole = element("bdi", "name");
@@ -39,9 +39,9 @@ glpn.text = (() => {
 
   const digits = (value) => (value < 10 ? 2 : value < 100 ? 1 : 0);
   const number = (value) => value.toFixed(digits(Math.abs(value)));
-  const meters = (value, roughly) => (Number.isFinite(value) ? `${roughly ? "≈ " : ""}${number(value)} m` : "unknown");
+  const meters = (value, approximate) => (Number.isFinite(value) ? `${approximate ? "≈ " : ""}${number(value)} m` : "unknown");
   const seconds = (value) => (value < 60 ? `${value.toFixed(value < 10 ? 2 : 1)} s` : `${(value / 60).toFixed(1)} min`);
   const count = (value) => value.toLocaleString("en");
 
-  return { printable, toAddress, element, name, number, meters, seconds, count };
+  return { printable, toUrl, element, name, number, meters, seconds, count };
 })();

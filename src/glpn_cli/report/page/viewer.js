@@ -1,27 +1,27 @@
 "use strict";
-/* One image, large: the photo on the left of a divider, its depth on the right, and meters under the pointer. */
+/* The large view of one image: photo and depth map with a divider, and the distance under the pointer. */
 
 glpn.viewer = (() => {
-  const { element, name, printable, number, meters, seconds, count, toAddress } = glpn.text;
+  const { element, name, printable, number, meters, seconds, count, toUrl } = glpn.text;
   const part = (id) => document.getElementById(id);
   const dialog = part("viewer");
   const stage = part("stage");
   const divider = part("divider");
 
   let images = [];
-  let place = -1;
+  let position = -1;
   let grid = null;
   let lookOf = null;
   let probe = null; /* { x, y } in pixels of the upright image */
-  let point = () => {};
+  let markDepth = () => {};
   let turn = 0;
 
-  const image = () => images[place];
+  const image = () => images[position];
 
   function show(chosen, look, index) {
     images = chosen;
     lookOf = look;
-    place = index;
+    position = index;
     if (!dialog.open) {
       dialog.showModal();
       stage.focus();
@@ -35,23 +35,23 @@ glpn.viewer = (() => {
     grid = null;
     setProbe(null);
     part("viewer-name").replaceChildren(name(current.name));
-    part("viewer-place").textContent = `${count(place + 1)} of ${count(images.length)}`;
-    part("previous").disabled = place === 0;
-    part("next").disabled = place === images.length - 1;
+    part("viewer-position").textContent = `${count(position + 1)} of ${count(images.length)}`;
+    part("previous").disabled = position === 0;
+    part("next").disabled = position === images.length - 1;
     part("viewer-facts").textContent = describe(current);
     part("viewer-files").replaceChildren();
-    if (current.status === "failed") return tell(current.error ?? "It failed.", current.hint);
+    if (current.status === "failed") return showMessage(current.error ?? "Failed without a message.", current.hint);
     let data;
     try {
       data = await glpn.loadImage(current.id);
     } catch (error) {
-      if (mine === turn) tell(error.message);
+      if (mine === turn) showMessage(error.message);
       return;
     }
     if (mine !== turn) return;
     part("viewer-files").append(...links(data.outputs));
     for (const note of data.notes ?? []) part("viewer-facts").append(element("span", "note", printable(note)));
-    if (!data.grid && !data.photo) return tell("Neither the photo nor a readable depth file was left when this report was made.");
+    if (!data.grid && !data.photo) return showMessage("Neither the photo nor a readable depth file was available when this report was written.");
     grid = data.grid;
     part("message").hidden = true;
     stage.hidden = false;
@@ -63,7 +63,7 @@ glpn.viewer = (() => {
     part("depth").setAttribute("aria-label", `Depth of ${printable(current.name)}, ${glpn.list.summary(current)}`);
     repaint(lookOf);
     fit();
-    for (const neighbor of [place + 1, place - 1]) {
+    for (const neighbor of [position + 1, position - 1]) {
       if (images[neighbor] && images[neighbor].status !== "failed") glpn.loadImage(images[neighbor].id).catch(() => {});
     }
   }
@@ -72,11 +72,11 @@ glpn.viewer = (() => {
     lookOf = look;
     if (!dialog.open || !grid) return;
     glpn.color.paint(part("depth"), grid, look(image()));
-    point = glpn.color.drawLegend(part("viewer-legend"), look(image()), 6);
+    markDepth = glpn.color.drawLegend(part("viewer-legend"), look(image()), 6);
     setProbe(probe);
   }
 
-  function tell(message, hint) {
+  function showMessage(message, hint) {
     stage.hidden = true;
     part("viewer-legend").replaceChildren();
     const box = part("message");
@@ -89,17 +89,17 @@ glpn.viewer = (() => {
     const parts = [];
     if (current.width) parts.push(`${current.width} × ${current.height} pixels`);
     if (current.median !== null) {
-      parts.push(`median ${meters(current.median, current.roughly)}, ${number(current.nearest)} to ${meters(current.farthest)}`);
+      parts.push(`median ${meters(current.median, current.isApproximate)}, ${number(current.nearest)} to ${meters(current.farthest)}`);
     }
     if (current.seconds && current.status !== "failed") parts.push(seconds(current.seconds));
-    if (current.approximate) parts.push("depth read back from an 8-bit image");
+    if (current.approximate) parts.push("depth read from an 8-bit image");
     return parts.join(" · ");
   }
 
   function links(outputs) {
     return Object.entries(outputs).map(([format, path]) => {
       const link = element("a", "file", format);
-      link.href = toAddress(path);
+      link.href = toUrl(path);
       link.title = printable(path);
       link.target = "_blank";
       link.rel = "noopener";
@@ -107,7 +107,7 @@ glpn.viewer = (() => {
     });
   }
 
-  /* Makes the image as large as the window allows; its shape is kept. */
+  /* Fits the image into the window, with its aspect ratio. */
   function fit() {
     const current = image();
     if (!dialog.open || !current?.width) return;
@@ -119,9 +119,9 @@ glpn.viewer = (() => {
   }
 
   function divide() {
-    const share = divider.value / 10;
-    part("depth").style.clipPath = stage.classList.contains("alone") ? "none" : `inset(0 0 0 ${share}%)`;
-    part("line").style.left = `${share}%`;
+    const percent = divider.value / 10;
+    part("depth").style.clipPath = stage.classList.contains("alone") ? "none" : `inset(0 0 0 ${percent}%)`;
+    part("line").style.left = `${percent}%`;
   }
 
   function depthAt(x, y) {
@@ -134,7 +134,7 @@ glpn.viewer = (() => {
   function setProbe(where, { spoken = false } = {}) {
     probe = grid && where;
     part("cross").hidden = part("bubble").hidden = !probe;
-    if (!probe) return point(NaN);
+    if (!probe) return markDepth(NaN);
     const current = image();
     const depth = depthAt(probe.x, probe.y);
     const [left, top] = [(100 * (probe.x + 0.5)) / current.width, (100 * (probe.y + 0.5)) / current.height];
@@ -144,10 +144,10 @@ glpn.viewer = (() => {
     }
     part("bubble").classList.toggle("to-the-left", left > 75);
     part("bubble").classList.toggle("below", top < 15);
-    const said = meters(depth, current.roughly);
-    part("bubble").replaceChildren(element("strong", "", said), element("span", "", `${probe.x}, ${probe.y}`));
-    point(depth);
-    if (spoken) part("spoken").textContent = `${said} at ${probe.x}, ${probe.y}`;
+    const text = meters(depth, current.isApproximate);
+    part("bubble").replaceChildren(element("strong", "", text), element("span", "", `${probe.x}, ${probe.y}`));
+    markDepth(depth);
+    if (spoken) part("spoken").textContent = `${text} at ${probe.x}, ${probe.y}`;
   }
 
   function pixelUnder(event) {
@@ -167,10 +167,10 @@ glpn.viewer = (() => {
   }
 
   function go(step) {
-    const target = place + step;
+    const target = position + step;
     if (target < 0 || target >= images.length) return;
     history.replaceState(null, "", `#${images[target].id}`);
-    place = target;
+    position = target;
     fill();
   }
 
@@ -197,7 +197,7 @@ glpn.viewer = (() => {
   });
   stage.addEventListener("pointerleave", () => setProbe(null));
   divider.addEventListener("input", divide);
-  /* On the whole document, because nothing has the focus once the stage has gone for a message. */
+  /* On the document, because no element has the focus when a message replaces the stage. */
   document.addEventListener("keydown", (event) => {
     if (!dialog.open || !event.key.startsWith("Arrow") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.shiftKey && grid) move(event.key);
@@ -207,7 +207,7 @@ glpn.viewer = (() => {
     event.preventDefault();
   });
   dialog.addEventListener("close", () => {
-    const last = place;
+    const last = position;
     turn++;
     grid = null;
     history.replaceState(null, "", location.pathname + location.search);

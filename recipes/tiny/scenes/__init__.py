@@ -1,0 +1,1 @@
+"""Synthetic scenes with exact depth: random composition, ray casting, shading, and folders of rendered scenes."""

@@ -1,0 +1,294 @@
+"""The PNG formats: png (gray), color and png16."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.errors import DepthFileError, UsageError
+from glpn_cli.output.color import unknown_color
+from glpn_cli.output.png import PNG, PNG16, ColorPNG, values_per_meter
+from glpn_cli.settings import Colormap, DepthRange, Near, Normalize, OutputSettings, Scale
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX = OutputSettings(normalize=Normalize.MAX)
+MINMAX = OutputSettings(normalize=Normalize.MINMAX)
+RAMP = np.linspace(0.5, 9.5, 200).reshape(10, 20)
+FIXED = DepthRange.parse("2:6")
+
+
+def read_png(data: bytes) -> tuple[np.ndarray, str, dict[str, Any], str]:
+    """Return pixels, mode, metadata and description."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image), image.mode, json.loads(image.info["glpn"]), image.info["Description"]
+
+
+def random_meters() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 9.7, (97, 131)).astype(np.float32)
+
+
+def eightfold(depth_map: DepthMap) -> DepthMap:
+    return replace(depth_map, provenance=replace(depth_map.provenance, meters_per_unit=8.0))
+
+
+# png: 8-bit gray
+
+
+def gray(meters: np.ndarray, settings: OutputSettings = MAX) -> np.ndarray:
+    pixels, mode, _, _ = read_png(PNG().encode(DepthMap(meters.astype(np.float32)), settings))
+    assert mode == "L"
+    return pixels
+
+
+def test_max_is_the_documented_formula() -> None:
+    output = random_meters()
+    documented = (output * 255 / np.max(output)).astype("uint8")
+    np.testing.assert_array_equal(gray(output), documented)
+
+
+def test_minmax_is_the_formula_of_the_pipeline() -> None:
+    depth = random_meters() + np.float32(3)
+    pipeline = ((depth - depth.min()) / (depth.max() - depth.min()) * 255).astype("uint8")
+    np.testing.assert_array_equal(gray(depth, MINMAX), pipeline)
+
+
+@pytest.mark.parametrize("settings", [MAX, MINMAX])
+def test_zero_depth_is_black(settings: OutputSettings) -> None:
+    assert gray(np.zeros((3, 4)), settings).max() == 0
+
+
+def test_constant_depth_does_not_divide_by_zero() -> None:
+    assert gray(np.full((3, 4), 5.0), MAX).min() == 255
+    assert gray(np.full((3, 4), 5.0), MINMAX).max() == 0
+
+
+@pytest.mark.parametrize("settings", [MAX, MINMAX])
+def test_png_reads_back_within_one_step(depth_map: DepthMap, settings: OutputSettings) -> None:
+    back = PNG().decode(PNG().encode(depth_map, settings), "x.png")
+    step_m = (7.5 if settings is MAX else 7.0) / 255
+    assert np.abs(back.meters - depth_map.meters).max() <= step_m
+    assert back.provenance.approximate
+    assert back.provenance.weights_sha256 == "ab" * 32
+    assert back.provenance.notes == ("a note",)
+    assert back.provenance.network_size == (96, 128)
+
+
+def test_description_states_the_meaning_of_gray_values(depth_map: DepthMap) -> None:
+    _, _, _, description = read_png(PNG().encode(depth_map, MAX))
+    assert "gray / 255 * 7.5 m" in description
+
+
+def test_compression_changes_only_the_file_size() -> None:
+    depth = DepthMap(np.tile(np.linspace(1, 9, 400, dtype=np.float32), (300, 1)))
+    files = [PNG().encode(depth, OutputSettings(png_compression=level)) for level in (0, 1, 9)]
+    assert len(files[0]) > len(files[1]) > len(files[2])
+    images = [PNG().decode(data, "x").meters for data in files]
+    assert all(np.array_equal(image, images[0]) for image in images)
+
+
+def test_metadata_of_png_is_in_the_published_scale(depth_map: DepthMap) -> None:
+    settings = OutputSettings(scale=Scale.PUBLISHED)
+    _, _, metadata, _ = read_png(PNG().encode(eightfold(depth_map), settings))
+    assert (metadata["scale"], metadata["high"], metadata["meters_per_unit"]) == ("published", 7.5 / 8, 8.0)
+
+
+@pytest.mark.parametrize("near", [None, *Near])
+@pytest.mark.parametrize("scale", Scale)
+def test_gray_values_span_the_range(depth_map: DepthMap, near: Near | None, scale: Scale) -> None:
+    data = PNG().encode(eightfold(depth_map), OutputSettings(range=FIXED, near=near, scale=scale))
+    pixels = read_png(data)[0].astype(int)
+    nearest, farthest = (255, 0) if near is Near.BRIGHT else (0, 255)
+    assert (pixels[depth_map.meters <= 2] == nearest).all()
+    assert (pixels[depth_map.meters >= 6] == farthest).all()
+    assert np.abs(PNG().decode(data, "x").meters - np.clip(depth_map.meters, 2, 6)).max() <= 4 / 255
+
+
+def test_foreign_png_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "PNG")
+    with pytest.raises(DepthFileError, match=r"x\.png"):
+        PNG().decode(buffer.getvalue(), "x.png")
+
+
+# color
+
+
+def color(meters: np.ndarray, depth: DepthMap | None = None, **settings: Any) -> np.ndarray:
+    depth = depth or DepthMap(meters.astype(np.float32), Provenance(depth_limit_m=10.0, weights="nyu"))
+    pixels, mode, _, _ = read_png(ColorPNG().encode(depth, OutputSettings(**settings)))
+    assert mode == "RGB"
+    return pixels
+
+
+@pytest.mark.parametrize("name", Colormap)
+def test_unknown_depth_has_a_unique_color(name: Colormap) -> None:
+    meters = RAMP.copy()
+    meters[0, 0], meters[0, 1], meters[0, 2] = 0, np.nan, np.inf
+    colors = color(meters, colormap=name)
+    assert (colors[0, :3] == unknown_color(name)).all()
+    assert (colors != unknown_color(name)).any(axis=2)[1:].all()
+
+
+def test_near_is_bright_by_default() -> None:
+    for near, first in ((None, 255), (Near.BRIGHT, 255), (Near.DARK, 0)):
+        pixels = color(RAMP, colormap=Colormap.GRAY, near=near, range=FIXED)
+        assert (pixels[RAMP <= 2] == first).all()
+        assert (pixels[RAMP >= 6] == 255 - first).all()
+
+
+def test_colors_are_equal_in_images_with_the_same_range() -> None:
+    one = color(RAMP, range=FIXED)
+    other = color(RAMP[:, ::-1], range=FIXED)
+    np.testing.assert_array_equal(one, other[:, ::-1])
+    assert (color(RAMP) != color(RAMP[:5])[: len(RAMP)][:1]).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [("model", (0, 10)), ("1:3", (1, 3)), ("p0:p100", (0.5, 9.5)), ("auto", np.percentile(RAMP, (1, 99)))],
+)
+def test_metadata_contains_the_range(text: str, ends: tuple[float, float]) -> None:
+    depth = DepthMap(RAMP.astype(np.float32), Provenance(depth_limit_m=10.0))
+    data = ColorPNG().encode(depth, OutputSettings(range=DepthRange.parse(text)))
+    _, _, metadata, description = read_png(data)
+    assert (metadata["low"], metadata["high"]) == pytest.approx(tuple(ends), rel=1e-5)
+    assert metadata["range"] == text
+    assert f"{metadata['low']:.6g} to {metadata['high']:.6g} m in the colors turbo, near is bright" in description
+
+
+def test_range_of_the_run_applies_to_each_image() -> None:
+    np.testing.assert_array_equal(color(RAMP, range_m=(2.0, 6.0)), color(RAMP, range=FIXED))
+
+
+def test_constant_depth_is_one_color() -> None:
+    assert len(np.unique(color(np.full((4, 5), 3.0)).reshape(-1, 3), axis=0)) == 1
+
+
+def test_photo_is_to_the_left() -> None:
+    depth = DepthMap(RAMP.astype(np.float32), rgb=np.random.default_rng(0).integers(0, 255, (10, 20, 3), np.uint8))
+    both = color(RAMP, depth, side_by_side=True)
+    np.testing.assert_array_equal(both[:, :20], depth.rgb)
+    np.testing.assert_array_equal(both[:, 20:], color(RAMP, depth))
+    with pytest.raises(UsageError) as caught:
+        color(RAMP, replace(depth, rgb=None), side_by_side=True)
+    assert caught.value.setting == "side_by_side"
+
+
+def test_legend_does_not_change_the_image() -> None:
+    large = np.kron(RAMP, np.ones((20, 20)))
+    plain, described = color(large), color(large, legend=True)
+    np.testing.assert_array_equal(described[: len(plain)], plain)
+    assert len(described) > len(plain)
+
+
+def test_colors_do_not_depend_on_the_scale() -> None:
+    depth = DepthMap(RAMP.astype(np.float32), Provenance(meters_per_unit=8.0))
+    published = color(RAMP, depth, range=FIXED, scale=Scale.PUBLISHED)
+    np.testing.assert_array_equal(published, color(RAMP, range=FIXED))
+
+
+def test_opencv_reads_color(tmp_path: Path, depth_map: DepthMap) -> None:
+    cv2 = pytest.importorskip("cv2")
+    depth_map.save(tmp_path / "x.color.png")
+    image = cv2.imread(str(tmp_path / "x.color.png"), cv2.IMREAD_UNCHANGED)
+    assert (image.shape, image.dtype) == ((20, 30, 3), np.uint8)
+
+
+# png16: 16-bit meters
+
+
+def values(meters: list[float], limit_m: float | None = 10.0) -> list[int]:
+    depth = DepthMap(np.array([meters], np.float32), Provenance(depth_limit_m=limit_m))
+    return [int(value) for value in read_png(PNG16().encode(depth, OutputSettings()))[0][0]]
+
+
+@pytest.mark.parametrize(("limit_m", "factor"), [(10, 1000), (65, 1000), (65.1, 256), (80, 256)])
+def test_factor_follows_from_the_depth_limit(limit_m: float, factor: int) -> None:
+    assert values([2.0], limit_m) == [2 * factor]
+
+
+def test_factor_follows_from_the_farthest_depth_without_a_limit() -> None:
+    assert values_per_meter(DepthMap(np.full((1, 1), 64, np.float32))) == 1000
+    assert values_per_meter(DepthMap(np.full((1, 1), 66, np.float32))) == 256
+
+
+def test_known_depth_is_rounded_and_at_least_1() -> None:
+    assert values([1.2344, 1.2346, 0.0001, 0.0]) == [1234, 1235, 1, 0]
+
+
+def test_far_depth_saturates_and_unknown_depth_is_0() -> None:
+    assert values([70.0, float("nan"), float("inf"), -1.0]) == [65535, 0, 0, 0]
+
+
+def test_unknown_depth_reads_back_as_0() -> None:
+    depth = DepthMap(np.array([[np.nan, 2]], np.float32), Provenance(depth_limit_m=10))
+    assert PNG16().decode(PNG16().encode(depth, OutputSettings()), "x").meters.tolist() == [[0, 2]]
+
+
+def test_opencv_reads_png16_in_both_scales(tmp_path: Path, depth_map: DepthMap) -> None:
+    cv2 = pytest.importorskip("cv2")
+    indoors = replace(depth_map, provenance=replace(depth_map.provenance, depth_limit_m=10.0))
+    for depth, factor in ((indoors, 1000), (depth_map, 256)):
+        depth.save(tmp_path / "x.depth16.png", overwrite=True)
+        pixels = cv2.imread(str(tmp_path / "x.depth16.png"), cv2.IMREAD_UNCHANGED)
+        assert (pixels.dtype, pixels.shape) == (np.uint16, (20, 30))
+        np.testing.assert_allclose(pixels / factor, depth_map.meters, atol=0.51 / factor)
+
+
+def test_png16_describes_itself(depth_map: DepthMap) -> None:
+    _, mode, metadata, description = read_png(PNG16().encode(depth_map, OutputSettings()))
+    assert mode == "I;16"
+    assert description == (
+        f"depth of photo.jpg by the weights tiny (sha256 {'ab' * 32}), approximate: meters = value / 256; 0 is unknown"
+    )
+    assert (metadata["values_per_meter"], metadata["unit"], metadata["unknown"]) == (256, "meter", 0)
+    assert metadata["provenance"]["tool"] == "glpn-cli 0"
+
+
+def with_metadata(data: bytes, metadata: str) -> bytes:
+    """Return a PNG with other metadata."""
+    text = PngInfo()
+    text.add_text("glpn", metadata)
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.save(buffer, "PNG", pnginfo=text)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("codec", "before", "after"),
+    [
+        (PNG16(), '"values_per_meter": 1000', '"values_per_meter": "many"'),
+        (PNG16(), '"values_per_meter"', '"values_per_mile"'),
+        (PNG(), '"high": 1.0', '"high": "far"'),
+        (PNG(), '"low"', '"lowest"'),
+    ],
+)
+def test_edited_metadata_is_an_error(codec: PNG | PNG16, before: str, after: str) -> None:
+    data = codec.encode(DepthMap(np.ones((2, 2), np.float32)), OutputSettings())
+    metadata = json.dumps(read_png(data)[2])
+    assert before in metadata
+    with pytest.raises(DepthFileError, match=r"x\.png"):
+        codec.decode(with_metadata(data, metadata.replace(before, after)), "x.png")
+
+
+def test_png_of_version_0_1_is_read(depth_map: DepthMap) -> None:
+    """Version 0.1 wrote metadata with British spelling."""
+    for codec in (PNG(), PNG16()):
+        data = codec.encode(depth_map, OutputSettings())
+        metadata = json.dumps(read_png(data)[2])
+        old = metadata.replace('meter"', 'metre"').replace("meters", "metres")
+        assert old != metadata
+        read, expected = codec.decode(with_metadata(data, old), "x"), codec.decode(data, "x")
+        np.testing.assert_array_equal(read.meters, expected.meters)
+        assert read.provenance == expected.provenance

@@ -1,0 +1,64 @@
+"""The journal of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from glpn_cli.errors import OutputError
+from glpn_cli.report.journal import DepthStatistics, Entry, Journal, entry_name, mark_outputs
+from synthetic_report import done_record, random_depth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def entry(name: str) -> Entry:
+    depth = random_depth(1)
+    return Entry.of(done_record(name), depth, depth.meters)
+
+
+def test_journal_returns_the_last_entry_of_each_image(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "images.jsonl")
+    assert journal.read() == {}
+    journal.rewrite([entry("a.png"), entry("b.png")])
+    changed = Entry(entry("a.png").source, "other", 1, 2)
+    journal.append(changed)
+    assert journal.read() == {changed.source: changed, entry("b.png").source: entry("b.png")}
+
+
+def test_incomplete_and_invalid_lines_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "images.jsonl"
+    path.write_text('[]\n{"source": 1}\n{"source": "a", "outputs_mark": "b", "height": "c", "width": 1}\n{"sour')
+    journal = Journal(path)
+    assert journal.read() == {}
+    journal.append(entry("a.png"))
+    assert journal.read() == {entry("a.png").source: entry("a.png")}
+
+
+def test_fields_of_newer_versions_are_ignored() -> None:
+    values = {"source": "a", "outputs_mark": "b", "height": 1, "width": 2, "new": 3}
+    assert Entry.from_dict(values) == Entry("a", "b", 1, 2)
+
+
+def test_unusable_journal_is_an_output_error(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for attempt in (journal.read, lambda: journal.append(entry("a.png"))):
+        with pytest.raises(OutputError, match=tmp_path.name):
+            attempt()
+
+
+def test_statistics_ignore_unknown_depth() -> None:
+    meters = np.array([[0, np.nan, 1, 2, 3, np.inf]], np.float32)
+    statistics = DepthStatistics.of(meters, meters)
+    assert (statistics.nearest, statistics.median, statistics.farthest) == (1, 2, 3)
+    assert DepthStatistics.of(meters[:, :2], meters[:, :2]) == DepthStatistics(0, 0, 0, 0, 0)
+
+
+def test_names_and_marks_identify_images_and_outputs() -> None:
+    assert entry_name("/a/\udcff.png") != entry_name("/b/\udcff.png")
+    assert entry_name("/a.png").isalnum()
+    assert mark_outputs(done_record("a.png")) == mark_outputs(done_record("a.png"))
+    assert mark_outputs(done_record("a.png")) != mark_outputs(done_record("b.png"))
