@@ -516,7 +516,7 @@ def test_each_digest_is_of_the_file_when_it_was_started(tmp_path: Path) -> None:
     assert FileDigest(file).hexdigest() == hashlib.sha256(b"after").hexdigest()
 
 
-def test_an_unreadable_file_is_an_error_when_the_digest_is_asked_for(tmp_path: Path) -> None:
+def test_a_digest_of_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     digest = FileDigest(tmp_path / "gone.safetensors")
     for _ in range(2):
         with pytest.raises(WeightsError, match=r"gone\.safetensors"):

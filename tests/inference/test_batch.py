@@ -306,7 +306,7 @@ def test_a_reporter_hears_of_a_run_without_new_images(tmp_path: Path, tiny: Pred
     assert (reporter.added, reporter.settled, reporter.ended) == ([], [], "complete")
 
 
-def test_a_reporter_ends_after_the_last_write_of_a_run_left_early(tmp_path: Path, tiny: Predictor) -> None:
+def test_a_run_left_early_reports_its_last_writes(tmp_path: Path, tiny: Predictor) -> None:
     reporter = Reporter()
     with BatchRun(batch(tmp_path), lambda _: tiny, report=reporter.opened) as running:
         results = iter(running)

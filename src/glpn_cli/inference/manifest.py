@@ -122,7 +122,7 @@ class Manifest:
         self._writing = threading.Lock()
         self._begun = False
         self._partials: list[Path] = []
-        # Kept open, because some file systems renumber a file that nobody has open.
+        # They stay open: some file systems give a closed file another inode number.
         self._open_files: dict[Path, int] = {}
 
     def __enter__(self) -> Self:
