@@ -1,6 +1,6 @@
 """Depth maps in meters from ordinary photos: GLPN (arXiv 2201.07436) in plain PyTorch.
 
-The short door:
+In short:
 
     import glpn_cli
 
@@ -10,8 +10,10 @@ The short door:
     depth.save("photo.depth.png")
     glpn_cli.read("photo.depth.png")
 
-The long one has the names of the documented classes: `GLPNConfig`, `GLPNImageProcessor`, `GLPNModel`,
-`GLPNForDepthEstimation`. Names are imported when they are first used, because torch takes seconds.
+    glpn_cli.run_batch("photos", "depths")
+
+The classes of the documented model have their documented names: `GLPNConfig`, `GLPNImageProcessor`, `GLPNModel`,
+`GLPNForDepthEstimation`. Names are imported when they are first used, because importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ __all__ = [
     "run_batch",
 ]
 
-
 _HOMES = {
     "DepthMap": ("glpn_cli.depth", "DepthMap"),
     "GLPNConfig": ("glpn_cli.model.config", "GLPNConfig"),
@@ -55,13 +56,13 @@ _HOMES = {
     "GLPNImageProcessor": ("glpn_cli.image.processor", "GLPNImageProcessor"),
     "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
     "load": ("glpn_cli.inference.load", "load"),
-    "run_batch": ("glpn_cli.api", "run_batch"),
     "read": ("glpn_cli.output.reading", "read_depth"),
+    "run_batch": ("glpn_cli.api", "run_batch"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
@@ -71,5 +72,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names too, before they are imported."""
+    """Return all public names, also those that are not imported yet."""
     return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.errors import OutputError
 from glpn_cli.inference.batch import BatchProgress, BatchRun, make_batch
 from glpn_cli.inference.load import load_predictor
+from glpn_cli.output.formats import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.run import Result, RunOptions
+    from glpn_cli.inference.result import Result
+    from glpn_cli.inference.run import RunOptions
     from glpn_cli.report.report import Report
     from glpn_cli.settings import PredictionSettings
 
@@ -26,7 +28,7 @@ def run_batch(
     folders: str | PathLike[str] | Sequence[str | PathLike[str]],
     output: str | PathLike[str],
     *,
-    formats: Sequence[str] = ("png",),
+    formats: str | Sequence[str] = DEFAULT_FORMAT,
     overwrite: bool = False,
     report: bool = False,
     progress: Callable[[Result, int, int], None] | None = None,
@@ -41,10 +43,11 @@ def run_batch(
     Args:
         folders: a folder with images, or several.
         output: the output folder; it is created. Its manifest, `glpn-batch.jsonl`, has a line for each image.
-        formats: names of formats, such as "png", "png16", "npz" or "color".
+        formats: names of formats, such as "png", "png16", "npz" or "color"; also as one text, "png16,npz".
         overwrite: replace existing outputs.
         report: also write `index.html`, which shows every image beside its depth.
-        progress: called in this thread after each image, with its result, and how many of how many are finished.
+        progress: called in the caller's thread after each image, with its result, the number of finished images, and
+            the number of all images to process. If it raises, the run ends, and the next one resumes.
         **settings: fields of `PredictionSettings` (`weights`, `device`, `precision`, ...), `OutputSettings`
             (`colormap`, `range`, `legend`, ...), `RunSettings` (`workers`, `batch_size`) and `SearchSettings`
             (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text.
@@ -62,7 +65,8 @@ def run_batch(
     """
     batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
     with open_batch(batch, load_predictor, report=report) as running:
-        records = [running.manifest.records[str(task.source)] for task in running.tasks if task.done]
+        known = running.manifest.records
+        records = [known[str(task.source)] for task in running.tasks if task.done]
         for finished, result in enumerate(running, start=1):
             records.append(result.record)
             if progress is not None:
@@ -80,8 +84,15 @@ def open_batch(
 ) -> BatchRun:
     """Return a run of a batch, with a report if one is wanted; see `BatchRun`.
 
+    Args:
+        batch: what to do.
+        load: returns the predictor.
+        report: also write `index.html`.
+        progress: is told what happens.
+        options: callbacks of the run loop.
+
     Raises:
-        OutputExistsError: another program's `index.html` is in the output folder.
+        OutputExistsError: another program's `index.html` is in the output folder, and `overwrite` is not set.
     """
     progress = progress or BatchProgress()
     if not report:
@@ -89,9 +100,8 @@ def open_batch(
     from glpn_cli.report.report import refuse_to_replace_page
 
     refuse_to_replace_page(batch.out, overwrite=batch.overwrite)
-    batch.prediction = replace(batch.prediction, keep_rgb=True)
     return BatchRun(
-        batch,
+        replace(batch, prediction=replace(batch.prediction, keep_rgb=True)),
         load,
         report=lambda running, values: _open_report(running, values, progress),
         progress=progress,
@@ -106,22 +116,13 @@ def _open_report(running: BatchRun, fingerprint: dict[str, Any], progress: Batch
     from glpn_cli.report.report import Report
 
     batch = running.batch
-    colors = replace(batch.output, range_m=running.color_range_m)
+    colors = replace(running.output, range_m=running.color_range_m)
     facts = describe_run(running.predictor, batch.folders or [str(batch.out)], fingerprint, colors)
-    report = Report(batch.out, facts)
     records = running.manifest.records
+    report = Report(batch.out, facts)
     report.begin(records, total=len(records.keys() | {str(task.source) for task in running.tasks}))
     try:
-        missing = report.missing()
-        if missing:
-            progress.info(f"adding {len(missing)} images of earlier runs to the report")
-            progress.start("report", len(missing))
-            try:
-                with closing(report.catch_up(missing, workers=batch.run.worker_count)) as added:
-                    for _ in added:
-                        progress.advance()
-            finally:
-                progress.stop()
+        _add_missing(report, batch.run.worker_count, progress)
         yield report
     except BaseException:
         with suppress(OutputError):  # the error that ended the run matters more
@@ -129,3 +130,18 @@ def _open_report(running: BatchRun, fingerprint: dict[str, Any], progress: Batch
         raise
     report.end(complete=True)
     progress.info(f"report: {report.page}")
+
+
+def _add_missing(report: Report, workers: int, progress: BatchProgress) -> None:
+    """Add images of earlier runs to a report."""
+    missing = report.missing()
+    if not missing:
+        return
+    progress.info(f"adding {len(missing)} images of earlier runs to the report")
+    progress.start("report", len(missing))
+    try:
+        with closing(report.catch_up(missing, workers=workers)) as added:
+            for _ in added:
+                progress.advance()
+    finally:
+        progress.stop()

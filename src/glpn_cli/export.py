@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from glpn_cli._version import __version__
+from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.device import exact_float32, memory_errors_named
 from glpn_cli.errors import MissingPackageError, OutputError
-from glpn_cli.settings import SIZE_DIVISOR, Precision
+from glpn_cli.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

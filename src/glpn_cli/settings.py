@@ -1,4 +1,4 @@
-"""Settings of prediction, output, input, evaluation, export and benchmarks, with every default.
+"""Settings of prediction, output, input, logging and export, with every default.
 
 The command line, `load()` and the Python API share these dataclasses. A value may be given as text, as on a command
 line: it is converted to the type of its field, or refused, when the settings are built.
@@ -6,22 +6,14 @@ line: it is converted to the type of its field, or refused, when the settings ar
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import math
 import os
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import Enum, StrEnum
-from functools import cache
-from typing import Any, ClassVar
+from enum import StrEnum
+from typing import ClassVar
 
+from glpn_cli.convert import SIZE_DIVISOR, Settings, parse_input_size
 from glpn_cli.errors import UsageError
-
-SIZE_DIVISOR = 32
-"""The sides of the network's input are multiples of this, because the encoder halves them five times."""
 
 MAX_IMAGE_PIXELS = 178_956_970
 """The default limit on the pixels of an image, checked before decoding. Pillow's limit for a decompression bomb."""
@@ -52,153 +44,6 @@ HOME_VARIABLE = "GLPN_HOME"
 
 DATA_VARIABLE = "GLPN_DATA"
 """The environment variable that names the folder of the data sets `nyu` and `kitti`."""
-
-RANDOM_WEIGHTS = "random"
-"""The published architecture with random weights, for benchmarks."""
-
-
-# Conversion from text
-
-
-class Settings:
-    """Base class: converts and checks the fields of a frozen dataclass when it is built."""
-
-    LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    """The smallest and the largest value of number fields, both allowed."""
-
-    def __post_init__(self) -> None:
-        """Convert text to the types of the fields.
-
-        Raises:
-            UsageError: a value cannot be converted or is out of its range.
-        """
-        given = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
-        for name, value in convert(type(self), given).items():
-            object.__setattr__(self, name, value)
-
-
-def convert(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values converted to the field types of a settings class, and checked against its `LIMITS`.
-
-    Raises:
-        UsageError: a value cannot be converted or is out of its range.
-    """
-    hints = field_types(settings)
-    limits: Mapping[str, tuple[float, float]] = getattr(settings, "LIMITS", {})
-    converted = {name: convert_value(name, value, hints[name]) for name, value in values.items()}
-    for name in limits.keys() & converted.keys():
-        low, high = limits[name]
-        value = converted[name]
-        if value is not None and not low <= value <= high:
-            wanted = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-            raise UsageError(f"must be {wanted}, not {value:g}", setting=name)
-    return converted
-
-
-@cache
-def field_types(settings: type) -> dict[str, Any]:
-    """Return the resolved annotation of each field of a dataclass."""
-    hints = typing.get_type_hints(settings)
-    return {item.name: hints[item.name] for item in fields(settings)}
-
-
-def without_none(hint: Any) -> Any:
-    """Return the type of an annotation such as `int | None`, without the None."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-    return hint
-
-
-def convert_value(name: str, value: Any, hint: Any) -> Any:
-    """Return a value converted to the type of an annotation.
-
-    Raises:
-        UsageError: it cannot be converted; the error is about the setting `name`.
-    """
-    wanted = without_none(hint)
-    if value is None:
-        if wanted is hint:
-            raise UsageError("must not be None", setting=name)
-        return None
-    if typing.get_origin(wanted) is tuple:
-        return _to_tuple(name, value, typing.get_args(wanted))
-    if wanted is bool and not isinstance(value, bool):
-        raise UsageError(f"must be True or False, not {value!r}", setting=name)
-    if wanted is int or wanted is float:
-        return _to_number(name, value, wanted)
-    if wanted is str and isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, str) and not isinstance(value, wanted):
-        return _to_choice(name, value, wanted) if issubclass(wanted, Enum) else wanted.parse(value)
-    if not isinstance(value, wanted):
-        raise UsageError(f"must be text or {wanted.__name__}, not {type(value).__name__}", setting=name)
-    return value
-
-
-def _to_tuple(name: str, value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the items of a list, or of a single value, converted to the type of the items."""
-    items = (value,) if isinstance(value, str) or not isinstance(value, Sequence) else tuple(value)
-    is_list = len(parts) == 2 and parts[1] is Ellipsis
-    return tuple(convert_value(name, item, parts[0]) for item in items) if is_list else items
-
-
-def _to_number(name: str, value: Any, wanted: type[int | float]) -> int | float:
-    number: int | float = math.nan
-    if not isinstance(value, bool) and not (wanted is int and isinstance(value, float)):
-        with contextlib.suppress(TypeError, ValueError):
-            number = wanted(value)  # of text, and of numpy's numbers too
-    if not math.isfinite(number):
-        kind = "whole" if wanted is int else "finite"
-        raise UsageError(f"must be a {kind} number, not {value}", setting=name)
-    return number
-
-
-def _to_choice(name: str, text: str, choices: type[Enum]) -> Enum:
-    """Return the member that a text means, in any case."""
-    try:
-        return choices(text.lower())
-    except ValueError:
-        names = [str(choice.value) for choice in choices]
-        close = difflib.get_close_matches(text.lower(), names, 1)
-        raise UsageError(
-            f"{text!r} is not one of {', '.join(names)}",
-            hint=f"did you mean {close[0]!r}?" if close else None,
-            setting=name,
-        ) from None
-
-
-def parse_size(text: str, setting: str) -> tuple[int, int]:
-    """Return (height, width) of a text such as "480x640".
-
-    Raises:
-        UsageError: the text is not a size, or a side is 0.
-    """
-    height, separator, width = text.lower().partition("x")
-    if not (separator and height.isascii() and width.isascii() and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"must be HEIGHTxWIDTH, not {text!r}", hint="for example 480x640", setting=setting)
-    if not (int(height) and int(width)):
-        raise UsageError(f"{text} has no pixels", setting=setting)
-    return int(height), int(width)
-
-
-def parse_input_size(text: str, setting: str, words: str = "") -> tuple[int, int]:
-    """Return (height, width) of a text such as "480x640", whose sides must be multiples of 32.
-
-    Raises:
-        UsageError: the text is not such a size.
-    """
-    try:
-        sides = parse_size(text, setting)
-    except UsageError as error:
-        if not words:
-            raise
-        raise UsageError(f"must be {words} or HEIGHTxWIDTH, not {text!r}", hint=error.hint, setting=setting) from None
-    if any(side % SIZE_DIVISOR for side in sides):
-        nearest = "x".join(str(max(1, round(side / SIZE_DIVISOR)) * SIZE_DIVISOR) for side in sides)
-        raise UsageError(
-            f"{text}: both sides must be multiples of {SIZE_DIVISOR}", hint=f"the nearest is {nearest}", setting=setting
-        )
-    return sides
 
 
 # Prediction
@@ -379,7 +224,7 @@ class PredictionSettings(Settings):
         super().__post_init__()
         if not self.weights:
             raise UsageError("must not be empty", hint="is a shell variable unset?", setting="weights")
-        _ = self.camera
+        _ = self.camera  # its checks
 
     @property
     def camera(self) -> CameraSettings:
@@ -457,7 +302,7 @@ class DepthRange:
     Attributes:
         mode: how the range is given.
         low, high: meters with FIXED, percent with PERCENTILES, else 0.
-        text: the text that was parsed.
+        text: the text that was parsed; empty if there was none.
     """
 
     mode: RangeMode
@@ -466,21 +311,23 @@ class DepthRange:
     text: str = ""
 
     def __str__(self) -> str:
-        return self.text
+        if self.text or self.mode is RangeMode.MODEL:
+            return self.text or str(self.mode)
+        sign = "p" if self.mode is RangeMode.PERCENTILES else ""
+        return f"{sign}{self.low:g}:{sign}{self.high:g}"
 
     @classmethod
     def parse(cls, text: str) -> DepthRange:
         """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" or "model".
 
         Raises:
-            UsageError: the text is none of them.
+            UsageError: the text is none of them, or the range is empty.
         """
-        if text.lower() == RangeMode.MODEL:
-            return cls(RangeMode.MODEL, text="model")
-        mode, (low_text, _, high_text) = (
-            RangeMode.FIXED,
-            (AUTO_RANGE if text.lower() == "auto" else text).partition(":"),
-        )
+        text = text.lower()
+        if text == RangeMode.MODEL:
+            return cls(RangeMode.MODEL, text=text)
+        mode = RangeMode.FIXED
+        low_text, _, high_text = (AUTO_RANGE if text == "auto" else text).partition(":")
         if low_text.startswith("p") and high_text.startswith("p"):
             mode, low_text, high_text = RangeMode.PERCENTILES, low_text[1:], high_text[1:]
         try:
@@ -604,23 +451,6 @@ class SearchSettings(Settings):
 
 
 @dataclass(frozen=True)
-class FetchSettings:
-    """Limits on downloading an image.
-
-    Attributes:
-        max_bytes: larger responses are refused.
-        timeout_s: for one image, from connecting to the last byte, with redirects.
-        silence_timeout_s: without any data from the server.
-        max_redirects: in a row.
-    """
-
-    max_bytes: int = 256 * 2**20
-    timeout_s: float = 60.0
-    silence_timeout_s: float = 10.0
-    max_redirects: int = 5
-
-
-@dataclass(frozen=True)
 class RunSettings(Settings):
     """How much of a run over many images happens at once.
 
@@ -665,104 +495,7 @@ class LoggingSettings(Settings):
     color: ColorPolicy = ColorPolicy.AUTO
 
 
-@dataclass(frozen=True)
-class DownloadSettings:
-    """How long a download of weights retries.
-
-    Attributes:
-        attempts: in a row without progress.
-        first_wait_s: before the second attempt; doubled before each further one.
-        longest_wait_s: longer waits, also those that the server asks for, are left to the user.
-        progress_bytes: after this many bytes the next failure counts as the first.
-        connect_timeout_s: for connecting, and for the answer about a file.
-        silence_timeout_s: a connection without data for this long is broken.
-    """
-
-    attempts: int = 5
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 60.0
-    progress_bytes: int = 2**20
-    connect_timeout_s: float = 10.0
-    silence_timeout_s: float = 30.0
-
-
-# Evaluation, export, benchmark
-
-
-class Crop(StrEnum):
-    """The region of an image in which ground truth counts."""
-
-    NONE = "none"
-    NYU = "nyu"
-    """Eigen's crop of NYU Depth V2: rows 45 to 470 and columns 41 to 600 of 480x640."""
-    GARG = "garg"
-    """The lower part of a street scene without its margins, in fractions of height and width."""
-    EIGEN = "eigen"
-    """Like GARG, reaching higher."""
-
-
-class Align(StrEnum):
-    """How the scale of a prediction is fitted to its ground truth."""
-
-    MEDIAN = "median"
-    """Equal medians."""
-    LEAST_SQUARES = "least-squares"
-    """Smallest sum of squared errors."""
-
-
-@dataclass(frozen=True)
-class DataSettings(Settings):
-    """Images with ground truth, and how their files are read.
-
-    Attributes:
-        data: "nyu", "kitti", or a folder with NAME.jpg and NAME.png side by side.
-        root: the folder of the named sets; None is $GLPN_DATA, else the current folder.
-        list_file: names the pairs; None uses the list at its usual place, else all pairs that are found.
-        units_per_meter: one meter in the depth files; None uses the unit of the named sets.
-    """
-
-    data: str
-    root: str | None = None
-    list_file: str | None = None
-    units_per_meter: float | None = None
-
-    LIMITS: ClassVar = {"units_per_meter": (1e-9, math.inf)}
-
-    def __post_init__(self) -> None:
-        """Convert and check the values; see `Settings`."""
-        super().__post_init__()
-        if not self.data:
-            raise UsageError("must not be empty", hint="is a shell variable unset?", setting="data")
-
-
-@dataclass(frozen=True)
-class EvaluationSettings(Settings):
-    """What an evaluation measures, and how it estimates confidence intervals.
-
-    Attributes:
-        crop: the region in which ground truth counts; None uses the one of the data set.
-        cap_m: ground truth of this depth or more is ignored; None uses the one of the data set.
-        align: measure a second time with aligned scales; None does not.
-        baselines: also measure baselines that ignore the image.
-        resamples: bootstrap samples of the images; 0 gives no intervals.
-        confidence_percent: confidence level of the intervals.
-        seed: random seed of the bootstrap.
-    """
-
-    crop: Crop | None = None
-    cap_m: float | None = None
-    align: Align | None = None
-    baselines: bool = False
-    resamples: int = 5000
-    confidence_percent: float = 95.0
-    seed: int = 0
-
-    LIMITS: ClassVar = {
-        "cap_m": (0.01, 1e6),
-        "resamples": (0, 1_000_000),
-        "confidence_percent": (1, 99.99),
-        "seed": (0, math.inf),
-    }
+# Export
 
 
 @dataclass(frozen=True)
@@ -805,51 +538,3 @@ class ExportSettings(Settings):
         """Return both sides rounded down to multiples of 32, at least 32."""
         height, width = (max(side // SIZE_DIVISOR, 1) * SIZE_DIVISOR for side in size)
         return height, width
-
-
-class Rival(StrEnum):
-    """Another runtime for the same network, to compare with."""
-
-    TRANSFORMERS = "transformers"
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-
-
-_LONGEST_JPEG_PX = 65_500
-
-
-@dataclass(frozen=True)
-class BenchSettings(Settings):
-    """What a benchmark measures.
-
-    Attributes:
-        sizes: of the synthetic photo, as "HxW".
-        precisions, devices: as in `PredictionSettings`; every combination is measured.
-        against: other runtimes to compare with.
-        rounds: timing rounds.
-        weights: as in `PredictionSettings`, or "random": the published architecture with random weights.
-        threads, offline: as in `PredictionSettings`.
-    """
-
-    sizes: tuple[str, ...] = ("480x640", "1080x1920")
-    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
-    devices: tuple[str, ...] = ("auto",)
-    against: tuple[Rival, ...] = ()
-    rounds: int = 5
-    weights: str = RANDOM_WEIGHTS
-    threads: int | None = None
-    offline: bool = False
-
-    LIMITS: ClassVar = {"rounds": (1, math.inf), "threads": (1, math.inf)}
-
-    def __post_init__(self) -> None:
-        """Convert and check the values; see `Settings`."""
-        super().__post_init__()
-        for text, size in zip(self.sizes, self.image_sizes, strict=True):
-            if max(size) > _LONGEST_JPEG_PX or math.prod(size) > MAX_IMAGE_PIXELS:
-                raise UsageError(f"{text} is larger than a photo can be", setting="sizes")
-
-    @property
-    def image_sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of each size."""
-        return [parse_size(text, "sizes") for text in self.sizes]

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from glpn_cli.benchmark.rivals import build_rival, check_installed
+from glpn_cli.benchmark.settings import Rival
 from glpn_cli.device import choose_runtime
 from glpn_cli.errors import MissingPackageError
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import Precision, Rival
+from glpn_cli.settings import Precision
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from glpn_cli.cli.app import add_command
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console  # noqa: TC001 - the decorator resolves annotations
 from glpn_cli.cli.options import INPUT, OPTIONS, OUTPUT, PANELS, Argument, Option
+from glpn_cli.convert import Settings
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Near, Settings
+from glpn_cli.settings import Near
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,7 +15,7 @@ from glpn_cli.cli.results import DepthNotes, parse_anchors, print_anchors, read_
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.inference.plan import Task
-from glpn_cli.inference.run import failed_result
+from glpn_cli.inference.result import failed_result
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.weights.catalog import find_entry_beyond
 

@@ -11,7 +11,7 @@ import pytest
 import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
-GROUND = {"errors", "settings", "depth", "device", "files", "_version"}
+GROUND = {"errors", "convert", "settings", "depth", "device", "files", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
 FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis"}
 API = {"api"}
@@ -19,10 +19,11 @@ API = {"api"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "convert": {"errors"},
+    "settings": {"errors", "convert"},
     "files": {"errors"},
-    "device": {"errors", "settings"},
-    "depth": {"errors", "settings"},
+    "device": {"errors", "convert", "settings"},
+    "depth": {"errors", "convert", "settings"},
     "metrics": set(),
     "image": GROUND,
     "model": GROUND,

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from glpn_cli.data.layouts import ListedPair, Split, find_samples, read_list
+from glpn_cli.data.settings import DataSettings
 from glpn_cli.errors import DepthFileError, InputError, UsageError
-from glpn_cli.settings import DataSettings
 
 DRIVE = "2011_09_26_drive_0002_sync"
 FRAME = f"2011_09_26/{DRIVE}/image_02/data/0000000069.png"

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from glpn_cli.data.sample import MIN_DEPTH_M, crop_slices, kb_slices, read_depth_png, valid_pixels
+from glpn_cli.data.settings import Crop
 from glpn_cli.errors import DepthFileError, UsageError
-from glpn_cli.settings import Crop
 
 if TYPE_CHECKING:
     from pathlib import Path

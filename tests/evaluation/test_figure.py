@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.data.sample import Sample
+from glpn_cli.data.settings import Crop
 from glpn_cli.evaluation.figure import WorstImages, draw_figure, resize_sparse
 from glpn_cli.evaluation.scores import EvaluationProtocol, GroundTruth
 from glpn_cli.evaluation.statistics import DepthProfile
-from glpn_cli.settings import Crop
 
 PROTOCOL = EvaluationProtocol(Crop.NONE, 10.0, None)
 

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from glpn_cli.data.layouts import Split, find_samples
+from glpn_cli.data.settings import Align, Crop, DataSettings, EvaluationSettings
 from glpn_cli.errors import InputError, OutputExistsError, UsageError
 from glpn_cli.evaluation.run import Evaluation, ResultFiles, evaluate, open_evaluation
 from glpn_cli.evaluation.scores import Column, Failure, protocol_for
 from glpn_cli.metrics import METRICS, compute_metrics
-from glpn_cli.settings import Align, Crop, DataSettings, EvaluationSettings, PredictionSettings, Tta
+from glpn_cli.settings import PredictionSettings, Tta
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from glpn_cli.data.settings import Align
 from glpn_cli.evaluation.statistics import Bootstrap, DepthProfile, Interval, scale_factor
-from glpn_cli.settings import Align
 
 TRUTH = np.array([1.0, 2.0, 4.0, 9.0, 3.0])
 PREDICTED = np.array([1.0, 1.0, 4.0, 3.0, 2.0])

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.fetching import Address, Stopper, fetch_image, is_address, safe_name
-from glpn_cli.settings import FetchSettings
+from glpn_cli.image.fetching import Address, FetchSettings, Stopper, fetch_image, is_address, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

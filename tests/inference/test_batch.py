@@ -1,30 +1,31 @@
 from __future__ import annotations
 
-import errno
-import threading
-import time
+import hashlib
+import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import glpn_cli
-from glpn_cli import files as writer
-from glpn_cli.device import Runtime
-from glpn_cli.errors import DeviceError, OutputError
-from glpn_cli.inference.batch import run_batch
-from glpn_cli.inference.manifest import Manifest, Record
-from glpn_cli.inference.mirror import mirror_folders
+from glpn_cli.errors import InputError, MissingPackageError, OutputError, UsageError
+from glpn_cli.inference.batch import Batch, BatchProgress, BatchRun, make_batch
+from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
+from glpn_cli.inference.run import RunOptions
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import OutputSettings, Precision
+from glpn_cli.settings import Colormap, OutputSettings, PredictionSettings, SearchSettings, Tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Iterator
 
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+
+COUNT = 5
 
 
 @pytest.fixture(scope="module")
@@ -32,322 +33,407 @@ def tiny() -> Predictor:
     return glpn_cli.load("tiny")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def images(make_image: Callable[..., Path]) -> None:
-    """Put seven images of two shapes and one broken file into `in/`."""
-    for index in range(7):
-        make_image(f"in/{index}.png", 60, 80 if index % 2 else 40)
-    make_image("in/broken.jpg").write_bytes(b"no image")
+    for index in range(COUNT):
+        make_image(f"in/{index}.png", 40, 40)
 
 
-def stream(
-    tmp_path: Path,
-    predictor: Any,
-    *,
-    formats: tuple[str, ...] = ("npy",),
-    batch_size: int | None = 2,
-    workers: int = 2,
-    **more: Any,
-) -> Generator[Record]:
-    with Manifest(tmp_path / "out") as manifest:
-        manifest.begin()
-        rows = [FORMATS[name] for name in formats]
-        found = mirror_folders([str(tmp_path / "in")], tmp_path / "out", formats=rows, records=manifest.records)
-        to_do = [image for image in found if not image.done]
-        yield from run_batch(
-            to_do,
-            predictor,
-            manifest,
-            output_settings=OutputSettings(),
-            settings={"precision": "float32"},
-            workers=workers,
-            batch_size=batch_size,
-            **more,
-        )
+class Progress(BatchProgress):
+    """Records what is reported."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.texts: list[str] = []
+
+    def start(self, what: str, total: int) -> None:
+        self.events.append(f"{what} {total}")
+
+    def advance(self) -> None:
+        self.events.append("advance")
+
+    def stop(self) -> None:
+        self.events.append("stop")
+
+    def info(self, text: str) -> None:
+        self.texts.append(text)
 
 
-@pytest.mark.usefixtures("images")
-@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 100])
-def test_every_image_gets_the_depth_that_predict_gives(tmp_path: Path, tiny: Predictor, batch_size: int) -> None:
-    records = list(stream(tmp_path, tiny, batch_size=batch_size))
-    assert sorted(record.status for record in records) == ["done"] * 7 + ["failed"]
-    for index in range(7):
-        expected = tiny.predict(tmp_path / "in" / f"{index}.png").meters
-        np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{index}.depth.npy"), expected)
+def batch(tmp_path: Path, *formats: str, **settings: Any) -> Batch:
+    return make_batch(tmp_path / "in", tmp_path / "out", formats=formats or ("npy",), weights="tiny", **settings)
 
 
-@pytest.mark.usefixtures("images")
-def test_a_record_tells_what_happened(tmp_path: Path, tiny: Predictor) -> None:
-    records = {Path(record.source).name: record for record in stream(tmp_path, tiny, formats=("npy", "png"))}
-    done, failed = records["0.png"], records["broken.jpg"]
-    assert done.outputs == {"npy": "0.depth.npy", "png": "0.depth.png"}
-    assert done.seconds > 0
-    assert all(done.matches(name, tmp_path / "out" / path) for name, path in done.outputs.items())
-    assert (failed.exit_code, failed.outputs) == (4, {})
-    assert "broken.jpg" in str(failed.error)
+def run_all(tmp_path: Path, predictor: Predictor, *formats: str, **settings: Any) -> list[Record]:
+    with BatchRun(batch(tmp_path, *formats, **settings), lambda _: predictor) as running:
+        return [result.record for result in running]
 
 
-GPU = Runtime(torch.device("mps"), Precision.FLOAT32)
-"""Not a CPU, as far as the batch is concerned; the images of a stand-in are computed on one all the same."""
+def written(tmp_path: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.depth.npy")}
 
 
-class _Stand:
-    """A predictor that is one of ours but for what a test changes."""
-
-    def __init__(self, predictor: Predictor, **changes: Any) -> None:
-        self._predictor = predictor
-        self.__dict__.update(changes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._predictor, name)
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "out" / ".glpn-batch.journal"
 
 
-@pytest.mark.usefixtures("images")
-def test_images_of_one_size_go_together(tmp_path: Path, tiny: Predictor) -> None:
-    groups: list[set[tuple[int, ...]]] = []
-    sizes: list[int] = []
-
-    def run(group: list[Any]) -> Any:
-        groups.append({tuple(image.pixel_values.shape) for image in group})
-        sizes.append(len(group))
-        return tiny.run(group)
-
-    assert len(list(stream(tmp_path, _Stand(tiny, run=run, runtime=GPU), batch_size=3))) == 8
-    assert all(len(shapes) == 1 for shapes in groups)
-    assert max(sizes) == 3
-    assert sum(sizes) == 7
+# Running
 
 
-@pytest.mark.usefixtures("images")
-def test_a_cpu_takes_one_image_whatever_number_is_asked_for(tmp_path: Path, tiny: Predictor) -> None:
-    sizes: list[int] = []
-
-    def run(group: list[Any]) -> Any:
-        sizes.append(len(group))
-        return tiny.run(group)
-
-    assert len(list(stream(tmp_path, _Stand(tiny, run=run), batch_size=3))) == 8
-    assert set(sizes) == {1}
+def test_a_run_writes_outputs_and_manifest(tmp_path: Path, tiny: Predictor) -> None:
+    with BatchRun(batch(tmp_path), lambda _: tiny) as running:
+        assert (len(running.tasks), len(running.pending)) == (COUNT, COUNT)
+        records = {result.record.source: result.record for result in running}
+    assert read_records(tmp_path / "out") == records
+    assert len(written(tmp_path)) == COUNT
+    assert not journal(tmp_path).exists()
 
 
-def test_a_group_that_is_too_much_for_the_memory_is_halved_until_it_fits(
+def test_the_predictor_is_loaded_once_with_the_settings(tmp_path: Path, tiny: Predictor) -> None:
+    asked: list[PredictionSettings] = []
+
+    def load(settings: PredictionSettings) -> Predictor:
+        asked.append(settings)
+        return tiny
+
+    with BatchRun(batch(tmp_path, "npy", "glb", max_pixels=10**6), load) as running:
+        list(running)
+    assert [(settings.weights, settings.max_pixels, settings.keep_rgb) for settings in asked] == [("tiny", 10**6, True)]
+
+
+def test_progress_tells_of_each_stage(tmp_path: Path, tiny: Predictor) -> None:
+    progress = Progress()
+    with BatchRun(batch(tmp_path, "color"), lambda _: tiny, progress=progress) as running:
+        list(running)
+    stage = ["advance"] * COUNT + ["stop"]
+    assert progress.events == [f"color range {COUNT}", *stage, f"depth {COUNT}", *stage]
+
+
+def test_options_reach_the_run_loop(tmp_path: Path, tiny: Predictor) -> None:
+    observed: list[DepthMap] = []
+    seen: list[Record] = []
+    options = RunOptions(observe=observed.append, on_depth=lambda record, _: seen.append(record), describe=True)
+    with BatchRun(batch(tmp_path), lambda _: tiny, options=options) as running:
+        results = list(running)
+    assert len(observed) == len(seen) == COUNT
+    assert all(result.facts for result in results)
+
+
+@pytest.mark.parametrize("folder", ["empty", "gone"])
+def test_a_batch_without_images_creates_nothing(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "empty").mkdir()
+    running = BatchRun(make_batch(tmp_path / folder, tmp_path / "out"), lambda _: pytest.fail("loaded"))
+    with pytest.raises(InputError if folder == "empty" else UsageError) as caught, running:
+        pass
+    assert folder in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_run_at_a_time(tmp_path: Path, tiny: Predictor) -> None:
+    with BatchRun(batch(tmp_path), lambda _: tiny) as running:
+        with pytest.raises(OutputError) as caught, BatchRun(batch(tmp_path), lambda _: pytest.fail("loaded")):
+            pass
+        assert str(tmp_path / "out") in str(caught.value)
+        list(running)
+    with BatchRun(batch(tmp_path), lambda _: tiny) as running:
+        assert not running.pending
+
+
+def test_an_error_while_entering_releases_the_folder(tmp_path: Path, tiny: Predictor) -> None:
+    def fail(settings: PredictionSettings) -> Predictor:
+        raise MissingPackageError("no weights")
+
+    with pytest.raises(MissingPackageError), BatchRun(batch(tmp_path), fail):
+        pass
+    assert len(run_all(tmp_path, tiny)) == COUNT
+
+
+# Resuming
+
+
+def leave_early(tmp_path: Path, predictor: Predictor, how: str) -> None:
+    if how == "return":
+        with BatchRun(batch(tmp_path, workers=1), lambda _: predictor) as running:
+            results = iter(running)  # still referenced when the context is left
+            next(results)
+            next(results)
+        assert not list(results)
+        return
+    error = KeyboardInterrupt if how == "interrupt" else ZeroDivisionError
+    with pytest.raises(error), BatchRun(batch(tmp_path, workers=1), lambda _: predictor) as running:
+        for number, _ in enumerate(running, start=1):
+            if number == 2:
+                raise error
+
+
+@pytest.mark.parametrize("how", ["return", "interrupt", "error"])
+def test_a_run_that_is_left_early_resumes(tmp_path: Path, tiny: Predictor, how: str) -> None:
+    leave_early(tmp_path, tiny, how)
+    before = written(tmp_path)
+    assert 2 <= len(before) < COUNT
+    assert journal(tmp_path).exists()
+    assert {path for record in read_records(tmp_path / "out").values() for path in record.outputs.values()} == set(
+        before
+    )
+    assert len(run_all(tmp_path, tiny)) == COUNT - len(before)
+    after = written(tmp_path)
+    assert len(after) == COUNT
+    assert {name: after[name] for name in before} == before
+    assert not journal(tmp_path).exists()
+
+
+@pytest.mark.parametrize("iterate", [False, True])
+def test_a_run_with_nothing_to_do_is_complete(tmp_path: Path, tiny: Predictor, *, iterate: bool) -> None:
+    run_all(tmp_path, tiny)
+    before = written(tmp_path)
+    progress = Progress()
+    with BatchRun(batch(tmp_path), lambda _: tiny, progress=progress) as running:
+        assert len(running.tasks) == COUNT
+        if iterate:
+            assert not list(running)
+    assert not journal(tmp_path).exists()
+    assert (written(tmp_path), progress.events) == (before, [])
+
+
+def test_failed_images_are_retried(tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]) -> None:
+    (tmp_path / "in" / "0.png").write_bytes(b"no image")
+    assert [record.status for record in run_all(tmp_path, tiny)].count("failed") == 1
+    assert [record.status for record in run_all(tmp_path, tiny)] == ["failed"]
+    make_image("in/0.png", 40, 40)
+    assert [record.status for record in run_all(tmp_path, tiny)] == ["done"]
+
+
+def test_other_settings_are_refused_and_change_nothing(tmp_path: Path, tiny: Predictor) -> None:
+    run_all(tmp_path, tiny)
+    before = (tmp_path / "out" / MANIFEST_NAME).read_bytes()
+    with pytest.raises(UsageError) as caught:
+        run_all(tmp_path, tiny, scale="published")
+    assert "`scale`" in str(caught.value)
+    assert (tmp_path / "out" / MANIFEST_NAME).read_bytes() == before
+
+
+def test_overwrite_redoes_all_and_resumes_if_interrupted(tmp_path: Path, tiny: Predictor) -> None:
+    run_all(tmp_path, tiny)
+    before = written(tmp_path)
+    with BatchRun(batch(tmp_path, overwrite=True), lambda _: tiny) as running:
+        assert len(running.pending) == COUNT
+        next(iter(running))
+    redone = {name for name, time_ns in written(tmp_path).items() if time_ns != before[name]}
+    assert 1 <= len(redone) < COUNT
+    again = run_all(tmp_path, tiny, overwrite=True)
+    assert len(again) == COUNT - len(redone)
+    assert all(time_ns != before[name] for name, time_ns in written(tmp_path).items())
+    assert len(run_all(tmp_path, tiny, overwrite=True)) == COUNT  # a finished redo starts over
+
+
+# Color range
+
+
+def test_all_images_of_a_run_share_one_range(tmp_path: Path, tiny: Predictor) -> None:
+    planned = batch(tmp_path, "color", range="p0:p100")
+    with BatchRun(planned, lambda _: tiny) as running:
+        records = [result.record for result in running]
+        assert running.color_range_m is not None
+        assert running.output.range_m == running.color_range_m
+    assert {tuple(record.settings["range_m"]) for record in records} == {running.color_range_m}
+    depths = [tiny.predict(tmp_path / "in" / f"{index}.png").meters for index in range(COUNT)]
+    low_m, high_m = running.color_range_m
+    assert low_m <= min(map(np.min, depths)) <= max(map(np.max, depths)) <= high_m
+    assert planned.output.range_m is None
+
+
+def test_later_images_get_the_range_of_the_earlier_run(
     tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
 ) -> None:
-    for index in range(40):
-        make_image(f"in/{index:02}.png", 40, 40)
-    tried: list[int] = []
-
-    def run(group: list[Any]) -> Any:
-        tried.append(len(group))
-        if len(group) > 4:
-            raise DeviceError("not enough memory")
-        return tiny.run(group)
-
-    told: list[str] = []
-    records = list(stream(tmp_path, _Stand(tiny, run=run, runtime=GPU), batch_size=32, tell=told.append))
-    assert [record.status for record in records] == ["done"] * 40
-    assert tried == [32, 16, 8] + [4] * 10
-    assert [line.rpartition(" ")[2] for line in told] == ["16", "8", "4"]
-    assert all("too much for the memory; going on with" in line for line in told)
+    first = run_all(tmp_path, tiny, "color")[0].settings["range_m"]
+    make_image("in/later.png", 70, 90)
+    progress = Progress()
+    with BatchRun(batch(tmp_path, "color"), lambda _: tiny, progress=progress) as running:
+        (result,) = running
+    assert result.record.settings["range_m"] == first
+    assert progress.events[0] == "depth 1"
 
 
-def test_threads_are_given_back_when_the_run_has_changed_their_number(
-    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for index in range(20):
-        make_image(f"in/{index}.png", 640, 480)  # reading and writing take longer than so small a network
-    counts: list[int] = []
-    predictor = glpn_cli.load("tiny", input_size="32x32", device="cpu")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(torch, "set_num_threads", counts.append)
-    assert len(list(stream(tmp_path, predictor, batch_size=1, threads_fixed=False))) == 20
-    assert 1 in counts
-    assert counts[-1] == 2
+def test_a_range_that_is_set_needs_no_sample(tmp_path: Path, tiny: Predictor) -> None:
+    progress = Progress()
+    with BatchRun(batch(tmp_path, "color", range_m=(0.5, 4)), lambda _: tiny, progress=progress) as running:
+        assert {tuple(result.record.settings["range_m"]) for result in running} == {(0.5, 4.0)}
+    assert progress.events[0] == f"depth {COUNT}"
 
 
-@pytest.mark.usefixtures("images")
-def test_a_single_image_that_is_too_much_fails_alone(tmp_path: Path, tiny: Predictor) -> None:
-    def run(group: list[Any]) -> Any:
-        if any(image.name.endswith("3.png") for image in group):
-            raise DeviceError("not enough memory")
-        return tiny.run(group)
-
-    stand = _Stand(tiny, run=run, runtime=GPU)
-    failed = [record for record in stream(tmp_path, stand, batch_size=2) if not record.is_done]
-    assert sorted(Path(record.source).name for record in failed) == ["3.png", "broken.jpg"]
+# Reports
 
 
-@pytest.mark.usefixtures("images")
-def test_a_bug_is_not_hidden_as_a_failure(tmp_path: Path, tiny: Predictor) -> None:
-    def run(group: list[Any]) -> Any:
-        raise ZeroDivisionError
+class Reporter:
+    """Records what a run tells its report."""
 
-    with pytest.raises(ZeroDivisionError):
-        list(stream(tmp_path, _Stand(tiny, run=run)))
+    def __init__(self) -> None:
+        self.added: list[str] = []
+        self.settled: list[str] = []
+        self.ended = ""
 
+    def add(self, record: Record, depth: DepthMap) -> None:
+        assert depth.meters.shape == (40, 40)
+        self.added.append(record.source)
 
-@pytest.mark.usefixtures("images")
-def test_a_full_disk_ends_the_run_and_the_next_goes_on(
-    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_to_disk = writer._write_to_disk
-    written: list[Path] = []
+    def settle(self, record: Record) -> None:
+        self.settled.append(record.source)
 
-    def write(path: Path, data: bytes) -> None:
-        if len(written) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(path)
-        write_to_disk(path, data)
-
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
-        patch.setattr(writer, "_write_to_disk", write)
-        list(stream(tmp_path, tiny, workers=1))
-    assert len(list((tmp_path / "out").glob("*.npy"))) == 3
-    records = list(stream(tmp_path, tiny))
-    assert len(records) == 5
-    assert len(list((tmp_path / "out").glob("*.npy"))) == 7
-    assert not list((tmp_path / "out").glob("*.part"))
+    @contextmanager
+    def opened(self, running: BatchRun, fingerprint: dict[str, Any]) -> Iterator[Reporter]:
+        assert fingerprint["format"] == ["npy"]
+        assert (len(running.tasks), running.predictor.card.name) == (COUNT, "tiny")
+        try:
+            yield self
+        except BaseException:
+            self.ended = "incomplete"
+            raise
+        self.ended = "complete"
 
 
-@pytest.mark.usefixtures("images")
-def test_a_failure_to_write_one_image_leaves_nothing_of_it(
-    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = writer._name_without_replacing
+def test_a_reporter_gets_every_depth_map_and_record(tmp_path: Path, tiny: Predictor) -> None:
+    (tmp_path / "in" / "0.png").write_bytes(b"no image")
+    reporter = Reporter()
+    with BatchRun(batch(tmp_path), lambda _: tiny, report=reporter.opened) as running:
+        list(running)
+    assert (len(reporter.added), len(reporter.settled), reporter.ended) == (COUNT - 1, COUNT, "complete")
 
-    def refuse(partial: Path, target: Path) -> None:
-        if target.name == "3.depth.png":  # its npy has its name already
-            raise OSError(errno.ENAMETOOLONG, "File name too long")
-        name(partial, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(writer, "_name_without_replacing", refuse)
-        failed = {
-            Path(record.source).name: record.exit_code
-            for record in stream(tmp_path, tiny, formats=("npy", "png"))
-            if not record.is_done
+def test_a_reporter_hears_of_a_run_without_new_images(tmp_path: Path, tiny: Predictor) -> None:
+    run_all(tmp_path, tiny)
+    reporter = Reporter()
+    with BatchRun(batch(tmp_path), lambda _: tiny, report=reporter.opened) as running:
+        list(running)
+    assert (reporter.added, reporter.settled, reporter.ended) == ([], [], "complete")
+
+
+def test_a_run_left_early_reports_its_last_writes(tmp_path: Path, tiny: Predictor) -> None:
+    reporter = Reporter()
+    with BatchRun(batch(tmp_path), lambda _: tiny, report=reporter.opened) as running:
+        results = iter(running)
+        next(results)
+    assert reporter.ended == "incomplete"
+    assert len(reporter.added) == len(read_records(tmp_path / "out")) < COUNT
+    assert not list(results)
+
+
+# Settings
+
+
+def test_make_batch_converts_text() -> None:
+    made = make_batch(
+        "in", "out", formats="png16, COLOR", colormap="Grey", range="0:10", tiles="auto", include="*.jpg", workers="3"
+    )
+    assert [row.name for row in made.formats] == ["png16", "color"]
+    assert (made.output.colormap, str(made.output.range)) == (Colormap.GRAY, "0:10")
+    assert made.prediction.tiles == Tiles.parse("auto")
+    assert (made.search.include, made.search.recursive, made.run.workers) == (("*.jpg",), True, 3)
+    assert (made.folders, made.out) == (["in"], Path("out").absolute())
+    assert make_batch("in", "out", recursive=False).search.recursive is False
+    assert [row.name for row in make_batch("in", "out", formats=()).formats] == ["png"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"formats": "pgn"}, "formats"),
+        ({"formats": ["npy", ""]}, "formats"),
+        ({"colormap": "trubo", "formats": "color"}, "colormap"),
+        ({"workers": 0}, "workers"),
+        ({"output": ""}, "output"),
+        ({"range": "3:1"}, "range"),
+    ],
+)
+def test_make_batch_refuses_invalid_settings(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_batch(**({"folders": "in", "output": "out"} | settings))
+    assert caught.value.setting == named
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"formats": "npy", "colormap": "magma"}, ("`colormap`", "color")),
+        ({"formats": "uncertainty"}, ("`tta='flip'`",)),
+        ({"allow_url": True, "offline": True}, ("`allow_url`", "`offline`")),
+    ],
+)
+def test_settings_without_effect_or_in_conflict_are_refused(settings: dict[str, Any], named: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_batch("in", "out", **settings)
+    assert all(name in str(caught.value) for name in named)
+
+
+def test_an_unknown_setting_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="colourmap"):
+        make_batch("in", "out", colourmap="turbo")
+
+
+def test_plan_writes_nothing(tmp_path: Path, tiny: Predictor) -> None:
+    assert [task.done for task in batch(tmp_path).plan()] == [False] * COUNT
+    assert not (tmp_path / "out").exists()
+    run_all(tmp_path, tiny)
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir())
+    assert [task.done for task in batch(tmp_path).plan()] == [True] * COUNT
+    assert [task.done for task in batch(tmp_path, overwrite=True).plan()] == [False] * COUNT
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()) == before
+    with pytest.raises(InputError, match="include"):
+        batch(tmp_path, include="*.bmp").plan()
+
+
+def test_images_with_colors_keep_the_image(tmp_path: Path) -> None:
+    assert not batch(tmp_path, "npy").prediction.keep_rgb
+    assert batch(tmp_path, "ply").prediction.keep_rgb
+    assert batch(tmp_path, keep_rgb=True).prediction.keep_rgb
+    made = Batch(["in"], tmp_path, [FORMATS["npy"]], OutputSettings(), search=SearchSettings(recursive=False))
+    assert made.search.recursive is False
+
+
+def test_a_batch_of_version_0_1_resumes(tmp_path: Path, tiny: Predictor) -> None:
+    """Version 0.1 wrote British names: metres, grey, picture."""
+    made = {"formats": ["color", "ply"], "colormap": "gray"}
+    with BatchRun(make_batch(tmp_path / "in", tmp_path / "out", **made), lambda _: tiny) as running:
+        assert running.color_range_m is not None
+        list(running)
+    low_m, high_m = running.color_range_m
+    lines = []
+    for record in read_records(tmp_path / "out").values():
+        settings = {
+            "format": ["color", "ply"],
+            "normalize": "max",
+            "scale": "metres",
+            "weights_sha256": hashlib.sha256(_weights_file().read_bytes()).hexdigest(),
+            "input_size": "model",
+            "tiles": "off",
+            "precision": "float32",
+            "colormap": "grey",
+            "camera": "of each picture",
+            "range_m": [low_m, high_m],
         }
-    assert failed == {"3.png": 6, "broken.jpg": 4}
-    assert not list((tmp_path / "out").glob("3.*"))
-    assert not list((tmp_path / "out").glob(".glpn*part"))
-    assert {
-        Path(record.source).name for record in stream(tmp_path, tiny, formats=("npy", "png")) if record.is_done
-    } == {"3.png"}
-
-
-def test_only_a_few_images_are_in_memory_however_many_there_are(
-    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
-) -> None:
-    for index in range(40):
-        make_image(f"in/{index:02}.png")
-    begun, lock = [0], threading.Lock()
-    most = 0
-    finished = 0
-
-    def prepare(source: Path, **keywords: Any) -> Any:
-        with lock:
-            begun[0] += 1
-        return tiny.prepare(source, **keywords)
-
-    for _ in stream(tmp_path, _Stand(tiny, prepare=prepare), workers=2, batch_size=2):
-        finished += 1
-        time.sleep(0.01)  # a slow consumer
-        most = max(most, begun[0] - finished)
-    assert finished == 40
-    assert most < 20
-
-
-def test_reading_computing_and_writing_overlap(
-    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for index in range(6):
-        make_image(f"in/{index}.png")
-    busy: set[str] = set()
-    seen_together: set[frozenset[str]] = set()
-    lock = threading.Lock()
-
-    def during(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def slow(*arguments: Any, **keywords: Any) -> Any:
-            with lock:
-                busy.add(stage)
-                seen_together.add(frozenset(busy))
-            time.sleep(0.03)
-            try:
-                return function(*arguments, **keywords)
-            finally:
-                with lock:
-                    busy.discard(stage)
-
-        return slow
-
-    monkeypatch.setattr(writer, "_write_to_disk", during("write", writer._write_to_disk))
-    stand = _Stand(tiny, prepare=during("read", tiny.prepare), run=during("compute", tiny.run))
-    assert len(list(stream(tmp_path, stand, workers=1, batch_size=1))) == 6
-    assert any({"read", "compute"} <= together for together in seen_together)
-    assert any({"compute", "write"} <= together for together in seen_together)
-
-
-def test_closing_the_stream_finishes_what_is_being_written(
-    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
-) -> None:
-    for index in range(12):
-        make_image(f"in/{index:02}.png")
-    records = stream(tmp_path, tiny)
-    next(records)
-    records.close()
-    finished = list((tmp_path / "out").glob("*.npy"))
-    assert 0 < len(finished) < 12
+        line = {
+            "source": record.source,
+            "status": "done",
+            "outputs": record.outputs,
+            "error": None,
+            "hint": None,
+            "exit_code": 0,
+            "seconds": 0.1,
+            "source_mark": record.source_mark,
+            "sha256": record.sha256,
+            "settings": settings,
+        }
+        lines.append(json.dumps(line) + "\n")
+    (tmp_path / "out" / MANIFEST_NAME).write_text("".join(lines))
+    Image.new("RGB", (40, 40)).save(tmp_path / "in" / "later.png")
+    with BatchRun(make_batch(tmp_path / "in", tmp_path / "out", **made), lambda _: tiny) as running:
+        (result,) = running
+    assert result.record.source.endswith("later.png")
+    assert running.color_range_m == (low_m, high_m)
     with Manifest(tmp_path / "out") as manifest:
-        assert sorted(path for record in manifest.records.values() for path in record.outputs.values()) == sorted(
-            path.name for path in finished
-        )
+        assert {record.settings["scale"] for record in manifest.records.values()} == {"meters"}
 
 
-def test_a_source_that_vanishes_is_a_failure(tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]) -> None:
-    make_image("in/a.png")
-    gone = make_image("in/b.png")
-    records = stream(tmp_path, tiny, batch_size=1, workers=1)
+def _weights_file() -> Path:
+    from glpn_cli.weights.location import locate_weights
+    from glpn_cli.weights.store import find_weights_file
 
-    class _Vanishing(_Stand):
-        def prepare(self, source: Path, **keywords: Any) -> Any:
-            gone.unlink(missing_ok=True)
-            return tiny.prepare(source, **keywords)
-
-    records = stream(tmp_path, _Vanishing(tiny))
-    statuses = {Path(record.source).name: record.status for record in records}
-    assert statuses == {"a.png": "done", "b.png": "failed"}
-
-
-def test_outputs_of_a_batch_are_depth_images(tmp_path: Path, tiny: Predictor, photo: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
-    list(stream(tmp_path, tiny, formats=("png",)))
-    with Image.open(tmp_path / "out" / "a.depth.png") as image:
-        assert image.size == (600, 400)
-
-
-def test_images_with_tiles_do_not_pile_up_while_they_wait(tmp_path: Path, make_image: Callable[..., Path]) -> None:
-    for index in range(8):
-        make_image(f"in/{index}.png", 70, 70)
-    predictor = glpn_cli.load("tiny", tiles="32x32")
-    lock = threading.Lock()
-    held, most = 0, 0
-
-    def prepare(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal held, most
-        prepared = predictor.prepare(*arguments, **keywords)
-        assert prepared.rgb is not None
-        with lock:
-            held += 1
-            most = max(most, held)
-        return prepared
-
-    def finish(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal held
-        with lock:
-            held -= 1
-        return predictor.finish(*arguments, **keywords)
-
-    stand = _Stand(predictor, prepare=prepare, finish=finish)
-    assert all(record.is_done for record in stream(tmp_path, stand, batch_size=4, workers=2))
-    assert most <= 3
+    return find_weights_file(locate_weights("tiny").path)

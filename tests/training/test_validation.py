@@ -10,9 +10,9 @@ from torch import nn
 
 import glpn_cli
 from glpn_cli.data.sample import Sample
+from glpn_cli.data.settings import Crop
 from glpn_cli.errors import ImageError, InputError
 from glpn_cli.metrics import METRICS, compute_metrics
-from glpn_cli.settings import Crop
 from glpn_cli.training.datasets import ValidationSet
 from glpn_cli.training.initialization import create_network
 from glpn_cli.training.validation import ALIGNED_PREFIX, check_samples, validate

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import DownloadSettings
 from glpn_cli.weights import hub as hub_module
-from glpn_cli.weights.hub import HubAccess, TransientError, find_hub_file, http_error, is_offline, retry
+from glpn_cli.weights.hub import (
+    DownloadSettings,
+    HubAccess,
+    TransientError,
+    find_hub_file,
+    http_error,
+    is_offline,
+    retry,
+)
 from glpn_cli.weights.store import NO_PROGRESS
 from stand_in_hub import Recorder
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import DownloadSettings
-from glpn_cli.weights.hub import HubAccess, HubFile, find_hub_file
+from glpn_cli.weights.hub import DownloadSettings, HubAccess, HubFile, find_hub_file
 from glpn_cli.weights.store import NO_PROGRESS
 from glpn_cli.weights.transfer import fetch_file, is_etag, matches_etag
 from stand_in_hub import Refusal, sha256

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from glpn_cli.benchmark.settings import Rival
 from glpn_cli.errors import MissingPackageError
-from glpn_cli.settings import Precision, Rival
+from glpn_cli.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

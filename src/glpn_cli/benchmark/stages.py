@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from glpn_cli.benchmark.rivals import build_rival
+from glpn_cli.benchmark.settings import RANDOM_WEIGHTS
 from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
@@ -24,7 +25,7 @@ from glpn_cli.inference.predictor import LoadedWeights
 from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
-from glpn_cli.settings import RANDOM_WEIGHTS, OutputSettings
+from glpn_cli.settings import OutputSettings
 from glpn_cli.weights.catalog import WeightsCard
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from glpn_cli.benchmark.settings import Rival
     from glpn_cli.inference.predictor import Predictor, PreparedImage
-    from glpn_cli.settings import Rival
     from glpn_cli.weights.store import ProgressCallback
 
 _WARM_UPS = 2  # on a GPU the first pass of a size runs normally, and the second one is recorded
@@ -217,10 +218,10 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
     return _macos_peak if sys.platform == "darwin" else lambda: None
 
 
-def load_weights_or_random(weights: str, *, offline: bool, watcher: ProgressCallback) -> LoadedWeights:
+def load_weights_or_random(weights: str, *, offline: bool, progress: ProgressCallback) -> LoadedWeights:
     """Load the weights to measure; "random" is the published architecture with random weights."""
     if weights != RANDOM_WEIGHTS:
-        return load_weights(weights, offline=offline, watcher=watcher)
+        return load_weights(weights, offline=offline, progress=progress)
     network = build_random_network()
     return LoadedWeights(network, WeightsCard(RANDOM_WEIGHTS, float(network.config.max_depth)), sha256=lambda: "")
 

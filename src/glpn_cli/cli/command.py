@@ -26,9 +26,10 @@ from typer.core import TyperCommand, TyperGroup
 from glpn_cli._version import __version__
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import COMMON, OPTIONS, PANELS, Argument, Option, flag_of
+from glpn_cli.convert import convert_value, field_types, without_none
 from glpn_cli.errors import UsageError
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import LoggingSettings, convert_value, field_types, without_none
+from glpn_cli.settings import LoggingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from glpn_cli.benchmark.settings import BenchSettings
+from glpn_cli.data.settings import DataSettings, EvaluationSettings
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import (
-    BenchSettings,
     Colormap,
-    DataSettings,
-    EvaluationSettings,
     ExportSettings,
     LoggingSettings,
     OutputSettings,

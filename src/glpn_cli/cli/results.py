@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.image.discovery import ImageList
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.run import Result
+    from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import PredictionSettings
 
@@ -28,7 +28,7 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
     """Return a predictor; show a download, and print a note if "auto" fell back to approximate weights."""
     from glpn_cli.inference.load import load_predictor as load
 
-    predictor = load(settings, watcher=DownloadProgress(console))
+    predictor = load(settings, progress=DownloadProgress(console))
     if not predictor.weights_chosen:
         name = predictor.card.name
         if predictor.card.metric is False:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glpn_cli.data.sample import SampleFiles, Samples
+from glpn_cli.data.settings import Crop, DataSettings
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.files import os_reason
 from glpn_cli.image.folder import walk_images
-from glpn_cli.settings import DATA_VARIABLE, Crop, DataSettings, SearchSettings
+from glpn_cli.settings import DATA_VARIABLE, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

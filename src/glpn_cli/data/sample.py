@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from PIL import Image
 
+from glpn_cli.data.settings import Crop
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.files import os_reason
 from glpn_cli.image.reading import read_image
-from glpn_cli.settings import MAX_IMAGE_PIXELS, Crop
+from glpn_cli.settings import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path

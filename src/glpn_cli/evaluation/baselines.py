@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glpn_cli.data.settings import Align
 from glpn_cli.evaluation.statistics import scale_factor
-from glpn_cli.settings import Align
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

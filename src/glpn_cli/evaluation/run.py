@@ -12,6 +12,7 @@ import numpy as np
 
 from glpn_cli.data.layouts import Split, find_samples
 from glpn_cli.data.sample import MIN_DEPTH_M
+from glpn_cli.data.settings import EvaluationSettings
 from glpn_cli.errors import GLPNError, InputError, OutputExistsError, UsageError
 from glpn_cli.evaluation.baselines import MEDIAN_LABEL, RAMP_LABEL, RampSearch, median_depth, ramp_depth
 from glpn_cli.evaluation.figure import WorstImages, draw_figure
@@ -20,7 +21,7 @@ from glpn_cli.evaluation.sources import FilesSource, WeightsSource
 from glpn_cli.evaluation.statistics import Bootstrap, DepthProfile, Estimate
 from glpn_cli.files import make_folder, write_whole
 from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
-from glpn_cli.settings import EvaluationSettings, PredictionSettings
+from glpn_cli.settings import PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Samples
+    from glpn_cli.data.settings import DataSettings
     from glpn_cli.evaluation.scores import EvaluationProtocol, ScaledPrediction
     from glpn_cli.evaluation.sources import Source
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.settings import DataSettings
 
 _SETTINGS = EvaluationSettings()
 _PREDICTION = PredictionSettings()

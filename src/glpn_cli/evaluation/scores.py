@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.data.sample import Sample
+    from glpn_cli.data.settings import Align, Crop, EvaluationSettings
     from glpn_cli.errors import GLPNError
-    from glpn_cli.settings import Align, Crop, EvaluationSettings
 
     Values = NDArray[np.float64]
 

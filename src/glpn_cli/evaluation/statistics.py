@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glpn_cli.settings import Align
+from glpn_cli.data.settings import Align
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

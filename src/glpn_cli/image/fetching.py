@@ -31,13 +31,30 @@ from urllib.request import (
 from glpn_cli._version import __version__
 from glpn_cli.errors import ImageError
 from glpn_cli.image.folder import is_image_name
-from glpn_cli.settings import FetchSettings
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
     from email.message import Message
     from typing import Self
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """Limits on downloading an image.
+
+    Attributes:
+        max_bytes: larger responses are refused.
+        timeout_s: for one image, from connecting to the last byte, with redirects.
+        silence_timeout_s: without any data from the server.
+        max_redirects: in a row.
+    """
+
+    max_bytes: int = 256 * 2**20
+    timeout_s: float = 60.0
+    silence_timeout_s: float = 10.0
+    max_redirects: int = 5
+
 
 _DEFAULTS = FetchSettings()
 _CHUNK_BYTES = 2**16

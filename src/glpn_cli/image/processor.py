@@ -20,11 +20,11 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
+from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.errors import ConfigError
 from glpn_cli.files import make_folder, read_json, write_whole
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
-from glpn_cli.settings import SIZE_DIVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -13,7 +13,7 @@ from glpn_cli.inference.color_range import measure_run_range, needs_range, sprea
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
-from glpn_cli.inference.plan import check_formats
+from glpn_cli.inference.plan import check_formats, find_formats
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.run import Result
+    from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
 
 
@@ -35,7 +35,12 @@ class BatchProgress:
     """What a batch reports while it runs; this one reports nothing."""
 
     def start(self, what: str, total: int) -> None:
-        """Report the start of a stage: "depth", or "color range", which looks at a few images first."""
+        """Report the start of a stage.
+
+        Args:
+            what: "color range" (predicts a sample), "report" (adds images of earlier runs), or "depth".
+            total: number of images of the stage.
+        """
 
     def advance(self) -> None:
         """Report one finished image of the stage."""
@@ -141,10 +146,13 @@ class BatchRun:
                 ...
 
     Entering locks the output folder, loads the network, and plans. Leaving after the last result finishes the
-    manifest; leaving early, by an exception or an interrupt, leaves it in a state from which the next run resumes.
+    manifest; leaving early, by an exception or an interrupt, leaves it in a state from which the next run resumes. In
+    both cases, what is being written is finished first.
 
     Attributes:
-        batch: the settings; `output` gets the range of the run.
+        batch: what to do.
+        output: numbers and colors of the files, with the range of the run.
+        manifest: what is done, by source; entered.
         predictor: the network.
         tasks: all tasks of the run.
         pending: those that are not done yet.
@@ -165,20 +173,25 @@ class BatchRun:
         Args:
             batch: what to do.
             load: returns the predictor.
-            report: opens a reporter for the run; it is called with the run and its fingerprint.
+            report: opens a reporter for the run; it is called with the run and its fingerprint. The reporter takes
+                the place of `RunOptions.on_depth`.
             progress: is told what happens.
             options: callbacks of the run loop.
         """
         self.batch = batch
+        self.output = batch.output
+        self.manifest = Manifest(batch.out)
         self.tasks: list[Task] = []
         self.pending: list[Task] = []
+        self.color_range_m: tuple[float, float] | None = None
         self._load = load
         self._report = report
         self._progress = progress or BatchProgress()
         self._options = options or RunOptions()
         self._reporter: Reporter | None = None
+        self._results = self._process()
+        self._is_complete = False
         self._stack = ExitStack()
-        self._complete = False
 
     def __enter__(self) -> Self:
         """Lock the output folder, load the network, and plan.
@@ -191,22 +204,24 @@ class BatchRun:
         """
         self.batch.check_images()
         with ExitStack() as stack:
-            self.manifest = stack.enter_context(Manifest(self.batch.out))
+            stack.enter_context(self.manifest)
             self.predictor = self._load(self.batch.prediction)
             values = fingerprint(self.batch.formats, self.batch.output, self.predictor)
             self._check_settings(values)
             self.manifest.begin()
             self.tasks = list(self.batch.tasks(self.manifest.records))
             self.pending = [task for task in self.tasks if not task.done]
+            self._is_complete = not self.pending
             self.color_range_m = previous_range(self.manifest.records.values())
             if self.pending and needs_range(self.batch.formats, self.batch.output):
-                self._choose_range()
-                values[RANGE_M] = list(self.color_range_m or ())
-            reporting = nullcontext() if self._report is None else self._report(self, values)
-            self._reporter = stack.enter_context(reporting)
-            self._options = replace(
-                self._options, fingerprint=values, on_depth=self._reporter.add if self._reporter else None
-            )
+                self.color_range_m = self.color_range_m or self._choose_range()
+                self.output = replace(self.batch.output, range_m=self.color_range_m)
+                values[RANGE_M] = list(self.color_range_m)
+            self._options = replace(self._options, fingerprint=values)
+            if self._report is not None:
+                self._reporter = stack.enter_context(self._report(self, values))
+                self._options = replace(self._options, on_depth=self._reporter.add)
+            stack.enter_context(closing(self._results))
             self._stack = stack.pop_all()
         return self
 
@@ -214,26 +229,27 @@ class BatchRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Finish the report and the manifest, or leave them to the next run if results are missing."""
-        if error is None and not self._complete:
-            error = GeneratorExit("the results were not iterated to the end")
-            kind = type(error)
+        if error is None and not self._is_complete:
+            kind, error = GeneratorExit, GeneratorExit("the results were not iterated to the end")
         self._stack.__exit__(kind, error, traceback)
 
-    def __iter__(self) -> Generator[Result]:
-        """Process the pending tasks and yield their results."""
+    def __iter__(self) -> Iterator[Result]:
+        """Return the results of the pending tasks, which are processed as the results are asked for."""
+        return self._results
+
+    def _process(self) -> Generator[Result]:
         if not self.pending:
-            self._complete = True
             return
-        self._progress.start("depth", len(self.pending))
         results = run(
             self.pending,
             self.predictor,
-            self.batch.output,
+            self.output,
             settings=self.batch.run,
             manifest=self.manifest,
             options=self._options,
             fixed_threads=self.batch.prediction.threads is not None,
         )
+        self._progress.start("depth", len(self.pending))
         try:
             with closing(results):
                 for result in results:
@@ -241,7 +257,7 @@ class BatchRun:
                     if self._reporter is not None:
                         self._reporter.settle(result.record)
                     yield result
-            self._complete = True
+            self._is_complete = True
         finally:
             self._progress.stop()
 
@@ -256,24 +272,24 @@ class BatchRun:
                 hint="set `overwrite` to redo all images, or choose another `output` to have both",
             )
 
-    def _choose_range(self) -> None:
-        """Set the range of the run: that of an earlier run, or from a sample of the images."""
-        if self.color_range_m is None:
-            sources: list[Source] = [
-                task.source for task in self.tasks if task.failure is None and not isinstance(task.source, str)
-            ]
-            sample = spread_sample(sources)
-            self._progress.start("color range", len(sample))
-            try:
-                self.color_range_m, measured = measure_run_range(
-                    self.predictor, sample, self.batch.output, advance=self._progress.advance
-                )
-            finally:
-                self._progress.stop()
-            low_m, high_m = self.color_range_m
-            source = f" (from a sample of {measured})" if measured else ""
-            self._progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
-        self.batch.output = replace(self.batch.output, range_m=self.color_range_m)
+    def _choose_range(self) -> tuple[float, float]:
+        """Return the range of the run, meters: the one that is set, or from a sample of the images."""
+        if self.batch.output.range_m is not None:
+            return self.batch.output.range_m
+        sources: list[Source] = [
+            task.source for task in self.tasks if task.failure is None and not isinstance(task.source, str)
+        ]
+        sample = spread_sample(sources)
+        self._progress.start("color range", len(sample))
+        try:
+            (low_m, high_m), measured = measure_run_range(
+                self.predictor, sample, self.batch.output, advance=self._progress.advance
+            )
+        finally:
+            self._progress.stop()
+        source = f" (from a sample of {measured})" if measured else ""
+        self._progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
+        return low_m, high_m
 
 
 _GROUPS: dict[str, Any] = {
@@ -288,7 +304,7 @@ def make_batch(
     folders: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    formats: Sequence[str] = (DEFAULT_FORMAT,),
+    formats: str | Sequence[str] = (DEFAULT_FORMAT,),
     overwrite: bool = False,
     listed: ImageList | None = None,
     **settings: Any,
@@ -297,8 +313,8 @@ def make_batch(
 
     Args:
         folders: folders with images.
-        output: the output folder; it is created.
-        formats: names of `FORMATS`.
+        output: the output folder; it is created when the batch runs.
+        formats: names of `FORMATS`; one text may name several, separated by commas.
         overwrite: replace existing outputs.
         listed: more images.
         **settings: any field of `OutputSettings`, `PredictionSettings`, `RunSettings` and `SearchSettings`, also as
@@ -306,12 +322,12 @@ def make_batch(
 
     Raises:
         UsageError: a setting or format is invalid.
+        MissingPackageError: a format needs a package that is not installed.
         TypeError: there is no such setting.
     """
+    if not os.fspath(output):
+        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
     named = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise UsageError(f"there is no format {unknown[0]!r}", hint=", ".join(FORMATS), setting="formats")
     groups: dict[str, Any] = {}
     for group, kind in _GROUPS.items():
         names = settings.keys() & kind.__dataclass_fields__.keys()
@@ -321,7 +337,7 @@ def make_batch(
     return Batch(
         [os.fspath(folder) for folder in named],
         Path(os.path.abspath(output)),
-        [FORMATS[name] for name in dict.fromkeys(formats)],
+        find_formats(formats) or [FORMATS[DEFAULT_FORMAT]],
         listed=listed,
         overwrite=overwrite,
         **groups,

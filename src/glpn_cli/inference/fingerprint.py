@@ -21,7 +21,13 @@ _UNSET = "unset"
 
 
 def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predictor: Predictor) -> dict[str, Any]:
-    """Return the settings and weights that determine what is in the outputs, without the range of the run."""
+    """Return the settings and weights that determine what is in the outputs, without the range of the run.
+
+    Args:
+        formats: the formats that are written.
+        output: numbers and colors of the files.
+        predictor: its weights, sizes and precision count.
+    """
     values: dict[str, Any] = {
         "format": sorted(row.name for row in formats),  # the order is irrelevant
         "normalize": str(output.normalize or Normalize.MAX),
@@ -39,7 +45,12 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
 
 
 def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:
-    """Return how the settings of existing outputs differ from today's, in one line; empty if they are the same."""
+    """Return how the settings of finished images differ from the current ones, in one line; empty if they do not.
+
+    Args:
+        records: what earlier runs wrote.
+        now: the fingerprint of this run.
+    """
     for record in records:
         changes = [
             f"`{name}` was {before}, now {after}"

@@ -1,4 +1,4 @@
-"""From settings to a ready predictor. Locates the weights once, and hashes their file while torch is imported."""
+"""From settings to a ready predictor: weights are located once, and their file is hashed while torch is imported."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from glpn_cli.inference.predictor import LoadedWeights, Predictor
+    from glpn_cli.weights.location import LocatedWeights
 
 
 def load(
@@ -59,39 +60,50 @@ def _signature_of_load() -> inspect.Signature:
 load.__signature__ = _signature_of_load()  # type: ignore[attr-defined]
 
 
-def load_predictor(settings: PredictionSettings, *, watcher: ProgressCallback = NO_PROGRESS) -> Predictor:
+def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback = NO_PROGRESS) -> Predictor:
     """Return a predictor for settings; see `load`.
 
     Args:
         settings: what to load, and how images become depth.
-        watcher: is told of a download.
+        progress: is told of a download.
+
+    Raises:
+        WeightsError: the weights are missing or damaged.
+        DeviceError: the device or the precision is not available; raised before a download.
     """
-    located, digest = None, None
-    try:
-        located = locate_weights(settings.weights)
-        digest = FileDigest(find_weights_file(located.path))
-    except WeightsError:
-        located = None  # they may be downloaded; else the error comes up again below
+    located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
     from glpn_cli.inference.predictor import Predictor, load_network
 
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     if located is None:
-        located = obtain_weights(settings.weights, offline=settings.offline, progress=watcher)
+        located = obtain_weights(settings.weights, offline=settings.offline, progress=progress)
     return Predictor(load_network(located, digest), runtime, settings, consume=True)
 
 
-def load_weights(weights: str, *, offline: bool = False, watcher: ProgressCallback = NO_PROGRESS) -> LoadedWeights:
+def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallback = NO_PROGRESS) -> LoadedWeights:
     """Return a network and the facts of its weights, without a device.
 
     Args:
         weights: as for `load`.
         offline: do not download.
-        watcher: is told of a download.
+        progress: is told of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
     """
     from glpn_cli.inference.predictor import load_network
 
-    return load_network(obtain_weights(weights, offline=offline, progress=watcher))
+    return load_network(obtain_weights(weights, offline=offline, progress=progress))
+
+
+def _locate_and_hash(weights: str) -> tuple[LocatedWeights | None, FileDigest | None]:
+    """Locate installed weights and start to hash their file.
+
+    If that fails, both are None: the weights may be downloaded, and if not, the error is raised then.
+    """
+    try:
+        located = locate_weights(weights)
+        return located, FileDigest(find_weights_file(located.path))
+    except WeightsError:
+        return None, None

@@ -122,7 +122,7 @@ class Manifest:
         self._writing = threading.Lock()
         self._begun = False
         self._partials: list[Path] = []
-        # Kept open, because some file systems renumber a file that nobody has open.
+        # They stay open: some file systems give a closed file another inode number.
         self._open_files: dict[Path, int] = {}
 
     def __enter__(self) -> Self:
@@ -257,7 +257,7 @@ class Manifest:
             record = Record.from_dict(values)
             if record is None:
                 continue
-            self._partials += [self.folder / name for name in values.get("partials", []) if _is_partial_below(name)]
+            self._partials += [self.folder / name for name in _partials_of(values)]
             before = known.get(record.source)
             if before is not None and before.is_done and before.sha256 == record.sha256:
                 continue
@@ -272,7 +272,7 @@ class Manifest:
         partial = self.folder / _PARTIAL_MANIFEST_NAME
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
-            with replacing(self.path, partial=partial):
+            with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
                 write_new(partial, b"".join((json.dumps(asdict(record)) + "\n").encode() for record in records))
                 self._close(self.path)  # Windows does not replace an open file
             self._open(self.path)
@@ -310,7 +310,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     for line in data.split(b"\n"):
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(values, dict) and {"source", "status"} <= values.keys():
             lines.append(values)
@@ -355,6 +355,11 @@ def _is_below(path: str) -> bool:
     return not pure.anchor and ".." not in pure.parts and bool(pure.parts)
 
 
-def _is_partial_below(path: object) -> bool:
-    """Return whether this names one of our temporary files inside the folder; nothing else is ever removed."""
-    return isinstance(path, str) and _is_below(path) and is_partial_name(PurePath(path).name)
+def _partials_of(values: dict[str, Any]) -> list[str]:
+    """Return the names of our temporary files inside the folder from a line of the journal; nothing else is removed."""
+    names = values.get("partials")
+    if not isinstance(names, list):
+        return []
+    return [
+        name for name in names if isinstance(name, str) and _is_below(name) and is_partial_name(PurePath(name).name)
+    ]

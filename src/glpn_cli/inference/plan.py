@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glpn_cli.convert import closest_hint
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
@@ -22,7 +23,7 @@ from glpn_cli.settings import SearchSettings, Tta
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from glpn_cli.image.discovery import ImageList, Source
+    from glpn_cli.image.discovery import FoundImages, ImageList, Source
     from glpn_cli.inference.manifest import Record
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings, PredictionSettings
@@ -143,7 +144,7 @@ def plan_beside(
     arguments: Sequence[str],
     *,
     output: str | None = None,
-    formats: Sequence[str] = (),
+    formats: str | Sequence[str] = (),
     overwrite: bool = False,
     search: SearchSettings = _SEARCH,
     listed: ImageList | None = None,
@@ -154,7 +155,7 @@ def plan_beside(
         arguments: images, folders, patterns, URLs, "-" for standard input.
         output: None for beside each image (in the current folder for URLs), "-" for standard output, a folder if it
             ends in a slash, exists as one, or there are several files to write, else a file.
-        formats: names of `FORMATS`; empty leaves it to the suffix of an output file, else the default.
+        formats: names of formats; empty leaves it to the suffix of an output file, else the default.
         overwrite: whether files may be replaced. An image itself never is.
         search: what is found in folders, and whether URLs are allowed.
         listed: more images.
@@ -165,32 +166,17 @@ def plan_beside(
     """
     if not (arguments or listed):
         raise UsageError("no images are named", hint="glpn predict photo.jpg, or set `from_list`")
+    if output == "":
+        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
+    rows = find_formats(formats)
     found = find_images(arguments, is_output=is_depth_file, search=search, listed=listed)
     if not (found.images or found.failures):
         raise InputError(
             f"all {found.skipped_outputs} files are depth files", hint="name one file alone to use it as an image"
         )
-    rows = [FORMATS[name] for name in dict.fromkeys(formats)]
-    # Missing inputs count, so that fixing a typo does not change what the command means.
-    several = (len(found.images) + len(found.failures)) * max(1, len(rows)) > 1
-    reads_stdin = any(image is STDIN for image in found.images)
-    folder: Path | None = None
-    single: Path | None = None
-    if output == "":
-        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
-    if output == "-" or (output is None and reads_stdin and len(found.images) == 1):
-        if several:
-            raise UsageError("standard output takes one depth file", hint="set `output` to a folder: FOLDER/")
-        single = STDOUT
-    elif output is not None and _means_folder(output, several=several):
-        folder = Path(output)
-        if os.path.exists(folder) and not os.path.isdir(folder):
-            raise UsageError(f"{output} is a file, but several files need a folder", setting="output")
-    elif output is not None:
-        single = Path(output)
+    folder, single = _choose_target(output, found, rows)
+    if single is not None and single is not STDOUT:
         rows = [_format_of_file(single, rows)]
-    elif reads_stdin:
-        raise UsageError("an image from standard input has no folder", hint="set `output` to a folder: FOLDER/")
     rows = rows or [FORMATS[DEFAULT_FORMAT]]
 
     planner = _Planner(rows, folder, single, found.images, overwrite=overwrite)
@@ -198,6 +184,26 @@ def plan_beside(
     tasks += [Task(argument, failure=error) for argument, error in found.failures]
     named_file = single is not None and single is not STDOUT
     return Plan(tuple(tasks), tuple(rows), folder, named_file, found.skipped_outputs)
+
+
+def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
+    """Return the rows of `FORMATS` with these names, each once.
+
+    Args:
+        names: in any case; one text may have several names, separated by commas.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    texts = [names] if isinstance(names, str) else names
+    rows = {}
+    for name in (part.strip().lower() for text in texts for part in text.split(",")):
+        if name not in FORMATS:
+            raise UsageError(
+                f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting="formats"
+            )
+        rows[name] = FORMATS[name]
+    return list(rows.values())
 
 
 _IN_SPACE = {row.name for row in FORMATS.values() if row.needs_camera}
@@ -250,8 +256,26 @@ def is_depth_file(path: Path) -> bool:
     return is_glpn_file(path)
 
 
-def _means_folder(output: str, *, several: bool) -> bool:
-    return output.endswith(("/", os.sep)) or os.path.isdir(output) or several
+def _choose_target(
+    output: str | None, found: FoundImages, rows: Sequence[DepthFormat]
+) -> tuple[Path | None, Path | None]:
+    """Return the folder of all outputs, and the only output, if it is a file or `STDOUT`; None for neither."""
+    # Missing inputs count, so that fixing a typo does not change what the command means.
+    several = (len(found.images) + len(found.failures)) * max(1, len(rows)) > 1
+    reads_stdin = any(image is STDIN for image in found.images)
+    if output == "-" or (output is None and reads_stdin and len(found.images) == 1):
+        if several:
+            raise UsageError("standard output takes one depth file", hint="set `output` to a folder: FOLDER/")
+        return None, STDOUT
+    if output is None:
+        if reads_stdin:
+            raise UsageError("an image from standard input has no folder", hint="set `output` to a folder: FOLDER/")
+        return None, None
+    if not (output.endswith(("/", os.sep)) or os.path.isdir(output) or several):
+        return None, Path(output)
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"{output} is a file, but several files need a folder", setting="output")
+    return Path(output), None
 
 
 def _format_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:

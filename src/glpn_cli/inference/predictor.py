@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli._version import __version__
+from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
@@ -21,7 +22,7 @@ from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import FAR_LARGER_FACTOR, SIZE_DIVISOR, InputSize, PredictionSettings, SizeMode, Tta
+from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, PredictionSettings, SizeMode, Tta
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.store import BEST_NAME, LAST_NAME, find_weights_file

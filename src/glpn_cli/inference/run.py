@@ -11,9 +11,8 @@ import hashlib
 import os
 import sys
 import time
-import traceback
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,7 +31,8 @@ from glpn_cli.files import (
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
-from glpn_cli.inference.manifest import DONE, FAILED, Record, file_mark
+from glpn_cli.inference.manifest import DONE, Record, file_mark
+from glpn_cli.inference.result import Result, describe_depth, failed_result, without_traceback
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -45,47 +45,6 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor, PreparedImage
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """What became of one task.
-
-    Attributes:
-        task: the image and its outputs.
-        record: the line of the manifest, also if there is none.
-        error: why it failed, or None.
-        elapsed_s: seconds by stage.
-        facts: what `describe_depth` returns; empty if it failed, or the caller did not ask.
-        depth: the depth map, if the caller asked for it.
-        stdout: the bytes for standard output, which the caller writes; or None.
-    """
-
-    task: Task
-    record: Record
-    error: GLPNError | None = None
-    elapsed_s: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    depth: DepthMap | None = None
-    stdout: bytes | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all outputs were written."""
-        return self.error is None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON record of an image, the same for `predict` and `batch`; docs/cli.md lists the fields."""
-        shared = {"source": str(self.task.source), "status": self.record.status}
-        if self.error is not None:
-            error = {"message": self.error.message, "hint": self.error.hint, "exit_code": self.error.exit_code}
-            return shared | {"error": error}
-        return shared | {
-            "outputs": {row.name: str(path) for row, path in self.task.outputs},
-            "sha256": self.record.sha256,
-            **self.facts,
-            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in self.elapsed_s.items()},
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +88,15 @@ def run(
 ) -> Generator[Result]:
     """Predict the images of tasks and write their depth; reading, predicting and writing overlap.
 
-    Closing the generator, as an interrupt does, finishes what is being written and drops the rest.
+    Only a few images are in memory, however many there are. Closing the generator, as an interrupt does, finishes what
+    is being written and drops the rest.
 
     Args:
         tasks: what to do. A task with a failure becomes a failed result.
         predictor: runs in the caller's thread.
         output: numbers and colors of the files.
         settings: how much happens at once.
-        manifest: entered; gets a line for each image. Its folder is the limit of all outputs.
+        manifest: entered and begun; gets a line for each image. Its folder is the limit of all outputs.
         options: callbacks and extras.
         fixed_threads: leave torch's number of threads as it is, instead of tuning it.
 
@@ -149,47 +109,15 @@ def run(
     return _Stream(predictor, output, settings or RunSettings(), manifest, options, fixed_threads).results(iter(tasks))
 
 
-def failed_result(task: Task, error: GLPNError) -> Result:
-    """Return the result of a task that failed before it was started."""
-    record = Record(
-        source=str(task.source), status=FAILED, error=error.message, hint=error.hint, exit_code=error.exit_code
-    )
-    return Result(task, record, error)
-
-
-def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
-    """Return the facts of a depth map for the JSON record, ready for JSON."""
-    import numpy as np
-
-    known = depth.provenance
-    return {
-        "depth_m": {
-            "min": float(depth.meters.min()),
-            "median": float(np.median(depth.meters)),
-            "max": float(depth.meters.max()),
-        },
-        "image_size": _sides(depth.meters.shape),
-        "network_size": _sides(known.network_size),
-        "tile_size": _sides(known.tile_size),
-        "weights": {"name": known.weights, "sha256": known.weights_sha256, "metric": known.metric},
-        "depth_limit_m": known.depth_limit_m,
-        "meters_per_unit": known.meters_per_unit,
-        "scale": str(output.scale),
-        "device": known.device,
-        "precision": known.precision,
-        "tta": known.tta,
-        "anchor_factor": known.anchor_factor,
-        "anchors": list(known.anchors),
-        "saturated_fraction": round(depth.saturated_fraction, 4),
-        "camera": None if depth.camera is None else depth.camera.to_dict(),
-        "notes": list(known.notes),
-    }
-
-
 def open_source(
     source: Source | str, *, stopwatch: Stopwatch, stopper: Stopper | None = None
 ) -> tuple[Path | str | bytes, str]:
     """Return what `Predictor.prepare` takes for a source, and its name; a URL is downloaded.
+
+    Args:
+        source: a path, a URL, or `STDIN`.
+        stopwatch: collects the time of a download.
+        stopper: can end a download early.
 
     Raises:
         ImageError: the source cannot be read or downloaded.
@@ -217,10 +145,6 @@ def read_stdin() -> bytes:
     return data
 
 
-def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
-    return None if size is None else {"height": size[0], "width": size[1]}
-
-
 @dataclass(slots=True)
 class _Item:
     """A task on its way through the stream."""
@@ -230,6 +154,7 @@ class _Item:
     mark: str
 
 
+_Reading: TypeAlias = "Future[PreparedImage | GLPNError]"
 _Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
 
 
@@ -262,7 +187,7 @@ class _Stream:
         self._stopper = Stopper()
         self._readers = ThreadPoolExecutor(self._workers, "glpn-read")
         self._writers = ThreadPoolExecutor(self._workers, "glpn-write")
-        self._reading: deque[tuple[_Item, Future[PreparedImage]]] = deque()
+        self._reading: deque[tuple[_Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[_Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
 
@@ -271,18 +196,13 @@ class _Stream:
         try:
             self._read_ahead(tasks)
             while self._reading:
-                item, reading = self._reading.popleft()
-                try:
-                    prepared = reading.result()
-                except GLPNError as error:
-                    self._fail(item, error)
-                else:
-                    self._join(item, prepared)
-                    del prepared  # it may be large, and the next is being read
+                yield from self._finished_meanwhile()
+                self._take(*self._reading.popleft())
                 self._read_ahead(tasks)
                 yield from self._finished(at_most=2 * self._workers)
             for size in list(self._waiting):
                 self._predict(self._waiting.pop(size))
+                yield from self._finished(at_most=2 * self._workers)
             yield from self._finished(at_most=0)
         finally:
             # An interrupt ends here too: what has not started is dropped, what is being written is finished.
@@ -301,24 +221,31 @@ class _Stream:
             task = next(tasks, None)
             if task is None:
                 return
-            item = _Item(task, Stopwatch(), "" if isinstance(task.source, str) else file_mark(task.source))
-            if task.source is STDIN:  # not in a thread: an interrupt could not stop it there
-                reading: Future[PreparedImage] = Future()
-                try:
-                    reading.set_result(self._read(item))
-                except GLPNError as error:
-                    reading.set_exception(error)
-            else:
-                reading = self._readers.submit(self._read, item)
+            mark = "" if isinstance(task.source, str) or task.source is STDIN else file_mark(task.source)
+            item = _Item(task, Stopwatch(), mark)
+            # Standard input is read in the caller's thread: an interrupt could not stop it in another.
+            reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
 
-    def _read(self, item: _Item) -> PreparedImage:
+    def _read(self, item: _Item) -> PreparedImage | GLPNError:
+        """Return the network's input for an image, or why there is none; runs in a reader thread."""
         if item.task.failure is not None:
-            raise item.task.failure
-        image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
-        return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+            return item.task.failure
+        try:
+            image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
+            return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+        except GLPNError as error:
+            return without_traceback(error)
 
     # Predicting
+
+    def _take(self, item: _Item, reading: _Reading | None) -> None:
+        """Pass on an image that is read. A function of its own: its variables hold on to the image."""
+        prepared = self._read(item) if reading is None else reading.result()
+        if isinstance(prepared, GLPNError):
+            self._fail(item, prepared)
+        else:
+            self._join(item, prepared)
 
     def _join(self, item: _Item, prepared: PreparedImage) -> None:
         """Add an image to the group of its size, and predict a group that is large enough."""
@@ -362,17 +289,21 @@ class _Stream:
             item.stopwatch.elapsed_s["network"] = share_s
             try:
                 # Not in a writer thread: torch would create a thread pool for each of those.
-                depth = self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch)
-                self._options.observe(depth)
-                if self._options.anchors:
-                    from glpn_cli.geometry.measure import anchor_depth
-
-                    depth = anchor_depth(depth, list(self._options.anchors))
+                depth = self._anchored(self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch))
             except GLPNError as error:
                 self._fail(item, error)
             else:
                 self._writing.append((item, self._writers.submit(self._write, item, depth)))
         return True
+
+    def _anchored(self, depth: DepthMap) -> DepthMap:
+        """Show a depth map to the observer, then scale it to the anchors."""
+        self._options.observe(depth)
+        if not self._options.anchors:
+            return depth
+        from glpn_cli.geometry.measure import anchor_depth
+
+        return anchor_depth(depth, list(self._options.anchors))
 
     def _tune(self, group: list[_Prepared]) -> None:
         """Measure memory and time of the pass that just ran."""
@@ -404,25 +335,21 @@ class _Stream:
                 self._core_share.record_image(network_s, around_s)
             yield result
 
+    def _finished_meanwhile(self) -> Iterator[Result]:
+        """Yield results while the next image is still being read: a download or standard input may take long."""
+        _, reading = self._reading[0]
+        if reading is None:
+            yield from self._finished(at_most=0)
+        while self._writing and reading is not None and not reading.done():
+            awaited: list[Future[Any]] = [reading, self._writing[0][1]]
+            wait(awaited, return_when=FIRST_COMPLETED)
+            yield from self._finished(at_most=len(self._writing))
+
     def _write(self, item: _Item, depth: DepthMap) -> Result:
         """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
-        from glpn_cli.device import memory_errors_named
-
-        outputs = item.task.outputs
-        names = [row.name for row, _ in outputs]
         try:
-            encoding = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
-            with item.stopwatch.stage("encode"), encoding:
-                files = [row.load_codec().encode(depth, self._output) for row, _ in outputs]
-                facts = describe_depth(depth, self._output) if self._options.describe else {}
-            record = Record(
-                source=str(item.task.source),
-                status=DONE,
-                outputs=dict(zip(names, (self._relative(path) for _, path in outputs), strict=True)),
-                source_mark=item.mark,
-                sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
-                settings=self._options.fingerprint,
-            )
+            files, facts = self._encode(item, depth)
+            record = self._record(item, files)
             if self._options.on_depth is not None:
                 self._options.on_depth(record, depth)
             with item.stopwatch.stage("write"):
@@ -439,6 +366,27 @@ class _Stream:
             facts=facts,
             depth=depth if self._options.keep_depth else None,
             stdout=files[0] if item.task.to_stdout else None,
+        )
+
+    def _encode(self, item: _Item, depth: DepthMap) -> tuple[list[bytes], dict[str, Any]]:
+        """Return the bytes of each output, and the facts for the JSON record."""
+        from glpn_cli.device import memory_errors_named
+
+        naming = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
+        with item.stopwatch.stage("encode"), naming:
+            files = [row.load_codec().encode(depth, self._output) for row, _ in item.task.outputs]
+            return files, describe_depth(depth, self._output) if self._options.describe else {}
+
+    def _record(self, item: _Item, files: list[bytes]) -> Record:
+        """Return the line of the manifest, still without the seconds."""
+        names = [row.name for row, _ in item.task.outputs]
+        return Record(
+            source=str(item.task.source),
+            status=DONE,
+            outputs=dict(zip(names, (self._relative(path) for _, path in item.task.outputs), strict=True)),
+            source_mark=item.mark,
+            sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
+            settings=self._options.fingerprint,
         )
 
     def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
@@ -460,6 +408,8 @@ class _Stream:
         )
         write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
 
+    # Failing
+
     def _fail(self, item: _Item, error: GLPNError) -> None:
         """Add a failed result, after those that are still being written, so that results keep their order."""
         failed: Future[Result] = Future()
@@ -469,21 +419,11 @@ class _Stream:
     def _failed(self, item: _Item, error: GLPNError) -> Result:
         if isinstance(error, OutputError):
             self._stop_if_hopeless(error)
-        record = Record(
-            source=str(item.task.source),
-            status=FAILED,
-            error=error.message,
-            hint=error.hint,
-            exit_code=error.exit_code,
-            seconds=round(item.stopwatch.total_s, 4),
-            settings=self._options.fingerprint,
-        )
+        elapsed_s = dict(item.stopwatch.elapsed_s)
+        result = failed_result(item.task, error, elapsed_s=elapsed_s, settings=self._options.fingerprint)
         if self._manifest is not None:
-            self._manifest.append(record)
-        # A copy, because the traceback of the error holds on to images; its text is for debugging.
-        copy = type(error)(error.message, hint=error.hint)
-        copy.add_note("".join(traceback.format_exception(error)))
-        return Result(item.task, record, copy, dict(item.stopwatch.elapsed_s))
+            self._manifest.append(result.record)
+        return result
 
     def _stop_if_hopeless(self, error: OutputError) -> None:
         """Raise an error that every other image of a batch would meet too."""

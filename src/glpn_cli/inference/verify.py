@@ -1,4 +1,4 @@
-"""Whether the outputs of a batch are what its manifest says of them."""
+"""Whether the outputs of a batch are as its manifest records them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ INTACT, MISSING, CHANGED, UNLISTED, LEFT_OVER = "intact", "missing", "changed", 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one output.
+    """The state of one output.
 
     Attributes:
-        output: path relative to the batch's folder.
-        status: "intact"; "missing"; "changed": it is not what was written, or cannot be read; "unlisted": a depth
-            file that the manifest does not know; "left over": a hidden part of a run that was killed.
-        source: the image, absolute; None where the manifest does not know it.
-        format: likewise.
-        sha256: of the file that was written; likewise.
+        output: path relative to the output folder.
+        status: "intact"; "missing"; "changed" (not the bytes that were written, or unreadable); "unlisted" (a depth
+            file that is not in the manifest); or "left over" (a temporary file of a killed run).
+        source: the image, absolute path or URL; None if the output is not in the manifest.
+        format: name of the format; None if the output is not in the manifest.
+        sha256: of the bytes that were written; None if the output is not in the manifest.
     """
 
     output: str
@@ -41,38 +41,42 @@ class Finding:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the manifest promises what is not there."""
+        """Whether an output of the manifest is missing or changed."""
         return self.status in (MISSING, CHANGED)
 
 
 def verify_outputs(folder: Path) -> Iterator[Finding]:
-    """Hold every output that the manifest of a folder lists to its hash, then look for files that it does not list.
+    """Compare every output in the manifest of a folder with its hash, then look for files that are not listed.
 
-    Nothing is changed. Outputs of a run that is going on may be found unlisted.
+    Nothing is changed. While a batch is running, its newest outputs may be unlisted.
+
+    Args:
+        folder: the output folder of a batch.
+
+    Yields:
+        The state of each output.
 
     Raises:
         DepthFileError: the folder has no manifest.
     """
     if not (folder / MANIFEST_NAME).is_file():
-        raise DepthFileError(
-            f"{folder}: no {MANIFEST_NAME} is in it", hint="name the --out of a batch that was run before"
-        )
+        raise DepthFileError(f"{folder}: has no {MANIFEST_NAME}", hint="set `output` to the output folder of a batch")
     listed: set[str] = set()
     for record in read_records(folder).values():
         for name, output in record.outputs.items():
-            listed.add(_normal(output))
+            listed.add(_normalize(output))
             path = folder / output
             if record.matches(name, path):
                 status = INTACT
             elif record.status == UNFINISHED:
-                continue  # it was interrupted, and promises nothing
+                continue  # it was interrupted, so nothing is promised
             else:
                 status = CHANGED if os.path.lexists(path) else MISSING
             yield Finding(output, status, record.source, name, record.sha256.get(name))
     for output in _files_below(folder):
         if is_partial_name(os.path.basename(output)):
             yield Finding(output, LEFT_OVER)
-        elif _normal(output) not in listed and is_depth_file(folder / output):
+        elif _normalize(output) not in listed and is_depth_file(folder / output):
             yield Finding(output, UNLISTED)
 
 
@@ -83,6 +87,6 @@ def _files_below(folder: Path) -> Iterator[str]:
             yield Path(parent, name).relative_to(folder).as_posix()
 
 
-def _normal(output: str) -> str:
-    """Give a name in one form, because some file systems give it back in another."""
+def _normalize(output: str) -> str:
+    """Return a path in one Unicode form: some file systems return another one than was written."""
     return unicodedata.normalize("NFC", output)

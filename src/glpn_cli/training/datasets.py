@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, overload
 from glpn_cli.data.layouts import Split, find_samples, layout_of
 from glpn_cli.data.sample import Sample
 from glpn_cli.data.scenes import open_scenes
+from glpn_cli.data.settings import Crop, DataSettings
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.settings import Crop, DataSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

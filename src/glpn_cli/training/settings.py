@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from glpn_cli.convert import SIZE_DIVISOR, Settings, parse_size
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import SIZE_DIVISOR, Precision, Settings, parse_size
+from glpn_cli.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,7 +23,6 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from glpn_cli._version import __version__
 from glpn_cli.errors import WeightsError
-from glpn_cli.settings import DownloadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +56,27 @@ _REFUSALS = {
     "401": ("{what}: requires a login ({status})", _LOGIN_HINT),
     "403": ("{what}: access is forbidden ({status})", f"if it is private, {_LOGIN_HINT}"),
 }
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How long a download of weights retries.
+
+    Attributes:
+        attempts: in a row without progress.
+        first_wait_s: before the second attempt; doubled before each further one.
+        longest_wait_s: longer waits, also those that the server asks for, are left to the user.
+        progress_bytes: after this many bytes the next failure counts as the first.
+        connect_timeout_s: for connecting, and for the answer about a file.
+        silence_timeout_s: a connection without data for this long is broken.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    progress_bytes: int = 2**20
+    connect_timeout_s: float = 10.0
+    silence_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

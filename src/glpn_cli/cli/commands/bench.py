@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from glpn_cli.benchmark.settings import BenchSettings
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, format_size
 from glpn_cli.cli.options import LOGGING, Option
 from glpn_cli.cli.progress import DownloadProgress
-from glpn_cli.settings import BenchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     from glpn_cli.inference.predictor import Predictor
 
     runtimes = {case[1:]: choose_runtime(case[2], case[1], settings.threads) for case in cases}
-    subject = load_weights_or_random(settings.weights, offline=settings.offline, watcher=DownloadProgress(console))
+    subject = load_weights_or_random(settings.weights, offline=settings.offline, progress=DownloadProgress(console))
     rivals = list(dict.fromkeys(settings.against))
     for rival in rivals:  # fail before the first of many cases
         check_installed(rival)

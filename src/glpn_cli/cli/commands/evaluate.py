@@ -11,7 +11,8 @@ from glpn_cli.cli.console import Console, conclude
 from glpn_cli.cli.options import LOGGING, METRICS, OUTPUT, Option
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import load_predictor
-from glpn_cli.settings import DataSettings, EvaluationSettings, PredictionSettings
+from glpn_cli.data.settings import DataSettings, EvaluationSettings
+from glpn_cli.settings import PredictionSettings
 
 if TYPE_CHECKING:
     from glpn_cli.evaluation.run import Evaluation

@@ -46,7 +46,7 @@ def export(
     from glpn_cli.files import make_folder, write_whole
     from glpn_cli.inference.load import load_weights
 
-    loaded = load_weights(weights, offline=offline, watcher=DownloadProgress(console))
+    loaded = load_weights(weights, offline=offline, progress=DownloadProgress(console))
     subject = build_module(loaded, settings)
     console.detail(f"exporting {loaded.card.name}")
     with _interruptible():

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from glpn_cli.inference.plan import Plan
-    from glpn_cli.inference.run import Result, RunOptions
+    from glpn_cli.inference.result import Result
+    from glpn_cli.inference.run import RunOptions
 
 
 @command(
@@ -130,7 +131,8 @@ def _results(
 ) -> Generator[Result]:
     """Yield the results; the network is loaded only if there is an image for it."""
     from glpn_cli.files import make_folder
-    from glpn_cli.inference.run import failed_result, run
+    from glpn_cli.inference.result import failed_result
+    from glpn_cli.inference.run import run
 
     if all(task.failure for task in plan.tasks):
         yield from (failed_result(task, task.failure) for task in plan.tasks if task.failure is not None)

@@ -8,7 +8,7 @@ from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import TRAINING, Option
 from glpn_cli.cli.progress import DownloadProgress, TrainProgress
-from glpn_cli.settings import convert_value, field_types
+from glpn_cli.convert import convert_value, field_types
 from glpn_cli.training.settings import TrainRun, TrainSettings, parse_crop, parse_sizes
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import ImageError
-from glpn_cli.inference.fingerprint import SAMPLE_SIZE, is_range_needed, measure_run_range, spread_sample
+from glpn_cli.inference.color_range import SAMPLE_SIZE, measure_run_range, needs_range, spread_sample
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import DepthRange, OutputSettings
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from glpn_cli.image.discovery import Source
 
 
-class Stub:
-    """Predicts a ramp that ends where the image's name says."""
+class StandIn:
+    """Predicts a ramp from 1 m to as many meters as the image's name."""
 
     card = SimpleNamespace(depth_limit_m=80.0)
 
@@ -31,8 +31,8 @@ class Stub:
 
 def measured(names: list[str], text: str | None = None) -> tuple[tuple[float, float], int]:
     settings = OutputSettings(range=None if text is None else DepthRange.parse(text))
-    stub: Any = Stub()
-    return measure_run_range(stub, [Path(name) for name in names], settings)
+    predictor: Any = StandIn()
+    return measure_run_range(predictor, [Path(name) for name in names], settings)
 
 
 def test_the_sample_is_spread_over_all_images() -> None:
@@ -45,18 +45,18 @@ def test_the_sample_is_spread_over_all_images() -> None:
     assert spread_sample([]) == []
 
 
-def test_percentiles_are_of_all_images_that_can_be_used_rounded_outwards() -> None:
+def test_percentiles_span_usable_images_rounded_outward() -> None:
     assert measured(["4.5678", "broken", "9.8765"], "p0:p100") == ((1.0, 9.88), 2)
     (low, high), count = measured(["4.5678"])
     assert (low, high, count) == (1.03, 4.54, 1)
 
 
-def test_meters_and_the_model_need_no_look() -> None:
+def test_ranges_in_meters_or_of_the_model_need_no_sample() -> None:
     assert measured(["broken"], "2:7") == ((2.0, 7.0), 0)
     assert measured(["broken"], "model") == ((0.0, 80.0), 0)
 
 
-def test_where_no_image_can_be_used_the_model_decides() -> None:
+def test_without_usable_images_the_model_sets_the_range() -> None:
     assert measured(["broken"]) == ((0.0, 80.0), 0)
 
 
@@ -64,8 +64,13 @@ def test_where_no_image_can_be_used_the_model_decides() -> None:
     ("names", "text", "needed"),
     [(["color"], None, True), (["png"], None, False), (["png"], "0:3", True), (["npy", "png16"], None, False)],
 )
-def test_a_range_is_needed_by_what_has_colors_or_grays_of_it(
-    names: list[str], text: str | None, *, needed: bool
-) -> None:
+def test_formats_that_need_a_range(names: list[str], text: str | None, *, needed: bool) -> None:
     settings = OutputSettings(range=None if text is None else DepthRange.parse(text))
-    assert is_range_needed([FORMATS[name] for name in names], settings) is needed
+    assert needs_range([FORMATS[name] for name in names], settings) is needed
+
+
+def test_each_image_of_the_sample_is_counted() -> None:
+    counted: list[None] = []
+    predictor: Any = StandIn()
+    measure_run_range(predictor, [Path("3"), Path("broken")], OutputSettings(), advance=lambda: counted.append(None))
+    assert len(counted) == 2

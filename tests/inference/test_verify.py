@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def done(folder: Path, name: str, status: str = DONE) -> None:
-    """Write an output and its line as a batch does."""
+    """Write an output and its line of the manifest, as a batch does."""
     output = f"{name}.depth.png"
     (folder / output).parent.mkdir(parents=True, exist_ok=True)
     (folder / output).write_bytes(name.encode())
@@ -28,7 +28,7 @@ def found(folder: Path) -> dict[str, str]:
     return {finding.output: finding.status for finding in verify_outputs(folder)}
 
 
-def test_what_was_written_is_intact(tmp_path: Path) -> None:
+def test_written_outputs_are_intact(tmp_path: Path) -> None:
     done(tmp_path, "a")
     done(tmp_path, "sub/b")
     findings = list(verify_outputs(tmp_path))
@@ -41,30 +41,30 @@ def test_what_was_written_is_intact(tmp_path: Path) -> None:
         assert finding.sha256 == hashlib.sha256((tmp_path / finding.output).read_bytes()).hexdigest()
 
 
-def test_every_way_not_to_be_as_written_has_its_word(tmp_path: Path) -> None:
-    for name in ("kept", "gone", "touched", "folder"):
+def test_every_other_state_has_its_status(tmp_path: Path) -> None:
+    for name in ("intact", "gone", "touched", "folder"):
         done(tmp_path, name)
     (tmp_path / "gone.depth.png").unlink()
     (tmp_path / "touched.depth.png").write_bytes(b"TOUCHED")
     (tmp_path / "folder.depth.png").unlink()
     (tmp_path / "folder.depth.png").mkdir()
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "stranger.depth.npy").touch()
+    (tmp_path / "deep" / "unknown.depth.npy").touch()
     (tmp_path / "deep" / ".glpn-0123456789ab.part").touch()
-    (tmp_path / "deep" / "photo.png").touch()  # an image, which is nobody's output
+    (tmp_path / "deep" / "photo.png").touch()  # an image, not an output
     assert found(tmp_path) == {
-        "kept.depth.png": INTACT,
+        "intact.depth.png": INTACT,
         "gone.depth.png": MISSING,
         "touched.depth.png": CHANGED,
         "folder.depth.png": CHANGED,
-        "deep/stranger.depth.npy": UNLISTED,
+        "deep/unknown.depth.npy": UNLISTED,
         "deep/.glpn-0123456789ab.part": LEFT_OVER,
     }
 
 
-def test_what_was_never_promised_is_not_missed(tmp_path: Path) -> None:
-    done(tmp_path, "begun", UNFINISHED)
-    (tmp_path / "begun.depth.png").unlink()
+def test_unfinished_and_failed_images_are_not_missing(tmp_path: Path) -> None:
+    done(tmp_path, "started", UNFINISHED)
+    (tmp_path / "started.depth.png").unlink()
     with Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.append(Record("/in/broken", FAILED, error="broken"))
@@ -73,12 +73,20 @@ def test_what_was_never_promised_is_not_missed(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_manifest_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DepthFileError, match="no glpn-batch"):
+        with pytest.raises(DepthFileError) as caught:
             list(verify_outputs(folder))
+        assert str(folder) in str(caught.value)
+        assert "`output`" in str(caught.value.hint)
 
 
-def test_nothing_is_changed(tmp_path: Path) -> None:
+def test_verifying_changes_nothing(tmp_path: Path) -> None:
     done(tmp_path, "a")
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.iterdir())
     found(tmp_path)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.iterdir()) == before
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    done(tmp_path, "a\u0308")  # an a and a combining diaeresis
+    (tmp_path / "a\u0308.depth.png").rename(tmp_path / "\u00e4.depth.png")  # as some file systems do
+    assert UNLISTED not in found(tmp_path).values()

@@ -1,0 +1,135 @@
+"""What became of each image of a run, as a value and as a JSON record."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from glpn_cli.inference.manifest import FAILED, Record
+
+if TYPE_CHECKING:
+    from glpn_cli.depth import DepthMap
+    from glpn_cli.errors import GLPNError
+    from glpn_cli.inference.plan import Task
+    from glpn_cli.settings import OutputSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What became of one task.
+
+    Attributes:
+        task: the image and its outputs.
+        record: the line of the manifest; also made if the run has no manifest.
+        error: why it failed, or None.
+        elapsed_s: seconds by stage.
+        facts: what `describe_depth` returns; empty if it failed, or the caller did not ask.
+        depth: the depth map, if the caller asked for it.
+        stdout: the bytes for standard output, which the caller writes; or None.
+    """
+
+    task: Task
+    record: Record
+    error: GLPNError | None = None
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    depth: DepthMap | None = None
+    stdout: bytes | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all outputs were written."""
+        return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON record of an image, the same for `predict` and `batch`; docs/cli.md lists the fields."""
+        shared = {"source": str(self.task.source), "status": self.record.status}
+        if self.error is not None:
+            error = {"message": self.error.message, "hint": self.error.hint, "exit_code": self.error.exit_code}
+            return shared | {"error": error}
+        return shared | {
+            "outputs": {row.name: str(path) for row, path in self.task.outputs},
+            "sha256": self.record.sha256,
+            **self.facts,
+            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in self.elapsed_s.items()},
+        }
+
+
+def failed_result(
+    task: Task,
+    error: GLPNError,
+    *,
+    elapsed_s: dict[str, float] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Result:
+    """Return the result of a task that failed.
+
+    Args:
+        task: the image and its outputs.
+        error: why it failed.
+        elapsed_s: seconds by stage.
+        settings: the run's settings, for the record.
+    """
+    elapsed_s = elapsed_s or {}
+    record = Record(
+        source=str(task.source),
+        status=FAILED,
+        error=error.message,
+        hint=error.hint,
+        exit_code=error.exit_code,
+        seconds=round(sum(elapsed_s.values()), 4),
+        settings=settings or {},
+    )
+    return Result(task, record, without_traceback(error), elapsed_s)
+
+
+def without_traceback(error: GLPNError) -> GLPNError:
+    """Return a copy of an error with its traceback as a note, because a traceback holds on to the images in its frames.
+
+    An error that was never raised is returned as it is.
+    """
+    if error.__traceback__ is None:
+        return error
+    copy = type(error)(error.message, hint=error.hint)
+    copy.setting = error.setting
+    copy.add_note("".join(traceback.format_exception(error)).rstrip())
+    return copy
+
+
+def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
+    """Return the facts of a depth map for the JSON record, ready for JSON.
+
+    Args:
+        depth: a predicted depth map.
+        output: numbers and colors of the files.
+    """
+    import numpy as np
+
+    known = depth.provenance
+    return {
+        "depth_m": {
+            "min": float(depth.meters.min()),
+            "median": float(np.median(depth.meters)),
+            "max": float(depth.meters.max()),
+        },
+        "image_size": _sides(depth.meters.shape),
+        "network_size": _sides(known.network_size),
+        "tile_size": _sides(known.tile_size),
+        "weights": {"name": known.weights, "sha256": known.weights_sha256, "metric": known.metric},
+        "depth_limit_m": known.depth_limit_m,
+        "meters_per_unit": known.meters_per_unit,
+        "scale": str(output.scale),
+        "device": known.device,
+        "precision": known.precision,
+        "tta": known.tta,
+        "anchor_factor": known.anchor_factor,
+        "anchors": list(known.anchors),
+        "saturated_fraction": round(depth.saturated_fraction, 4),
+        "camera": None if depth.camera is None else depth.camera.to_dict(),
+        "notes": list(known.notes),
+    }
+
+
+def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:
+    return None if size is None else {"height": size[0], "width": size[1]}
