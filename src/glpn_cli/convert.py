@@ -24,6 +24,10 @@ SIZE_DIVISOR = 32
 """The sides of the network's input are multiples of this, because the encoder halves them five times."""
 
 
+EMPTY_HINT = "is a shell variable unset?"
+"""The hint where a text is empty that must not be: on a command line it is usually an unset variable."""
+
+
 class Settings:
     """Base class: converts and checks the fields of a frozen dataclass when it is built."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar
 
-from glpn_cli.convert import SIZE_DIVISOR, Settings, parse_input_size
+from glpn_cli.convert import EMPTY_HINT, SIZE_DIVISOR, Settings, parse_input_size
 from glpn_cli.errors import UsageError
 
 MAX_IMAGE_PIXELS = 178_956_970
@@ -223,7 +223,7 @@ class PredictionSettings(Settings):
         """Convert and check the values; see `Settings`."""
         super().__post_init__()
         if not self.weights:
-            raise UsageError("must not be empty", hint="is a shell variable unset?", setting="weights")
+            raise UsageError("must not be empty", hint=EMPTY_HINT, setting="weights")
         _ = self.camera  # its checks
 
     @property

@@ -13,8 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from every_command import COMMANDS, parse
-from glpn_cli.cli.app import add_command
-from glpn_cli.cli.command import command
+from glpn_cli.cli.command import add_command, command
 from glpn_cli.cli.console import Console  # noqa: TC001 - the decorator resolves annotations
 from glpn_cli.cli.options import INPUT, OPTIONS, OUTPUT, PANELS, Argument, Option
 from glpn_cli.convert import Settings

@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.inference.fingerprint import changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import DONE, FAILED, OUTDATED, Record
-from glpn_cli.inference.plan import find_formats
+from glpn_cli.output.formats import find_formats
 from glpn_cli.settings import InputSize, OutputSettings, Precision, PredictionSettings
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from glpn_cli.errors import InputError, MissingPackageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, ImageList
-from glpn_cli.inference.plan import STDOUT, Plan, check_formats, find_formats, is_depth_file, plan_beside
+from glpn_cli.inference.plan import STDOUT, Plan, check_formats, is_depth_file, plan_beside
+from glpn_cli.output.formats import find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
 
 if TYPE_CHECKING:
@@ -277,12 +278,6 @@ def test_a_folder_in_place_of_an_output_fails_its_image() -> None:
 
 
 # Formats
-
-
-def test_formats_are_found_by_name() -> None:
-    assert [row.name for row in find_formats("npy")] == ["npy"]
-    assert [row.name for row in find_formats(["PNG16, npz", "npz"])] == ["png16", "npz"]
-    assert find_formats(()) == []
 
 
 @pytest.mark.parametrize("name", ["pgn", "", "png,"])

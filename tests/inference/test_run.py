@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,8 @@ def mirrored(
     **options: Any,
 ) -> Generator[Result]:
     """Run the loop as a batch does, with a manifest in `out/`."""
+    if fixed_threads:
+        predictor = _StandIn(predictor, settings=replace(predictor.settings, threads=1))
     with Manifest(tmp_path / "out") as manifest:
         manifest.begin()
         rows = [FORMATS[name] for name in formats]
@@ -104,7 +107,6 @@ def mirrored(
             settings=RunSettings(workers=workers, batch_size=batch_size),
             manifest=manifest,
             options=RunOptions(fingerprint={"precision": "float32"}, **options),
-            fixed_threads=fixed_threads,
         )
 
 

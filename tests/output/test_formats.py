@@ -12,7 +12,7 @@ import pytest
 import glpn_cli
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, MissingPackageError, UsageError
-from glpn_cli.output.formats import FORMATS, Published, ReadsBack, check_settings, format_of_name
+from glpn_cli.output.formats import FORMATS, Published, ReadsBack, check_settings, find_formats, format_of_name
 from glpn_cli.output.reading import detect_format
 from glpn_cli.settings import OutputSettings, Scale
 
@@ -31,6 +31,7 @@ def test_rows_are_consistent() -> None:
         assert len(values) == len(rows)
     for row in rows:
         assert row.ending.endswith(row.suffix)
+        assert {*row.settings} <= OutputSettings.__dataclass_fields__.keys()
         assert bool(row.unreadable_because) == (row.reads_back is ReadsBack.NEVER)
         codec = row.load_codec()
         assert callable(codec.encode)
@@ -55,6 +56,12 @@ def test_ending_of_a_name_selects_the_format(name: str) -> None:
 
 def test_suffix_png_selects_the_gray_image() -> None:
     assert format_of_name("x.png") is FORMATS["png"]
+
+
+def test_formats_are_found_by_name() -> None:
+    assert [row.name for row in find_formats("npy")] == ["npy"]
+    assert [row.name for row in find_formats(["PNG16, npz", "npz"])] == ["png16", "npz"]
+    assert find_formats(()) == []
 
 
 def test_unknown_suffix_is_refused(depth_map: DepthMap, tmp_path: Path) -> None:

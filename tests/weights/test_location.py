@@ -68,7 +68,7 @@ def test_folder_is_named_even_from_inside(tmp_path: Path, monkeypatch: pytest.Mo
 def test_misspelled_name_suggests_the_nearest() -> None:
     with pytest.raises(WeightsError) as caught:
         locate_weights("kiti")
-    assert caught.value.hint == "did you mean kitti?"
+    assert caught.value.hint == "did you mean 'kitti'?"
 
 
 def test_missing_path_lists_the_names() -> None:

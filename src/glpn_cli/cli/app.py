@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import signal
@@ -14,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from glpn_cli.cli.command import HelpGroup, print_version
+from glpn_cli.cli.command import HelpGroup, add_command, print_version
 from glpn_cli.cli.console import Console
+from glpn_cli.convert import closest_hint
 
 _COMMANDS = (
     "predict",
@@ -65,14 +65,6 @@ def build_app(only: str | None = None) -> typer.Typer:
     return app
 
 
-def add_command(app: typer.Typer, command: Any) -> None:
-    """Add a decorated function, or a group of commands, to a program."""
-    if isinstance(command, typer.Typer):
-        app.add_typer(command)
-    else:
-        app.command(command.command_name, cls=command.help_class)(command)
-
-
 def _global_options(
     *,
     version: Annotated[
@@ -112,10 +104,10 @@ def _print_usage_error(error: Any) -> None:
     # Typer adds suggestions to some messages; they are our hint.
     message = re.split(r"\.? \(?(?:Did you mean|Possible)", message)[0].rstrip(".")
     message = re.sub(r"('--[\w-]+')(?: / '[^']*')+", r"\1", message)  # of several names the documented one
-    close = list(getattr(error, "possibilities", None) or ())
+    similar = list(getattr(error, "possibilities", None) or ())
+    hint = f"did you mean {similar[0]}?" if similar else None
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     if unknown and context is not None:
-        close = difflib.get_close_matches(unknown[1], context.command.list_commands(context), 1)
+        hint = closest_hint(unknown[1], context.command.list_commands(context))
     path = "glpn" if context is None else context.command_path
-    hint = f"did you mean {close[0]}?" if close else f"{path} --help"
-    Console().failure(message[:1].lower() + message[1:], hint)
+    Console().failure(message[:1].lower() + message[1:], hint or f"{path} --help")

@@ -10,7 +10,6 @@ one way for the command line and for Python.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import shutil
@@ -28,7 +27,7 @@ from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import COMMON, OPTIONS, PANELS, Argument, Option, flag_of
 from glpn_cli.convert import convert_value, field_types, without_none
 from glpn_cli.errors import UsageError
-from glpn_cli.output.formats import FORMATS
+from glpn_cli.output.formats import FORMATS, find_formats
 from glpn_cli.settings import LoggingSettings
 
 if TYPE_CHECKING:
@@ -157,6 +156,14 @@ def command(
     return decorate
 
 
+def add_command(app: typer.Typer, added: Any) -> None:
+    """Add a decorated function, or a group of commands, to a program or a group."""
+    if isinstance(added, typer.Typer):
+        app.add_typer(added)
+    else:
+        app.command(added.command_name, cls=added.help_class)(added)
+
+
 def _parameters(
     function: Callable[..., None],
     hints: Mapping[str, Any],
@@ -215,23 +222,11 @@ def _arguments(
         if parameter.owner is None:
             value = given.get(parameter.name, parameter.default)
             if parameter.name == "formats" and value is not None:
-                value = [_known_format(part) for text in value for part in text.split(",")]
+                value = [row.name for row in find_formats(value)]
             if value is None and (parameter.is_repeatable or parameter.is_flag):
                 value = () if parameter.is_repeatable else False
             gathered[parameter.name] = convert_value(parameter.name, value, hints[parameter.name])
     return gathered
-
-
-def _known_format(text: str) -> str:
-    name = text.strip().lower()
-    if name in FORMATS:
-        return name
-    close = difflib.get_close_matches(name, FORMATS, 1)
-    raise UsageError(
-        f"{text!r} is not one of {', '.join(FORMATS)}",
-        hint=f"did you mean {close[0]!r}?" if close else None,
-        setting="formats",
-    )
 
 
 def _completer(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:

@@ -11,7 +11,6 @@ import re
 import sys
 import traceback
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,7 +19,8 @@ from rich.console import Console as RichConsole
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-from glpn_cli.errors import GLPNError, ReaderGoneError
+from glpn_cli.cli.options import all_flags
+from glpn_cli.errors import GLPNError, PartialFailureError, ReaderGoneError
 from glpn_cli.files import os_reason
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
@@ -33,6 +33,7 @@ _PIPED_TABLE_WIDTH = 160
 _FALLBACK_WIDTH = 80
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 _DEFAULT_LOGGING = LoggingSettings()
+_FLAGS = all_flags()
 
 
 class Console:
@@ -97,7 +98,7 @@ class Console:
         if hint:
             self._print(self._labeled("hint", "cyan", hint))
 
-    def failures(self, failures: list[tuple[str, str | None]], *, at_most: int, where: str = "") -> None:
+    def failures(self, failures: list[tuple[str, str | None]], *, at_most: int = 20, where: str = "") -> None:
         """Print the first of several errors; a hint that many share is printed once."""
         last_hint = None
         for message, hint in failures[:at_most]:
@@ -119,7 +120,7 @@ class Console:
         """Return a text with its settings, such as `tta='flip'`, as flags: --tta flip."""
 
         def flag(match: re.Match[str]) -> str:
-            known = self._own_flags.get(match[1]) or _flags().get(match[1])
+            known = self._own_flags.get(match[1]) or _FLAGS.get(match[1])
             if known is None:
                 return match[0]
             value = (match[2] or "").strip("'\"")
@@ -259,13 +260,6 @@ def _break_between_words(text: Text, width: int) -> Iterator[Text]:
     yield text[start:end]
 
 
-@cache
-def _flags() -> dict[str, str]:
-    from glpn_cli.cli.options import all_flags
-
-    return all_flags()
-
-
 def printable(text: str) -> str:
     r"""Escape control characters, direction marks and broken Unicode."""
     return "".join(
@@ -305,8 +299,6 @@ def conclude(total: int, failure_codes: list[int]) -> None:
         PartialFailureError: some failed, or all for different reasons.
         typer.Exit: all failed for the same reason, with its code.
     """
-    from glpn_cli.errors import PartialFailureError
-
     if not failure_codes:
         return
     if len(failure_codes) == total and len(set(failure_codes)) == 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from glpn_cli.convert import Settings
+from glpn_cli.convert import EMPTY_HINT, Settings
 from glpn_cli.errors import UsageError
 
 
@@ -54,7 +54,7 @@ class DataSettings(Settings):
         """Convert and check the values; see `Settings`."""
         super().__post_init__()
         if not self.data:
-            raise UsageError("must not be empty", hint="is a shell variable unset?", setting="data")
+            raise UsageError("must not be empty", hint=EMPTY_HINT, setting="data")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.data.layouts import Split, find_samples
 from glpn_cli.data.sample import MIN_DEPTH_M
 from glpn_cli.data.settings import EvaluationSettings
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _SETTINGS = EvaluationSettings()
 _PREDICTION = PredictionSettings()
 _FEW_IMAGES = 10  # with fewer, bootstrap intervals are too narrow
-_SHELL_HINT = "is a shell variable unset?"
 
 
 def evaluate(
@@ -127,7 +127,7 @@ def open_evaluation(
     notes = []
     if predictions is not None:
         if not predictions:
-            raise UsageError("must not be empty", setting="predictions", hint=_SHELL_HINT)
+            raise UsageError("must not be empty", setting="predictions", hint=EMPTY_HINT)
         if prediction.weights != _PREDICTION.weights:
             raise UsageError(
                 "`predictions` and `weights` exclude each other", hint="compare with other weights by `against`"
@@ -187,7 +187,7 @@ class ResultFiles:
         given = {name: path for name in ("figure", "per_image") if (path := getattr(self, name)) is not None}
         for setting, path in given.items():
             if not path:
-                raise UsageError("must not be empty", setting=setting, hint=_SHELL_HINT)
+                raise UsageError("must not be empty", setting=setting, hint=EMPTY_HINT)
         if self.figure is not None and not self.figure.lower().endswith(".png"):
             raise UsageError(f"{self.figure} must end in .png", setting="figure")
         if len({os.path.realpath(path) for path in given.values()}) < len(given):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.files import os_reason, read_bounded
 from glpn_cli.image.fetching import Address, is_address
@@ -92,7 +93,7 @@ def find_images(
     alone = len(arguments) + (len(listed.entries) if listed else 0) == 1
     for argument in arguments:
         if not argument:
-            raise UsageError("an argument is empty", hint="is a shell variable unset?")
+            raise UsageError("an argument is empty", hint=EMPTY_HINT)
         finder.add_argument(argument, alone=alone)
     if listed is not None:
         for entry in listed.entries:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.inference.color_range import measure_run_range, needs_range, spread_sample
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
-from glpn_cli.inference.plan import check_formats, find_formats
+from glpn_cli.inference.plan import check_downloads, check_formats
 from glpn_cli.inference.run import RunOptions, run
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class Batch:
             UsageError, MissingPackageError: they cannot.
         """
         check_formats(self.formats, self.output, self.prediction)
-        if self.search.allow_url and self.prediction.offline:
-            raise UsageError("`allow_url` and `offline` exclude each other")
+        check_downloads(self.search, self.prediction)
         if self.search.recursive is None:
             self.search = replace(self.search, recursive=True)
         keep_rgb = self.prediction.keep_rgb or any(row.needs_image for row in self.formats)
@@ -247,7 +247,6 @@ class BatchRun:
             settings=self.batch.run,
             manifest=self.manifest,
             options=self._options,
-            fixed_threads=self.batch.prediction.threads is not None,
         )
         self._progress.start("depth", len(self.pending))
         try:
@@ -326,7 +325,7 @@ def make_batch(
         TypeError: there is no such setting.
     """
     if not os.fspath(output):
-        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
+        raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
     named = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
     groups: dict[str, Any] = {}
     for group, kind in _GROUPS.items():

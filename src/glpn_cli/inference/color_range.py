@@ -24,9 +24,13 @@ SAMPLE_SIZE = 16
 
 
 def needs_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
-    """Return whether a run writes images whose colors or grays span a range."""
-    names = {row.name for row in formats}
-    return "color" in names or ("png" in names and output.range is not None)
+    """Return whether a run writes images whose colors or grays span a range.
+
+    A format with `normalize` spans a range only if one is set.
+    """
+    return any(
+        "range" in row.settings and (output.range is not None or "normalize" not in row.settings) for row in formats
+    )
 
 
 def measure_run_range(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import GLPNError, ImageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.files import refuse_outside
 from glpn_cli.image.discovery import address_of, missing_listed
@@ -83,7 +84,7 @@ def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
     """Return where each folder is mirrored, relative to the output folder."""
     for named in folders:
         if not named:
-            raise UsageError("the name of a folder is empty", hint="is a shell variable unset?")
+            raise UsageError("the name of a folder is empty", hint=EMPTY_HINT)
         if not os.path.isdir(named):
             single = os.path.exists(named) or is_address(named)
             hint = "use glpn predict or `from_list` for single images" if single else None

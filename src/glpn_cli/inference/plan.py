@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glpn_cli.convert import closest_hint
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, format_of_name
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, find_formats, format_of_name
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
 from glpn_cli.settings import SearchSettings, Tta
 
@@ -167,7 +167,7 @@ def plan_beside(
     if not (arguments or listed):
         raise UsageError("no images are named", hint="glpn predict photo.jpg, or set `from_list`")
     if output == "":
-        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
+        raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
     rows = find_formats(formats)
     found = find_images(arguments, is_output=is_depth_file, search=search, listed=listed)
     if not (found.images or found.failures):
@@ -186,41 +186,6 @@ def plan_beside(
     return Plan(tuple(tasks), tuple(rows), folder, named_file, found.skipped_outputs)
 
 
-def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
-    """Return the rows of `FORMATS` with these names, each once.
-
-    Args:
-        names: in any case; one text may have several names, separated by commas.
-
-    Raises:
-        UsageError: there is no such format.
-    """
-    texts = [names] if isinstance(names, str) else names
-    rows = {}
-    for name in (part.strip().lower() for text in texts for part in text.split(",")):
-        if name not in FORMATS:
-            raise UsageError(
-                f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting="formats"
-            )
-        rows[name] = FORMATS[name]
-    return list(rows.values())
-
-
-_IN_SPACE = {row.name for row in FORMATS.values() if row.needs_camera}
-_USED_BY = {
-    "normalize": {"png"},
-    "range": {"png", "color"},
-    "near": {"png", "color"},
-    "colormap": {"color"},
-    "legend": {"color"},
-    "side_by_side": {"color"},
-    "edge_filter": _IN_SPACE,
-    "valid_range": _IN_SPACE,
-    "max_points": _IN_SPACE,
-}
-"""The formats that use a setting, where not all do."""
-
-
 def check_formats(rows: Sequence[DepthFormat], output: OutputSettings, prediction: PredictionSettings) -> None:
     """Check that formats can be written, and that every changed setting affects one of them.
 
@@ -234,15 +199,24 @@ def check_formats(rows: Sequence[DepthFormat], output: OutputSettings, predictio
         raise UsageError(
             f"the format {uncertain} needs `tta='flip'`", hint="it is the difference to the mirrored image"
         )
-    written = {row.name for row in rows}
     for name in output.changed():
-        users = _USED_BY.get(name, written)
-        if not users & written:
+        users = {row.name for row in FORMATS.values() if name in row.settings}
+        if users and not users & {row.name for row in rows}:
             raise UsageError(
                 f"`{name}` only affects {' and '.join(sorted(users))}, which {'is' if len(users) == 1 else 'are'} not "
                 "written",
                 hint=f"add `formats={min(users)}`",
             )
+
+
+def check_downloads(search: SearchSettings, prediction: PredictionSettings) -> None:
+    """Check that images are not to be downloaded without the network.
+
+    Raises:
+        UsageError: they are.
+    """
+    if search.allow_url and prediction.offline:
+        raise UsageError("`allow_url` and `offline` exclude each other")
 
 
 def is_depth_file(path: Path) -> bool:

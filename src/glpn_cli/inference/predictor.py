@@ -331,9 +331,8 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
     Raises:
         WeightsError: the weights are damaged or of another architecture.
     """
-    file = find_weights_file(located.path)
-    digest = digest or FileDigest(file)
-    checkpoint = read_checkpoint(file)
+    digest = digest or FileDigest(find_weights_file(located.path))
+    checkpoint = read_checkpoint(digest.path)
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
     else:

@@ -84,7 +84,6 @@ def run(
     settings: RunSettings | None = None,
     manifest: Manifest | None = None,
     options: RunOptions = _NO_OPTIONS,
-    fixed_threads: bool = False,
 ) -> Generator[Result]:
     """Predict the images of tasks and write their depth; reading, predicting and writing overlap.
 
@@ -98,7 +97,6 @@ def run(
         settings: how much happens at once.
         manifest: entered and begun; gets a line for each image. Its folder is the limit of all outputs.
         options: callbacks and extras.
-        fixed_threads: leave torch's number of threads as it is, instead of tuning it.
 
     Yields:
         The result of each task when it is finished; on a CPU in the order of the tasks.
@@ -106,7 +104,7 @@ def run(
     Raises:
         OutputError: no more outputs can be written.
     """
-    return _Stream(predictor, output, settings or RunSettings(), manifest, options, fixed_threads).results(iter(tasks))
+    return _Stream(predictor, output, settings or RunSettings(), manifest, options).results(iter(tasks))
 
 
 def open_source(
@@ -168,7 +166,6 @@ class _Stream:
         settings: RunSettings,
         manifest: Manifest | None,
         options: RunOptions,
-        fixed_threads: bool,
     ) -> None:
         import torch
 
@@ -182,7 +179,8 @@ class _Stream:
         self._options = options
         self._workers = settings.worker_count
         self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
-        cores = torch.get_num_threads() if on_cpu and not fixed_threads else 1
+        is_tuned = on_cpu and predictor.settings.threads is None
+        cores = torch.get_num_threads() if is_tuned else 1
         self._core_share = CoreShare(cores, torch.set_num_threads)
         self._stopper = Stopper()
         self._readers = ThreadPoolExecutor(self._workers, "glpn-read")

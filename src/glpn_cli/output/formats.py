@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
+from glpn_cli.convert import closest_hint
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.files import write_whole
 from glpn_cli.settings import OutputSettings, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from os import PathLike
 
     from glpn_cli.depth import DepthMap
@@ -79,6 +80,7 @@ class DepthFormat:
         reads_back: what reading returns.
         unreadable_because: why the format cannot be read back: the end of "is a NAME file: ...".
         published: the effect of the published scale.
+        settings: fields of `OutputSettings` that affect this format and not all others.
         needs_image: whether files may contain the image, so that the predictor must keep it.
         needs_camera: whether the contents depend on the camera.
         needs_uncertainty: whether files contain the uncertainty.
@@ -94,6 +96,7 @@ class DepthFormat:
     reads_back: ReadsBack
     unreadable_because: str = ""
     published: Published = Published.REFUSED
+    settings: tuple[str, ...] = ()
     needs_image: bool = False
     needs_camera: bool = False
     needs_uncertainty: bool = False
@@ -116,6 +119,7 @@ class DepthFormat:
 
 
 _POINTS_LEFT_OUT = "its points cannot be assigned to pixels, and some were left out"
+_OF_POINTS = ("edge_filter", "valid_range", "max_points")
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Little-endian, as glpn writes it, and big-endian, as Java programs do; then both with 64-bit offsets.
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -131,6 +135,7 @@ FORMATS: dict[str, DepthFormat] = {
             holds="8-bit gray, for viewing",
             reads_back=ReadsBack.APPROXIMATE,
             published=Published.WRITTEN,
+            settings=("normalize", "range", "near"),
         ),
         DepthFormat(
             "color",
@@ -141,6 +146,7 @@ FORMATS: dict[str, DepthFormat] = {
             reads_back=ReadsBack.NEVER,
             unreadable_because="colors cannot be converted back to depth",
             published=Published.IGNORED,
+            settings=("range", "near", "colormap", "legend", "side_by_side"),
             needs_image=True,
             is_unique_ending=False,  # data sets contain photos with such names
         ),
@@ -216,6 +222,7 @@ FORMATS: dict[str, DepthFormat] = {
             holds="colored point cloud, meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because=_POINTS_LEFT_OUT,
+            settings=_OF_POINTS,
             needs_image=True,
             needs_camera=True,
         ),
@@ -227,6 +234,7 @@ FORMATS: dict[str, DepthFormat] = {
             holds="textured mesh, meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because=_POINTS_LEFT_OUT,
+            settings=_OF_POINTS,
             needs_image=True,
             needs_camera=True,
         ),
@@ -234,6 +242,26 @@ FORMATS: dict[str, DepthFormat] = {
 }
 
 DEFAULT_FORMAT = "png"
+
+
+def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
+    """Return the rows of `FORMATS` with these names, each once.
+
+    Args:
+        names: in any case; one text may have several names, separated by commas.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    texts = [names] if isinstance(names, str) else names
+    rows: dict[str, DepthFormat] = {}
+    for name in (part.strip().lower() for text in texts for part in text.split(",")):
+        if name not in FORMATS:
+            raise UsageError(
+                f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting="formats"
+            )
+        rows[name] = FORMATS[name]
+    return list(rows.values())
 
 
 def format_of_name(name: str) -> DepthFormat:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from enum import StrEnum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from glpn_cli.convert import closest_hint
 from glpn_cli.errors import UsageError
 from glpn_cli.files import read_json
 from glpn_cli.training.settings import TrainSettings
@@ -60,10 +60,9 @@ def build_settings(
     hints = get_type_hints(TrainSettings)
     for name in values:
         if name not in hints:
-            close = get_close_matches(name, hints, n=1)
             raise UsageError(
                 f"the recipe has an unknown setting {name!r}",
-                hint=f"did you mean {close[0]!r}?" if close else ", ".join(hints),
+                hint=closest_hint(name, hints) or ", ".join(hints),
             )
     for item in fields(TrainSettings):
         if item.default is MISSING and not values.get(item.name):

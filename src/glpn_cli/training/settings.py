@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from glpn_cli.convert import SIZE_DIVISOR, Settings, parse_size
+from glpn_cli.convert import EMPTY_HINT, SIZE_DIVISOR, Settings, parse_size
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import Precision
 
@@ -276,7 +276,7 @@ def _check_entries(setting: str, entries: tuple[str, ...]) -> None:
     if isinstance(entries, str):
         raise UsageError(f"must be a list of data sets, not {entries!r}", setting=setting)
     if not all(entries):
-        raise UsageError("an entry is empty", hint="is a shell variable unset?", setting=setting)
+        raise UsageError("an entry is empty", hint=EMPTY_HINT, setting=setting)
 
 
 def _check_crop(crop: tuple[float, float] | None) -> None:

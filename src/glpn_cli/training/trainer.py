@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.data.layouts import LAYOUTS
 from glpn_cli.device import Runtime, choose_runtime, memory_errors_named
 from glpn_cli.errors import UsageError
@@ -407,7 +408,7 @@ class _Trainer:
 
 def _check_settings(settings: TrainSettings, run: TrainRun, processes: Processes) -> None:
     if not run.out:
-        raise UsageError("is empty", hint="is a shell variable unset?", setting="out")
+        raise UsageError("is empty", hint=EMPTY_HINT, setting="out")
     parts = processes.count * settings.accumulate
     if settings.batch_size % parts:
         raise UsageError(

@@ -11,13 +11,13 @@ How `weights="nyu"` becomes a file:
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glpn_cli.convert import EMPTY_HINT, closest_hint
 from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.settings import WEIGHTS_VARIABLE
 from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry, WeightsCard
@@ -111,10 +111,9 @@ def unknown_name_error(text: str, names: Sequence[str], *, others: str) -> Weigh
         names: all that exist; a similar one becomes the hint.
         others: what else the user could give, for the hint.
     """
-    similar = difflib.get_close_matches(text, names, n=1)
     return WeightsError(
         f"unknown weights: {text!r}",
-        hint=f"did you mean {similar[0]}?" if similar else f"use one of {', '.join(names)}, or {others}",
+        hint=closest_hint(text, names) or f"use one of {', '.join(names)}, or {others}",
     )
 
 
@@ -125,7 +124,7 @@ def _resolve_auto(weights: str) -> str:
 def _find(weights: str) -> LocatedWeights | None:
     weights = _resolve_auto(weights)
     if not weights:
-        raise UsageError("must not be empty", setting="weights", hint="check that the shell variable is set")
+        raise UsageError("must not be empty", setting="weights", hint=EMPTY_HINT)
     if weights == _AUTO:
         name = FALLBACK_NAME if _installed_file(PREFERRED_NAME) is None else PREFERRED_NAME
         return LocatedWeights(name, _installed_file(name) or Path(), CATALOG[name], chosen=False)

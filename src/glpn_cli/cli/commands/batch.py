@@ -14,14 +14,13 @@ from glpn_cli.cli.console import Console, conclude, printable
 from glpn_cli.cli.options import OUTPUT, Argument, Option
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
+from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import OutputError, PartialFailureError, UsageError
 from glpn_cli.output.formats import DEFAULT_FORMAT
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch, BatchRun
-
-_LISTED_FAILURES = 20
 
 
 @command(
@@ -66,7 +65,7 @@ def batch(
     DIR/glpn-batch.jsonl has a line for each image.
     """
     if not output:
-        raise UsageError("must not be empty", hint="is a shell variable unset?", setting="output")
+        raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
     if verify:
         _check_verify(any_images=bool(folders or from_list), writes=dry_run or overwrite or report)
         _verify(console, Path(output).absolute(), json=json)
@@ -134,7 +133,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
         raise
     if running.pending and not report:
         _print_stale_report(console, planned.out)
-    console.failures(failures, at_most=_LISTED_FAILURES, where=f", in {planned.out}")
+    console.failures(failures, where=f", in {planned.out}")
     conclude(len(running.tasks), codes)
 
 

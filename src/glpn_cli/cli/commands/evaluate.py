@@ -17,8 +17,6 @@ from glpn_cli.settings import PredictionSettings
 if TYPE_CHECKING:
     from glpn_cli.evaluation.run import Evaluation
 
-_LISTED_FAILURES = 20
-
 
 @command(
     options={
@@ -80,7 +78,7 @@ def evaluate(
         for name in evaluation.written:
             console.info(name)
     failures = [(failure.message, failure.hint) for failure in evaluation.failures]
-    console.failures(failures, at_most=_LISTED_FAILURES)
+    console.failures(failures)
     conclude(len(evaluation.samples), [failure.exit_code for failure in evaluation.failures])
 
 

@@ -27,7 +27,7 @@ from glpn_cli.errors import UsageError
 from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from glpn_cli.inference.plan import Plan
     from glpn_cli.inference.result import Result
@@ -67,11 +67,10 @@ def predict(
 
     photo.jpg gets photo.depth.png beside it, a gray image. Other formats store meters: npz, png16, tiff and more.
     """
-    from glpn_cli.inference.plan import check_formats, plan_beside
+    from glpn_cli.inference.plan import check_downloads, check_formats, plan_beside
     from glpn_cli.inference.run import RunOptions
 
-    if search.allow_url and prediction.offline:
-        raise UsageError("`allow_url` and `offline` exclude each other")
+    check_downloads(search, prediction)
     plan = plan_beside(
         photos,
         output=output,
@@ -94,25 +93,12 @@ def predict(
     if plan.skipped_outputs:
         console.note(f"skipped {plan.skipped_outputs} depth files among the images")
     settings = replace(prediction, keep_rgb=any(row.needs_image for row in plan.formats))
-    failures: list[int] = []
-    done = 0
     start_s = time.perf_counter()
-    try:
-        with closing(_results(console, plan, settings, appearance, options)) as results:
-            for result in results:
-                if result.is_done:
-                    done += 1
-                    _print_result(console, result, appearance)
-                elif result.error is not None:
-                    failures.append(result.error.exit_code)
-                    console.error(result.error)
-                if json:
-                    console.data(dumps(record_of(console, result), allow_nan=False))
-    except KeyboardInterrupt:
-        console.warn(f"interrupted: {done} of {len(plan.tasks)} done")
-        raise
+    with closing(_results(console, plan, settings, appearance, options)) as results:
+        failures = _report(console, results, len(plan.tasks), appearance, json=json)
     notes.print(console)
     if len(plan.tasks) > 1:
+        done = len(plan.tasks) - len(failures)
         console.info(f"{done} of {len(plan.tasks)} done in {time.perf_counter() - start_s:.1f} s")
     conclude(len(plan.tasks), failures)
 
@@ -142,12 +128,34 @@ def _results(
         make_folder(plan.folder)
     several = len(plan.tasks) > 1
     progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
-    results = run(plan.tasks, predictor, appearance, options=options, fixed_threads=prediction.threads is not None)
+    results = run(plan.tasks, predictor, appearance, options=options)
     with closing(results), progress if several else nullcontext():
         for result in results:
             yield result
             if several:
                 progress.advance()
+
+
+def _report(
+    console: Console, results: Iterator[Result], total: int, appearance: OutputSettings, *, json: bool
+) -> list[int]:
+    """Print each result as it is finished; return the exit codes of those that failed."""
+    failures: list[int] = []
+    done = 0
+    try:
+        for result in results:
+            if result.error is None:
+                done += 1
+                _print_result(console, result, appearance)
+            else:
+                failures.append(result.error.exit_code)
+                console.error(result.error)
+            if json:
+                console.data(dumps(record_of(console, result), allow_nan=False))
+    except KeyboardInterrupt:
+        console.warn(f"interrupted: {done} of {total} done")
+        raise
+    return failures
 
 
 def _print_result(console: Console, result: Result, appearance: OutputSettings) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from glpn_cli.cli.command import HelpGroup, command
+from glpn_cli.cli.command import HelpGroup, add_command, command
 from glpn_cli.cli.console import Console, format_bytes, format_size, printable
 from glpn_cli.cli.options import LOGGING, OUTPUT, Argument, Option
 from glpn_cli.cli.progress import DownloadProgress
@@ -145,8 +145,7 @@ def import_weights(
 
 
 for _command in (list_weights, print_path, verify_weights, remove_weights, import_weights):
-    _decorated: Any = _command
-    weights.command(_decorated.command_name, cls=_decorated.help_class)(_command)
+    add_command(weights, _command)
 
 
 def _verify(located: LocatedWeights, console: Console, *, json: bool) -> bool:
