@@ -24,7 +24,6 @@ VALID = TrainSettings(data=("a",))
         ({"epochs": float("inf")}, "epochs"),
         ({"epochs": 0}, "epochs"),
         ({"data": ("",)}, "data"),
-        ({"data": "nyu"}, "data"),
         ({"validation": ("",)}, "validation"),
         ({"units_per_meter": -5}, "units_per_meter"),
         ({"crop": (0.9, 0.5)}, "crop"),

@@ -21,33 +21,7 @@ DEFAULT_CROP = (0.7, 1.0)
 """The fractions of the image sides that random crops cover, unless `crop` says otherwise."""
 
 _LOWEST_RATE_FRACTION = 0.3  # the paper's rate rises from 3e-5 to 1e-4 and falls back
-_LARGE = 1e12
 _BELOW_1 = 1 - 1e-9
-
-_RANGES = {
-    "validation_images": (1, _LARGE),
-    "flip": (0, 1),
-    "cut_depth": (0, 1),
-    "cut_depth_coverage": (0, 1),
-    "batch_size": (1, _LARGE),
-    "accumulate": (1, _LARGE),
-    "epochs": (0, _LARGE),
-    "steps": (0, _LARGE),
-    "learning_rate": (0, 1e300),
-    "learning_rate_end": (0, 1e300),
-    "peak_at": (0, 1),
-    "power": (1e-3, 1e3),
-    "weight_decay": (0, 1e3),
-    "beta2": (0, _BELOW_1),
-    "clip_norm": (0, _LARGE),
-    "drop_path": (0, _BELOW_1),
-    "ema": (0, _BELOW_1),
-    "scale_forgiveness": (0, 1),
-    "gradient_weight": (0, _LARGE),
-    "depth_limit_m": (1e-3, _LARGE),
-    "seed": (0, 2**63 - 1),
-}
-"""Lowest and highest value of each setting, both allowed."""
 
 
 class Photometric(StrEnum):
@@ -60,8 +34,8 @@ class Photometric(StrEnum):
     """Larger changes, plus tints, grayscale, uneven light, noise, blur and JPEG artifacts."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
+@dataclass(frozen=True)
+class TrainSettings(Settings):
     """What is learned. Two runs with the same settings and seed do the same, step by step.
 
     Attributes:
@@ -136,18 +110,43 @@ class TrainSettings:
     precision: Precision = Precision.FLOAT32
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check all values.
+    LIMITS: ClassVar = {
+        "validation_images": (1, math.inf),
+        "units_per_meter": (1e-9, math.inf),
+        "flip": (0, 1),
+        "cut_depth": (0, 1),
+        "cut_depth_coverage": (0, 1),
+        "batch_size": (1, math.inf),
+        "accumulate": (1, math.inf),
+        "epochs": (0, math.inf),
+        "steps": (0, math.inf),
+        "learning_rate": (0, math.inf),
+        "learning_rate_end": (0, math.inf),
+        "peak_at": (0, 1),
+        "power": (1e-3, 1e3),
+        "weight_decay": (0, 1e3),
+        "beta2": (0, _BELOW_1),
+        "clip_norm": (0, math.inf),
+        "drop_path": (0, _BELOW_1),
+        "ema": (0, _BELOW_1),
+        "scale_forgiveness": (0, 1),
+        "gradient_weight": (0, math.inf),
+        "depth_limit_m": (1e-3, math.inf),
+        "seed": (0, 2**63 - 1),
+    }
 
-        Raises:
-            UsageError: a setting is out of its range; the error carries its name.
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`.
+
+        `sizes` and `crop` may be text, as `parse_sizes` and `parse_crop` read it.
         """
-        for name in _RANGES:
-            self._check_range(name)
+        if isinstance(self.crop, str):
+            object.__setattr__(self, "crop", parse_crop(self.crop))
+        if any(isinstance(size, str) for size in self.sizes):
+            object.__setattr__(self, "sizes", parse_sizes(self.sizes))  # type: ignore[arg-type]  # text
+        super().__post_init__()
         _check_entries("data", self.data)
         _check_entries("validation", self.validation or ())
-        if self.units_per_meter is not None and not 0 < self.units_per_meter < math.inf:
-            raise UsageError(f"must be a positive number, not {self.units_per_meter:g}", setting="units_per_meter")
         for size in self.sizes:
             _check_size(*size)
         _check_crop(self.crop)
@@ -166,18 +165,6 @@ class TrainSettings:
     def lowest_rate(self) -> float:
         """The learning rate at both ends of the run."""
         return self.learning_rate * _LOWEST_RATE_FRACTION if self.learning_rate_end is None else self.learning_rate_end
-
-    def _check_range(self, name: str) -> None:
-        value, (low, high) = getattr(self, name), _RANGES[name]
-        if value is None or (low <= value <= high and math.isfinite(value)):
-            return
-        if high >= _LARGE:
-            bounds = f"at least {low:g}"
-        elif high == _BELOW_1:
-            bounds = f"at least {low:g} and below 1"
-        else:
-            bounds = f"between {low:g} and {high:g}"
-        raise UsageError(f"must be {bounds}, not {value:g}", setting=name)
 
 
 @dataclass(frozen=True)
@@ -273,8 +260,6 @@ def _check_size(height: int, width: int, fraction: float) -> None:
 
 
 def _check_entries(setting: str, entries: tuple[str, ...]) -> None:
-    if isinstance(entries, str):
-        raise UsageError(f"must be a list of data sets, not {entries!r}", setting=setting)
     if not all(entries):
         raise UsageError("an entry is empty", hint=EMPTY_HINT, setting=setting)
 

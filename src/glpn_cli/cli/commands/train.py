@@ -8,13 +8,10 @@ from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.options import TRAINING, Option
 from glpn_cli.cli.progress import DownloadProgress, TrainProgress
-from glpn_cli.convert import convert_value, field_types
-from glpn_cli.training.settings import TrainRun, TrainSettings, parse_crop, parse_sizes
+from glpn_cli.training.settings import TrainRun, TrainSettings
 
 if TYPE_CHECKING:
     from glpn_cli.training.trainer import Outcome
-
-_PARSERS = {"sizes": parse_sizes, "crop": parse_crop}
 
 
 @command(
@@ -45,12 +42,7 @@ def train(
     """
     from glpn_cli.training.recipe import build_settings, read_recipe
 
-    types = field_types(TrainSettings)
-    given = {
-        name: _PARSERS[name](value) if name in _PARSERS else convert_value(name, value, types[name])
-        for name, value in learning.items()
-    }
-    settings = build_settings({} if recipe is None else read_recipe(recipe), given, note=console.note)
+    settings = build_settings({} if recipe is None else read_recipe(recipe), learning, note=console.note)
     from glpn_cli.training.trainer import train as start_training
 
     outcome = start_training(settings, run, watcher=TrainProgress(console), downloads=DownloadProgress(console))
