@@ -58,7 +58,7 @@ def measure(
 ) -> None:
     """Measure distances in a photo.
 
-    For a pixel its depth, for a box the median and the 10th and 90th percentiles, in meters.
+    Prints the depth of pixels, and the median and the 10th and 90th percentiles of boxes, in meters.
     """
     from glpn_cli.geometry.measure import Region, anchor_depth
     from glpn_cli.geometry.measure import measure as measure_region
