@@ -16,11 +16,11 @@ import typer
 
 from glpn_cli.cli.command import HelpGroup, print_version
 from glpn_cli.cli.console import Console
+from glpn_cli.errors import INTERRUPTED_EXIT_CODE
 
 if TYPE_CHECKING:
     from types import FrameType
 
-_INTERRUPTED = 130
 _COMMANDS = (
     "predict",
     "batch",
@@ -107,11 +107,11 @@ def main() -> None:
         app = build_app(sys.argv[1] if len(sys.argv) > 1 else None)
         sys.exit(app(standalone_mode=False, prog_name="glpn") or 0)
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED_EXIT_CODE)
     except ImportError:  # torch swallows an interrupt of its import of numpy, and then fails in its own way
         if not interrupts:
             raise
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED_EXIT_CODE)
     except typer.Abort:
         sys.exit(1)
     except _UsageError as error:

@@ -336,7 +336,7 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
 def _check_size(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise ImageError(
-            f"{height}x{width} is {height * width:,} pixels, more than the limit of {max_pixels:,}",
+            f"{height}x{width} pixels ({height * width:,}) exceed the limit of {max_pixels:,}",
             hint="resize it, or allow more with `max_pixels` if you trust the file (decoding needs much memory)",
         )
 
