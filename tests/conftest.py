@@ -86,7 +86,7 @@ def glpn(
     from glpn_cli.cli.app import main
 
     def run(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        terminate = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
             for name, value in (_environment() | environment).items():
@@ -96,7 +96,8 @@ def glpn(
             capfdbinary.readouterr()
             with pytest.raises(SystemExit) as exited:
                 main()
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         captured = capfdbinary.readouterr()
         code = exited.value.code
         assert code is None or isinstance(code, int)

@@ -41,17 +41,17 @@ the images are finished.
 | `depth_m` | `min`, `median` and `max` of the depth, meters |
 | `image_size`, `network_size` | `height` and `width` in pixels of the upright image, and of the network's input |
 | `tile_size` | `height` and `width` of the tiles, or null |
-| `weights` | `name`, `sha256`, and `metric`: true, false (approximate) or null (unknown) |
+| `weights` | `name`, `sha256`, and `metric`: true, false (approximate), `anchored` (by `--anchor`), null (unknown) |
 | `depth_limit_m`, `meters_per_unit` | the largest depth of these weights; meters per unit of the network's output |
 | `scale` | unit of the outputs; `depth_m` is always in meters |
-| `device`, `precision` | that were used |
+| `device`, `precision` | the ones that were used |
 | `tta` | `flip`, or null |
-| `saturated_fraction` | fraction of pixels at the depth limit, whose depth may be any larger |
+| `saturated_fraction` | fraction of pixels at the depth limit, whose true depth may be larger |
 | `camera` | `focal_px` in pixels of the upright image, and its `source` |
 | `anchor_factor`, `anchors` | with `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |
-| `notes` | what was done to the image |
+| `notes` | how the image was converted; an empty list if it was not |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
-| `error` | of a failed image, instead of everything after `status`: `message`, `hint` (or null) and `exit_code` |
+| `error` | only of a failed image, instead of all fields after `status`: `message`, `hint` (or null) and `exit_code` |
 
 `batch --verify --json` prints one object per output and line:
 
@@ -68,13 +68,13 @@ One object per file and line:
 | field | content |
 |---|---|
 | `file` | as it was named |
-| `status` | `ours` (it has our metadata), `foreign` (it does not) or `failed` |
+| `status` | `ours` (it has metadata of glpn), `foreign` (it does not) or `failed` |
 | `format`, `reads_back` | the format, and what reading it returns; or null |
 | `size` | `height` and `width` in pixels, or null |
 | `depth_m` | `min`, `median` and `max` of the known depth, meters, and `unknown_fraction`; or null |
 | `metadata` | the metadata of the file ([formats.md](formats.md)), or null |
-| `remark` | why there is no depth or metadata, or null |
-| `error` | of a failed file, instead of everything after `status`: `message`, `hint` (or null) and `exit_code` |
+| `note` | why there is no depth or metadata, or null |
+| `error` | only of a failed file, instead of all fields after `status`: `message`, `hint` (or null) and `exit_code` |
 
 ## JSON of `measure`
 
@@ -103,7 +103,7 @@ One object per entry and line. `list`:
 | `size_bytes` | of the file, or of the download |
 | `source`, `revision` | repository and commit, or the imported file and null |
 | `license` | as far as it is known |
-| `domain` | the images that they were trained for, or null |
+| `domain` | the kind of images that they were trained for, or null |
 | `metric` | true, false (approximate) or null (unknown) |
 | `depth_limit_m`, `meters_per_unit` | the largest depth; meters per unit of the network's output |
 | `working_size` | `height` and `width` in pixels of the images that they were trained for |

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 import glpn_cli
-from glpn_cli.cli.app import _COMMANDS, build_app
+from glpn_cli.cli.app import _COMMANDS, build_app, main
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -74,3 +76,48 @@ def test_a_named_command_is_imported_alone() -> None:
     assert not alone.registered_groups
     assert build_app("weights").registered_groups
     assert not build_app("weights").registered_commands
+
+
+@pytest.mark.parametrize("late", [KeyboardInterrupt, ImportError])  # torch turns an interrupt of its import into both
+def test_interrupt_while_starting_is_no_traceback(monkeypatch: pytest.MonkeyPatch, late: type[BaseException]) -> None:
+    def interrupted(_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise late from error
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("glpn_cli.cli.app.build_app", interrupted)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert caught.value.code == 130
+
+
+def test_broken_import_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ImportError("no such module")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("glpn_cli.cli.app.build_app", broken)
+    try:
+        with pytest.raises(ImportError):
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_hint_for_a_file_whose_name_starts_with_a_dash(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "-dash.jpg").touch()
+    run = glpn("predict", "-dash.jpg")
+    assert run.returncode == 2
+    assert b"./-dash.jpg" in run.stderr
+
+
+def test_no_option_is_suggested_that_only_shares_dashes(glpn: Glpn) -> None:
+    run = glpn("predict", "a.jpg", "--workers", "2")
+    assert b"glpn predict --help" in run.stderr

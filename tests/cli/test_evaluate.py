@@ -62,7 +62,7 @@ def test_existing_depth_files_are_evaluated(glpn: Glpn, images: Path) -> None:
     assert figures["abs_rel"]["mean"] == pytest.approx(0.1, rel=1e-4)
     assert figures["abs_rel"]["low"] <= figures["abs_rel"]["mean"] <= figures["abs_rel"]["high"]
     assert (summary["images"], summary["failed"], summary["cap_m"]) == (3, 0, 80.0)
-    assert sum(row["pixel_share"] for row in summary["by_depth"]) == pytest.approx(1)
+    assert sum(row["pixel_fraction"] for row in summary["by_depth"]) == pytest.approx(1)
 
 
 def test_ignored_inference_options_get_a_note(glpn: Glpn, images: Path) -> None:

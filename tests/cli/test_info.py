@@ -56,7 +56,7 @@ def test_other_files_are_called_foreign(glpn: Glpn, tmp_path: Path, photo: Path)
     (tmp_path / "a[red].txt").write_text("hello")
     run = glpn("info", "photo.png", "a[red].txt")
     assert run.returncode == 0
-    assert b"a[red].txt\n  remark " in run.stdout
+    assert b"a[red].txt\n  note   " in run.stdout
     for line in glpn("info", "photo.png", "a[red].txt", "--json").stdout.splitlines():
         record = json.loads(line)
         assert (record["status"], record["format"], record["depth_m"], record["metadata"]) == (
@@ -65,7 +65,7 @@ def test_other_files_are_called_foreign(glpn: Glpn, tmp_path: Path, photo: Path)
             None,
             None,
         )
-        assert record["remark"]
+        assert record["note"]
 
 
 def test_unreadable_files_are_failures(glpn: Glpn, files: list[str], tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_unreadable_files_are_failures(glpn: Glpn, files: list[str], tmp_path: P
     (tmp_path / "cut.npz").write_bytes((tmp_path / "x.depth.npz").read_bytes()[:-400])
     damaged = json.loads(glpn("info", "cut.npz", "--json").stdout)
     assert (damaged["depth_m"], damaged["metadata"]) == (None, None)
-    assert "npz" in damaged["remark"]
+    assert "npz" in damaged["note"]
     (tmp_path / "cut.png").write_bytes((tmp_path / "x.depth16.png").read_bytes()[:-40])
     assert glpn("info", "cut.png").returncode == 4
 

@@ -24,7 +24,7 @@ def test_trained_weights_predict(glpn: Glpn, photo: Path, tmp_path: Path) -> Non
     assert run.returncode == 0, run.stderr
     assert run.stdout == b""
     assert b"scale-aligned" in run.stderr
-    assert b"glpn predict --weights run/best" in run.stderr
+    assert b"--weights run/best" in run.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {
         "best", "last", "state.pt", "train.csv", "validation.csv", "settings.json",
     }  # fmt: skip

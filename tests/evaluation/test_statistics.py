@@ -80,7 +80,7 @@ def test_errors_are_binned_by_ground_truth() -> None:
     rows = profile.to_rows()
     assert [row["from_m"] for row in rows] == pytest.approx([0.25, 1.0, 8.0])
     assert [row["to_m"] for row in rows] == pytest.approx([0.25 * 2**0.5, 2**0.5, 10.0])
-    assert [row["pixel_share"] for row in rows] == [0.25, 0.5, 0.25]
+    assert [row["pixel_fraction"] for row in rows] == [0.25, 0.5, 0.25]
     assert [row["abs_rel"]["far"] for row in rows] == pytest.approx([0, 0.2, 1.0])
     assert [row["mean_relative_error"]["far"] for row in rows] == pytest.approx([0, -0.1, 1.0])
     assert {row["abs_rel"]["right"] for row in rows} == {0.0}

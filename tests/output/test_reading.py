@@ -59,7 +59,7 @@ def test_foreign_images_have_no_metadata(tmp_path: Path) -> None:
         assert not is_glpn_file(tmp_path / name)
         described = describe_file(tmp_path / name)
         assert (described.row, described.metadata, described.depth, described.size) == (None, None, None, (6, 4))
-        assert described.remark
+        assert described.note
 
 
 def test_scale_of_foreign_16_bit_images_is_not_guessed(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_foreign_floating_point_is_read_as_meters(tmp_path: Path) -> None:
         assert described.depth is not None
         np.testing.assert_array_equal(described.depth.meters, meters)
         assert described.metadata is None
-        assert described.remark
+        assert described.note
 
 
 def test_damaged_files_are_errors_if_glpn_wrote_them(tmp_path: Path, depth_map: DepthMap) -> None:
@@ -100,7 +100,7 @@ def test_damaged_files_are_errors_if_glpn_wrote_them(tmp_path: Path, depth_map: 
     (tmp_path / "y.npy").write_bytes(b"\x93NUMPY and then nothing")
     damaged = describe_file(tmp_path / "y.npy")
     assert damaged.depth is None
-    assert damaged.remark
+    assert damaged.note
 
 
 def test_only_the_start_of_an_image_is_read(

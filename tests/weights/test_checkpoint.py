@@ -111,7 +111,7 @@ def test_truncated_file_is_a_one_line_error(folder: Path, kind: str, keep: float
         (b"<!DOCTYPE html><html>", "web page"),
         (b"\n <html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        (b"hello, world, this is a text", "something else"),
+        (b"hello, world, this is a text", "another kind"),
         (b"", "empty"),
     ],
 )

@@ -9,13 +9,17 @@ import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glpn_cli.cli.command import HelpGroup, add_command, print_version
 from glpn_cli.cli.console import Console
 from glpn_cli.convert import closest_hint
+from glpn_cli.errors import INTERRUPTED_EXIT_CODE
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _COMMANDS = (
     "predict",
@@ -82,12 +86,24 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # Messages of the Hub's client; what matters of a download is in our own.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    for name in ("SIGTERM", "SIGBREAK"):  # the second is Ctrl-Break, on Windows only
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
-    app = build_app(sys.argv[1] if len(sys.argv) > 1 else None)
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last is Ctrl-Break, on Windows only
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), interrupt)
     try:
+        app = build_app(sys.argv[1] if len(sys.argv) > 1 else None)
         sys.exit(app(standalone_mode=False, prog_name="glpn") or 0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except ImportError:  # torch swallows an interrupt of its import of numpy, and then fails in its own way
+        if not interrupts:
+            raise
+        sys.exit(INTERRUPTED_EXIT_CODE)
     except typer.Abort:
         sys.exit(1)
     except _UsageError as error:
@@ -104,10 +120,21 @@ def _print_usage_error(error: Any) -> None:
     # Typer adds suggestions to some messages; they are our hint.
     message = re.split(r"\.? \(?(?:Did you mean|Possible)", message)[0].rstrip(".")
     message = re.sub(r"('--[\w-]+')(?: / '[^']*')+", r"\1", message)  # of several names the documented one
-    similar = list(getattr(error, "possibilities", None) or ())
-    hint = f"did you mean {similar[0]}?" if similar else None
+    close = _closest_options(error)
+    hint = f"did you mean {close[0]}?" if close else None
+    message = re.sub(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"unexpected argument: \1", message)
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     if unknown and context is not None:
         hint = closest_hint(unknown[1], context.command.list_commands(context))
     path = "glpn" if context is None else context.command_path
+    file = next((text for text in sys.argv[1:] if text.startswith("-") and Path(text).exists()), None)
+    if file is not None and getattr(error, "option_name", None):
+        hint = f"to name the file, write ./{file}"
     Console().failure(message[:1].lower() + message[1:], hint or f"{path} --help")
+
+
+def _closest_options(error: Any) -> list[str]:
+    """Return the options whose name resembles an unknown one; Click also counts the dashes that all have."""
+    names = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
+    unknown = str(getattr(error, "option_name", None) or "").lstrip("-")
+    return [names[name] for name in difflib.get_close_matches(unknown, names, 1)]

@@ -97,30 +97,30 @@ _OFFLINE = Option("Do not download anything. HF_HUB_OFFLINE has the same effect.
 
 OPTIONS: dict[type, dict[str, Option]] = {
     SearchSettings: {
-        "recursive": Option("Include subfolders. batch does by default.", INPUT, flag="--recursive/--no-recursive"),
-        "include": Option("Only use matching files: '*.jpg', 'left/**'. Repeatable.", INPUT, "PATTERN"),
-        "exclude": Option("Skip matching files and folders. Repeatable.", INPUT, "PATTERN"),
+        "recursive": Option("Include subfolders. Default: only in batch.", INPUT, flag="--recursive/--no-recursive"),
+        "include": Option("Only use files in folders that match: '*.jpg', 'left/**'. Repeatable.", INPUT, "PATTERN"),
+        "exclude": Option("Skip files and folders that match. Repeatable.", INPUT, "PATTERN"),
         "hidden": Option("Include hidden files and folders.", INPUT, rare=True),
         "allow_url": Option("Download images that are given as http(s) URLs.", INPUT, rare=True),
     },
     OutputSettings: {
         "scale": Option(
-            "Unit of saved depth. published is the network's output as transformers returns it: for kitti an eighth of "
-            "the meters.",
+            "Unit of saved depth. published is the network's output as transformers returns it: for kitti, meters "
+            "divided by 8.",
             OUTPUT,
             rare=True,
         ),
         "range": Option(
-            "Depth that colors or grays span: meters (0:10), percentiles (p2:p98), auto (p1:p99) or model: 0 to the "
-            "depth limit.",
+            "Depth range of the colors or gray levels: meters (0:10), percentiles (p2:p98), auto (p1:p99), or model: 0 "
+            "to the depth limit.",
             APPEARANCE,
             "LO:HI|auto|model",
             default="auto in color",
         ),
         "near": Option("Brightness of near pixels.", APPEARANCE, default="dark in png, bright in color"),
         "colormap": Option("Color map.", APPEARANCE, "NAME", complete=lambda: list(Colormap)),
-        "legend": Option("Add a scale in meters below color images.", APPEARANCE),
-        "side_by_side": Option("Put the photo to the left of color images.", APPEARANCE),
+        "legend": Option("Add a scale bar in meters below color images.", APPEARANCE),
+        "side_by_side": Option("Put the photo next to the colors, on the left.", APPEARANCE),
         "normalize": Option(
             "Gray levels of png: 255·depth/max(depth), or from the nearest to the farthest pixel.",
             APPEARANCE,
@@ -171,7 +171,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
         ),
         "threads": _THREADS,
         "max_pixels": Option(
-            "Refuse larger images before decoding them. A pixel takes up to 40 bytes of memory.",
+            "Refuse images with more pixels before decoding them. A pixel takes up to 40 bytes of memory.",
             INFERENCE,
             "N",
             rare=True,
@@ -180,14 +180,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     RunSettings: {
         "batch_size": Option(
-            "Images per pass of a GPU. A CPU takes one at a time.",
+            "Images that a GPU computes together. A CPU computes one at a time.",
             INFERENCE,
             "N",
-            default="what its memory holds",
+            default="what fits into its memory",
             rare=True,
         ),
         "workers": Option(
-            "Threads that read images, and as many that write depth.",
+            "Number of threads that read images; the same number writes depth.",
             INFERENCE,
             "N",
             default="the number of cores, at most 4",
@@ -212,14 +212,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
         ),
         "list_file": Option(
-            "Text file with an image and its depth in each line.",
+            "Text file with an image and its depth file in each line.",
             DATA,
             "FILE",
             flag="--list",
             default="the list at its usual place, else all pairs",
         ),
         "units_per_meter": Option(
-            "Value of one meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
+            "Value that stands for one meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
             DATA,
             "N",
             aliases=("--units-per-metre",),
@@ -234,9 +234,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
             flag="--cap",
             default="10 for nyu, else 80",
         ),
-        "align": Option("Also measure with the scale of each prediction fitted to its ground truth.", METRICS),
+        "align": Option("Also report metrics with the scale of each prediction fitted to its ground truth.", METRICS),
         "baselines": Option(
-            "Also measure two baselines that ignore the image: its median depth, and the best vertical ramp.", METRICS
+            "Also evaluate two baselines that ignore the image: its median depth, and the best vertical ramp.", METRICS
         ),
         "resamples": Option("Bootstrap samples for confidence intervals. 0 gives none.", METRICS, "N", rare=True),
         "confidence_percent": Option(
@@ -266,9 +266,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             flag="--device",
             complete=_devices,
         ),
-        "against": Option(
-            "Also run the same network in another installed runtime, in alternation. Repeatable.", INFERENCE
-        ),
+        "against": Option("Also time the same network in another installed runtime, in turns. Repeatable.", INFERENCE),
         "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
         "weights": Option(
             "Name, path or OWNER/REPO. random is the published architecture with random weights.",
@@ -297,7 +295,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
         ),
         "units_per_meter": Option(
-            "Value of one meter in the depth files of folders: 1000 for millimeters.",
+            "Value that stands for one meter in the depth files of folders: 1000 for millimeters.",
             DATA,
             "N",
             aliases=("--units-per-metre",),
@@ -327,7 +325,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "batch_size": Option("Samples per step, over all processes.", TRAINING, "N"),
         "accumulate": Option("Gradient accumulation steps.", TRAINING, "N", rare=True),
         "epochs": Option("Passes over the data.", TRAINING, "N"),
-        "steps": Option("Number of steps, instead of epochs.", TRAINING, "N", default="from epochs"),
+        "steps": Option("Number of steps, instead of --epochs.", TRAINING, "N", default="from epochs"),
         "learning_rate": Option("Peak learning rate, reached halfway.", TRAINING, "RATE"),
         "cut_depth": Option("Probability of vertical CutDepth.", TRAINING, "P", rare=True),
         "photometric": Option("Strength of the color augmentation.", TRAINING, rare=True),
@@ -342,11 +340,11 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "seed": Option("Random seed.", TRAINING, "N", rare=True),
     },
     TrainRun: {
-        "out": Option("Folder for weights, logs and the training state.", OUTPUT, "DIR", short="-o", required=True),
+        "out": Option("Folder for weights, logs and the checkpoint.", OUTPUT, "DIR", short="-o", required=True),
         "name": Option("Name of the weights.", OUTPUT, "NAME", default="that of DIR", rare=True),
         "overwrite": Option("Discard the training run in DIR and start over.", OUTPUT),
         "tensorboard": Option("Also write logs for TensorBoard.", OUTPUT, rare=True),
-        "save_every": Option("Save a resumable state every N steps.", OUTPUT, "N", rare=True),
+        "save_every": Option("Save a checkpoint every N steps.", OUTPUT, "N", rare=True),
         "validate_every": Option(
             "Validate every N steps.", OUTPUT, "N", default="each epoch, but at least 100 steps apart", rare=True
         ),
@@ -368,12 +366,12 @@ OPTIONS: dict[type, dict[str, Option]] = {
 
 COMMON: Mapping[str, Option] = {
     "output": Option(
-        "File, or folder if it ends in / or exists as one; - is standard output.",
+        "File, or folder if it ends in / or is one; - is standard output. Several outputs need a folder.",
         OUTPUT,
         "PATH",
         short="-o",
         aliases=("--out",),
-        default="beside each image",
+        default="next to each image",
     ),
     "formats": Option(
         f"Formats to write, separated by commas: {', '.join(FORMATS)}.",
@@ -386,16 +384,16 @@ COMMON: Mapping[str, Option] = {
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),
     "from_list": Option(
-        "More images: a file with paths in lines or separated by NUL; - is standard input.", INPUT, "FILE"
+        "Read paths of images from a file, one per line or separated by NUL; - is standard input.", INPUT, "FILE"
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),
-    "preview": Option("Also draw depth in the terminal.", LOGGING),
+    "preview": Option("Also draw the depth map in the terminal.", LOGGING),
     "report": Option(
-        "Also write index.html, which shows every image beside its depth, with distances on hover.", OUTPUT
+        "Also write index.html, which shows every image next to its depth map, with distances on hover.", OUTPUT
     ),
-    "dry_run": Option("Print what would be written, then exit.", OUTPUT),
-    "verify": Option("Check the output folder against its manifest, then exit.", OUTPUT),
+    "dry_run": Option("Print what would be written and exit.", OUTPUT),
+    "verify": Option("Check the output folder against its manifest and exit.", OUTPUT),
 }
 """The options of command parameters that several commands have, or that no settings class has."""
 

@@ -168,7 +168,7 @@ class DepthProfile:
             {
                 "from_m": float(self.edges_m[index]),
                 "to_m": float(self.edges_m[index + 1]),
-                "pixel_share": float(self.pixel_fraction[index]),
+                "pixel_fraction": float(self.pixel_fraction[index]),
                 "abs_rel": {name: float(values[index]) for name, values in relative.items()},
                 "mean_relative_error": {name: float(values[index]) for name, values in signed.items()},
             }

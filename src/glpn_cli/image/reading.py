@@ -336,15 +336,9 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
 def _check_size(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise ImageError(
-            f"{height}x{width} pixels are {_megapixels(height * width)} megapixels,"
-            f" more than the limit of {_megapixels(max_pixels)}",
-            hint="resize it first; if you trust the file, `max_pixels` allows more"
-            " (a small file with so many pixels may be made to exhaust the memory)",
+            f"{height}x{width} pixels ({height * width:,}) exceed the limit of {max_pixels:,}",
+            hint="resize it, or allow more with `max_pixels` if you trust the file (decoding needs much memory)",
         )
-
-
-def _megapixels(pixels: int) -> str:
-    return f"{pixels / 1e6:.3g}" if pixels < 1e7 else f"{pixels / 1e6:.0f}"
 
 
 def _read_focal_early(image: Image.Image) -> ExifFocal | None:

@@ -27,14 +27,14 @@ class Description:
         metadata: see `metadata.build_metadata`; None if there is none.
         size: (height, width) in pixels, if the file has pixels.
         depth: the depth map, if it can be read back.
-        remark: why there is no depth or no metadata.
+        note: why there is no depth or no metadata.
     """
 
     row: DepthFormat | None = None
     metadata: dict[str, Any] | None = None
     size: tuple[int, int] | None = None
     depth: DepthMap | None = None
-    remark: str = ""
+    note: str = ""
 
 
 def read_depth(path: str | PathLike[str]) -> DepthMap:
@@ -66,20 +66,20 @@ def describe_file(path: str | PathLike[str]) -> Description:
     row = detect_format(io.BytesIO(data))
     image = _describe_image(data)
     if row is None:
-        return image or Description(remark="not a depth file")
+        return image or Description(note="not a depth file")
     metadata = row.load_codec().read_metadata(io.BytesIO(data))
     size = image.size if image is not None else None
     if row.reads_back is ReadsBack.NEVER:
-        return Description(row, metadata, size, remark=row.unreadable_because)
+        return Description(row, metadata, size, note=row.unreadable_because)
     try:
         depth = row.load_codec().decode(data, str(path))
     except DepthFileError as error:
         if metadata is not None:
             raise
-        return Description(size=size, remark=error.message.removeprefix(f"{path}: "))
+        return Description(size=size, note=error.message.removeprefix(f"{path}: "))
     depth_height, depth_width = depth.meters.shape
-    remark = "" if metadata is not None else "no metadata; the values are read as meters"
-    return Description(row, metadata, (depth_height, depth_width), depth, remark)
+    note = "" if metadata is not None else "no metadata; the values are read as meters"
+    return Description(row, metadata, (depth_height, depth_width), depth, note)
 
 
 def detect_format(stream: BinaryIO) -> DepthFormat | None:
@@ -123,6 +123,6 @@ def _describe_image(data: bytes) -> Description | None:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return Description(size=(image.height, image.width), remark=f"{image.format} image, not depth")
+            return Description(size=(image.height, image.width), note=f"{image.format} image, not depth")
     except Exception:  # noqa: BLE001 - not an image that Pillow can open
         return None

@@ -103,7 +103,7 @@ def check_same_settings(saved: str, settings: TrainSettings, folder: Path) -> No
     if changed:
         name, (before, now) = next(iter(changed.items()))
         raise UsageError(
-            f"{folder}: contains a run with {name}={before}, not {now}",
+            f"{folder}: contains a run with `{name}={before}`, not {now}",
             hint="repeat the options of that run to resume it, set `overwrite` to start over, or choose another `out`",
         )
 

@@ -91,7 +91,10 @@ def read_tensors(file: Path, *, label: str | None = None) -> tuple[dict[str, Ten
     elif kind == "pickle":
         tensors, metadata = _read_pickle(file, label), {}
     else:
-        raise WeightsError(f"{label}: not a weights file but {kind}", hint="download the weights again")
+        raise WeightsError(
+            f"{label}: not a weights file but {kind}",
+            hint="use a safetensors, .bin or .ckpt file; or download it again",
+        )
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, metadata
 
 
@@ -128,7 +131,7 @@ def _detect_kind(file: Path) -> str:
         return "a web page"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer"
-    return "something else"
+    return "a file of another kind"
 
 
 def _read_safetensors(file: Path, label: str) -> tuple[dict[str, Tensor], dict[str, str]]:

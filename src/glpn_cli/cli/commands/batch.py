@@ -61,8 +61,8 @@ def batch(
 ) -> None:
     """Predict the depth of all images in folders.
 
-    Run the same command again to resume an interrupted run. All color images of a run share one range.
-    DIR/glpn-batch.jsonl has a line for each image.
+    Run the same command again to resume an interrupted run. All color images of a run share one depth range.
+    DIR/glpn-batch.jsonl, the manifest, has one line for each image.
     """
     if not output:
         raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")

@@ -33,7 +33,7 @@ _MIB = 2**20
 def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     """Measure how fast depth is predicted on this machine.
 
-    Milliseconds are medians of several rounds on a synthetic photo. Other runtimes alternate with ours.
+    Milliseconds are medians of several rounds on a synthetic photo. Other runtimes take turns with glpn.
     """
     cases = [
         (size, precision, device)

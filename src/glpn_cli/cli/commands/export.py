@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write the network as an ONNX file, which needs neither torch nor glpn.
 
-    The file's metadata says what its numbers mean; docs/export.md has a program of ten lines that runs it.
+    The metadata of the file describes its input and output. docs/export.md has a program of ten lines that runs it.
     """
     _check_name(onnx, overwrite=overwrite)
     from glpn_cli.export import build_module, build_onnx

@@ -28,7 +28,7 @@ _LABEL_WIDTH = 18
 def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
     """Show the metadata of depth files.
 
-    Prints image, weights, range, unit of the numbers, and the depth that is read back.
+    Prints the source image, weights, unit and range of the values, and the depth that is read back.
     """
     from glpn_cli.output.reading import describe_file
 
@@ -61,7 +61,7 @@ def _record(file: str, described: Description) -> dict[str, Any]:
         "size": described.size and {"height": described.size[0], "width": described.size[1]},
         "depth_m": _depth(described),
         "metadata": described.metadata,
-        "remark": described.remark or None,
+        "note": described.note or None,
     }
 
 
@@ -90,19 +90,20 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
         fraction = depth["unknown_fraction"] or 0
         unknown = f"; {100 * fraction:.3g} % unknown" if fraction else ""
         yield "depth", f"{depth['min']:.4g} to {depth['max']:.4g} m, median {depth['median']:.4g}{unknown}"
-    if described.remark:
-        yield "remark", described.remark
+    if described.note:
+        yield "note", described.note
     facts = dict(described.metadata or {})
     provenance = facts.pop("provenance", {})
     if described.metadata is not None:
         metric = provenance.get("metric")
-        yield "unit", _METRIC.get(metric if isinstance(metric, bool | str) else "", "unknown scale")
+        yield "accuracy", _METRIC.get(metric if isinstance(metric, bool | str) else "", "unknown scale")
     facts.pop("format", None)
     provenance.pop("metric", None)
     for name, value in facts.items():
         yield name.replace("_", " "), _text(value)
     for name, value in provenance.items():
-        yield _LABELS.get(name, name.replace("_", " ")), _text(value)
+        text = format_size(tuple(value)) if name.endswith("_size") else _text(value)
+        yield _LABELS.get(name, name.replace("_", " ")), text
 
 
 def _text(value: object) -> str:

@@ -58,8 +58,7 @@ def measure(
 ) -> None:
     """Measure distances in a photo.
 
-    Prints the depth of a pixel, or the median and the 10th and 90th percentiles of a box, in meters; without --at and
-    --box, of the whole image.
+    Prints the depth of pixels, and the median and the 10th and 90th percentiles of boxes, in meters.
     """
     from glpn_cli.geometry.measure import Region, anchor_depth
     from glpn_cli.geometry.measure import measure as measure_region

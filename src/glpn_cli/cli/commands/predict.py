@@ -1,4 +1,4 @@
-"""`glpn predict`: depth of images, beside them or in one folder."""
+"""`glpn predict`: depth of images, next to them or in one folder."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def predict(
 ) -> None:
     """Predict the depth of photos.
 
-    photo.jpg gets photo.depth.png beside it, a gray image. Other formats store meters: npz, png16, tiff and more.
+    Writes photo.depth.png, a gray image for viewing, next to photo.jpg. Other formats store meters: npz, png16, tiff
+    and more.
     """
     from glpn_cli.inference.plan import check_downloads, check_formats, plan_beside
     from glpn_cli.inference.run import RunOptions

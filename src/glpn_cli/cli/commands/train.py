@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train weights on images with ground truth.
 
-    DIR/best and DIR/last are weights for glpn predict. Run the same command again to resume.
+    DIR/best and DIR/last are weights for `glpn predict --weights`. Run the same command again to resume.
     """
     from glpn_cli.training.recipe import build_settings, read_recipe
 
@@ -59,14 +59,14 @@ def _print_outcome(console: Console, outcome: Outcome, until: int) -> None:
         raise KeyboardInterrupt
     if outcome.finished and outcome.is_main:
         console.info(
-            f"{outcome.folder}: weights {_which(outcome)}, on {outcome.device}; glpn predict --weights {outcome.folder}"
+            f"{outcome.folder}: {_which(outcome)}, on {outcome.device}; use them with --weights {outcome.folder}"
         )
 
 
 def _which(outcome: Outcome) -> str:
     """Return which weights were saved as the best."""
     if outcome.best_step == 0:
-        return f"as initialized: none of {outcome.steps} steps improved on them"
+        return f"the initial weights, because none of {outcome.steps} steps improved on them"
     if outcome.best_step in (None, outcome.steps):
-        return f"after {outcome.steps} steps"
-    return f"after {outcome.best_step} of {outcome.steps} steps, the best"
+        return f"weights after {outcome.steps} steps"
+    return f"weights after {outcome.best_step} of {outcome.steps} steps, the best"
