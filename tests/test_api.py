@@ -10,9 +10,10 @@ import pytest
 import glpn_cli
 from glpn_cli.api import open_batch
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError, WeightsError
-from glpn_cli.inference.batch import BatchProgress, make_batch
+from glpn_cli.inference.batch import make_batch
 from glpn_cli.inference.load import load_predictor
 from glpn_cli.inference.manifest import read_records
+from glpn_cli.inference.progress import BatchProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

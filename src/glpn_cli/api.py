@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError
-from glpn_cli.inference.batch import BatchProgress, BatchRun, make_batch
+from glpn_cli.inference.batch import BatchRun, make_batch
 from glpn_cli.inference.load import load_predictor
+from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.output.formats import DEFAULT_FORMAT
 
 if TYPE_CHECKING:

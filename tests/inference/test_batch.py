@@ -12,8 +12,9 @@ from PIL import Image
 
 import glpn_cli
 from glpn_cli.errors import InputError, MissingPackageError, OutputError, UsageError
-from glpn_cli.inference.batch import Batch, BatchProgress, BatchRun, make_batch
+from glpn_cli.inference.batch import Batch, BatchRun, make_batch
 from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
+from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import Colormap, OutputSettings, PredictionSettings, SearchSettings, Tiles

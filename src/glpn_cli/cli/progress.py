@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from glpn_cli.cli.console import format_bytes, format_duration, format_size
-from glpn_cli.inference.batch import BatchProgress
+from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.training.progress import StepFacts, TrainWatcher
 from glpn_cli.weights.store import ProgressCallback
 

@@ -15,6 +15,7 @@ from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprin
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import check_downloads, check_formats
+from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
@@ -30,30 +31,6 @@ if TYPE_CHECKING:
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
-
-
-class BatchProgress:
-    """What a batch reports while it runs; this one reports nothing."""
-
-    def start(self, what: str, total: int) -> None:
-        """Report the start of a stage.
-
-        Args:
-            what: "color range" (predicts a sample), "report" (adds images of earlier runs), or "depth".
-            total: number of images of the stage.
-        """
-
-    def advance(self) -> None:
-        """Report one finished image of the stage."""
-
-    def stop(self) -> None:
-        """Report the end of the stage."""
-
-    def info(self, text: str) -> None:
-        """Report a fact about the run."""
-
-    def note(self, text: str) -> None:
-        """Report something that the user may not expect."""
 
 
 class Reporter(Protocol):
