@@ -124,7 +124,9 @@ def curve_meters(fraction: NDArray[np.float32], low_m: float, high_m: float, cur
 
     Args:
         fraction: float32, any shape, in [0, 1].
-        low_m, high_m, curve: as for `curve_fraction`.
+        low_m: the near end.
+        high_m: the far end, above `low_m`.
+        curve: what equal steps are equal in.
 
     Returns:
         float32, meters, the shape of `fraction`.

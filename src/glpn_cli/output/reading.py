@@ -27,7 +27,7 @@ class Description:
         metadata: see `metadata.build_metadata`; None if there is none.
         size: (height, width) in pixels, if the file has pixels.
         depth: the depth map, if it can be read back.
-        note: why there is no depth or no metadata.
+        note: what the values mean, if that is not obvious, or why there is no depth or no metadata.
     """
 
     row: DepthFormat | None = None
@@ -78,7 +78,9 @@ def describe_file(path: str | PathLike[str]) -> Description:
             raise
         return Description(size=size, note=error.message.removeprefix(f"{path}: "))
     depth_height, depth_width = depth.meters.shape
-    note = "" if metadata is not None else "no metadata; the values are read as meters"
+    note = "no metadata; the values are read as meters"
+    if metadata is not None:
+        note = row.explain(metadata)
     return Description(row, metadata, (depth_height, depth_width), depth, note)
 
 
