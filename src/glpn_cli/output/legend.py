@@ -25,11 +25,14 @@ _BACKGROUND, _TEXT_COLOR, _OUTLINE_COLOR = (255, 255, 255), (24, 24, 24), (150, 
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TITLE = "depth in meters"
 
-_TICK_DISTANCE = 0.11
-"""Least distance of two ticks on a curve, as a fraction of the bar: about nine ticks."""
+_TICK_DISTANCE = 0.095
+"""Least distance of two ticks on a curve, as a fraction of the bar: at most eleven ticks."""
+
+_ENOUGH_TICKS, _LARGEST_GAP = 5, 0.3
+"""With so many ticks and no larger gap, as a fraction of the bar, less round numbers are left out."""
 
 _LAST_DIGITS = ((5,), (2, 4, 6, 8), (1, 3, 7, 9))
-_ONLY_DIGITS = ((1,), (5,), (2,), (3,), (4, 6, 8), (7, 9))
+_ONLY_DIGITS = ((1, 2, 5), (3,), (4, 6, 8), (7, 9))
 """Digits from round to less round: the last one of a number with several, and that of a number with one."""
 _MAX_DIGITS = 7
 
@@ -100,27 +103,35 @@ def curve_ticks(low: float, high: float, curve: Curve, *, label_size: float) -> 
     """
     placed: list[tuple[float, float, float]] = []  # position, half of the label's width, number
     for digits in range(1, _MAX_DIGITS + 1):
-        values = list(_round_numbers(low, high, digits))
-        positions = curve_fraction(np.array(values, np.float32), low, high, curve)
-        for value, position in zip(values, positions.tolist(), strict=True):
-            half = (len(_to_text(value)) + 1.5) * label_size / 2
-            if all(abs(position - other) >= max(_TICK_DISTANCE, half + width) for other, width, _ in placed):
-                placed.append((position, half, value))
+        count = 0
+        for last_digits in _ONLY_DIGITS if digits == 1 else _LAST_DIGITS:
+            if digits > 1 and last_digits != _LAST_DIGITS[0] and _are_enough([position for position, *_ in placed]):
+                break
+            values = list(_round_numbers(low, high, digits, last_digits))
+            positions = curve_fraction(np.array(values, np.float32), low, high, curve)
+            for value, position in zip(values, positions.tolist(), strict=True):
+                half = (len(_to_text(value)) + 1.5) * label_size / 2
+                if all(abs(position - other) >= max(_TICK_DISTANCE, half + width) for other, width, _ in placed):
+                    placed.append((position, half, value))
+            count += len(values)
         # If a hundred numbers leave no room for two labels, longer ones do not either.
-        if (digits >= 2 and len(placed) >= 2) or len(values) > 100:
+        if (digits >= 2 and len(placed) >= 2) or count > 100:
             break
     return sorted(value for _, _, value in placed)
 
 
-def _round_numbers(low: float, high: float, digits: int) -> Iterator[float]:
-    """Yield the numbers in a range that have so many significant digits, the roundest first."""
-    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    for last_digits in _ONLY_DIGITS if digits == 1 else _LAST_DIGITS:
-        for decade in decades:
-            power = decade - digits + 1
-            first = max(math.ceil(low / 10.0**power - 1e-6), 10 ** (digits - 1))
-            last = min(math.floor(high / 10.0**power + 1e-6), 10**digits - 1)
-            yield from (float(f"{number}e{power}") for number in range(first, last + 1) if number % 10 in last_digits)
+def _are_enough(positions: list[float]) -> bool:
+    ends = [0.0, *sorted(positions), 1.0]
+    return len(positions) >= _ENOUGH_TICKS and max(np.diff(ends)) <= _LARGEST_GAP
+
+
+def _round_numbers(low: float, high: float, digits: int, last_digits: tuple[int, ...]) -> Iterator[float]:
+    """Yield the numbers in a range that have so many significant digits and end in one of some digits."""
+    for decade in range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1):
+        power = decade - digits + 1
+        first = max(math.ceil(low / 10.0**power - 1e-6), 10 ** (digits - 1))
+        last = min(math.floor(high / 10.0**power + 1e-6), 10**digits - 1)
+        yield from (float(f"{number}e{power}") for number in range(first, last + 1) if number % 10 in last_digits)
 
 
 def _to_text(value: float) -> str:
