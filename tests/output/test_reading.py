@@ -121,3 +121,10 @@ def test_only_the_start_of_an_image_is_read(
     monkeypatch.setattr("pathlib.Path.open", lambda path, _mode: Counting(io.FileIO(path)))
     assert not is_glpn_file(tmp_path / "photo.png")
     assert 0 < sum(read) < 10_000 < len(buffer.getvalue())
+
+
+def test_gray_images_are_described_by_their_formula(depth_map: DepthMap, tmp_path: Path) -> None:
+    depth_map.save(tmp_path / "x.png")
+    assert "gray / 255 * 7.5 m" in describe_file(tmp_path / "x.png").note
+    depth_map.save(tmp_path / "y.png", settings=OutputSettings(near="bright", curve="inverse"))  # type: ignore[arg-type]
+    assert "(255 - gray)" in describe_file(tmp_path / "y.png").note
