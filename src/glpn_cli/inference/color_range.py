@@ -51,7 +51,7 @@ def choose_run_range(
 
     Args:
         predictor: predicts a sample of the images.
-        sources: all images of the run; text stands for an argument that gave none. Standard input is left out.
+        sources: all images of the run. Standard input, and text that stands for no image, are left out.
         output: settings for which `shares_range` is true.
         progress: is told what happens.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import os_reason
 from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.output.metadata import metadata_checked
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -80,7 +81,8 @@ def describe_file(path: str | PathLike[str]) -> Description:
     depth_height, depth_width = depth.meters.shape
     note = "no metadata; the values are read as meters"
     if metadata is not None:
-        note = row.explain(metadata)
+        with metadata_checked(str(path)):
+            note = row.explain(metadata)
     return Description(row, metadata, (depth_height, depth_width), depth, note)
 
 

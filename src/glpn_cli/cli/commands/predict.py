@@ -120,11 +120,12 @@ def _check_streams(plan: Plan, *, json: bool) -> None:
 
 def _with_run_range(console: Console, plan: Plan, predictor: Predictor, appearance: OutputSettings) -> OutputSettings:
     """Return the settings with the range that all images share, if they are to share one that has to be measured."""
+    from glpn_cli.image.discovery import STDIN
     from glpn_cli.inference.color_range import choose_run_range
 
-    if appearance.range is None or appearance.range.mode is not RangeMode.RUN or len(plan.tasks) == 1:
+    sources = [task.source for task in plan.tasks if task.failure is None and task.source is not STDIN]
+    if appearance.range is None or appearance.range.mode is not RangeMode.RUN or len(plan.tasks) == 1 or not sources:
         return appearance
-    sources = [task.source for task in plan.tasks if task.failure is None]
     return replace(appearance, range_m=choose_run_range(predictor, sources, appearance, RunProgress(console)))
 
 
