@@ -124,7 +124,7 @@ def test_booleans_of_numpy_are_booleans() -> None:
     ("kind", "name", "value"),
     [
         (OutputSettings, "colormap", 3),
-        (OutputSettings, "colormap", None),
+        (OutputSettings, "scale", None),
         (OutputSettings, "range", (0, 3)),
         (OutputSettings, "range_m", (0, 3, 5)),
         (OutputSettings, "range_m", 3),

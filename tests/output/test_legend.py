@@ -67,18 +67,18 @@ def test_ticks_of_a_range_of_many_decades_are_found_at_once() -> None:
 
 
 def test_ticks_are_drawn_where_the_colors_are() -> None:
-    """The colors above the ticks of 1, 2 and 5 m are those of the depths."""
-    legend = replace(LEGEND, low_m=1.0, high_m=5.0, curve=Curve.INVERSE, is_nearer=False, is_farther=False)
-    strip = draw_legend(np.zeros((300, 900, 3), np.uint8), legend)[300:]
-    dark = (strip < 60).all(axis=2)
-    bar_row = next(row for row in range(len(strip)) if (strip[row] == legend.colors[128]).all(axis=1).any()) + 5
-    below = next(row for row in range(bar_row, len(strip)) if dark[row].sum() > 4)  # the first row of the ticks
-    columns = np.flatnonzero(dark[below + 2] & ~dark[below + 2 - 8])
-    for meters in (1, 2, 5):
+    """The colors above the ticks of 2 and 3 m are those of the depths; at the ends there is an outline."""
+    colors = color_table(Colormap.VIRIDIS)
+    legend = Legend(colors, 1.0, 5.0, Curve.INVERSE)
+    strip = draw_legend(np.zeros((300, 900, 3), np.uint8), legend)[300:].astype(int)
+    bar_rows = [row for row in range(len(strip)) if (strip[row] == colors[128]).all(axis=1).any()]
+    ticks = (strip[bar_rows[-1] + 4] < 60).all(axis=1)
+    columns = np.flatnonzero(ticks)
+    assert len(columns) >= 4
+    for meters in (2, 3):
         fraction = float(curve_fraction(np.array([meters], np.float32), 1, 5, Curve.INVERSE)[0])
-        wanted = legend.colors[round(255 * fraction)].astype(int)
-        nearest = min(np.abs(strip[bar_row, column].astype(int) - wanted).max() for column in columns)
-        assert nearest <= 12
+        above = strip[bar_rows[4], columns]
+        assert np.abs(above - colors[round(255 * fraction)]).max(axis=1).min() <= 12
 
 
 def test_every_range_has_a_tick() -> None:

@@ -87,7 +87,9 @@ def _with_curve(settings: dict[str, Any]) -> dict[str, Any]:
     Earlier versions had no curve: colors were linear in meters, and the images of a run shared their range, also in
     percentiles. Return the settings that give the same today.
     """
-    if RANGE_M not in settings or "curve" in settings:
+    formats = settings.get("format")
+    spanned = isinstance(formats, list) and ("color" in formats or "png" in formats)
+    if not spanned or RANGE_M not in settings or "curve" in settings:
         return settings
     asked = str(settings.get("range", "auto"))
     shared = {"range": str(RangeMode.RUN)} if asked == "auto" or asked.startswith("p") else {}
