@@ -35,9 +35,9 @@ $(VENV)/.ready-to-develop: $(VENV)/.ready-to-run
 	@touch $@
 
 demo: $(VENV)/.ready-to-run
-	$(BIN)/glpn predict examples/coffee.png -o demo/ --overwrite
-	@echo "photo: $(CURDIR)/examples/coffee.png"
-	@echo "depth: $(CURDIR)/demo/coffee.depth.png"
+	$(BIN)/glpn predict examples/coffee.png -f color,png --legend --side-by-side -o demo/ --overwrite
+	@echo "photo and depth in colors: $(CURDIR)/demo/coffee.depth-color.png"
+	@echo "depth in gray levels:      $(CURDIR)/demo/coffee.depth.png"
 
 test: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4

@@ -90,7 +90,6 @@ def test_several_folders_and_text_settings(tmp_path: Path, make_image: Callable[
     records = glpn_cli.run_batch(
         [tmp_path / "in" / "sub", str(tmp_path / "more")],
         tmp_path / "out",
-        formats="color",
         weights="tiny",
         colormap="magma",
         range="0:10",
@@ -99,8 +98,8 @@ def test_several_folders_and_text_settings(tmp_path: Path, make_image: Callable[
         workers="1",
     )
     assert [record.outputs for record in records] == [
-        {"color": "sub/c.color.png"},
-        {"color": "more/d.color.png"},
+        {"color": "sub/c.depth-color.png"},
+        {"color": "more/d.depth-color.png"},
     ]
     assert records[0].settings["colormap"] == "magma"
     assert records[0].settings["range_m"] == [0.0, 10.0]

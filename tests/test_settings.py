@@ -124,7 +124,7 @@ def test_booleans_of_numpy_are_booleans() -> None:
     ("kind", "name", "value"),
     [
         (OutputSettings, "colormap", 3),
-        (OutputSettings, "colormap", None),
+        (OutputSettings, "scale", None),
         (OutputSettings, "range", (0, 3)),
         (OutputSettings, "range_m", (0, 3, 5)),
         (OutputSettings, "range_m", 3),
@@ -204,6 +204,7 @@ def test_british_values_of_version_0_1_are_accepted() -> None:
     ("kind", "values", "named"),
     [
         (OutputSettings, {"range": "0:3", "normalize": "max"}, ("`range`", "`normalize`")),
+        (OutputSettings, {"curve": "log", "normalize": "max"}, ("`normalize='max'`", "log")),
         (PredictionSettings, {"fov_deg": 60, "focal_px": 500}, ("`fov_deg`", "`focal_px`")),
         (CameraSettings, {"focal_mm_35": 28, "focal_px": 500}, ("`focal_mm_35`", "`focal_px`")),
         (ExportSettings, {"precision": "tf32"}, ("`precision`", "tf32")),
@@ -230,6 +231,7 @@ def test_changed_settings_are_those_that_affect_files() -> None:
     assert OutputSettings().changed() == {}
     settings = OutputSettings(png_compression=9, range_m=(0, 3), legend=True, range="p2:p98")  # type: ignore[arg-type]
     assert settings.changed() == {"legend": "True", "range": "p2:p98"}
+    assert OutputSettings(curve="Log", colormap="turbo").changed() == {"curve": "log", "colormap": "turbo"}  # type: ignore[arg-type]
 
 
 def test_worker_count_has_a_default() -> None:
@@ -299,6 +301,7 @@ def test_export_sizes() -> None:
         ("p2:p98", "percentiles", (2, 98)),
         ("auto", "percentiles", (1, 99)),
         ("model", "model", (0, 0)),
+        ("run", "run", (0, 0)),
     ],
 )
 def test_ranges(text: str, mode: str, ends: tuple[float, float]) -> None:
@@ -308,7 +311,7 @@ def test_ranges(text: str, mode: str, ends: tuple[float, float]) -> None:
 
 
 def test_a_range_without_text_is_written_as_one() -> None:
-    for text in ("0:10", "p2:p98", "model"):
+    for text in ("0:10", "p2:p98", "model", "run"):
         parsed = DepthRange.parse(text)
         assert str(DepthRange(parsed.mode, parsed.low, parsed.high)) == text
     assert DepthRange.parse(AUTO_RANGE).low == DepthRange.parse("auto").low

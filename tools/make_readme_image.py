@@ -34,7 +34,7 @@ def main() -> None:
 
 def draw(predictor: Predictor, photo: Path, folder: Path, *, legend: bool = False) -> Image.Image:
     """Return the output of `--format color --side-by-side`, optionally with `--legend`."""
-    path = folder / f"{photo.stem}.color.png"
+    path = folder / f"{photo.stem}.depth-color.png"
     settings = OutputSettings(side_by_side=True, legend=legend)
     predictor.predict(photo).save(path, settings=settings, overwrite=True)
     with Image.open(path) as image:

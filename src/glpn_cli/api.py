@@ -10,7 +10,6 @@ from glpn_cli.errors import OutputError
 from glpn_cli.inference.batch import BatchRun, make_batch
 from glpn_cli.inference.load import load_predictor
 from glpn_cli.inference.progress import BatchProgress
-from glpn_cli.output.formats import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -29,7 +28,7 @@ def run_batch(
     folders: str | PathLike[str] | Sequence[str | PathLike[str]],
     output: str | PathLike[str],
     *,
-    formats: str | Sequence[str] = DEFAULT_FORMAT,
+    formats: str | Sequence[str] = (),
     overwrite: bool = False,
     report: bool = False,
     progress: Callable[[Result, int, int], None] | None = None,
@@ -44,7 +43,8 @@ def run_batch(
     Args:
         folders: a folder with images, or several.
         output: the output folder; it is created. Its manifest, `glpn-batch.jsonl`, has a line for each image.
-        formats: names of formats, such as "png", "png16", "npz" or "color"; also as one text, "png16,npz".
+        formats: names of formats, such as "png", "png16", "npz" or "color"; also as one text, "png16,npz". Empty is
+            "png", or "color" if a setting that only affects color images is set, such as `legend`.
         overwrite: replace existing outputs.
         report: also write `index.html`, which shows every image beside its depth.
         progress: called in the caller's thread after each image, with its result, the number of finished images, and

@@ -277,6 +277,17 @@ class Colormap(StrEnum):
         return cls.GRAY if value == "grey" else None
 
 
+class Curve(StrEnum):
+    """What colors and gray levels are even in, from the nearest to the farthest depth of their range."""
+
+    INVERSE = "inverse"
+    """1/depth: most colors go to near objects, as in the images of MiDaS, Depth Anything and Depth Pro."""
+    LOG = "log"
+    """The logarithm: twice the depth is the same step anywhere."""
+    LINEAR = "linear"
+    """Meters."""
+
+
 class Near(StrEnum):
     """Which end of the colors or grays near pixels get."""
 
@@ -293,6 +304,8 @@ class RangeMode(StrEnum):
     """Of the depth itself."""
     MODEL = "model"
     """From 0 to the depth limit of the weights."""
+    RUN = "run"
+    """The range that suits most images of a run; for a single image, that of "auto"."""
 
 
 @dataclass(frozen=True)
@@ -311,21 +324,21 @@ class DepthRange:
     text: str = ""
 
     def __str__(self) -> str:
-        if self.text or self.mode is RangeMode.MODEL:
+        if self.text or self.mode in (RangeMode.MODEL, RangeMode.RUN):
             return self.text or str(self.mode)
         sign = "p" if self.mode is RangeMode.PERCENTILES else ""
         return f"{sign}{self.low:g}:{sign}{self.high:g}"
 
     @classmethod
     def parse(cls, text: str) -> DepthRange:
-        """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto" or "model".
+        """Read "LO:HI" in meters, "pLO:pHI" in percentiles, "auto", "run" or "model".
 
         Raises:
             UsageError: the text is none of them, or the range is empty.
         """
         text = text.lower()
-        if text == RangeMode.MODEL:
-            return cls(RangeMode.MODEL, text=text)
+        if text in (RangeMode.MODEL, RangeMode.RUN):
+            return cls(RangeMode(text), text=text)
         mode = RangeMode.FIXED
         low_text, _, high_text = (AUTO_RANGE if text == "auto" else text).partition(":")
         if low_text.startswith("p") and high_text.startswith("p"):
@@ -334,7 +347,7 @@ class DepthRange:
             low, high = float(low_text), float(high_text)
         except ValueError:
             raise UsageError(
-                f"must be LO:HI, pLO:pHI, auto or model, not {text!r}",
+                f"must be LO:HI, pLO:pHI, auto, run or model, not {text!r}",
                 hint="for example 0:10 or p2:p98",
                 setting="range",
             ) from None
@@ -388,8 +401,9 @@ class OutputSettings(Settings):
         range: the depths that gray and color images span; None leaves gray images to `normalize` and is "auto" for
             color images.
         range_m: the range of a whole run, meters; None uses the range of each image.
+        curve: what the colors or grays are even in; None is inverse depth in color images and meters in gray images.
         near: which end near pixels get; None is dark in gray images and bright in color images.
-        colormap: of color images.
+        colormap: of color images; None is TURBO.
         legend: add a bar with meters below color images.
         side_by_side: put the image to the left of color images.
         edge_filter: drop points between two neighbors that differ from both by more than this fraction, and triangles
@@ -403,8 +417,9 @@ class OutputSettings(Settings):
     png_compression: int = 1
     range: DepthRange | None = None
     range_m: tuple[float, float] | None = None
+    curve: Curve | None = None
     near: Near | None = None
-    colormap: Colormap = Colormap.TURBO
+    colormap: Colormap | None = None
     legend: bool = False
     side_by_side: bool = False
     edge_filter: float = 0.1
@@ -418,6 +433,12 @@ class OutputSettings(Settings):
         super().__post_init__()
         if self.range is not None and self.normalize is not None:
             raise UsageError("`range` and `normalize` exclude each other: both define what gray means")
+        if self.normalize is Normalize.MAX and self.curve not in (None, Curve.LINEAR):
+            raise UsageError(
+                f"`normalize='max'` starts at 0 m, which has no place on the curve {self.curve}",
+                hint="use `normalize='minmax'` or `range`",
+                setting="curve",
+            )
 
     def changed(self) -> dict[str, str]:
         """Return the settings that affect the content of files and differ from their defaults, as text by name."""

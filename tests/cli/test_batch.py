@@ -311,7 +311,7 @@ def test_a_second_batch_into_the_same_folder_is_refused(tmp_path: Path, make_ima
 def ranges(tmp_path: Path) -> set[tuple[float, float]]:
     """Return the ranges in the metadata of all color images."""
     found = set()
-    for path in (tmp_path / "out").rglob("*.color.png"):
+    for path in (tmp_path / "out").rglob("*.depth-color.png"):
         with Image.open(path) as image:
             facts = json.loads(image.info["glpn"])
         found.add((facts["low"], facts["high"]))
@@ -320,22 +320,20 @@ def ranges(tmp_path: Path) -> set[tuple[float, float]]:
 
 @pytest.mark.usefixtures("folder")
 def test_all_colors_of_a_batch_share_one_range(glpn: Glpn, tmp_path: Path) -> None:
-    command = ("batch", "in", "--out", "out", "-f", "color", "-f", "png")
+    command = ("batch", "in", "--out", "out", "-f", "color", "-f", "npy", "--range", "run")
     run = glpn(*command)
     assert b"sample of 8" in run.stderr
     ((low, high),) = ranges(tmp_path)
     done = [line for line in lines(tmp_path) if line["status"] == "done"]
     assert len(done) == len(GOOD)
     assert {tuple(line["settings"]["range_m"]) for line in done} == {(low, high)}
-    with Image.open(tmp_path / "out" / "coffee.depth.png") as image:
-        assert json.loads(image.info["glpn"])["normalize"] == "max", "gray images have no range"
 
     # Images of later runs get the same range.
     shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "more.png")
-    next((tmp_path / "out").glob("coffee.color.png")).unlink()
+    next((tmp_path / "out").glob("coffee.depth-color.png")).unlink()
     run = glpn(*command)
     assert b"sample" not in run.stderr
-    assert len(list((tmp_path / "out").rglob("*.color.png"))) == len(GOOD) + 1
+    assert len(list((tmp_path / "out").rglob("*.depth-color.png"))) == len(GOOD) + 1
     assert ranges(tmp_path) == {(low, high)}
 
 

@@ -37,8 +37,9 @@ def test_every_format_is_described(glpn: Glpn, files: list[str]) -> None:
         record = json.loads(line)
         assert (record["format"], record["reads_back"]) == (row.name, str(row.reads_back))
         if record["depth_m"] is not None:
-            assert record["depth_m"]["min"] == pytest.approx(0.5, abs=0.02)
-            assert record["depth_m"]["max"] == pytest.approx(7.5, abs=0.02)
+            cut_m = 0.08 if row.name == "disparity16" else 0.02  # its range leaves out 1 % at each end
+            assert record["depth_m"]["min"] == pytest.approx(0.5, abs=cut_m)
+            assert record["depth_m"]["max"] == pytest.approx(7.5, abs=cut_m)
             assert record["size"] == {"height": 20, "width": 30}
         if record["metadata"] is not None:
             assert record["metadata"]["provenance"]["weights"] == "tiny"

@@ -474,7 +474,8 @@ def test_one_pass_writes_every_format(glpn: Glpn, tmp_path: Path) -> None:
     for row in FORMATS.values():
         if row.reads_back is not ReadsBack.NEVER:
             back = glpn_cli.read(tmp_path / outputs[row.name])
-            assert np.abs(back.meters - meters).max() <= meters.max() / 255
+            cut = (meters - np.clip(meters, *np.percentile(meters, (1, 99)))) if row.name == "disparity16" else 0
+            assert np.abs(back.meters - meters + cut).max() <= meters.max() / 255
 
 
 def test_outputs_are_never_inputs(glpn: Glpn, tmp_path: Path) -> None:
@@ -493,6 +494,8 @@ def test_the_output_name_determines_the_format(glpn: Glpn, tmp_path: Path) -> No
     for name, options, expected in (
         ("a.depth16.png", [], "png16"),
         ("b.color.png", ["--legend"], "color"),
+        ("b2.png", ["--legend"], "color"),
+        ("b3.disparity16.png", [], "disparity16"),
         ("c.png", ["-f", "color"], "color"),
         ("d.png", ["-f", "png16"], "png16"),
         ("e.png", [], "png"),
@@ -506,19 +509,51 @@ def test_the_output_name_determines_the_format(glpn: Glpn, tmp_path: Path) -> No
 
 
 def test_legend_and_photo_surround_the_depth(glpn: Glpn, tmp_path: Path) -> None:
-    run = glpn("predict", "coffee.png", "-f", "color", "--legend", "--side-by-side", "--colormap", "magma")
+    run = glpn("predict", "coffee.png", "--legend", "--side-by-side", "--colormap", "magma")
     assert run.returncode == 0, run.stderr
-    with Image.open(tmp_path / "coffee.color.png") as image, Image.open(tmp_path / "coffee.png") as photo:
+    with Image.open(tmp_path / "coffee.depth-color.png") as image, Image.open(tmp_path / "coffee.png") as photo:
         assert image.width == 1200
         assert 440 < image.height < 520
         np.testing.assert_array_equal(np.asarray(image)[:400, :600], np.asarray(photo))
+
+
+def test_disparity_prints_how_to_use_it(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("predict", "small.jpg", "-f", "disparity16", "--range", "2:8", "--json")
+    assert run.returncode == 0, run.stderr
+    (note,) = [note for note in json.loads(run.stdout)["notes"] if "disparity16" in note]
+    assert "strength 6 m" in note
+    assert note.encode() in run.stderr.replace(b"\n", b" ")
+    described = json.loads(glpn("info", "small.disparity16.png", "--json").stdout)
+    assert described["note"] in note
+    assert (described["metadata"]["strength_m"], described["metadata"]["mid_level"]) == (6, 0)
+
+
+def test_images_share_a_range_on_request(glpn: Glpn, tmp_path: Path) -> None:
+    command = ("predict", "small.jpg", "coffee.png", "missing.jpg", "-f", "color", "-o", "out/")
+    found = {}
+    for options in ([], ["--range", "run"], ["--range", "0.5:3"]):
+        run = glpn(*command, *options, "--overwrite")
+        assert run.returncode == 7, run.stderr
+        found[len(options) and options[1]] = {
+            (facts["low"], facts["high"])
+            for name in ("small", "coffee")
+            for facts in [json.loads(glpn("info", f"out/{name}.depth-color.png", "--json").stdout)["metadata"]]
+        }
+    assert len(found[0]) == 2
+    ((low, high),) = found["run"]
+    assert low <= min(near for near, _ in found[0])
+    assert high >= max(far for _, far in found[0])
+    assert found["0.5:3"] == {(0.5, 3)}
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--range", "0:5", "--normalize", "max"],
-        ["--legend"],
+        ["-f", "png", "--legend"],
+        ["-o", "small.npz", "--colormap", "turbo"],
+        ["--normalize", "max", "--curve", "inverse"],
+        ["-f", "disparity16", "--near", "dark"],
         ["-f", "png16", "--scale", "published"],
         ["-f", "color", "--range", "near"],
     ],

@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 
 from glpn_cli.cli.preview import draw_preview
 from glpn_cli.depth import DepthMap
-from glpn_cli.settings import Colormap, DepthRange, OutputSettings
+from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
 SETTINGS = OutputSettings(range=DepthRange.parse("1:5"), colormap=Colormap.GRAY)
+LINEAR = OutputSettings(range=DepthRange.parse("1:5"), colormap=Colormap.GRAY, curve=Curve.LINEAR)
 
 
 def ramp(height: int = 60, width: int = 80) -> DepthMap:
@@ -43,11 +44,21 @@ def test_the_drawing_fits_the_terminal(height: int, width: int, colors: bool) ->
 
 
 def test_the_scale_spans_the_range() -> None:
-    *_, bar, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colors=False)
+    *_, bar, ticks = draw_preview(ramp(), LINEAR, columns=60, rows=20, colors=False)
     assert ticks.plain.split() == ["1", "2.33", "3.67", "5", "m"]
     assert len(ticks) == len(bar)
     assert bar.plain[0] == "█"
     assert bar.plain[-1] == " "
+
+
+def test_the_preview_is_even_in_inverse_depth_by_default() -> None:
+    *_, ticks = draw_preview(ramp(), SETTINGS, columns=60, rows=20, colors=False)
+    assert ticks.plain.split() == ["1", "1.36", "2.14", "5", "m"]
+    inverse, linear = (
+        draw_preview(ramp(), settings, columns=40, rows=20, colors=False)[0].plain for settings in (SETTINGS, LINEAR)
+    )
+    assert inverse.count("█") < linear.count("█")
+    assert inverse.count(" ") > linear.count(" ")
 
 
 def test_near_is_dense_and_unknown_a_question_mark() -> None:

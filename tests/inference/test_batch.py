@@ -103,7 +103,7 @@ def test_the_predictor_is_loaded_once_with_the_settings(tmp_path: Path, tiny: Pr
 
 def test_progress_tells_of_each_stage(tmp_path: Path, tiny: Predictor) -> None:
     progress = Progress()
-    with BatchRun(batch(tmp_path, "color"), lambda _: tiny, progress=progress) as running:
+    with BatchRun(batch(tmp_path, "color", range="run"), lambda _: tiny, progress=progress) as running:
         list(running)
     stage = ["advance"] * COUNT + ["stop"]
     assert progress.events == [f"color range {COUNT}", *stage, f"depth {COUNT}", *stage]
@@ -229,26 +229,54 @@ def test_overwrite_redoes_all_and_resumes_if_interrupted(tmp_path: Path, tiny: P
 # Color range
 
 
-def test_all_images_of_a_run_share_one_range(tmp_path: Path, tiny: Predictor) -> None:
-    planned = batch(tmp_path, "color", range="p0:p100")
+def metadata_of(tmp_path: Path) -> list[dict[str, Any]]:
+    """Return the metadata of all color images."""
+    found = []
+    for path in sorted((tmp_path / "out").glob("*.depth-color.png")):
+        with Image.open(path) as image:
+            found.append(json.loads(image.info["glpn"]))
+    return found
+
+
+@pytest.mark.parametrize("asked", [None, "p0:p100"])
+def test_each_image_has_its_own_range(tmp_path: Path, tiny: Predictor, asked: str | None) -> None:
+    progress = Progress()
+    (tmp_path / "in" / "0.png").unlink()
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "in" / "0.png")
+    with BatchRun(batch(tmp_path, "color", range=asked), lambda _: tiny, progress=progress) as running:
+        records = [result.record for result in running]
+        assert running.color_range_m is None
+    assert progress.events[0] == f"depth {COUNT}"
+    assert not any("range_m" in record.settings for record in records)
+    for index, metadata in enumerate(metadata_of(tmp_path)):
+        meters = tiny.predict(tmp_path / "in" / f"{index}.png").meters
+        low, high = np.percentile(meters, (1, 99) if asked is None else (0, 100))
+        assert (metadata["low"], metadata["high"]) == pytest.approx((low, high), rel=1e-5)
+    assert len({metadata["high"] for metadata in metadata_of(tmp_path)}) == 2
+
+
+def test_all_images_of_a_run_share_one_range_on_request(tmp_path: Path, tiny: Predictor) -> None:
+    planned = batch(tmp_path, "color", range="run")
     with BatchRun(planned, lambda _: tiny) as running:
         records = [result.record for result in running]
         assert running.color_range_m is not None
         assert running.output.range_m == running.color_range_m
     assert {tuple(record.settings["range_m"]) for record in records} == {running.color_range_m}
+    assert {(metadata["low"], metadata["high"]) for metadata in metadata_of(tmp_path)} == {running.color_range_m}
     depths = [tiny.predict(tmp_path / "in" / f"{index}.png").meters for index in range(COUNT)]
     low_m, high_m = running.color_range_m
-    assert low_m <= min(map(np.min, depths)) <= max(map(np.max, depths)) <= high_m
+    assert low_m <= min(np.percentile(meters, 1) for meters in depths)
+    assert max(np.percentile(meters, 99) for meters in depths) <= high_m
     assert planned.output.range_m is None
 
 
 def test_later_images_get_the_range_of_the_earlier_run(
     tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
 ) -> None:
-    first = run_all(tmp_path, tiny, "color")[0].settings["range_m"]
+    first = run_all(tmp_path, tiny, "color", range="run")[0].settings["range_m"]
     make_image("in/later.png", 70, 90)
     progress = Progress()
-    with BatchRun(batch(tmp_path, "color"), lambda _: tiny, progress=progress) as running:
+    with BatchRun(batch(tmp_path, "color", range="run"), lambda _: tiny, progress=progress) as running:
         (result,) = running
     assert result.record.settings["range_m"] == first
     assert progress.events[0] == "depth 1"
@@ -331,6 +359,7 @@ def test_make_batch_converts_text() -> None:
     assert (made.folders, made.out) == (["in"], Path("out").absolute())
     assert make_batch("in", "out", recursive=False).search.recursive is False
     assert [row.name for row in make_batch("in", "out", formats=()).formats] == ["png"]
+    assert [row.name for row in make_batch("in", "out", legend=True).formats] == ["color"]
 
 
 @pytest.mark.parametrize(
@@ -390,9 +419,13 @@ def test_images_with_colors_keep_the_image(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_version_0_1_resumes(tmp_path: Path, tiny: Predictor) -> None:
-    """Version 0.1 wrote British names: metres, grey, picture."""
-    made = {"formats": ["color", "ply"], "colormap": "gray"}
-    with BatchRun(make_batch(tmp_path / "in", tmp_path / "out", **made), lambda _: tiny) as running:
+    """Version 0.1 wrote British names: metres, grey, picture. Its colors were linear and shared a range."""
+    made = {"formats": ["color", "ply"], "colormap": "gray", "curve": "linear", "range": "run"}
+
+    def batch_of(**settings: Any) -> Batch:
+        return make_batch(tmp_path / "in", tmp_path / "out", **({"formats": ["color", "ply"]} | settings))
+
+    with BatchRun(batch_of(**made), lambda _: tiny) as running:
         assert running.color_range_m is not None
         list(running)
     low_m, high_m = running.color_range_m
@@ -425,7 +458,11 @@ def test_a_batch_of_version_0_1_resumes(tmp_path: Path, tiny: Predictor) -> None
         lines.append(json.dumps(line) + "\n")
     (tmp_path / "out" / MANIFEST_NAME).write_text("".join(lines))
     Image.new("RGB", (40, 40)).save(tmp_path / "in" / "later.png")
-    with BatchRun(make_batch(tmp_path / "in", tmp_path / "out", **made), lambda _: tiny) as running:
+    with pytest.raises(UsageError) as caught, BatchRun(batch_of(colormap="gray"), lambda _: tiny):
+        pass
+    assert all(name in caught.value.message for name in ("`curve`", "`range`"))
+    assert (tmp_path / "out" / MANIFEST_NAME).read_text() == "".join(lines)
+    with BatchRun(batch_of(**made), lambda _: tiny) as running:
         (result,) = running
     assert result.record.source.endswith("later.png")
     assert running.color_range_m == (low_m, high_m)

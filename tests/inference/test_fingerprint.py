@@ -48,8 +48,12 @@ def test_defaults() -> None:
         ("png", {}, {"normalize": "minmax"}, {"normalize": "minmax"}),
         ("png", {}, {"normalize": "max"}, {}),
         ("npy", {}, {"scale": "published"}, {"scale": "published"}),
-        ("color", {}, {"colormap": "grey", "legend": True}, {"colormap": "gray", "legend": "True"}),
-        ("color", {}, {"range": "p2:p98", "near": "dark"}, {"range": "p2:p98", "near": "dark"}),
+        ("color", {}, {}, {"curve": "inverse"}),
+        ("color", {}, {"curve": "inverse", "colormap": "turbo"}, {"curve": "inverse"}),
+        ("color", {}, {"colormap": "grey", "legend": True}, {"colormap": "gray", "legend": "True", "curve": "inverse"}),
+        ("color", {}, {"range": "p2:p98", "near": "dark"}, {"range": "p2:p98", "near": "dark", "curve": "inverse"}),
+        ("png", {}, {"range": "0:3"}, {"range": "0:3", "curve": "linear"}),
+        ("png", {}, {"curve": "log"}, {"curve": "log"}),
         ("npy", {"tta": "flip"}, {}, {"tta": "flip"}),
         ("npy", {"tiles": "64x96", "input_size": "MODEL"}, {}, {"tiles": "64x96", "input_size": "model"}),
         ("ply", {"fov_deg": 60}, {"valid_range": ":8"}, {"camera": "fov_deg 60", "valid_range": ":8"}),
@@ -92,3 +96,28 @@ def test_previous_range_is_that_of_done_images() -> None:
     records = [Record("a", DONE, settings={"range_m": None}), Record("b", DONE, settings={"range_m": [0.5, 3]})]
     assert previous_range(records) == (0.5, 3.0)
     assert previous_range(records[:1]) is None
+
+
+COLOR = DEFAULT | {"format": ["color"]}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "changed"),
+    [
+        ({"range_m": [0.0, 9.0]}, {}, ("curve", "range")),
+        ({"range_m": [0.0, 9.0]}, {"curve": "linear", "range": "run"}, ()),
+        ({"range_m": [0.0, 9.0], "range": "p2:p98"}, {"curve": "linear", "range": "run"}, ()),
+        ({"range_m": [0.0, 9.0], "range": "p2:p98"}, {"range": "p2:p98"}, ("curve", "range")),
+        ({"range_m": [0.0, 9.0], "range": "0:9"}, {"curve": "linear", "range": "0:9"}, ()),
+        ({"range_m": [0.0, 9.0], "range": "0:9"}, {"range": "0:9"}, ("curve",)),
+        ({"range_m": [0.0, 80.0], "range": "model"}, {"curve": "linear", "range": "model"}, ()),
+        ({"range_m": [0.0, 9.0], "curve": "inverse"}, {"range_m": (1, 3)}, ()),
+    ],
+)
+def test_settings_from_before_the_curve_are_compared_by_their_meaning(
+    recorded: dict[str, Any], now: dict[str, Any], changed: tuple[str, ...]
+) -> None:
+    """Earlier versions had linear colors and one range for all images, also in percentiles."""
+    text = changed_settings([Record("a", DONE, settings=COLOR | recorded)], values("color", **now))
+    assert {name for name in ("curve", "range", "range_m") if f"`{name}`" in text} == set(changed)
+    assert bool(text) == bool(changed)

@@ -156,8 +156,10 @@ def test_another_file_in_place_of_an_output_fails_its_image_alone() -> None:
 
 
 def test_an_image_named_like_an_output_is_never_replaced() -> None:
-    touch("in/a.jpg", "in/a.color.png", "in/b.jpg", "elsewhere/b.color.png")
-    planned = mirror("in", out="in", formats=("color",), overwrite=True)
+    """An earlier version named color images like photos of data sets, such as one that has taken the place of ours."""
+    touch("in/a.jpg", "in/a.color.png", "in/b.jpg", "elsewhere/b.depth-color.png")
+    old = Record(str(Path("in/a.jpg").resolve()), OUTDATED, {"color": "a.color.png"}, sha256={"color": "ab"})
+    planned = mirror("in", out="in", formats=("color",), overwrite=True, records={old.source: old})
     assert isinstance(planned["in/a.jpg"].failure, OutputError)
     assert not isinstance(planned["in/a.jpg"].failure, OutputExistsError)
     assert "a.color.png" in str(planned["in/a.jpg"].failure)

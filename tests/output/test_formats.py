@@ -12,7 +12,15 @@ import pytest
 import glpn_cli
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, MissingPackageError, UsageError
-from glpn_cli.output.formats import FORMATS, Published, ReadsBack, check_settings, find_formats, format_of_name
+from glpn_cli.output.formats import (
+    FORMATS,
+    Published,
+    ReadsBack,
+    check_settings,
+    default_formats,
+    find_formats,
+    format_of_name,
+)
 from glpn_cli.output.reading import detect_format
 from glpn_cli.settings import OutputSettings, Scale
 
@@ -21,8 +29,8 @@ if TYPE_CHECKING:
 
 READABLE = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.NEVER]
 
-TOLERANCE_M = {ReadsBack.METERS: {"png16": 0.5 / 256}, ReadsBack.APPROXIMATE: {"png": 7.5 / 255}}
-"""Largest error of formats that round, for depth of 0.5 to 7.5 m and a limit of 80 m."""
+TOLERANCE_M = {ReadsBack.METERS: {"png16": 0.5 / 256}, ReadsBack.APPROXIMATE: {"png": 7.5 / 255, "disparity16": 0.08}}
+"""Largest error of formats that round, for depth of 0.5 to 7.5 m and a limit of 80 m. A range cuts 1 % at each end."""
 
 
 def test_rows_are_consistent() -> None:
@@ -52,6 +60,17 @@ def test_ending_of_a_name_selects_the_format(name: str) -> None:
     assert format_of_name("X" + FORMATS[name].ending.upper()) is FORMATS[name]
     assert FORMATS[name].may_be_called("x" + FORMATS[name].ending)
     assert FORMATS[name].may_be_called("plain" + FORMATS[name].suffix)
+
+
+def test_old_ending_selects_the_format() -> None:
+    assert format_of_name("x.color.png") is FORMATS["color"]
+    assert not FORMATS["png"].may_be_called("x.color.png")
+
+
+@pytest.mark.parametrize("settings", [{"legend": True}, {"side_by_side": True}, {"colormap": "turbo"}])
+def test_a_setting_of_color_images_implies_them(settings: dict[str, object]) -> None:
+    assert default_formats(OutputSettings(**settings)) == [FORMATS["color"]]  # type: ignore[arg-type]
+    assert default_formats(OutputSettings(curve="inverse", near="bright")) == [FORMATS["png"]]  # type: ignore[arg-type]
 
 
 def test_suffix_png_selects_the_gray_image() -> None:

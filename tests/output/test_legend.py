@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glpn_cli.output.color import color_table
-from glpn_cli.output.legend import Legend, draw_legend, tick_values
-from glpn_cli.settings import Colormap
+from glpn_cli.output.color import color_table, curve_fraction
+from glpn_cli.output.legend import Legend, curve_ticks, draw_legend, tick_values
+from glpn_cli.settings import Colormap, Curve
 
 LEGEND = Legend(color_table(Colormap.TURBO), 0.5, 9.5, is_nearer=True, is_farther=True, caption="nyu")
 
@@ -27,6 +27,58 @@ LEGEND = Legend(color_table(Colormap.TURBO), 0.5, 9.5, is_nearer=True, is_farthe
 )
 def test_ticks_are_round_numbers(low: float, high: float, at_most: int, values: list[float]) -> None:
     assert tick_values(low, high, at_most=at_most) == pytest.approx(values)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "curve", "values"),
+    [
+        (0.3, 0.6, Curve.INVERSE, [0.3, 0.35, 0.4, 0.45, 0.5, 0.6]),
+        (1, 3, Curve.INVERSE, [1, 1.2, 1.5, 2, 2.5, 3]),
+        (0.5, 80, Curve.INVERSE, [0.5, 0.6, 0.8, 1, 2, 5]),
+        (5, 80, Curve.INVERSE, [5, 6, 7, 8, 10, 20, 50]),
+        (0.5, 80, Curve.LOG, [0.5, 1, 2, 5, 10, 20, 50]),
+        (1.83, 2.41, Curve.LOG, [1.9, 2, 2.1, 2.2, 2.3, 2.4]),
+        (3, 3.003, Curve.INVERSE, [3, 3.001, 3.002, 3.003]),
+    ],
+)
+def test_ticks_on_a_curve_are_round_and_well_spaced(low: float, high: float, curve: Curve, values: list[float]) -> None:
+    assert curve_ticks(low, high, curve, label_size=0.01) == values
+
+
+def test_labels_on_a_curve_never_overlap() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        low = 10 ** generator.uniform(-3, 2)
+        high = low * (1 + 10 ** generator.uniform(-3, 3))
+        label_size = generator.uniform(0.005, 0.1)
+        for curve in (Curve.INVERSE, Curve.LOG):
+            values = curve_ticks(low, high, curve, label_size=label_size)
+            assert values
+            assert low * (1 - 1e-4) <= values[0]
+            assert values[-1] <= high * (1 + 1e-4)
+            places = curve_fraction(np.array(values, np.float32), low, high, curve)
+            halves = [label_size * (len(f"{value:.7g}") + 0.5) / 2 for value in values]
+            gaps = np.diff(places) - halves[:-1] - halves[1:]
+            assert (gaps > 0).all(), values
+
+
+def test_ticks_of_a_range_of_many_decades_are_found_at_once() -> None:
+    assert curve_ticks(1e-9, 1e9, Curve.INVERSE, label_size=0.4)
+
+
+def test_ticks_are_drawn_where_the_colors_are() -> None:
+    """The colors above the ticks of 2 and 3 m are those of the depths; at the ends there is an outline."""
+    colors = color_table(Colormap.VIRIDIS)
+    legend = Legend(colors, 1.0, 5.0, Curve.INVERSE)
+    strip = draw_legend(np.zeros((300, 900, 3), np.uint8), legend)[300:].astype(int)
+    bar_rows = [row for row in range(len(strip)) if (strip[row] == colors[128]).all(axis=1).any()]
+    ticks = (strip[bar_rows[-1] + 4] < 60).all(axis=1)
+    columns = np.flatnonzero(ticks)
+    assert len(columns) >= 4
+    for meters in (2, 3):
+        fraction = float(curve_fraction(np.array([meters], np.float32), 1, 5, Curve.INVERSE)[0])
+        above = strip[bar_rows[4], columns]
+        assert np.abs(above - colors[round(255 * fraction)]).max(axis=1).min() <= 12
 
 
 def test_every_range_has_a_tick() -> None:

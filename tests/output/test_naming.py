@@ -62,6 +62,7 @@ def test_image_added_later_has_another_depth_file() -> None:
 def test_output_endings_ignore_case() -> None:
     assert has_output_ending("a.depth.png")
     assert has_output_ending("A.DEPTH.NPY")
+    assert has_output_ending("a.depth-color.png")
     assert not has_output_ending("a.color.png"), "photos in data sets have such names"
     assert may_be_output("a.COLOR.PNG")
     assert not may_be_output("a.jpg")

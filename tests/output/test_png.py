@@ -15,8 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.color import unknown_color
-from glpn_cli.output.png import PNG, PNG16, ColorPNG, values_per_meter
-from glpn_cli.settings import Colormap, DepthRange, Near, Normalize, OutputSettings, Scale
+from glpn_cli.output.png import PNG, PNG16, ColorPNG, Disparity16, values_per_meter
+from glpn_cli.settings import Colormap, Curve, DepthRange, Near, Normalize, OutputSettings, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,10 @@ def read_png(data: bytes) -> tuple[np.ndarray, str, dict[str, Any], str]:
     """Return pixels, mode, metadata and description."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image), image.mode, json.loads(image.info["glpn"]), image.info["Description"]
+
+
+def evaluate(formula: str, **values: float) -> float:
+    return float(eval(formula, dict(values)))  # noqa: S307 - a formula of ours
 
 
 def random_meters() -> np.ndarray:
@@ -113,6 +117,64 @@ def test_gray_values_span_the_range(depth_map: DepthMap, near: Near | None, scal
     assert np.abs(PNG().decode(data, "x").meters - np.clip(depth_map.meters, 2, 6)).max() <= 4 / 255
 
 
+@pytest.mark.parametrize("near", [None, *Near])
+@pytest.mark.parametrize("scale", Scale)
+@pytest.mark.parametrize("curve", [Curve.INVERSE, Curve.LOG])
+def test_gray_values_follow_the_curve(depth_map: DepthMap, near: Near | None, scale: Scale, curve: Curve) -> None:
+    settings = OutputSettings(range=FIXED, near=near, scale=scale, curve=curve)
+    data = PNG().encode(eightfold(depth_map), settings)
+    pixels, _, metadata, _ = read_png(data)
+    c: Any = {Curve.INVERSE: lambda d: 1 / d, Curve.LOG: np.log}[curve]
+    place = np.clip((c(depth_map.meters) - c(2)) / (c(6) - c(2)), 0, 1)
+    expected = 255 - (place * 255) if near is Near.BRIGHT else place * 255
+    assert np.abs(pixels - expected).max() <= 1 + 1e-3
+    assert metadata["curve"] == str(curve)
+    meters = PNG().decode(data, "x").meters
+    assert np.abs((c(meters) - c(np.clip(depth_map.meters, 2, 6))) / (c(6) - c(2))).max() <= 1 / 255
+
+
+def test_a_curve_alone_spans_the_range_of_color_images(depth_map: DepthMap) -> None:
+    _, _, metadata, _ = read_png(PNG().encode(depth_map, OutputSettings(curve=Curve.INVERSE)))
+    _, _, of_color, _ = read_png(ColorPNG().encode(depth_map, OutputSettings()))
+    assert (metadata["low"], metadata["high"]) == (of_color["low"], of_color["high"])
+    assert (metadata["range"], "normalize" in metadata) == ("auto", False)
+
+
+def test_minmax_spans_known_depth_on_a_curve() -> None:
+    meters = np.array([[0, np.nan, 2, 3, 8]], np.float32)
+    settings = OutputSettings(normalize=Normalize.MINMAX, curve=Curve.INVERSE, near=Near.BRIGHT)
+    assert gray(meters, settings).tolist() == [[0, 0, 255, 255 - 113, 0]]
+    assert PNG().encode(DepthMap(np.zeros((2, 2), np.float32)), settings), "nothing is known"
+
+
+def test_max_starts_at_0_which_has_no_place_on_a_curve() -> None:
+    with pytest.raises(UsageError) as caught:
+        OutputSettings(normalize=Normalize.MAX, curve=Curve.INVERSE)
+    assert caught.value.setting == "curve"
+    output = random_meters()
+    np.testing.assert_array_equal(
+        gray(output, OutputSettings(normalize=Normalize.MAX, curve=Curve.LINEAR)), gray(output)
+    )
+
+
+@pytest.mark.parametrize("near", Near)
+@pytest.mark.parametrize(
+    "how", [{}, {"normalize": "minmax"}, {"range": "2:6"}, *({"range": "2:6", "curve": curve} for curve in Curve)]
+)
+def test_the_explanation_is_the_formula(depth_map: DepthMap, near: Near, how: dict[str, Any]) -> None:
+    data = PNG().encode(eightfold(depth_map), OutputSettings(near=near, scale=Scale.PUBLISHED, **how))
+    pixels, _, metadata, description = read_png(data)
+    explanation = PNG().explain(metadata)
+    assert explanation in description
+    formula = explanation.removeprefix("depth is about ").replace(" m", "")
+    grays = np.array([10, 100, 200])
+    meters = [evaluate(formula, gray=int(value)) for value in grays]
+    step = [meters[0] - evaluate(formula, gray=9), meters[2] - evaluate(formula, gray=199)]
+    read = PNG().decode(data, "x").meters
+    for value, expected in zip(grays, meters, strict=True):
+        assert read[pixels == value] == pytest.approx(expected, abs=1.01 * max(map(abs, step)))
+
+
 def test_foreign_png_is_refused() -> None:
     buffer = io.BytesIO()
     Image.new("L", (4, 4)).save(buffer, "PNG")
@@ -155,7 +217,7 @@ def test_colors_are_equal_in_images_with_the_same_range() -> None:
 
 @pytest.mark.parametrize(
     ("text", "ends"),
-    [("model", (0, 10)), ("1:3", (1, 3)), ("p0:p100", (0.5, 9.5)), ("auto", np.percentile(RAMP, (1, 99)))],
+    [("model", (0.5, 10)), ("1:3", (1, 3)), ("p0:p100", (0.5, 9.5)), ("auto", np.percentile(RAMP, (1, 99)))],
 )
 def test_metadata_contains_the_range(text: str, ends: tuple[float, float]) -> None:
     depth = DepthMap(RAMP.astype(np.float32), Provenance(depth_limit_m=10.0))
@@ -199,9 +261,58 @@ def test_colors_do_not_depend_on_the_scale() -> None:
 
 def test_opencv_reads_color(tmp_path: Path, depth_map: DepthMap) -> None:
     cv2 = pytest.importorskip("cv2")
-    depth_map.save(tmp_path / "x.color.png")
-    image = cv2.imread(str(tmp_path / "x.color.png"), cv2.IMREAD_UNCHANGED)
+    depth_map.save(tmp_path / "x.depth-color.png")
+    image = cv2.imread(str(tmp_path / "x.depth-color.png"), cv2.IMREAD_UNCHANGED)
     assert (image.shape, image.dtype) == ((20, 30, 3), np.uint8)
+
+
+# disparity16: 16-bit inverse depth
+
+
+def disparity(meters: list[float], **settings: Any) -> tuple[list[int], dict[str, Any]]:
+    depth = DepthMap(np.array([meters], np.float32))
+    pixels, mode, metadata, _ = read_png(Disparity16().encode(depth, OutputSettings(**settings)))
+    assert mode == "I;16"
+    return pixels[0].tolist(), metadata
+
+
+def test_disparity_is_linear_in_inverse_depth_and_near_is_white() -> None:
+    pixels, metadata = disparity([1, 2, 4, 8, 20, 0.5], range="2:8")
+    assert pixels == [65535, 65535, 21845, 1, 1, 65535]
+    assert (metadata["low"], metadata["high"], metadata["near"], metadata["curve"]) == (2, 8, "bright", "inverse")
+
+
+def test_unknown_depth_has_no_disparity() -> None:
+    assert disparity([0, float("nan"), float("inf"), -1, 2, 8], range="2:8")[0] == [0, 0, 0, 0, 65535, 1]
+
+
+def test_disparity_reads_back_within_a_step(depth_map: DepthMap) -> None:
+    unknown = replace(depth_map, meters=np.where(depth_map.meters > 7, np.float32(0), depth_map.meters))
+    data = Disparity16().encode(unknown, OutputSettings(range=DepthRange.parse("p0:p100")))
+    back = Disparity16().decode(data, "x")
+    assert (back.meters[unknown.meters == 0] == 0).all()
+    known = unknown.meters > 0
+    step = (1 / 0.5 - 1 / 7) / 65535
+    assert np.abs(1 / back.meters[known] - 1 / unknown.meters[known]).max() <= 1.01 * step
+    assert back.provenance.approximate
+
+
+def test_displacement_is_exact_at_both_ends_of_the_range() -> None:
+    """A plane at the far end, displaced by strength * (white - mid level), and the formula of exact meters."""
+    meters = [2.0, 3.0, 8.0]
+    pixels, metadata = disparity(meters, range="2:8")
+    white = np.array(pixels) / 65535
+    displaced = metadata["mid_level_m"] - metadata["strength_m"] * (white - metadata["mid_level"])
+    assert displaced == pytest.approx([2, 8 - 6 * (1 / 3 - 1 / 8) / (1 / 2 - 1 / 8), 8], abs=1e-3)
+    formula = Disparity16().explain(metadata).rpartition("depth is ")[2].removesuffix(" m")
+    assert [evaluate(formula, white=value) for value in white] == pytest.approx(meters, rel=1e-4)
+
+
+def test_opencv_reads_disparity16(tmp_path: Path, depth_map: DepthMap) -> None:
+    cv2 = pytest.importorskip("cv2")
+    depth_map.save(tmp_path / "x.disparity16.png")
+    image = cv2.imread(str(tmp_path / "x.disparity16.png"), cv2.IMREAD_UNCHANGED)
+    assert (image.shape, image.dtype, image[0, 0], image[-1, -1]) == ((20, 30), np.uint16, 65535, 1)
 
 
 # png16: 16-bit meters
@@ -272,9 +383,13 @@ def with_metadata(data: bytes, metadata: str) -> bytes:
         (PNG16(), '"values_per_meter"', '"values_per_mile"'),
         (PNG(), '"high": 1.0', '"high": "far"'),
         (PNG(), '"low"', '"lowest"'),
+        (PNG(), '"near"', '"curve": "steep", "near"'),
+        (PNG(), '"low": 0.0, "high": 1.0', '"low": 0.0, "high": 0.0, "curve": "inverse"'),
+        (Disparity16(), '"low": 1.0', '"low": null'),
+        (Disparity16(), '"high"', '"highest"'),
     ],
 )
-def test_edited_metadata_is_an_error(codec: PNG | PNG16, before: str, after: str) -> None:
+def test_edited_metadata_is_an_error(codec: PNG | PNG16 | Disparity16, before: str, after: str) -> None:
     data = codec.encode(DepthMap(np.ones((2, 2), np.float32)), OutputSettings())
     metadata = json.dumps(read_png(data)[2])
     assert before in metadata

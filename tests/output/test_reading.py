@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import glpn_cli
 from glpn_cli.errors import DepthFileError
@@ -121,3 +122,22 @@ def test_only_the_start_of_an_image_is_read(
     monkeypatch.setattr("pathlib.Path.open", lambda path, _mode: Counting(io.FileIO(path)))
     assert not is_glpn_file(tmp_path / "photo.png")
     assert 0 < sum(read) < 10_000 < len(buffer.getvalue())
+
+
+def test_gray_images_are_described_by_their_formula(depth_map: DepthMap, tmp_path: Path) -> None:
+    depth_map.save(tmp_path / "x.png")
+    assert "gray / 255 * 7.5 m" in describe_file(tmp_path / "x.png").note
+    depth_map.save(tmp_path / "y.png", settings=OutputSettings(near="bright", curve="inverse"))  # type: ignore[arg-type]
+    assert "(255 - gray)" in describe_file(tmp_path / "y.png").note
+
+
+@pytest.mark.parametrize("ending", [".depth.png", ".disparity16.png"])
+def test_a_range_that_explains_nothing_is_an_error(depth_map: DepthMap, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    depth_map.save(path, settings=OutputSettings(curve="inverse", range="1:3"))  # type: ignore[arg-type]
+    with Image.open(path) as image:
+        text = PngInfo()
+        text.add_text("glpn", image.info["glpn"].replace('"low": 1.0', '"low": 0.0'))
+        image.save(path, pnginfo=text)
+    with pytest.raises(DepthFileError, match="metadata"):
+        describe_file(path)

@@ -111,14 +111,20 @@ OPTIONS: dict[type, dict[str, Option]] = {
             rare=True,
         ),
         "range": Option(
-            "Depth range of the colors or gray levels: meters (0:10), percentiles (p2:p98), auto (p1:p99), or model: 0 "
-            "to the depth limit.",
+            "Depth range of the colors or gray levels: meters (0.5:10), percentiles (p2:p98), auto (p1:p99), run (one "
+            "range for all images), or model (0 to the depth limit).",
             APPEARANCE,
-            "LO:HI|auto|model",
+            "LO:HI|auto|run|model",
             default="auto in color",
         ),
+        "curve": Option(
+            "What the colors or gray levels are even in: inverse depth, which shows near objects best, the logarithm "
+            "of depth, or meters.",
+            APPEARANCE,
+            default="inverse in color, linear in png",
+        ),
         "near": Option("Brightness of near pixels.", APPEARANCE, default="dark in png, bright in color"),
-        "colormap": Option("Color map.", APPEARANCE, "NAME", complete=lambda: list(Colormap)),
+        "colormap": Option("Color map.", APPEARANCE, "NAME", default="turbo", complete=lambda: list(Colormap)),
         "legend": Option("Add a scale bar in meters below color images.", APPEARANCE),
         "side_by_side": Option("Put the photo next to the colors, on the left.", APPEARANCE),
         "normalize": Option(
@@ -379,7 +385,7 @@ COMMON: Mapping[str, Option] = {
         "NAME,...",
         flag="--format",
         short="-f",
-        default=DEFAULT_FORMAT,
+        default=f"{DEFAULT_FORMAT}, or color with --legend, --colormap or --side-by-side",
         complete=lambda: list(FORMATS),
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),

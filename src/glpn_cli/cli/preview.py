@@ -11,7 +11,14 @@ from rich.style import Style
 from rich.text import Text
 
 from glpn_cli.depth import DepthMap, is_known
-from glpn_cli.output.color import colorize, near_first_table, resolve_range
+from glpn_cli.output.color import (
+    color_curve,
+    colorize,
+    curve_fraction,
+    curve_meters,
+    near_first_table,
+    resolve_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.settings import OutputSettings
+    from glpn_cli.settings import Curve, OutputSettings
 
 
 _HALF_BLOCK = "▀"
@@ -50,13 +57,14 @@ def draw_preview(
 
     Args:
         depth: the depth map.
-        settings: range, color map and near, as for color images.
+        settings: range, curve, color map and near, as for color images.
         columns: the largest width.
         rows: the largest height, without the scale.
         colors: False draws with shades; nearer is denser.
         blocks: False draws with ASCII only, for terminals that cannot show block characters.
     """
-    low_m, high_m = resolve_range(depth, settings)
+    curve = color_curve(settings)
+    low_m, high_m = resolve_range(depth, settings, curve)
     height, width = depth.meters.shape
     # A character is twice as high as wide. In color it shows two pixels, one above the other, in shades one.
     zoom = min(columns / width, 2 * rows / height)
@@ -67,9 +75,10 @@ def draw_preview(
     else:
         shades = _SHADES if blocks else _ASCII_SHADES
         small = _resize(depth, down, across).meters
-        lines = [Text("".join(_shade(row, shades, low_m, high_m))) for row in small]
+        fractions = curve_fraction(np.where(small > 0, small, np.float32(high_m)), low_m, high_m, curve)
+        lines = [Text("".join(_shades(*row, shades))) for row in zip(fractions, small > 0, strict=True)]
     bar = _bar(settings, max(across, min(columns, _LEAST_COLUMNS)), colors=colors, blocks=blocks)
-    return [*lines, bar, _ticks(low_m, high_m, len(bar))]
+    return [*lines, bar, _ticks(low_m, high_m, curve, len(bar))]
 
 
 def _resize(depth: DepthMap, height: int, width: int) -> DepthMap:
@@ -93,10 +102,9 @@ def _half_blocks(upper: NDArray[np.uint8], lower: NDArray[np.uint8]) -> Text:
     return line
 
 
-def _shade(meters: NDArray[np.float32], shades: str, low_m: float, high_m: float) -> Iterator[str]:
-    for value in meters:
-        fraction = min(max((float(value) - low_m) / (high_m - low_m), 0.0), 1.0)
-        yield "?" if value <= 0 else shades[round(fraction * (len(shades) - 1))]
+def _shades(fractions: NDArray[np.float32], known: NDArray[np.bool_], shades: str) -> Iterator[str]:
+    for fraction, is_known_pixel in zip(fractions.tolist(), known.tolist(), strict=True):
+        yield shades[round(fraction * (len(shades) - 1))] if is_known_pixel else "?"
 
 
 def _bar(settings: OutputSettings, columns: int, *, colors: bool, blocks: bool) -> Text:
@@ -109,9 +117,10 @@ def _bar(settings: OutputSettings, columns: int, *, colors: bool, blocks: bool) 
     return Text("".join(shades[round(fraction * (len(shades) - 1))] for fraction in fractions))
 
 
-def _ticks(low_m: float, high_m: float, columns: int) -> Text:
+def _ticks(low_m: float, high_m: float, curve: Curve, columns: int) -> Text:
     """Return the meters below the bar, from its left end to its right end."""
-    labels = [f"{low_m + (high_m - low_m) * tick / (_TICKS - 1):.3g}" for tick in range(_TICKS)]
+    values = curve_meters(np.linspace(0, 1, _TICKS, dtype=np.float32), low_m, high_m, curve)
+    labels = [f"{value:.3g}" for value in values.tolist()]
     labels[-1] += " m"
     line = ""
     for tick, label in enumerate(labels):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import InputError, UsageError
-from glpn_cli.inference.color_range import measure_run_range, needs_range, spread_sample
+from glpn_cli.inference.color_range import choose_run_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions, run
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, find_formats
+from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, default_formats, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.image.discovery import ImageList, Source
+    from glpn_cli.image.discovery import ImageList
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
@@ -133,7 +133,8 @@ class BatchRun:
         predictor: the network.
         tasks: all tasks of the run.
         pending: those that are not done yet.
-        color_range_m: nearest and farthest depth of the run's colors, meters, or None.
+        color_range_m: nearest and farthest depth that the colors of all images share, meters; None if each image has
+            its own range.
     """
 
     def __init__(
@@ -189,9 +190,11 @@ class BatchRun:
             self.tasks = list(self.batch.tasks(self.manifest.records))
             self.pending = [task for task in self.tasks if not task.done]
             self._is_complete = not self.pending
-            self.color_range_m = previous_range(self.manifest.records.values())
-            if self.pending and needs_range(self.batch.formats, self.batch.output):
-                self.color_range_m = self.color_range_m or self._choose_range()
+            if shares_range(self.batch.formats, self.batch.output):
+                self.color_range_m = previous_range(self.manifest.records.values())
+                if self.pending and self.color_range_m is None:
+                    self.color_range_m = self._choose_range()
+            if self.color_range_m is not None:
                 self.output = replace(self.batch.output, range_m=self.color_range_m)
                 values[RANGE_M] = list(self.color_range_m)
             self._options = replace(self._options, fingerprint=values)
@@ -249,23 +252,8 @@ class BatchRun:
             )
 
     def _choose_range(self) -> tuple[float, float]:
-        """Return the range of the run, meters: the one that is set, or from a sample of the images."""
-        if self.batch.output.range_m is not None:
-            return self.batch.output.range_m
-        sources: list[Source] = [
-            task.source for task in self.tasks if task.failure is None and not isinstance(task.source, str)
-        ]
-        sample = spread_sample(sources)
-        self._progress.start("color range", len(sample))
-        try:
-            (low_m, high_m), measured = measure_run_range(
-                self.predictor, sample, self.batch.output, advance=self._progress.advance
-            )
-        finally:
-            self._progress.stop()
-        source = f" (from a sample of {measured})" if measured else ""
-        self._progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
-        return low_m, high_m
+        sources = [task.source for task in self.tasks if task.failure is None]
+        return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
 
 
 _GROUPS: dict[str, Any] = {
@@ -280,7 +268,7 @@ def make_batch(
     folders: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    formats: str | Sequence[str] = (DEFAULT_FORMAT,),
+    formats: str | Sequence[str] = (),
     overwrite: bool = False,
     listed: ImageList | None = None,
     **settings: Any,
@@ -290,7 +278,8 @@ def make_batch(
     Args:
         folders: folders with images.
         output: the output folder; it is created when the batch runs.
-        formats: names of `FORMATS`; one text may name several, separated by commas.
+        formats: names of `FORMATS`; one text may name several, separated by commas. Empty is "png", or "color" if a
+            setting that only affects color images is set.
         overwrite: replace existing outputs.
         listed: more images.
         **settings: any field of `OutputSettings`, `PredictionSettings`, `RunSettings` and `SearchSettings`, also as
@@ -313,7 +302,7 @@ def make_batch(
     return Batch(
         [os.fspath(folder) for folder in named],
         Path(os.path.abspath(output)),
-        find_formats(formats) or [FORMATS[DEFAULT_FORMAT]],
+        find_formats(formats) or default_formats(groups["output"]),
         listed=listed,
         overwrite=overwrite,
         **groups,

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError
+from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.run import open_source
 from glpn_cli.settings import DepthRange, RangeMode
@@ -13,9 +14,9 @@ from glpn_cli.settings import DepthRange, RangeMode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from glpn_cli.depth import DepthMap
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.progress import BatchProgress
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
 
@@ -23,14 +24,52 @@ SAMPLE_SIZE = 16
 """Number of images whose depth is predicted to choose the range."""
 
 
-def needs_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
-    """Return whether a run writes images whose colors or grays span a range.
+def spans_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
+    """Return whether any image that is written spans a range of depth.
 
-    A format with `normalize` spans a range only if one is set.
+    A format with `normalize` spans one only if a range or a curve is set.
     """
-    return any(
-        "range" in row.settings and (output.range is not None or "normalize" not in row.settings) for row in formats
+    asked = output.normalize is None and (output.range is not None or output.curve is not None)
+    return any("range" in row.settings and (asked or "normalize" not in row.settings) for row in formats)
+
+
+def shares_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
+    """Return whether all images that are written span the same range, which the settings or the run determine."""
+    is_same = output.range_m is not None or (
+        output.range is not None and output.range.mode is not RangeMode.PERCENTILES
     )
+    return is_same and spans_range(formats, output)
+
+
+def choose_run_range(
+    predictor: Predictor,
+    sources: Iterable[Source | str],
+    output: OutputSettings,
+    progress: BatchProgress,
+) -> tuple[float, float]:
+    """Return the range that all images of a run share, meters: the one that is set, or one that suits most images.
+
+    Args:
+        predictor: predicts a sample of the images.
+        sources: all images of the run. Standard input, and text that stands for no image, are left out.
+        output: settings for which `shares_range` is true.
+        progress: is told what happens.
+    """
+    if output.range_m is not None:
+        return output.range_m
+    sample = spread_sample([source for source in sources if not isinstance(source, str) and source is not STDIN])
+    if output.range is None or output.range.mode is not RangeMode.RUN:
+        sample = []
+    if sample:
+        progress.start("color range", len(sample))
+    try:
+        (low_m, high_m), measured = measure_run_range(predictor, sample, output, advance=progress.advance)
+    finally:
+        if sample:
+            progress.stop()
+    source = f" (from a sample of {measured})" if measured else ""
+    progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
+    return low_m, high_m
 
 
 def measure_run_range(
@@ -42,9 +81,9 @@ def measure_run_range(
 ) -> tuple[tuple[float, float], int]:
     """Choose the range of a run.
 
-    A range in meters is used as it is. For percentiles the depth of the sample is predicted; each image counts the
-    same, and unusable images are skipped. The ends are rounded outward to three digits, so that the same images always
-    give the same range.
+    A range in meters, or that of the model, is used as it is. Else the depth of the sample is predicted, and the range
+    spans those of its images; see `join_ranges`. Unusable images are skipped. The ends are rounded outward to three
+    digits, so that the same images always give the same range.
 
     Args:
         predictor: predicts the sample.
@@ -55,16 +94,36 @@ def measure_run_range(
     Returns:
         Nearest and farthest depth in meters, and the number of images that were measured.
     """
-    asked = output.range or DepthRange.parse("auto")
+    asked = output.range or DepthRange.parse("run")
     if asked.mode is RangeMode.FIXED:
         return (asked.low, asked.high), 0
-    depths = list(_predict_usable(predictor, sample, advance)) if asked.mode is RangeMode.PERCENTILES else []
-    if not depths:
+    ranges = list(_measure_usable(predictor, sample, advance)) if asked.mode is RangeMode.RUN else []
+    if not ranges:
         return (0.0, predictor.card.depth_limit_m), 0
-    from glpn_cli.output.color import measure_range
+    low_m, high_m = join_ranges(ranges)
+    return (_rounded(low_m, math.floor), _rounded(high_m, math.ceil)), len(ranges)
 
-    low_m, high_m = measure_range(depths, asked)
-    return (_rounded(low_m, math.floor), _rounded(high_m, math.ceil)), len(depths)
+
+def join_ranges(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the range that spans those of several images, apart from outliers such as a few images with sky.
+
+    The near ends and the far ends are judged by themselves, as logarithms. An end is an outlier if it lies outside of
+    the quartiles by more than 1.5 times their distance and by more than a factor of 2. Up to a quarter of the images
+    can thus not stretch the range.
+
+    Args:
+        ranges: nearest and farthest depth of each image, meters, above 0; at least one.
+
+    Source: the fences of Tukey's box plots (Exploratory Data Analysis, 1977); the factor keeps the ends of a run whose
+    images are nearly alike.
+    """
+    import numpy as np
+
+    ends = np.log(np.array(ranges, np.float64))
+    first, third = np.quantile(ends, (0.25, 0.75), axis=0)
+    reach = np.maximum(1.5 * (third - first), math.log(2))
+    usual = (ends >= first - reach) & (ends <= third + reach)
+    return math.exp(ends[usual[:, 0], 0].min()), math.exp(ends[usual[:, 1], 1].max())
 
 
 def spread_sample(images: Sequence[Source]) -> list[Source]:
@@ -73,13 +132,19 @@ def spread_sample(images: Sequence[Source]) -> list[Source]:
     return [images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
 
 
-def _predict_usable(predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]) -> Iterator[DepthMap]:
-    from glpn_cli.output.color import subsample_depth
+def _measure_usable(
+    predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]
+) -> Iterator[tuple[float, float]]:
+    """Yield the range of each image, meters; skip those that cannot be read and those without known depth."""
+    from glpn_cli.depth import is_known
+    from glpn_cli.output.color import measure_range
 
     for image in images:
         try:
             opened, name = open_source(image, stopwatch=Stopwatch())
-            yield subsample_depth(predictor.predict(opened, name=name))
+            depth = predictor.predict(opened, name=name)
+            if is_known(depth.meters).any():
+                yield measure_range([depth], DepthRange.parse("auto"))
         except GLPNError:
             continue  # it is reported when its turn comes
         finally:

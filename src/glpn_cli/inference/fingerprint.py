@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.settings import Normalize, Tta
+from glpn_cli.inference.color_range import spans_range
+from glpn_cli.settings import Colormap, Curve, Normalize, RangeMode, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from glpn_cli.settings import OutputSettings
 
 RANGE_M = "range_m"
-"""The key of the run's range. It follows from the images, so a different range is not a changed setting."""
+"""The key of the range that all images share. It follows from other settings or the images, so a different range is
+not a changed setting."""
 
 _UNSET = "unset"
 
@@ -37,6 +39,11 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         "tiles": str(predictor.settings.tiles),
         "precision": str(predictor.runtime.precision),
     } | output.changed()
+    if values.get("colormap") == Colormap.TURBO:
+        del values["colormap"]  # the default, also if it is set
+    if spans_range(formats, output):
+        has_colors = any("normalize" not in row.settings and "range" in row.settings for row in formats)
+        values["curve"] = str(output.curve or (Curve.INVERSE if has_colors else Curve.LINEAR))
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
     if any(row.needs_camera for row in formats):
@@ -52,12 +59,13 @@ def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:
         now: the fingerprint of this run.
     """
     for record in records:
+        settings = _with_curve(record.settings)
         changes = [
             f"`{name}` was {before}, now {after}"
-            for name in dict.fromkeys([*now, *record.settings])
+            for name in dict.fromkeys([*now, *settings])
             if record.is_done
             and name != RANGE_M
-            and (before := record.settings.get(name, _UNSET)) != (after := now.get(name, _UNSET))
+            and (before := settings.get(name, _UNSET)) != (after := now.get(name, _UNSET))
         ]
         if changes:
             return "; ".join(changes)
@@ -71,3 +79,18 @@ def previous_range(records: Iterable[Record]) -> tuple[float, float] | None:
         if record.is_done and isinstance(ends, list) and len(ends) == 2:
             return float(ends[0]), float(ends[1])
     return None
+
+
+def _with_curve(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return recorded settings in the terms of today.
+
+    Earlier versions had no curve: colors were linear in meters, and the images of a run shared their range, also in
+    percentiles. Return the settings that give the same today.
+    """
+    formats = settings.get("format")
+    spanned = isinstance(formats, list) and ("color" in formats or "png" in formats)
+    if not spanned or RANGE_M not in settings or "curve" in settings:
+        return settings
+    asked = str(settings.get("range", "auto"))
+    shared = {"range": str(RangeMode.RUN)} if asked == "auto" or asked.startswith("p") else {}
+    return settings | {"curve": str(Curve.LINEAR)} | shared

@@ -16,9 +16,9 @@ from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsErro
 from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, find_formats, format_of_name
+from glpn_cli.output.formats import FORMATS, check_settings, default_formats, find_formats, format_of_name
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
-from glpn_cli.settings import SearchSettings, Tta
+from glpn_cli.settings import OutputSettings, SearchSettings, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from glpn_cli.image.discovery import FoundImages, ImageList, Source
     from glpn_cli.inference.manifest import Record
     from glpn_cli.output.formats import DepthFormat
-    from glpn_cli.settings import OutputSettings, PredictionSettings
+    from glpn_cli.settings import PredictionSettings
 
 STDOUT = Path("-")
 """Standard output, as the path of an output. Compare with `is`: a file may have this name."""
 
 _STDIN_NAME = "stdin"
 _SEARCH = SearchSettings()
+_OUTPUT = OutputSettings()
 _CACHED_FOLDERS = 32
 
 
@@ -148,6 +149,7 @@ def plan_beside(
     overwrite: bool = False,
     search: SearchSettings = _SEARCH,
     listed: ImageList | None = None,
+    appearance: OutputSettings = _OUTPUT,
 ) -> Plan:
     """Plan the outputs of images that are named one by one.
 
@@ -155,10 +157,11 @@ def plan_beside(
         arguments: images, folders, patterns, URLs, "-" for standard input.
         output: None for beside each image (in the current folder for URLs), "-" for standard output, a folder if it
             ends in a slash, exists as one, or there are several files to write, else a file.
-        formats: names of formats; empty leaves it to the suffix of an output file, else the default.
+        formats: names of formats; empty leaves it to the suffix of an output file, else to `default_formats`.
         overwrite: whether files may be replaced. An image itself never is.
         search: what is found in folders, and whether URLs are allowed.
         listed: more images.
+        appearance: settings that may imply a format.
 
     Raises:
         UsageError: the arguments contradict each other, or there are none.
@@ -175,9 +178,10 @@ def plan_beside(
             f"all {found.skipped_outputs} files are depth files", hint="name one file alone to use it as an image"
         )
     folder, single = _choose_target(output, found, rows)
+    implied = default_formats(appearance)
     if single is not None and single is not STDOUT:
-        rows = [_format_of_file(single, rows)]
-    rows = rows or [FORMATS[DEFAULT_FORMAT]]
+        rows = [_format_of_file(single, rows, implied[0])]
+    rows = rows or implied
 
     planner = _Planner(rows, folder, single, found.images, overwrite=overwrite)
     tasks = [planner.task(image) for image in found.images]
@@ -252,12 +256,11 @@ def _choose_target(
     return Path(output), None
 
 
-def _format_of_file(file: Path, rows: list[DepthFormat]) -> DepthFormat:
-    """Return the format of a named output file, from its suffix and the formats that were asked for."""
-    if not file.suffix:
-        return rows[0] if rows else FORMATS[DEFAULT_FORMAT]
-    if rows and rows[0].may_be_called(file.name):
-        return rows[0]
+def _format_of_file(file: Path, rows: list[DepthFormat], implied: DepthFormat) -> DepthFormat:
+    """Return the format of a named output file, from its suffix and the formats that were asked for or implied."""
+    likely = rows[0] if rows else implied
+    if not file.suffix or likely.may_be_called(file.name):
+        return likely
     row = format_of_name(file.name)
     if rows:
         raise UsageError(f"`output={file}` means the format {row.name}, but `formats` is {rows[0].name}")

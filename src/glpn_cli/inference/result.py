@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
     from glpn_cli.inference.plan import Task
+    from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
 
 
@@ -129,6 +131,12 @@ def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
         "camera": None if depth.camera is None else depth.camera.to_dict(),
         "notes": list(known.notes),
     }
+
+
+def describe_file_use(row: DepthFormat, data: bytes) -> str:
+    """Return a note on what the values of a written file mean, from its metadata."""
+    metadata = row.load_codec().read_metadata(io.BytesIO(data))
+    return "" if metadata is None else f"{row.name}: {row.explain(metadata)}"
 
 
 def _sides(size: tuple[int, ...] | None) -> dict[str, int] | None:

@@ -32,7 +32,7 @@ from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.manifest import DONE, Record, file_mark
-from glpn_cli.inference.result import Result, describe_depth, failed_result, without_traceback
+from glpn_cli.inference.result import Result, describe_depth, describe_file_use, failed_result, without_traceback
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -373,7 +373,12 @@ class _Stream:
         naming = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
         with item.stopwatch.stage("encode"), naming:
             files = [row.load_codec().encode(depth, self._output) for row, _ in item.task.outputs]
-            return files, describe_depth(depth, self._output) if self._options.describe else {}
+            if not self._options.describe:
+                return files, {}
+            facts = describe_depth(depth, self._output)
+            written = zip(item.task.outputs, files, strict=True)
+            facts["notes"] += [describe_file_use(row, data) for (row, _), data in written if row.is_explained]
+            return files, facts
 
     def _record(self, item: _Item, files: list[bytes]) -> Record:
         """Return the line of the manifest, still without the seconds."""

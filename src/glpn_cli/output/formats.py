@@ -15,7 +15,7 @@ from glpn_cli.files import write_whole
 from glpn_cli.settings import OutputSettings, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from os import PathLike
 
     from glpn_cli.depth import DepthMap
@@ -48,6 +48,8 @@ class Codec(Protocol):
         Reads no more than necessary.
         """
 
+    # A codec may also have `explain(metadata: dict[str, Any]) -> str`: what the values of a file mean, in one line.
+
 
 class ReadsBack(StrEnum):
     """What `glpn_cli.read` returns for a format."""
@@ -72,8 +74,9 @@ class DepthFormat:
 
     Attributes:
         name: the name of the format on the command line and in metadata.
-        ending: the end of default file names, after the name of the image. Its last part is the suffix, which selects
-            the format, too; if several formats share a suffix, it selects the first.
+        ending: the end of default file names, after the name of the image. Images from other sources do not have it.
+            Its last part is the suffix, which selects the format, too; if several formats share a suffix, it selects
+            the first.
         magic: the first bytes of a file, several alternatives. Formats that share them differ in their metadata.
         codec: "module:class", imported on first use, so that help needs neither numpy nor Pillow.
         holds: the contents of a file, for help and documentation.
@@ -84,7 +87,9 @@ class DepthFormat:
         needs_image: whether files may contain the image, so that the predictor must keep it.
         needs_camera: whether the contents depend on the camera.
         needs_uncertainty: whether files contain the uncertainty.
-        is_unique_ending: whether images from other sources do not have names with this ending.
+        old_endings: those of earlier versions; they select the format, too. Images from other sources may have them.
+        implied_by: fields of `OutputSettings` that select the format if no format is named.
+        is_explained: whether commands print what the codec explains of each file.
         package: the package on PyPI that the format needs besides the required ones; its import name is the same.
     """
 
@@ -100,7 +105,9 @@ class DepthFormat:
     needs_image: bool = False
     needs_camera: bool = False
     needs_uncertainty: bool = False
-    is_unique_ending: bool = True
+    old_endings: tuple[str, ...] = ()
+    implied_by: tuple[str, ...] = ()
+    is_explained: bool = False
     package: str = ""
 
     @property
@@ -112,6 +119,15 @@ class DepthFormat:
         """Import and return the codec."""
         module, _, name = self.codec.partition(":")
         return cast("Codec", getattr(import_module(module), name)())
+
+    def explain(self, metadata: dict[str, Any]) -> str:
+        """Return what the values of a file mean, in one line; empty if the format says it all.
+
+        Args:
+            metadata: of a file that can be read back.
+        """
+        explain: Callable[[dict[str, Any]], str] | None = getattr(self.load_codec(), "explain", None)
+        return "" if explain is None else explain(metadata)
 
     def may_be_called(self, name: str) -> bool:
         """Return whether a file name has the suffix of this format and not the ending of another format."""
@@ -135,20 +151,32 @@ FORMATS: dict[str, DepthFormat] = {
             holds="8-bit gray, for viewing",
             reads_back=ReadsBack.APPROXIMATE,
             published=Published.WRITTEN,
-            settings=("normalize", "range", "near"),
+            settings=("normalize", "range", "near", "curve"),
         ),
         DepthFormat(
             "color",
-            ".color.png",
+            ".depth-color.png",
             magic=(_PNG,),
             codec="glpn_cli.output.png:ColorPNG",
             holds="colors, for viewing",
             reads_back=ReadsBack.NEVER,
             unreadable_because="colors cannot be converted back to depth",
             published=Published.IGNORED,
-            settings=("range", "near", "colormap", "legend", "side_by_side"),
+            settings=("range", "near", "curve", "colormap", "legend", "side_by_side"),
             needs_image=True,
-            is_unique_ending=False,  # data sets contain photos with such names
+            old_endings=(".color.png",),
+            implied_by=("colormap", "legend", "side_by_side"),
+        ),
+        DepthFormat(
+            "disparity16",
+            ".disparity16.png",
+            magic=(_PNG,),
+            codec="glpn_cli.output.png:Disparity16",
+            holds="16-bit inverse depth, near white",
+            reads_back=ReadsBack.APPROXIMATE,
+            published=Published.IGNORED,
+            settings=("range",),
+            is_explained=True,
         ),
         DepthFormat(
             "png16",
@@ -264,6 +292,13 @@ def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
     return list(rows.values())
 
 
+def default_formats(settings: OutputSettings) -> list[DepthFormat]:
+    """Return the formats that are written if none is named: those that a setting implies, else the default."""
+    changed = settings.changed()
+    implied = [row for row in FORMATS.values() if any(name in changed for name in row.implied_by)]
+    return implied or [FORMATS[DEFAULT_FORMAT]]
+
+
 def format_of_name(name: str) -> DepthFormat:
     """Return the format that a file name selects: by its ending, such as ".depth16.png", else by its suffix.
 
@@ -312,4 +347,4 @@ def save_depth(
 
 def _find_by_ending(name: str) -> DepthFormat | None:
     lowered = name.lower()
-    return next((row for row in FORMATS.values() if lowered.endswith(row.ending)), None)
+    return next((row for row in FORMATS.values() if lowered.endswith((row.ending, *row.old_endings))), None)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from glpn_cli.output.color import curve_fraction
+from glpn_cli.settings import Curve
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 
@@ -20,6 +25,17 @@ _BACKGROUND, _TEXT_COLOR, _OUTLINE_COLOR = (255, 255, 255), (24, 24, 24), (150, 
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TITLE = "depth in meters"
 
+_TICK_DISTANCE = 0.095
+"""Least distance of two ticks on a curve, as a fraction of the bar: at most eleven ticks."""
+
+_ENOUGH_TICKS, _LARGEST_GAP = 5, 0.3
+"""With so many ticks and no larger gap, as a fraction of the bar, less round numbers are left out."""
+
+_LAST_DIGITS = ((5,), (2, 4, 6, 8), (1, 3, 7, 9))
+_ONLY_DIGITS = ((1, 2, 5), (3,), (4, 6, 8), (7, 9))
+"""Digits from round to less round: the last one of a number with several, and that of a number with one."""
+_MAX_DIGITS = 7
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Legend:
@@ -29,6 +45,7 @@ class Legend:
         colors: (256, 3) uint8, sRGB, from near to far.
         low_m: the depth of the first color.
         high_m: the depth of the last color.
+        curve: what the colors between are even in.
         is_nearer: whether the image contains depth nearer than `low_m`.
         is_farther: whether the image contains depth farther than `high_m`.
         unknown: the color of unknown depth, sRGB; None if the image has none.
@@ -38,6 +55,7 @@ class Legend:
     colors: NDArray[np.uint8]
     low_m: float
     high_m: float
+    curve: Curve = Curve.LINEAR
     is_nearer: bool = False
     is_farther: bool = False
     unknown: tuple[int, int, int] | None = None
@@ -72,6 +90,52 @@ def tick_values(low: float, high: float, *, at_most: int) -> list[float]:
         if last - first < at_most:
             return [index * step for index in range(first, last + 1)]
     return []
+
+
+def curve_ticks(low: float, high: float, curve: Curve, *, label_size: float) -> list[float]:
+    """Return round numbers that are well spaced on a curve, sorted. Rounder ones take precedence.
+
+    Args:
+        low: the start of the range, above 0.
+        high: its end.
+        curve: places the numbers.
+        label_size: room for one character of a label, as a fraction of the bar.
+    """
+    placed: list[tuple[float, float, float]] = []  # position, half of the label's width, number
+    for digits in range(1, _MAX_DIGITS + 1):
+        count = 0
+        for last_digits in _ONLY_DIGITS if digits == 1 else _LAST_DIGITS:
+            if digits > 1 and last_digits != _LAST_DIGITS[0] and _are_enough([position for position, *_ in placed]):
+                break
+            values = list(_round_numbers(low, high, digits, last_digits))
+            positions = curve_fraction(np.array(values, np.float32), low, high, curve)
+            for value, position in zip(values, positions.tolist(), strict=True):
+                half = (len(_to_text(value)) + 1.5) * label_size / 2
+                if all(abs(position - other) >= max(_TICK_DISTANCE, half + width) for other, width, _ in placed):
+                    placed.append((position, half, value))
+            count += len(values)
+        # If a hundred numbers leave no room for two labels, longer ones do not either.
+        if (digits >= 2 and len(placed) >= 2) or count > 100:
+            break
+    return sorted(value for _, _, value in placed)
+
+
+def _are_enough(positions: list[float]) -> bool:
+    ends = [0.0, *sorted(positions), 1.0]
+    return len(positions) >= _ENOUGH_TICKS and max(np.diff(ends)) <= _LARGEST_GAP
+
+
+def _round_numbers(low: float, high: float, digits: int, last_digits: tuple[int, ...]) -> Iterator[float]:
+    """Yield the numbers in a range that have so many significant digits and end in one of some digits."""
+    for decade in range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1):
+        power = decade - digits + 1
+        first = max(math.ceil(low / 10.0**power - 1e-6), 10 ** (digits - 1))
+        last = min(math.floor(high / 10.0**power + 1e-6), 10**digits - 1)
+        yield from (float(f"{number}e{power}") for number in range(first, last + 1) if number % 10 in last_digits)
+
+
+def _to_text(value: float) -> str:
+    return f"{value:.{_MAX_DIGITS}g}"
 
 
 class _Strip:
@@ -146,8 +210,9 @@ class _Strip:
     def _draw_ticks(self, draw: ImageDraw.ImageDraw, top: int) -> None:
         left, right = self._bar_ends
         length, thick = round(0.35 * self._em), max(1, self._em // 12)
+        low, high, curve = self._legend.low_m, self._legend.high_m, self._legend.curve
         for value, text in self._ticks():
-            fraction = (value - self._legend.low_m) / (self._legend.high_m - self._legend.low_m)
+            fraction = float(curve_fraction(np.array([value], np.float32), low, high, curve)[0])
             x = round(left + fraction * (right - 1 - left))
             draw.rectangle((x - thick // 2, top, x - thick // 2 + thick - 1, top + length), _TEXT_COLOR)
             half = self._text_width(text) / 2
@@ -158,6 +223,10 @@ class _Strip:
         """Return ticks and their texts, as many as fit beside each other."""
         left, right = self._bar_ends
         low, high = self._legend.low_m, self._legend.high_m
+        if self._legend.curve is not Curve.LINEAR:
+            label_size = self._text_width("0") / (right - left)
+            values = curve_ticks(low, high, self._legend.curve, label_size=label_size)
+            return [(value, _to_text(value)) for value in values]
         for at_most in range(9, 0, -1):
             values = tick_values(low, high, at_most=at_most)
             step = values[1] - values[0] if len(values) > 1 else high - low

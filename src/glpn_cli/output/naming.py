@@ -47,7 +47,7 @@ class SiblingNames:
 
 def has_output_ending(name: str) -> bool:
     """Return whether a file name has an ending that only depth files have."""
-    return name.lower().endswith(tuple(row.ending for row in FORMATS.values() if row.is_unique_ending))
+    return name.lower().endswith(tuple(row.ending for row in FORMATS.values()))
 
 
 def may_be_output(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The PNG formats: png (8-bit gray), color and png16. Text chunks before the pixels contain the metadata."""
+"""The PNG formats: png (8-bit gray), color, disparity16, png16. Text chunks before the pixels contain the metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from PIL.PngImagePlugin import PngInfo
 
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import DepthFileError, UsageError
-from glpn_cli.output.color import colorize, near_first_table, resolve_range, unknown_color
+from glpn_cli.output.color import (
+    color_curve,
+    colorize,
+    colormap_of,
+    curve_fraction,
+    curve_meters,
+    fit_range,
+    measure_range,
+    near_first_table,
+    resolve_range,
+    unknown_color,
+)
 from glpn_cli.output.metadata import (
     KEYWORD,
     build_metadata,
@@ -22,7 +33,7 @@ from glpn_cli.output.metadata import (
     read_camera,
     read_provenance,
 )
-from glpn_cli.settings import Near, Normalize, Scale
+from glpn_cli.settings import Curve, DepthRange, Near, Normalize, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,37 +70,34 @@ class PNG(_PNGFile):
     def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
         """Return an 8-bit gray PNG. Near is dark unless the settings say bright.
 
-        With a range, its ends are black and white. Otherwise `normalize` selects the formula: "max" is the documented
-        `255·depth/max(depth)`, truncated; "minmax" is that of transformers' pipeline. A constant map, for which the
-        formula would divide by zero, is black.
+        Without a range and a curve, `normalize` selects the formula: "max" is the documented `255·depth/max(depth)`,
+        truncated; "minmax" is that of transformers' pipeline. A constant map, for which the formula would divide by
+        zero, is black. Otherwise black and white are the ends of the range, and the grays between follow the curve.
+        Unknown depth counts as 0 m, and on curves that 0 m has no place on as the far end.
 
         Source: transformers v4.37.2 documentation of GLPNForDepthEstimation; v4.46 depth-estimation pipeline.
         """
         values = _zero_unknown(depth.in_scale(settings.scale))
-        if settings.range is not None:
-            meters_per_unit = (depth.provenance.meters_per_unit or 1) if settings.scale is Scale.PUBLISHED else 1
-            low, high = (end_m / meters_per_unit for end_m in resolve_range(depth, settings))
-            gray = _quantize(np.clip(values, np.float32(low), np.float32(high)), low, high)
-        elif settings.normalize is Normalize.MINMAX:
-            low, high = float(values.min()), float(values.max())
-            gray = _quantize(values, low, high)
-        else:
-            low, high = 0.0, float(values.max())
+        curve = settings.curve or Curve.LINEAR
+        low, high = _gray_ends(depth, values, settings)
+        if not (settings.normalize is Normalize.MINMAX or _spans_range(settings)):
             gray = np.zeros(values.shape, np.uint8)
             if high > 0:
                 gray = (values * _MAX_GRAY / np.float32(high)).astype(np.uint8)
+        elif curve is Curve.LINEAR:
+            gray = _quantize(np.clip(values, np.float32(low), np.float32(high)), low, high)
+        else:
+            known = np.where(values > 0, values, np.float32(high))
+            gray = (curve_fraction(known, low, high, curve) * _MAX_GRAY).astype(np.uint8)
         near = settings.near or Near.DARK
         if near is Near.BRIGHT:
             gray = _MAX_GRAY - gray
-        how = (
-            {"normalize": str(settings.normalize or Normalize.MAX)}
-            if settings.range is None
-            else {"range": str(settings.range)}
-        )
+        is_ranged = _spans_range(settings)
+        how = {"range": str(settings.range or "auto")} if is_ranged else {"normalize": str(settings.normalize or "max")}
+        if settings.curve is not None:
+            how["curve"] = str(curve)
         metadata = build_metadata("png", depth, settings.scale, low=low, high=high, near=str(near), **how)
-        low_m, span_m = low * metadata["meters_per_unit"], (high - low) * metadata["meters_per_unit"]
-        steps = "gray" if near is Near.DARK else "(255 - gray)"
-        description = f"{describe_origin(depth)}, for viewing: about {low_m:.6g} m + {steps} / 255 * {span_m:.6g} m"
+        description = f"{describe_origin(depth)}, for viewing: {self.explain(metadata)}"
         return _write_png(gray, metadata, description, compression=settings.png_compression)
 
     def decode(self, data: bytes, name: str) -> DepthMap:
@@ -104,12 +112,29 @@ class PNG(_PNGFile):
         gray, metadata = _read_png(data, name)
         with metadata_checked(name):
             low, high, meters_per_unit = (float(metadata[key]) for key in ("low", "high", "meters_per_unit"))
+            curve = Curve(metadata.get("curve", Curve.LINEAR))
             if metadata.get("near") == Near.BRIGHT:
                 gray = _MAX_GRAY - gray
             steps = np.minimum(gray.astype(np.float32) + np.float32(0.5), _MAX_GRAY)
-            values = np.float32(low) + steps * np.float32((high - low) / _MAX_GRAY)
+            values = curve_meters(steps / np.float32(_MAX_GRAY), low, high, curve)
             meters = values * np.float32(meters_per_unit)
             return DepthMap(meters, read_provenance(metadata, approximate=True), camera=read_camera(metadata))
+
+    def explain(self, metadata: dict[str, Any]) -> str:
+        """Return the formula that turns gray values into meters, for people.
+
+        Raises:
+            KeyError, TypeError, ValueError: the metadata is invalid.
+        """
+        low_m, high_m = (float(metadata[key]) * float(metadata["meters_per_unit"]) for key in ("low", "high"))
+        fraction = ("gray" if metadata.get("near") != Near.BRIGHT else "(255 - gray)") + " / 255"
+        curve = metadata.get("curve", Curve.LINEAR)
+        if curve == Curve.INVERSE:
+            return f"depth is about 1 / ({1 / low_m:.6g} - {fraction} * {1 / low_m - 1 / high_m:.6g}) m"
+        if curve == Curve.LOG:
+            return f"depth is about {low_m:.6g} m * {high_m / low_m:.6g} ** ({fraction})"
+        start = f"{low_m:.6g} m + " if low_m else ""
+        return f"depth is about {start}{fraction} * {high_m - low_m:.6g} m"
 
 
 class ColorPNG(_PNGFile):
@@ -122,7 +147,7 @@ class ColorPNG(_PNGFile):
             UsageError: `side_by_side` is set and the depth map has no image, or the range is that of weights whose
                 depth limit is unknown.
         """
-        low_m, high_m = resolve_range(depth, settings)
+        low_m, high_m = resolve_range(depth, settings, color_curve(settings))
         image = colorize(depth, settings, low_m, high_m)
         if settings.side_by_side:
             if depth.rgb is None:
@@ -144,14 +169,70 @@ class ColorPNG(_PNGFile):
             low=low_m,
             high=high_m,
             range=str(settings.range or "auto"),
-            colormap=str(settings.colormap),
+            curve=str(color_curve(settings)),
+            colormap=str(colormap_of(settings)),
             near=str(near),
             legend=settings.legend,
             side_by_side=settings.side_by_side,
         )
-        colors = f"{low_m:.6g} to {high_m:.6g} m in the colors {settings.colormap}, near is {near}"
+        colors = f"{low_m:.6g} to {high_m:.6g} m in the colors {colormap_of(settings)}, near is {near}"
         description = f"{describe_origin(depth)}: {colors}"
         return _write_png(image, metadata, description, compression=settings.png_compression)
+
+
+class Disparity16(_PNGFile):
+    """Inverse depth in 16 bits, near white, for programs that displace or shift pixels by it."""
+
+    def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
+        """Return a 16-bit gray PNG: inverse depth from the far end of the range (0) to the near end (65535).
+
+        Unknown depth is 0, so known depth is at least 1.
+        """
+        low_m, high_m = resolve_range(depth, settings, Curve.INVERSE)
+        known = is_known(depth.meters)
+        fraction = 1 - curve_fraction(np.where(known, depth.meters, np.float32(high_m)), low_m, high_m, Curve.INVERSE)
+        values = np.where(known, np.maximum(np.rint(fraction * _MAX_UINT16), 1), 0).astype(np.uint16)
+        metadata = build_metadata(
+            "disparity16",
+            depth,
+            unit="1/meter",
+            low=low_m,
+            high=high_m,
+            range=str(settings.range or "auto"),
+            curve=str(Curve.INVERSE),
+            near=str(Near.BRIGHT),
+            unknown=0,
+            strength_m=high_m - low_m,
+            mid_level=0.0,
+            mid_level_m=high_m,
+        )
+        description = f"{describe_origin(depth)}, inverse: {self.explain(metadata)}"
+        return _write_png(values, metadata, description, compression=settings.png_compression)
+
+    def decode(self, data: bytes, name: str) -> DepthMap:
+        """Return the depth, accurate to one step of inverse depth within the range; unknown depth is 0.
+
+        Raises:
+            DepthFileError: the file is damaged, or glpn did not write it.
+        """
+        values, metadata = _read_png(data, name)
+        with metadata_checked(name):
+            fraction = 1 - values.astype(np.float32) / np.float32(_MAX_UINT16)
+            meters = curve_meters(fraction, float(metadata["low"]), float(metadata["high"]), Curve.INVERSE)
+            meters = np.where(values == 0, np.float32(0), meters)
+            return DepthMap(meters, read_provenance(metadata, approximate=True), camera=read_camera(metadata))
+
+    def explain(self, metadata: dict[str, Any]) -> str:
+        """Return what displaces a plane by the file, and the formula of exact meters, for people.
+
+        Raises:
+            KeyError, TypeError, ValueError: the metadata is invalid.
+        """
+        low_m, high_m = float(metadata["low"]), float(metadata["high"])
+        return (
+            f"displacement: strength {high_m - low_m:.4g} m, mid-level 0 (black is {high_m:.4g} m from the camera, "
+            f"white {low_m:.4g} m); exact depth is 1 / (white * {1 / low_m - 1 / high_m:.6g} + {1 / high_m:.6g}) m"
+        )
 
 
 class PNG16(_PNGFile):
@@ -201,6 +282,23 @@ def _zero_unknown(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values if np.isfinite(values).all() else np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def _spans_range(settings: OutputSettings) -> bool:
+    """Return whether gray levels span a range, instead of being normalized."""
+    return settings.normalize is None and (settings.range is not None or settings.curve is not None)
+
+
+def _gray_ends(depth: DepthMap, values: NDArray[np.float32], settings: OutputSettings) -> tuple[float, float]:
+    """Return the depth that is black and the depth that is white, if near is dark, in the scale of the values."""
+    curve = settings.curve or Curve.LINEAR
+    if _spans_range(settings):
+        meters_per_unit = (depth.provenance.meters_per_unit or 1) if settings.scale is Scale.PUBLISHED else 1
+        low_m, high_m = resolve_range(depth, settings, curve)
+        return low_m / meters_per_unit, high_m / meters_per_unit
+    if curve is Curve.LINEAR:
+        return (float(values.min()) if settings.normalize is Normalize.MINMAX else 0.0), float(values.max())
+    return fit_range(*measure_range([DepthMap(values)], DepthRange.parse("p0:p100")), curve)
+
+
 def _quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
     """Return 8-bit steps: `low` is 0, `high` is 255, truncated between."""
     if high <= low:
@@ -218,9 +316,10 @@ def _build_legend(depth: DepthMap, settings: OutputSettings, low_m: float, high_
         colors=near_first_table(settings),
         low_m=low_m,
         high_m=high_m,
+        curve=color_curve(settings),
         is_nearer=bool((known & (depth.meters < low_m)).any()),
         is_farther=bool((known & (depth.meters > high_m)).any()),
-        unknown=None if known.all() else unknown_color(settings.colormap),
+        unknown=None if known.all() else unknown_color(colormap_of(settings)),
         caption=" ".join(filter(None, [provenance.weights, "(approximate)" if provenance.metric is False else ""])),
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import os_reason
 from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.output.metadata import metadata_checked
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -27,7 +28,7 @@ class Description:
         metadata: see `metadata.build_metadata`; None if there is none.
         size: (height, width) in pixels, if the file has pixels.
         depth: the depth map, if it can be read back.
-        note: why there is no depth or no metadata.
+        note: what the values mean, if that is not obvious, or why there is no depth or no metadata.
     """
 
     row: DepthFormat | None = None
@@ -78,7 +79,10 @@ def describe_file(path: str | PathLike[str]) -> Description:
             raise
         return Description(size=size, note=error.message.removeprefix(f"{path}: "))
     depth_height, depth_width = depth.meters.shape
-    note = "" if metadata is not None else "no metadata; the values are read as meters"
+    note = "no metadata; the values are read as meters"
+    if metadata is not None:
+        with metadata_checked(str(path)):
+            note = row.explain(metadata)
     return Description(row, metadata, (depth_height, depth_width), depth, note)
 
 

@@ -16,7 +16,6 @@ from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import OutputError, PartialFailureError, UsageError
-from glpn_cli.output.formats import DEFAULT_FORMAT
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     },
     examples=(
         "glpn batch shots/ --output depths/",
-        "glpn batch shots/ -o depths/ --format color --legend --report",
+        "glpn batch shots/ -o depths/ --legend --report",
         "glpn batch left/ right/ -o depths/ --format png16 --weights kitti",
         "glpn batch --verify -o depths/",
     ),
@@ -61,8 +60,8 @@ def batch(
 ) -> None:
     """Predict the depth of all images in folders.
 
-    Run the same command again to resume an interrupted run. All color images of a run share one depth range.
-    DIR/glpn-batch.jsonl, the manifest, has one line for each image.
+    Run the same command again to resume an interrupted run. DIR/glpn-batch.jsonl, the manifest, has one line for each
+    image.
     """
     if not output:
         raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
@@ -78,7 +77,7 @@ def batch(
     planned = make_batch(
         folders,
         output,
-        formats=formats or (DEFAULT_FORMAT,),
+        formats=formats,
         overwrite=overwrite,
         listed=read_image_list(from_list, ()),
         **settings,
@@ -143,6 +142,9 @@ def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done:
         console.info(f"all {len(running.tasks)} images are up to date, in {out}")
         return
     notes.print(console)
+    explained = [row.name for row in running.batch.formats if row.is_explained]
+    if explained:
+        console.note(f"`glpn info FILE` prints what the values of {' and '.join(explained)} files mean")
     up_to_date = len(running.tasks) - len(running.pending)
     before = f", {up_to_date} up to date" if up_to_date else ""
     predictor = running.predictor

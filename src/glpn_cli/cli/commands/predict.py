@@ -24,12 +24,13 @@ from glpn_cli.cli.results import (
     record_of,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.settings import OutputSettings, PredictionSettings, RangeMode, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from glpn_cli.inference.plan import Plan
+    from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     },
     examples=(
         "glpn predict photo.jpg",
-        "glpn predict photo.jpg --format color --legend",
+        "glpn predict photo.jpg --legend",
         "glpn predict shots/*.jpg --format png16,npz --output depths/",
         "glpn predict photo.jpg --format glb --fov-deg 70",
         "cat photo.jpg | glpn predict - > depth.png",
@@ -79,6 +80,7 @@ def predict(
         overwrite=overwrite,
         search=search,
         listed=read_image_list(from_list, photos),
+        appearance=appearance,
     )
     check_formats(plan.formats, appearance, prediction)
     _check_streams(plan, json=json)
@@ -95,7 +97,10 @@ def predict(
         console.note(f"skipped {plan.skipped_outputs} depth files among the images")
     settings = replace(prediction, keep_rgb=any(row.needs_image for row in plan.formats))
     start_s = time.perf_counter()
-    with closing(_results(console, plan, settings, appearance, options)) as results:
+    predictor = None if all(task.failure for task in plan.tasks) else load_predictor(console, settings)
+    if predictor is not None:
+        appearance = _with_run_range(console, plan, predictor, appearance)
+    with closing(_results(console, plan, predictor, appearance, options)) as results:
         failures = _report(console, results, len(plan.tasks), appearance, json=json)
     notes.print(console)
     if len(plan.tasks) > 1:
@@ -113,18 +118,28 @@ def _check_streams(plan: Plan, *, json: bool) -> None:
         check_stdin("an image", "cat photo.jpg | glpn predict -")
 
 
+def _with_run_range(console: Console, plan: Plan, predictor: Predictor, appearance: OutputSettings) -> OutputSettings:
+    """Return the settings with the range that all images share, if they are to share one that has to be measured."""
+    from glpn_cli.image.discovery import STDIN
+    from glpn_cli.inference.color_range import choose_run_range
+
+    sources = [task.source for task in plan.tasks if task.failure is None and task.source is not STDIN]
+    if appearance.range is None or appearance.range.mode is not RangeMode.RUN or len(plan.tasks) == 1 or not sources:
+        return appearance
+    return replace(appearance, range_m=choose_run_range(predictor, sources, appearance, RunProgress(console)))
+
+
 def _results(
-    console: Console, plan: Plan, prediction: PredictionSettings, appearance: OutputSettings, options: RunOptions
+    console: Console, plan: Plan, predictor: Predictor | None, appearance: OutputSettings, options: RunOptions
 ) -> Generator[Result]:
-    """Yield the results; the network is loaded only if there is an image for it."""
+    """Yield the results; without a predictor, all tasks have failed."""
     from glpn_cli.files import make_folder
     from glpn_cli.inference.result import failed_result
     from glpn_cli.inference.run import run
 
-    if all(task.failure for task in plan.tasks):
+    if predictor is None:
         yield from (failed_result(task, task.failure) for task in plan.tasks if task.failure is not None)
         return
-    predictor = load_predictor(console, prediction)
     if plan.folder is not None:
         make_folder(plan.folder)
     several = len(plan.tasks) > 1
