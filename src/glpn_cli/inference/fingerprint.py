@@ -37,6 +37,8 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         "tiles": str(predictor.settings.tiles),
         "precision": str(predictor.runtime.precision),
     } | output.changed()
+    if predictor.config_sha256 is not None:
+        values["config_sha256"] = predictor.config_sha256
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
     if any(row.needs_camera for row in formats):
