@@ -612,9 +612,11 @@ def test_unknown_keyword_is_named_or_returned(tmp_path: Path, reference: Any) ->
     GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path)
     with pytest.raises(TypeError, match=r"size_divizor.*size_divisor"):
         GLPNImageProcessor.from_pretrained(tmp_path, size_divizor=16)
-    for kind in (GLPNImageProcessor, type(reference)):
-        processor, unused = kind.from_pretrained(tmp_path, size_divisor=16, foo=False, return_unused_kwargs=True)
-        assert (processor.size_divisor, unused) == (16, {"foo": False})
+    keywords = {"size_divisor": 16, "foo": False, "return_unused_kwargs": True}
+    processor, unused = GLPNImageProcessor.from_pretrained(tmp_path, **keywords)
+    assert (processor.size_divisor, unused) == (16, {"foo": False})
+    processor, unused = type(reference).from_pretrained(tmp_path, **keywords)
+    assert (processor.size_divisor, unused["foo"]) == (16, False)  # it returns keywords that it used, too
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,9 @@ def read_processor_fields(reference: str | PathLike[str], hub: HubKeywords) -> t
     file = (path if path.is_dir() else path.parent) / PROCESSOR_NAME
     if file.exists():
         return read_json(file, ConfigError), str(file)
-    inside = read_metadata(path).get(PROCESSOR_NAME) if path.suffix == ".safetensors" and path.is_file() else None
-    label = f"{path}: {PROCESSOR_NAME}"
+    label, inside = f"{path}: {PROCESSOR_NAME}", None
+    with suppress(WeightsError):  # such as a folder, or another kind of weights file
+        inside = read_metadata(path).get(PROCESSOR_NAME)
     return ({} if inside is None else parse_json(inside, label, ConfigError)), label
 
 
