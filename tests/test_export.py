@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from glpn_cli.errors import MissingPackageError, OutputError, UsageError
+from glpn_cli.errors import ConfigError, MissingPackageError, OutputError, UsageError
 from glpn_cli.export import ExportModule, build_module, build_onnx, example_input, verify_onnx
 from glpn_cli.inference.predictor import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
@@ -32,6 +32,17 @@ def small_module(**settings: object) -> ExportModule:
             parameter.add_(torch.randn_like(parameter) * 0.08)
     card = WeightsCard("mine", depth_limit_m=80.0, meters_per_unit=8.0, working_size=(70, 96), metric=True)
     return build_module(LoadedWeights(network, card, lambda: "ab" * 32), ExportSettings(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "fits"), [("96x64", False), ("dynamic", False), ("256x288", True)])
+def test_size_must_suit_the_architecture(size: str, fits: bool) -> None:
+    network = GLPNForDepthEstimation(GLPNConfig(depths=[1] * 4, sr_ratios=[8] * 4)).eval()
+    weights = LoadedWeights(network, WeightsCard("mine", depth_limit_m=10.0), lambda: "ab" * 32)
+    if fits:
+        assert build_module(weights, ExportSettings(size=size)).size == (256, 288)
+    else:
+        with pytest.raises(ConfigError, match="256"):
+            build_module(weights, ExportSettings(size=size))
 
 
 def run(data: bytes, name: str, images: torch.Tensor) -> dict[str, np.ndarray]:

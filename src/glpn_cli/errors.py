@@ -3,6 +3,7 @@
     GLPNError                   1   base class, never raised itself
     ├── UsageError              2   invalid command line or argument
     ├── WeightsError            3   weights are missing, damaged or of another architecture
+    │   ├── MissingWeightsError 3   weights or their configuration are not there (also an OSError)
     │   └── ConfigError         3   invalid model or processor configuration (also a ValueError)
     ├── InputError              4   no input to compute depth from
     │   ├── ImageError          4   an image cannot be used (also a ValueError)
@@ -33,6 +34,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "MissingPackageError",
+    "MissingWeightsError",
     "OutputError",
     "OutputExistsError",
     "PartialFailureError",
@@ -76,6 +78,10 @@ class WeightsError(GLPNError):
     """Weights are missing, damaged or of another architecture."""
 
     exit_code = 3
+
+
+class MissingWeightsError(WeightsError, OSError):
+    """Weights or their configuration are neither at the given path nor installed, and cannot be downloaded."""
 
 
 class ConfigError(WeightsError, ValueError):

@@ -17,7 +17,8 @@ from torch.export import Dim
 from glpn_cli._version import __version__
 from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.device import exact_float32, memory_errors_named
-from glpn_cli.errors import MissingPackageError, OutputError
+from glpn_cli.errors import ConfigError, MissingPackageError, OutputError
+from glpn_cli.model.glpn import find_usable_sides
 from glpn_cli.settings import Precision
 
 if TYPE_CHECKING:
@@ -110,9 +111,23 @@ def build_module(weights: LoadedWeights, settings: ExportSettings) -> ExportModu
     Args:
         weights: the network, in evaluation mode; it is converted in place to the precision of the file.
         settings: input, size and precision of the file.
+
+    Raises:
+        ConfigError: the network does not take images of this size.
     """
     size = settings.size_for(weights.card.working_size)
     network = weights.network
+    smallest, step = find_usable_sides(network.config)
+    usable = (
+        (smallest, step) == (SIZE_DIVISOR, SIZE_DIVISOR)
+        if size is None
+        else all(side >= smallest and side % step == 0 for side in size)
+    )
+    if not usable:
+        raise ConfigError(
+            f"the network of {weights.card.name} needs sides of at least {smallest} pixels, multiples of {step}",
+            hint=f"set `size` to such a size, for example {max(smallest, step)}x{max(smallest, step)}",
+        )
     if settings.precision is Precision.FLOAT16:
         network.half()
     module = ImagesModule(network, weights.card) if settings.with_preprocessing else PixelValuesModule(network)

@@ -264,16 +264,20 @@ def read_bounded(stream: BinaryIO, limit: int) -> bytes | None:
     return b"".join(chunks) if left > 0 else None
 
 
-def read_json(path: str | PathLike[str], error: type[GLPNError]) -> dict[str, Any]:
+def read_json(
+    path: str | PathLike[str], error: type[GLPNError], *, missing: type[GLPNError] | None = None
+) -> dict[str, Any]:
     """Read a JSON object from a file.
 
     Raises:
-        GLPNError: of the type `error`; the file cannot be read, or does not hold a JSON object.
+        GLPNError: of the type `error`; the file cannot be read, or does not hold a JSON object. Of the type `missing`
+            if it is given and there is no such file.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as raised:
-        raise error(f"{os.fspath(path)}: cannot be read: {os_reason(raised)}") from raised
+        kind = missing if missing and isinstance(raised, FileNotFoundError | NotADirectoryError) else error
+        raise kind(f"{os.fspath(path)}: cannot be read: {os_reason(raised)}") from raised
     return parse_json(data, os.fspath(path), error)
 
 
@@ -330,14 +334,15 @@ def modernize(values: Any) -> Any:
 
 
 class FileDigest:
-    """The SHA-256 of a file, computed in a background thread.
+    """The SHA-256 of a file, or of the bytes of several in a row, computed in a background thread.
 
     A weights file of 250 MB takes 0.15 s; importing torch and building the network take longer.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *more: Path) -> None:
         """Start computing."""
         self.path = Path(path)
+        self._more = more
         self._result: Future[str] = Future()
         threading.Thread(target=self._compute, name="glpn-sha256", daemon=True).start()
 
@@ -354,11 +359,13 @@ class FileDigest:
 
     def _compute(self) -> None:
         try:
-            with self.path.open("rb") as file:
-                # One call releases the GIL once, not once per chunk. An empty file cannot be mapped.
-                size = os.fstat(file.fileno()).st_size
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-                self._result.set_result(hashlib.sha256(data).hexdigest())
+            digest = hashlib.sha256()
+            for path in (self.path, *self._more):
+                with path.open("rb") as file:
+                    # One call releases the GIL once, not once per chunk. An empty file cannot be mapped.
+                    size = os.fstat(file.fileno()).st_size
+                    digest.update(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+            self._result.set_result(digest.hexdigest())
         except BaseException as error:  # noqa: BLE001 - hexdigest raises it
             self._result.set_exception(error)
 

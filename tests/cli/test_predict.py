@@ -705,3 +705,38 @@ def test_impossible_combinations_name_the_option(glpn: Glpn, arguments: list[str
     run = glpn("predict", *arguments)
     assert run.returncode == 2
     assert flag in run.stderr
+
+
+# Weights that predict cannot use
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "num_channels": {"num_channels": 1},
+    "patch_sizes": {"patch_sizes": [4, 3, 3, 3]},
+    "sr_ratios": {"sr_ratios": [64] * 4},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_weights_that_take_no_image_are_one_line(glpn: Glpn, tmp_path: Path, name: str) -> None:
+    config = glpn_cli.GLPNConfig(depths=[1] * 4, hidden_sizes=[8, 16, 40, 64], decoder_hidden_size=8, **UNUSABLE[name])
+    glpn_cli.GLPNForDepthEstimation(config).save_pretrained(tmp_path / "w")
+    for arguments in (["predict", "small.jpg", "-f", "npy"], ["batch", ".", "--out", "o", "-f", "npy"]):
+        run = glpn(*arguments, "--weights", "w")
+        assert run.returncode == 3, run.stderr
+        assert b"Traceback" not in run.stderr
+        assert name.encode() in run.stderr
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_edited_configuration_changes_the_depth_and_is_noted(glpn: Glpn, tmp_path: Path) -> None:
+    bundled = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
+    glpn_cli.GLPNForDepthEstimation.from_pretrained(bundled).save_pretrained(tmp_path / "w")
+    assert glpn("predict", "small.jpg", "-w", "w", "-o", "before.npy").returncode == 0
+    config = glpn_cli.GLPNConfig.from_pretrained(tmp_path / "w")
+    config.max_depth = 40
+    config.save_pretrained(tmp_path / "w")
+    run = glpn("predict", "small.jpg", "-w", "w", "-o", "after.npy")
+    assert run.returncode == 0
+    assert b"max_depth is 40, not 80" in run.stderr
+    before, after = np.load(tmp_path / "before.npy"), np.load(tmp_path / "after.npy")
+    np.testing.assert_allclose(after, before / 2, rtol=1e-5)

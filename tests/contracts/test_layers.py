@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 UPWARD = {
     ("depth", "output"),  # DepthMap.save
     ("model", "weights"),  # from_pretrained and save_pretrained
+    ("image", "weights"),  # GLPNImageProcessor.from_pretrained
 }
 """Deliberate imports against this direction, inside functions only."""
 

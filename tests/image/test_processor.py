@@ -15,7 +15,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from glpn_cli.errors import ConfigError, ImageError, OutputError
+from glpn_cli.errors import ConfigError, ImageError, MissingWeightsError, OutputError, UsageError
 from glpn_cli.image.processor import (
     CONFIG_NAME,
     GLPNFeatureExtractor,
@@ -600,9 +600,85 @@ def test_file_is_found_beside_the_weights(tmp_path: Path) -> None:
     assert fields_of(GLPNImageProcessor.from_pretrained(weights)) == tuple(CHOICES.values())
 
 
+def test_subfolder_is_entered(tmp_path: Path, reference: Any) -> None:
+    GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path / "a" / "b")
+    for kind in (GLPNImageProcessor, type(reference)):
+        assert kind.from_pretrained(tmp_path, subfolder="a/b").size_divisor == 64
+    with pytest.raises(MissingWeightsError, match="other"):
+        GLPNImageProcessor.from_pretrained(tmp_path, subfolder="other")
+
+
+def test_unknown_keyword_is_named_or_returned(tmp_path: Path, reference: Any) -> None:
+    GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match=r"size_divizor.*size_divisor"):
+        GLPNImageProcessor.from_pretrained(tmp_path, size_divizor=16)
+    keywords = {"size_divisor": 16, "foo": False, "return_unused_kwargs": True}
+    processor, unused = GLPNImageProcessor.from_pretrained(tmp_path, **keywords)
+    assert (processor.size_divisor, unused) == (16, {"foo": False})
+    processor, unused = type(reference).from_pretrained(tmp_path, **keywords)
+    assert (processor.size_divisor, unused["foo"]) == (16, False)  # it returns keywords that it used, too
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"cache_dir": "nowhere", "force_download": False, "local_files_only": True, "token": None, "revision": "main"},
+        {"use_fast": False, "trust_remote_code": False, "_from_auto": True, "do_normalize": False},
+    ],
+)
+def test_usual_keywords_have_no_effect_on_files(tmp_path: Path, keywords: dict[str, Any]) -> None:
+    GLPNImageProcessor(**CHOICES).save_pretrained(tmp_path)
+    assert fields_of(GLPNImageProcessor.from_pretrained(tmp_path, **keywords)) == tuple(CHOICES.values())
+    fields, others = GLPNImageProcessor.get_image_processor_dict(tmp_path, **keywords, foo=1)
+    assert fields["size_divisor"] == 64
+    assert others == {name: value for name, value in keywords.items() if name == "do_normalize"} | {"foo": 1}
+
+
+def test_json_file_round_trips(tmp_path: Path, reference: Any) -> None:
+    GLPNImageProcessor(**CHOICES).to_json_file(tmp_path / "mine.json")
+    for kind in (GLPNImageProcessor, type(reference)):
+        assert fields_of(kind.from_json_file(tmp_path / "mine.json")) == tuple(CHOICES.values())
+    with pytest.raises(OSError, match=r"gone\.json"):
+        GLPNImageProcessor.from_json_file(tmp_path / "gone.json")
+
+
+def test_other_keywords_become_fields(tmp_path: Path) -> None:
+    processor = GLPNImageProcessor(size_divisor=16, foo=[1])
+    assert processor.foo == [1]
+    processor.save_pretrained(tmp_path)
+    again = GLPNImageProcessor.from_pretrained(tmp_path)
+    assert (again.foo, again.size_divisor) == ([1], 16)
+    assert GLPNImageProcessor.from_pretrained(tmp_path, foo=2).foo == 2
+    with pytest.raises(ConfigError, match="preprocess"):
+        GLPNImageProcessor(preprocess=1)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        GLPNImageProcessor(foo={1}).save_pretrained(tmp_path / "new")
+
+
+def test_uploading_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="push_to_hub"):
+        GLPNImageProcessor().save_pretrained(tmp_path, push_to_hub=True)
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("wanted", [None, "channels_first", "channels_last"])
+def test_one_image_is_resized_and_rescaled(
+    photo: NDArray[np.uint8], processor: GLPNImageProcessor, layout: str, wanted: str | None
+) -> None:
+    image = photo if layout == "channels_last" else photo.transpose(2, 0, 1)
+    resized = processor.resize(image, 32, data_format=wanted, input_data_format=layout)
+    expected = processor(photo, do_rescale=False, data_format=wanted or layout).pixel_values[0]
+    assert_same_bits(resized, expected)
+    assert_same_bits(processor.resize(image, size_divisor=32, data_format=wanted), expected)
+    rescaled = processor.rescale(resized, 1 / 255, input_data_format=wanted or layout)
+    assert_same_bits(rescaled, processor(photo, data_format=wanted or layout).pixel_values[0])
+    assert processor.rescale(resized, scale=2).max() == 2 * int(resized.max())
+
+
 def test_missing_path_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere: "):
+    with pytest.raises(MissingWeightsError, match="nowhere") as caught:
         GLPNImageProcessor.from_pretrained(tmp_path / "nowhere")
+    assert isinstance(caught.value, OSError)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def predictor(**settings: Any) -> Any:
     prediction = PredictionSettings(**settings)
     return SimpleNamespace(
         weights_sha256="ab",
+        config_sha256=None,
         input_size=prediction.input_size or InputSize.parse("native"),
         settings=prediction,
         runtime=SimpleNamespace(precision=Precision.FLOAT32),
@@ -40,6 +41,12 @@ DEFAULT = {
 def test_defaults() -> None:
     assert values() == DEFAULT
     assert values("npy,ply") == DEFAULT | {"format": ["npy", "ply"], "camera": "of each image"}
+
+
+def test_another_configuration_than_that_of_the_file_counts() -> None:
+    other = predictor()
+    other.config_sha256 = "cd"
+    assert fingerprint(find_formats("npy"), OutputSettings(), other) == DEFAULT | {"config_sha256": "cd"}
 
 
 @pytest.mark.parametrize(

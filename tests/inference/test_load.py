@@ -16,7 +16,7 @@ from glpn_cli.inference.load import load, load_predictor, load_weights
 from glpn_cli.inference.predictor import load_network
 from glpn_cli.settings import PredictionSettings, Tiles
 from glpn_cli.weights.location import LocatedWeights, locate_weights
-from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file, weights_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +163,30 @@ def test_the_signature_has_every_setting() -> None:
     positional = [name for name, item in parameters.items() if item.kind is not inspect.Parameter.KEYWORD_ONLY]
     assert positional == ["weights", "device", "precision"]
     assert inspect.signature(glpn_cli.load).return_annotation == "Predictor"
+
+
+def test_configuration_that_differs_from_the_weights_is_noted(tmp_path: Path) -> None:
+    load_weights("tiny").network.save_pretrained(tmp_path)
+    config = glpn_cli.GLPNConfig.from_pretrained(tmp_path)
+    config.max_depth = 40
+    config.save_pretrained(tmp_path)
+    notes = []
+
+    class Notes(ProgressCallback):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    predictor = load_predictor(PredictionSettings(weights=str(tmp_path)), progress=Notes())
+    assert predictor.card.depth_limit_m == 40
+    assert predictor.config_sha256 is not None
+    assert load_weights(str(tmp_path), progress=Notes()).network.config.max_depth == 40
+    assert len(notes) == 2
+    assert "max_depth is 40, not 80" in notes[0]
+    assert load("tiny").config_sha256 is None
+
+
+def test_weights_in_several_files_are_hashed_together(tmp_path: Path) -> None:
+    load_weights("tiny").network.save_pretrained(tmp_path, max_shard_size="5MB")
+    predictor = load(tmp_path)
+    assert predictor.weights_sha256 == FileDigest(*weights_files(tmp_path)).hexdigest()
+    assert len(weights_files(tmp_path)) > 2

@@ -326,3 +326,33 @@ def test_camera_from_settings_then_exif_then_assumption(tmp_path: Path) -> None:
     given = glpn_cli.load("tiny", fov_deg=90).predict(tmp_path / "a.jpg").camera
     assert given is not None
     assert given.focal_px == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("config", "input_size", "expected"),
+    [
+        ({}, None, (96, 128)),
+        ({"sr_ratios": [8] * 4}, None, (256, 256)),
+        ({"sr_ratios": [8] * 4}, "288x64", (288, 256)),
+        ({"strides": [8, 2, 2, 2], "patch_sizes": [9, 3, 3, 3], "sr_ratios": [1] * 4}, None, (128, 128)),
+    ],
+    ids=str,
+)
+def test_unusual_architectures_see_a_size_that_they_take(
+    config: dict[str, Any], input_size: str | None, expected: tuple[int, int]
+) -> None:
+    card = WeightsCard("mine", depth_limit_m=10.0)
+    predictor = make_predictor(card, input_size, make_network(**config))
+    depth = predictor.predict(np.full((127, 129, 3), 90, np.uint8))
+    assert depth.meters.shape == (127, 129)
+    assert depth.provenance.network_size == expected
+    assert any("architecture" in note for note in depth.provenance.notes) == bool(config)
+
+
+def test_tiles_of_unusual_architectures_have_a_size_that_they_take() -> None:
+    card = WeightsCard("mine", depth_limit_m=10.0, working_size=(32, 32))
+    predictor = make_predictor(card, None, make_network(sr_ratios=[8] * 4), tiles="64x64")
+    prepared = predictor.prepare(np.zeros((100, 90, 3), np.uint8))
+    assert prepared.grid is not None
+    assert prepared.grid.network_size == (256, 256)
+    assert predictor.predict(np.zeros((100, 90, 3), np.uint8)).meters.shape == (100, 90)

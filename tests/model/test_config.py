@@ -5,11 +5,12 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
-from glpn_cli.errors import ConfigError, OutputError
+from glpn_cli.errors import ConfigError, MissingWeightsError, OutputError, UsageError
 from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 
 if TYPE_CHECKING:
@@ -91,12 +92,11 @@ def test_configurations_share_no_list() -> None:
         ("num_channels", True),
         ("num_channels", "3"),
         ("num_encoder_blocks", -4),
-        ("num_encoder_blocks", 3),
+        ("num_encoder_blocks", 5),
         ("depths", 2),
         ("depths", "2222"),
         ("depths", None),
         ("depths", [2, 2, 2]),
-        ("depths", [2, 2, 2, 2, 2]),
         ("depths", [2, 2, 2, 0]),
         ("depths", [2, 2, 2, 2.0]),
         ("depths", [2, 2, 2, True]),
@@ -107,7 +107,7 @@ def test_configurations_share_no_list() -> None:
         ("strides", [4, 2, 2, None]),
         ("num_attention_heads", [1, 2, 5]),
         ("mlp_ratios", [4, 4, 4, 0.5]),
-        ("hidden_act", "swish"),
+        ("hidden_act", "laplace"),
         ("hidden_act", None),
         ("hidden_act", ["gelu"]),
         ("hidden_dropout_prob", 1.1),
@@ -137,12 +137,16 @@ def test_configurations_share_no_list() -> None:
         ("output_hidden_states", "no"),
         ("return_dict", None),
         ("model_type", "segformer"),
+        ("id2label", 7),
+        ("id2label", {"first": "depth"}),
+        ("num_labels", -1),
+        ("num_labels", 10**9),
         ("to_dict", 1),
         ("__class__", 1),
     ],
 )
 def test_invalid_value_is_an_error_with_the_field_name(field: str, value: Any) -> None:
-    shown = "depths" if (field, value) == ("num_encoder_blocks", 3) else field
+    shown = "depths" if (field, value) == ("num_encoder_blocks", 5) else field
     with pytest.raises(ConfigError, match=f"^{shown} "):
         GLPNConfig(**{field: value})
 
@@ -176,7 +180,7 @@ def test_tuples_equal_lists() -> None:
 def test_unknown_and_legacy_fields_are_written_back(tmp_path: Path) -> None:
     config = GLPNConfig.from_dict(PUBLISHED | {"self": "odd", "id2label": {"0": "depth"}})
     assert config.image_size == 224
-    assert config.id2label == {"0": "depth"}
+    assert config.id2label == {0: "depth"}
     config.save_pretrained(tmp_path)
     again = GLPNConfig.from_pretrained(tmp_path)
     assert again == config
@@ -214,7 +218,7 @@ def test_number_types_are_written_as_transformers_expects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("hidden_act", torch.tanh), ("dtype", torch.float32), ("extra", float("nan"))]
+    ("field", "value"), [("hidden_act", torch.tanh), ("device", torch.device("cpu")), ("extra", float("nan"))]
 )
 def test_field_that_json_cannot_represent_is_named(tmp_path: Path, field: str, value: Any) -> None:
     config = GLPNConfig(**{field: value})
@@ -258,8 +262,9 @@ def test_invalid_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["", "config.json", "nowhere"])
 def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=name or "config.json"):
+    with pytest.raises(MissingWeightsError, match=name or "config.json") as caught:
         GLPNConfig.from_pretrained(tmp_path / name)
+    assert isinstance(caught.value, OSError)
 
 
 def test_unwritable_folder_is_an_output_error(tmp_path: Path) -> None:
@@ -284,3 +289,140 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_published_fields_are_all_that_differs_from_the_defaults() -> None:
     published = {name: PUBLISHED[name] for name in DOCUMENTED}
     assert {name: value for name, value in published.items() if value != DOCUMENTED[name]} == PUBLISHED_CONFIG_FIELDS
+
+
+# What configurations of transformers have, too
+
+
+def test_inherited_fields_match_transformers() -> None:
+    ours, theirs = GLPNConfig(), transformers.GLPNConfig()
+    names = ("num_labels", "id2label", "label2id", "use_return_dict", "is_encoder_decoder", "problem_type")
+    for name in (*names, "name_or_path", "architectures", "dtype"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.torchscript is False
+    with pytest.raises(AttributeError, match="no_such_field"):
+        _ = ours.no_such_field
+
+
+def test_labels_follow_their_number_and_are_saved(tmp_path: Path) -> None:
+    config = GLPNConfig(num_labels=3)
+    assert config.id2label == transformers.GLPNConfig(num_labels=3).id2label
+    assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    config.num_labels = 1
+    assert (config.num_labels, config.id2label) == (1, {0: "LABEL_0"})
+    config.save_pretrained(tmp_path)
+    assert GLPNConfig.from_pretrained(tmp_path) == config
+    assert transformers.GLPNConfig.from_pretrained(tmp_path).id2label == {0: "LABEL_0"}
+    assert GLPNConfig(id2label={"0": "near", "1": "far"}).label2id == {"near": 0, "far": 1}
+    assert "id2label" not in GLPNConfig().to_dict()
+
+
+@pytest.mark.parametrize("switches", [(True, False), (True, True), (False, False)])
+def test_use_return_dict(switches: tuple[bool, bool]) -> None:
+    config = GLPNConfig(return_dict=switches[0], torchscript=switches[1])
+    assert config.use_return_dict == (switches == (True, False))
+
+
+def test_update_sets_all_fields_or_none() -> None:
+    config = GLPNConfig(image_size=7)
+    config.update({"max_depth": 80, "id2label": {0: "depth"}, "mine": 1})
+    assert (config.max_depth, config.num_labels, config.mine, config.image_size) == (80, 1, 1, 7)
+    with pytest.raises(ConfigError, match="drop_path_rate"):
+        config.update({"max_depth": 3, "drop_path_rate": 2})
+    assert config.max_depth == 80
+
+
+def test_json_file_round_trips(tmp_path: Path) -> None:
+    config = GLPNConfig(max_depth=80, image_size=224)
+    config.to_json_file(tmp_path / "mine.json")
+    assert GLPNConfig.from_json_file(tmp_path / "mine.json") == config
+    assert transformers.GLPNConfig.from_json_file(tmp_path / "mine.json").max_depth == 80
+    with pytest.raises(OSError, match=r"gone\.json"):
+        GLPNConfig.from_json_file(tmp_path / "gone.json")
+
+
+def test_difference_leaves_out_defaults_of_every_network() -> None:
+    difference = GLPNConfig(return_dict=False, problem_type=None).to_diff_dict()
+    assert difference["return_dict"] is False
+    assert difference.keys() >= set(DOCUMENTED)
+    assert difference.keys() & {"output_attentions", "output_hidden_states"} == set()
+    everything = json.loads(GLPNConfig().to_json_string(use_diff=False))
+    assert everything["return_dict"] is True
+    assert set(DOCUMENTED) <= transformers.GLPNConfig().to_diff_dict().keys()
+
+
+def test_keywords_override_fields(tmp_path: Path) -> None:
+    GLPNConfig(max_depth=3, image_size=224).save_pretrained(tmp_path)
+    config = GLPNConfig.from_pretrained(tmp_path, max_depth=80, image_size=5, output_attentions=True, num_labels=1)
+    assert (config.max_depth, config.image_size, config.output_attentions) == (80, 5, True)
+    assert config.num_labels == 1
+    assert config.name_or_path == str(tmp_path)
+    assert GLPNConfig.from_dict({}, depths=[1, 1, 1, 1]).depths == [1, 1, 1, 1]
+    assert GLPNConfig.from_dict({}, torch_dtype="auto", cache_dir=None, return_unused_kwargs=True)[1] == {
+        "cache_dir": None
+    }
+
+
+def test_unknown_keyword_is_named_or_returned(tmp_path: Path) -> None:
+    GLPNConfig().save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match=r"max_deph.*max_depth"):
+        GLPNConfig.from_pretrained(tmp_path, max_deph=80)
+    for kind in (GLPNConfig, transformers.GLPNConfig):
+        config, unused = kind.from_pretrained(tmp_path, max_depth=80, foo=False, return_unused_kwargs=True)
+        assert (config.max_depth, unused) == (80, {"foo": False})
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"cache_dir": "nowhere", "force_download": False, "local_files_only": True, "token": None, "revision": "main"},
+        {"trust_remote_code": False, "proxies": None, "_from_auto": True, "use_auth_token": None},
+        {"subfolder": ""},
+    ],
+)
+def test_keywords_about_the_hub_have_no_effect_on_files(tmp_path: Path, keywords: dict[str, Any]) -> None:
+    GLPNConfig(max_depth=3).save_pretrained(tmp_path)
+    assert GLPNConfig.from_pretrained(tmp_path, **keywords).max_depth == 3
+    fields, others = GLPNConfig.get_config_dict(tmp_path, **keywords, max_depth=7)
+    assert (fields["max_depth"], others) == (3, {"max_depth": 7})
+
+
+def test_subfolder_is_entered(tmp_path: Path) -> None:
+    GLPNConfig(max_depth=3).save_pretrained(tmp_path / "a" / "b")
+    assert GLPNConfig.from_pretrained(tmp_path, subfolder="a/b").max_depth == 3
+    with pytest.raises(MissingWeightsError, match="other"):
+        GLPNConfig.from_pretrained(tmp_path, subfolder="other")
+
+
+def test_dtype_is_written_by_its_name(tmp_path: Path) -> None:
+    for name in ("dtype", "torch_dtype"):
+        config = GLPNConfig(**{name: torch.float16})
+        assert config.dtype is config.torch_dtype is torch.float16
+        assert config.to_dict()[name] == "float16"
+        config.save_pretrained(tmp_path)
+        assert GLPNConfig.from_pretrained(tmp_path).torch_dtype == "float16"
+        assert transformers.GLPNConfig.from_pretrained(tmp_path).dtype is torch.float16
+
+
+def test_numbers_and_arrays_of_numpy_are_taken() -> None:
+    config = GLPNConfig(
+        num_channels=np.int64(3), depths=list(np.array([1, 1, 1, 1])), strides=np.array([4, 2, 2, 2]),
+        max_depth=np.float32(7.5), drop_path_rate=torch.tensor(0.5),
+    )  # fmt: skip
+    again = GLPNConfig.from_dict(json.loads(config.to_json_string()))
+    assert again == config
+    assert (again.depths, again.strides, again.max_depth) == ([1, 1, 1, 1], [4, 2, 2, 2], 7.5)
+
+
+def test_longer_lists_are_read_and_written_back() -> None:
+    config = GLPNConfig(num_encoder_blocks=2, head_in_index=1)
+    assert config.to_dict()["depths"] == [2, 2, 2, 2]
+    with pytest.raises(ConfigError, match="head_in_index"):
+        GLPNConfig(num_encoder_blocks=2, head_in_index=2)
+
+
+def test_uploading_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="push_to_hub"):
+        GLPNConfig().save_pretrained(tmp_path, push_to_hub=True)
+    GLPNConfig().save_pretrained(tmp_path, push_to_hub=False, token=None)
+    assert (tmp_path / "config.json").exists()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.activations import ACT2FN
 
-from glpn_cli.model.config import ActivationName, GLPNConfig
+from glpn_cli.model.config import ACTIVATION_NAMES, GLPNConfig
 from glpn_cli.model.encoder import ACTIVATIONS, DropPath, Encoder, MixFFN, SelfAttention, stage_sizes
 from glpn_cli.model.glpn import GLPNModel
 
@@ -23,7 +25,24 @@ def test_layer_norm_eps_ignores_the_configuration() -> None:
 
 
 def test_every_activation_name_is_implemented() -> None:
-    assert set(ACTIVATIONS) == set(get_args(ActivationName))
+    assert set(ACTIVATIONS) == set(ACTIVATION_NAMES)
+
+
+# Those of transformers that no operation of torch computes.
+NOT_IN_TORCH = {"gelu_10", "laplace", "relu2", "sqrtsoftplus", "xielu"}
+
+
+@pytest.mark.parametrize("name", sorted({*ACT2FN, "selu"} - NOT_IN_TORCH))
+def test_activations_match_transformers(name: str) -> None:
+    values = torch.linspace(-6, 6, 201)
+    expected = nn.SELU() if name == "selu" else ACT2FN[name]  # documented there, but missing
+    torch.testing.assert_close(ACTIVATIONS[name]()(values), expected(values), rtol=1e-5, atol=1e-6)
+
+
+def test_every_layer_has_its_own_activation_weights() -> None:
+    config = GLPNConfig(depths=[1, 2, 1, 1], hidden_act="prelu")
+    theirs = transformers.GLPNModel(transformers.GLPNConfig(depths=[1, 2, 1, 1], hidden_act="prelu"))
+    assert GLPNModel(config).state_dict().keys() == theirs.state_dict().keys()
 
 
 def test_function_is_used_as_activation() -> None:
@@ -35,7 +54,7 @@ def test_stage_sizes_match_the_feature_maps(
     height: int, width: int, draw_images: Callable[..., Tensor], architectures: dict[str, Any]
 ) -> None:
     config = GLPNConfig(**architectures["tiny"] | {"patch_sizes": [7, 4, 3, 5], "sr_ratios": [2, 1, 1, 1]})
-    feature_maps, _ = Encoder(config)(draw_images(1, height, width))
+    feature_maps = Encoder(config)(draw_images(1, height, width), output_hidden_states=True).hidden_states
     assert stage_sizes(config, height, width) == [tuple(feature_map.shape[2:]) for feature_map in feature_maps]
 
 

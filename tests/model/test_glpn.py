@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutput as TheirBaseModelOutput
-from transformers.modeling_outputs import DepthEstimatorOutput as TheirDepthEstimatorOutput
 from transformers.models.glpn.modeling_glpn import SiLogLoss
 
 from glpn_cli.errors import ConfigError
 from glpn_cli.model.config import GLPNConfig
-from glpn_cli.model.glpn import BaseModelOutput, DepthEstimatorOutput, GLPNForDepthEstimation, GLPNModel, silog_loss
+from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel, find_usable_sides, silog_loss
+from glpn_cli.model.outputs import BaseModelOutput, DepthEstimatorOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,10 @@ def images(draw_images: Callable[..., Tensor]) -> Tensor:
 
 def _shapes(values: tuple[Any, ...]) -> list[Any]:
     return [_shapes(value) if isinstance(value, tuple) else tuple(value.shape) for value in values]
+
+
+def _values(output: Any) -> tuple[Any, ...]:
+    return output if isinstance(output, tuple) else output.to_tuple()
 
 
 @pytest.mark.parametrize(("attentions", "hidden_states", "labeled"), SWITCHES)
@@ -85,8 +89,8 @@ def test_missing_arguments_use_the_configuration(
     default, default_of_encoder = model(images), model.glpn(images)
     assert type(default) is type(given)
     assert type(default_of_encoder) is type(given_to_encoder)
-    assert _shapes(tuple(default)) == _shapes(tuple(given))
-    assert _shapes(tuple(default_of_encoder)) == _shapes(tuple(given_to_encoder))
+    assert _shapes(_values(default)) == _shapes(_values(given))
+    assert _shapes(_values(default_of_encoder)) == _shapes(_values(given_to_encoder))
 
 
 def test_hidden_states_are_the_feature_maps_of_the_stages(model: GLPNForDepthEstimation, images: Tensor) -> None:
@@ -152,6 +156,79 @@ def test_encoder_accepts_sides_that_do_not_halve(
     assert model.glpn(torch.zeros(1, 3, 100, 40)).last_hidden_state.shape == (1, 32, 4, 2)
     with pytest.raises(ValueError, match="too small"):
         model.glpn(torch.zeros(1, 3, 28, 40))
+
+
+ODD = {"patch_sizes": [4, 3, 3, 3]}
+FIVE: dict[str, Any] = {
+    "num_encoder_blocks": 5,
+    "depths": [1] * 5,
+    "sr_ratios": [1] * 5,
+    "hidden_sizes": [8] * 5,
+    "patch_sizes": [7, 3, 3, 3, 3],
+    "strides": [4, 2, 2, 2, 2],
+    "num_attention_heads": [1] * 5,
+    "mlp_ratios": [1] * 5,
+}
+
+
+def test_sides_that_never_fit_are_not_called_multiples() -> None:
+    network = GLPNForDepthEstimation(GLPNConfig(depths=[1] * 4, **ODD)).eval()
+    with pytest.raises(ValueError, match=r"patch_sizes \[4, 3, 3, 3\]") as caught:
+        network(torch.rand(1, 3, 96, 128))
+    assert "multiples" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sides"),
+    [
+        ({}, (32, 32)),
+        ({"sr_ratios": [8, 8, 8, 8]}, (256, 32)),
+        ({"sr_ratios": [3, 5, 3, 2]}, (64, 32)),
+        ({"strides": [2, 2, 2, 2], "patch_sizes": [3, 3, 3, 3]}, (32, 32)),
+        (FIVE, (64, 64)),
+        ({"num_encoder_blocks": 1, "sr_ratios": [1] * 4}, (32, 32)),
+        ({"num_encoder_blocks": 2}, (32, 32)),
+    ],
+    ids=str,
+)
+def test_usable_sides_are_taken_by_the_network(changes: dict[str, Any], sides: tuple[int, int]) -> None:
+    config = GLPNConfig(**{"depths": [1] * 4, **changes})
+    assert find_usable_sides(config) == sides
+    smallest, step = sides
+    network = GLPNForDepthEstimation(config).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, smallest, smallest + step)).predicted_depth.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_channels": 1}, "num_channels"),
+        (ODD, "patch_sizes"),
+        ({"patch_sizes": [8, 4, 4, 4]}, "patch_sizes"),
+        ({"strides": [4, 4, 2, 2]}, "strides"),
+        ({"strides": [4, 3, 2, 2]}, "strides"),
+        ({"sr_ratios": [8, 4, 2, 33]}, "sr_ratios"),
+        ({"strides": [10**9] * 4}, "strides"),
+    ],
+    ids=str,
+)
+def test_networks_that_suit_no_image_are_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        find_usable_sides(GLPNConfig(**changes))
+
+
+def test_longer_lists_than_stages_are_not_used(draw_images: Callable[..., Tensor]) -> None:
+    two = {name: values[:2] for name, values in GLPNConfig().to_dict().items() if isinstance(values, list)}
+    del two["architectures"]
+    long, short = (GLPNForDepthEstimation(GLPNConfig(num_encoder_blocks=2, **lists)) for lists in ({}, two))
+    long.load_state_dict(short.state_dict(), strict=True)
+    images = draw_images(1, 32, 64)
+    with torch.no_grad():
+        assert torch.equal(long.eval()(images).predicted_depth, short.eval()(images).predicted_depth)
+    assert transformers.GLPNModel(transformers.GLPNConfig(num_encoder_blocks=2)).state_dict().keys() == (
+        long.glpn.state_dict().keys()
+    )
 
 
 def test_integer_images_are_refused(model: GLPNForDepthEstimation) -> None:
@@ -317,57 +394,3 @@ def test_loss_of_half_precision_is_float32() -> None:
 def test_loss_refuses_targets_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(2, 24, 32\)"):
         silog_loss(torch.ones(2, 24, 32), torch.ones(shape))
-
-
-# Outputs
-
-
-LOSS, DEPTH, MAP = torch.tensor(1.0), torch.ones(1, 4, 4), torch.ones(1, 8, 2, 2)
-
-
-def test_output_names_match_transformers() -> None:
-    every = {"loss": LOSS, "predicted_depth": DEPTH, "hidden_states": (MAP,), "attentions": (MAP,)}
-    assert DepthEstimatorOutput(**every).keys() == tuple(TheirDepthEstimatorOutput(**every).keys())
-    every = {"last_hidden_state": MAP, "hidden_states": (MAP,), "attentions": (MAP,)}
-    assert BaseModelOutput(**every).keys() == tuple(TheirBaseModelOutput(**every).keys())
-
-
-def test_output_access_by_name_position_and_slice() -> None:
-    output = DepthEstimatorOutput(loss=LOSS, predicted_depth=DEPTH, hidden_states=(MAP,))
-    assert output.loss is output["loss"] is output[0] is LOSS
-    assert output.predicted_depth is output["predicted_depth"] is output[1] is DEPTH
-    assert output[-1] == (MAP,)
-    assert output[:2] == (LOSS, DEPTH)
-
-
-def test_output_unpacks_without_missing_values() -> None:
-    depth, attentions = DepthEstimatorOutput(predicted_depth=DEPTH, attentions=(MAP,))
-    assert depth is DEPTH
-    assert attentions == (MAP,)
-
-
-def test_missing_output_has_no_position_and_no_key() -> None:
-    output = DepthEstimatorOutput(predicted_depth=DEPTH)
-    assert output.loss is None
-    assert len(output) == 1
-    assert output[0] is DEPTH
-    assert output.to_tuple() == (DEPTH,)
-    assert output.keys() == ("predicted_depth",)
-    assert "predicted_depth" in output
-    assert "loss" not in output
-    with pytest.raises(KeyError, match="loss"):
-        output["loss"]
-    with pytest.raises(IndexError):
-        output[1]
-
-
-def test_only_fields_are_output_keys() -> None:
-    output = BaseModelOutput(last_hidden_state=MAP)
-    with pytest.raises(KeyError, match="to_tuple"):
-        output["to_tuple"]
-
-
-def test_output_converts_to_a_dictionary() -> None:
-    output = DepthEstimatorOutput(loss=LOSS, predicted_depth=DEPTH)
-    assert dict(output) == {"loss": LOSS, "predicted_depth": DEPTH}
-    assert {**output} == {"loss": LOSS, "predicted_depth": DEPTH}

@@ -11,13 +11,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from glpn_cli.errors import ConfigError, OutputError, WeightsError
+from glpn_cli.errors import ConfigError, MissingWeightsError, OutputError, WeightsError
+from glpn_cli.files import FileDigest
 from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights import checkpoint as checkpoint_module
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
 from glpn_cli.weights.checkpoint import has_authors_keys, read_checkpoint, to_published_keys, write_checkpoint
 from glpn_cli.weights.location import locate_weights
+from glpn_cli.weights.store import weights_files
 from stand_in_hub import SMALL, random_glpn, to_authors_keys
 
 if TYPE_CHECKING:
@@ -62,11 +64,106 @@ def test_pickle_has_the_same_tensors(folder: Path) -> None:
         assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+# Which configuration is used
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    fields = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(fields))
+
+
+def test_configuration_beside_the_weights_wins_and_is_said(folder: Path) -> None:
+    assert read_checkpoint(folder).notes == ()
+    edit_config(folder, max_depth=80, hidden_act="relu")
+    for path in (folder, folder / "model.safetensors"):
+        checkpoint = read_checkpoint(path)
+        assert (checkpoint.config.max_depth, checkpoint.config.hidden_act) == (80, "relu")
+        (note,) = checkpoint.notes
+        assert "config.json" in note
+        assert "max_depth is 80, not 10" in note
+        assert "hidden_act is relu, not gelu" in note
+
+
+def test_fields_that_are_not_documented_are_no_conflict(folder: Path) -> None:
+    edit_config(folder, transformers_version="5.0", torch_dtype="float16", architectures=["GLPNModel"])
+    assert read_checkpoint(folder).notes == ()
+
+
+def test_depth_limit_follows_an_edited_max_depth(folder: Path) -> None:
+    write_checkpoint(folder, SMALL, random_glpn(), {"meters_per_unit": "8.0", "depth_limit_m": "80.0"})
+    edit_config(folder, max_depth=5)
+    checkpoint = read_checkpoint(folder)
+    card = WeightsCard.from_metadata(checkpoint.metadata, name="mine", max_depth=5.0)
+    assert (card.depth_limit_m, card.meters_per_unit) == (40.0, 8.0)
+    write_checkpoint(folder, SMALL, random_glpn(), {"depth_limit_m": "many"})
+    edit_config(folder, max_depth=5)
+    with pytest.raises(WeightsError, match="metadata"):
+        read_checkpoint(folder)
+
+
+def test_configuration_of_another_network_beside_the_weights_is_ignored(folder: Path) -> None:
+    edit_config(folder, model_type="dpt", max_depth=80)
+    checkpoint = read_checkpoint(folder)
+    assert (checkpoint.config, checkpoint.notes) == (SMALL, ())
+    as_pickle(folder)
+    with pytest.raises(ConfigError, match="model_type"):
+        read_checkpoint(folder)
+
+
+def test_given_configuration_comes_first(folder: Path) -> None:
+    assert read_checkpoint(folder, config=GLPNConfig()).config == GLPNConfig()
+
+
+# Several files
+
+
+def as_shards(folder: Path) -> Path:
+    tensors = read_checkpoint(folder).tensors
+    return write_checkpoint(folder, SMALL, tensors, {"metric": "metric"}, max_shard_size="20KB")
+
+
+def test_several_files_are_read_as_one(folder: Path) -> None:
+    before = read_checkpoint(folder)
+    index = as_shards(folder)
+    assert not (folder / "model.safetensors").exists()
+    for path in (folder, index):
+        after = read_checkpoint(path)
+        assert after.path == index
+        assert (after.config, after.metadata["metric"]) == (SMALL, "metric")
+        assert_same(after.tensors, before.tensors)
+    assert len(weights_files(folder)) > 3
+    digest = FileDigest(*weights_files(folder)).hexdigest()
+    part = weights_files(folder)[-1]
+    part.write_bytes(part.read_bytes() + b" ")
+    assert FileDigest(*weights_files(folder)).hexdigest() != digest
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "JSON"),
+        ("{}", "not an index"),
+        ('{"weight_map": {}}', "not an index"),
+        ('{"weight_map": {"a": 1}}', "not an index"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "not an index"),
+        ('{"weight_map": {"a": "gone.safetensors"}}', "gone.safetensors"),
+    ],
+)
+def test_damaged_index_is_a_one_line_error(folder: Path, text: str, named: str) -> None:
+    index = as_shards(folder)
+    index.write_text(text)
+    with pytest.raises(WeightsError, match=named) as caught:
+        read_checkpoint(folder)
+    assert "\n" not in caught.value.message
+
+
 def test_half_precision_is_read_as_float32(folder: Path) -> None:
     tensors = {key: t.half() if t.is_floating_point() else t for key, t in read_checkpoint(folder).tensors.items()}
     save_file(tensors, folder / "model.safetensors")
     read = read_checkpoint(folder).tensors
     assert {t.dtype for t in read.values()} == {torch.float32, torch.int64}
+    read = read_checkpoint(folder, as_float32=False).tensors
+    assert {t.dtype for t in read.values()} == {torch.float16, torch.int64}
 
 
 def test_safetensors_has_precedence_over_a_pickle(folder: Path) -> None:
@@ -128,13 +225,13 @@ def test_pickle_of_another_type_is_refused(folder: Path) -> None:
 
 
 def test_missing_weights_and_configuration_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="gone"):
+    with pytest.raises(MissingWeightsError, match="gone"):
         read_checkpoint(tmp_path / "gone")
-    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+    with pytest.raises(MissingWeightsError, match=r"model\.safetensors"):
         read_checkpoint(tmp_path)
     as_pickle(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(MissingWeightsError) as caught:
         read_checkpoint(folder)
     assert not isinstance(caught.value, ConfigError)
     assert "config.json" in str(caught.value.hint)

@@ -6,6 +6,7 @@ of any kind. Both do the same arithmetic.
 
 from __future__ import annotations
 
+import copy
 import json
 import operator
 import warnings
@@ -20,8 +21,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from glpn_cli.convert import SIZE_DIVISOR
-from glpn_cli.errors import ConfigError
+from glpn_cli.convert import SIZE_DIVISOR, closest_hint
+from glpn_cli.errors import ConfigError, MissingWeightsError, UsageError
 from glpn_cli.files import make_folder, read_json, write_whole
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "preprocessor_config.json"
 """The file beside the weights that stores the fields of a processor."""
 
+_LAYOUTS = (FIRST, LAST, NONE)
 _CHANNELS = 3
 _WHITE = 255
 
@@ -42,6 +44,9 @@ _WHITE = 255
 _TYPE_NAMES = ("GLPNImageProcessor", "GLPNImageProcessorFast", "GLPNImageProcessorPil", "GLPNFeatureExtractor")
 # Steps of other processors; a file may contain these fields if they are false.
 _UNSUPPORTED_STEPS = ("do_normalize", "do_center_crop", "do_pad")
+_FIELDS = ("do_resize", "size_divisor", "resample", "do_rescale")
+_TYPE_FIELDS = ("image_processor_type", "feature_extractor_type")
+_FACTOR_FIELD = "rescale_factor"
 
 
 def floored_size(height: int, width: int, divisor: int = SIZE_DIVISOR) -> tuple[int, int]:
@@ -133,12 +138,15 @@ class GLPNImageProcessor:
         do_rescale: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Store the fields; other keywords are ignored, as in the reference.
+        """Store the fields; other keywords become attributes and are saved too, as in the reference.
 
         Raises:
             ConfigError: (a ValueError) a field has the wrong type or is out of range.
         """
-        del kwargs
+        for name, value in kwargs.items():
+            if hasattr(type(self), name):
+                raise ConfigError(f"{name} is not a field of a processor")
+            setattr(self, name, value)
         self.do_resize = _checked_flag("do_resize", do_resize)
         self.size_divisor = _checked_divisor(size_divisor)
         self.resample = _checked_filter(resample)
@@ -191,9 +199,7 @@ class GLPNImageProcessor:
         resample = _checked_filter(self.resample if resample is None else resample)
         layout = _checked_layout("data_format", data_format, (FIRST, LAST))
         input_layout = (
-            None
-            if input_data_format is None
-            else _checked_layout("input_data_format", input_data_format, (FIRST, LAST, NONE))
+            None if input_data_format is None else _checked_layout("input_data_format", input_data_format, _LAYOUTS)
         )
 
         notes: dict[str, None] = {}  # an ordered set
@@ -221,7 +227,7 @@ class GLPNImageProcessor:
         """Resize predictions to the sizes of their images with bicubic interpolation; values are not scaled or clamped.
 
         Args:
-            outputs: has an attribute `predicted_depth`, (B, h, w) of any float dtype.
+            outputs: has an attribute or a key `predicted_depth`, (B, h, w) of any float dtype.
             target_sizes: (height, width) per image in pixels, or None to leave that image unchanged; a list, or a
                 (B, 2) tensor.
 
@@ -233,7 +239,7 @@ class GLPNImageProcessor:
 
         Source: transformers v5, GLPNImageProcessor.
         """
-        predicted: Tensor = outputs.predicted_depth
+        predicted: Tensor = outputs["predicted_depth"] if isinstance(outputs, Mapping) else outputs.predicted_depth
         if target_sizes is None:
             return [{"predicted_depth": depth} for depth in predicted]
         sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor | np.ndarray) else list(target_sizes)
@@ -244,57 +250,156 @@ class GLPNImageProcessor:
             for depth, size in zip(predicted, sizes, strict=True)
         ]
 
+    def resize(
+        self,
+        image: Any,
+        size_divisor: int,
+        resample: int = Resampling.BILINEAR,
+        data_format: object = None,
+        input_data_format: object = None,
+        **kwargs: Any,
+    ) -> NDArray[Any]:
+        """Resize one image so that both sides are multiples of a divisor, rounded down.
+
+        Args:
+            image: as for `preprocess`.
+            size_divisor: pixels, positive.
+            resample: a Pillow filter.
+            data_format: "channels_first" or "channels_last", of the result; None is that of the image.
+            input_data_format: see `preprocess`.
+            **kwargs: ignored.
+
+        Returns:
+            (H, W, 3) or (3, H, W), uint8 in [0, 255]; float32 in [0, 1] if the values of the image are.
+
+        Raises:
+            ValueError: an invalid image, or an invalid argument.
+        """
+        del kwargs
+        divisor, filter_ = _checked_divisor(size_divisor), _checked_filter(resample)
+        values, layout = _to_rgb(image, data_format, input_data_format)
+        resized = _resize(values, floored_size(*values.shape[:2], divisor), filter_)
+        return np.array(resized.transpose(2, 0, 1) if layout == FIRST else resized, order="C")
+
+    def rescale(
+        self, image: Any, scale: float, data_format: object = None, input_data_format: object = None, **kwargs: Any
+    ) -> NDArray[np.float32]:
+        """Multiply the values of one image by a number.
+
+        Args:
+            image: as for `preprocess`.
+            scale: the factor, such as 1/255.
+            data_format: see `resize`.
+            input_data_format: see `preprocess`.
+            **kwargs: ignored.
+
+        Returns:
+            (H, W, 3) or (3, H, W) float32.
+
+        Raises:
+            ValueError: an invalid image, or an invalid argument.
+        """
+        del kwargs
+        values, layout = _to_rgb(image, data_format, input_data_format)
+        scaled = (values.astype(np.float64) * scale).astype(np.float32)
+        return np.array(scaled.transpose(2, 0, 1) if layout == FIRST else scaled, order="C")
+
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str], **overrides: Any) -> Self:
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the fields that `from_pretrained` reads, and the keywords that do not say where to find them.
+
+        Raises:
+            WeightsError, ConfigError: as for `from_pretrained`.
+        """
+        from glpn_cli.weights.pretrained import HubKeywords, read_processor_fields  # upward, as for from_pretrained
+
+        hub, others = HubKeywords.split(kwargs)
+        return read_processor_fields(pretrained_model_name_or_path, hub)[0], others
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> Self:
         """Read the fields of a processor from a file; without a file they are the defaults.
 
         Args:
-            path: a folder that may contain `preprocessor_config.json`, that file, or a weights file in such a folder.
-            overrides: fields to use instead of those in the file.
+            pretrained_model_name_or_path: a folder that may contain `preprocessor_config.json`, that file, a weights
+                file in such a folder; or weights by name, as for `GLPNForDepthEstimation.from_pretrained`.
+            **kwargs: fields to use instead of those in the file, and the keywords of `HubKeywords`. With
+                `return_unused_kwargs=True` the result is a tuple, whose second value has the keywords that are neither.
 
         Raises:
-            ConfigError: the path does not exist, or the file is not the configuration of a GLPN processor.
+            MissingWeightsError: (an OSError) the path does not exist, or the weights cannot be downloaded.
+            ConfigError: the file is not the configuration of a GLPN processor.
+            TypeError: a keyword is unknown.
         """
-        given = Path(path)
-        if not given.exists():
-            raise ConfigError(f"{given}: no such file or folder")
-        if given.is_dir():
-            file = given / CONFIG_NAME
-        else:
-            file = given if given.suffix == ".json" else given.parent / CONFIG_NAME
-        if not file.exists():
-            return cls.from_dict({}, **overrides)
-        values = read_json(file, ConfigError)
+        from glpn_cli.weights.pretrained import HubKeywords, read_processor_fields  # upward, allowed here
+
+        hub, others = HubKeywords.split(kwargs)
+        values, label = read_processor_fields(pretrained_model_name_or_path, hub)
         try:
-            return cls.from_dict(values, **overrides)
+            return cls.from_dict(values, **others)
         except ConfigError as error:
-            raise ConfigError(f"{file}: {error.message}", hint=error.hint) from error
+            raise ConfigError(f"{label}: {error.message}", hint=error.hint) from error
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], **overrides: Any) -> Self:
-        """Return a processor with fields from a mapping; unknown fields are ignored if they do not change the result.
+    def from_dict(
+        cls, image_processor_dict: Mapping[str, Any], *, return_unused_kwargs: bool = False, **kwargs: Any
+    ) -> Self:
+        """Return a processor with fields from a mapping; fields of other steps must not change the result.
+
+        Args:
+            image_processor_dict: the fields; null is the default.
+            return_unused_kwargs: return a tuple of the processor and the keywords that are not fields, instead of
+                refusing those.
+            **kwargs: fields to use instead of those of the mapping.
 
         Raises:
             ConfigError: the fields belong to another processor, request steps that GLPN does not have, or have the
                 wrong type.
+            TypeError: a keyword is not a field.
         """
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"processor fields must be a mapping, not {type(values).__name__}")
-        for key in ("image_processor_type", "feature_extractor_type"):
+        if not isinstance(image_processor_dict, Mapping):
+            raise ConfigError(f"processor fields must be a mapping, not {type(image_processor_dict).__name__}")
+        known = {*_FIELDS, *_TYPE_FIELDS, *_UNSUPPORTED_STEPS, _FACTOR_FIELD, *image_processor_dict}
+        values = dict(image_processor_dict) | {name: value for name, value in kwargs.items() if name in known}
+        for key in _TYPE_FIELDS:
             if values.get(key) is not None and values[key] not in _TYPE_NAMES:
                 raise ConfigError(f"{key} must be GLPNImageProcessor, not {values[key]!r}")
         for key in _UNSUPPORTED_STEPS:
             if values.get(key):
                 raise ConfigError(f"{key} is {values[key]!r}, but GLPN does not have this step")
-        factor = values.get("rescale_factor")
+        factor = values.get(_FACTOR_FIELD)
         if factor is not None and (not isinstance(factor, int | float) or abs(factor * _WHITE - 1) > 1e-6):
             raise ConfigError(f"rescale_factor must be 1/255, not {factor!r}")
-        fields = ("do_resize", "size_divisor", "resample", "do_rescale")
-        given = {name: values[name] for name in fields if values.get(name) is not None}
-        return cls(**given | overrides)
+        own = {name: value for name, value in values.items() if value is not None and name not in _TYPE_FIELDS}
+        unused = {name: value for name, value in kwargs.items() if name not in known}
+        if return_unused_kwargs:
+            return cls(**own), unused  # type: ignore[return-value] # as in the reference
+        for name in unused:
+            hint = closest_hint(name, known)
+            raise TypeError(f"unknown keyword or processor field {name!r}{f'; {hint}' if hint else ''}")
+        return cls(**own)
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> list[str]:
+    @classmethod
+    def from_json_file(cls, json_file: str | PathLike[str]) -> Self:
+        """Read a file as `to_json_file` writes it.
+
+        Raises:
+            MissingWeightsError: (an OSError) there is no such file.
+            ConfigError: as for `from_dict`.
+        """
+        return cls.from_dict(read_json(json_file, ConfigError, missing=MissingWeightsError))
+
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
         """Write the fields to the file that `from_pretrained` and transformers read; the folder is created if missing.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: must be false; the Hub's own client uploads folders.
+            **kwargs: have no effect; those of transformers are for the upload.
 
         Returns:
             The path of the file, in a list as in the reference.
@@ -302,24 +407,41 @@ class GLPNImageProcessor:
         Raises:
             OutputError: the file system refuses.
         """
-        file = Path(folder) / CONFIG_NAME
+        del kwargs
+        if push_to_hub:
+            hint = "save to a folder, then upload it with huggingface_hub.upload_folder"
+            raise UsageError("is not supported", setting="push_to_hub", hint=hint)
+        file = Path(save_directory) / CONFIG_NAME
         make_folder(file.parent)
-        write_whole(file, self.to_json_string().encode(), overwrite=True)
+        self.to_json_file(file)
         return [str(file)]
+
+    def to_json_file(self, json_file_path: str | PathLike[str]) -> None:
+        """Write the fields to a file; an existing one is replaced.
+
+        Raises:
+            ConfigError: JSON cannot represent a field.
+            OutputError: the file system refuses.
+        """
+        write_whole(Path(json_file_path), self.to_json_string().encode(), overwrite=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as they are saved, with the type name that every version of transformers accepts."""
-        return {
-            "do_rescale": self.do_rescale,
-            "do_resize": self.do_resize,
+        return copy.deepcopy(vars(self)) | {
             "image_processor_type": "GLPNImageProcessor",
             "resample": int(self.resample),
-            "size_divisor": self.size_divisor,
         }
 
     def to_json_string(self) -> str:
-        """Return the contents of `preprocessor_config.json`."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        """Return the contents of `preprocessor_config.json`.
+
+        Raises:
+            ConfigError: JSON cannot represent a field.
+        """
+        try:
+            return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"a field cannot be written to {CONFIG_NAME}: {error}") from error
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
@@ -397,6 +519,17 @@ def _to_list(images: Any, input_layout: str | None) -> list[Image.Image | NDArra
     if not single_images:
         raise ValueError("no images")
     return single_images
+
+
+def _to_rgb(image: Any, data_format: object, input_data_format: object) -> tuple[NDArray[Any], str]:
+    """Return one image as (H, W, 3), and the layout of the result that is wanted, which may be that of the image."""
+    layout = None if input_data_format is None else _checked_layout("input_data_format", input_data_format, _LAYOUTS)
+    given = _to_image(image)
+    values, _ = to_rgb_array(given, layout)
+    if data_format is not None:
+        return values, _checked_layout("data_format", data_format, (FIRST, LAST))
+    is_first = not isinstance(given, Image.Image) and given.ndim == 3 and given.shape[1:] == values.shape[:2]
+    return values, FIRST if layout == FIRST or (layout is None and is_first) else LAST
 
 
 def _to_image(image: Any) -> Image.Image | NDArray[Any]:

@@ -44,6 +44,8 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
     if spans_range(formats, output):
         has_colors = any("normalize" not in row.settings and "range" in row.settings for row in formats)
         values["curve"] = str(output.curve or (Curve.INVERSE if has_colors else Curve.LINEAR))
+    if predictor.config_sha256 is not None:
+        values["config_sha256"] = predictor.config_sha256
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
     if any(row.needs_camera for row in formats):

@@ -10,7 +10,7 @@ from glpn_cli.errors import WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.settings import PredictionSettings
 from glpn_cli.weights.location import locate_weights, obtain_weights
-from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file
+from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, weights_files
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -78,7 +78,10 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     if located is None:
         located = obtain_weights(settings.weights, offline=settings.offline, progress=progress)
-    return Predictor(load_network(located, digest), runtime, settings, consume=True)
+    loaded = load_network(located, digest)
+    for note in loaded.notes:
+        progress.note(note)
+    return Predictor(loaded, runtime, settings, consume=True)
 
 
 def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallback = NO_PROGRESS) -> LoadedWeights:
@@ -94,7 +97,10 @@ def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallb
     """
     from glpn_cli.inference.predictor import load_network
 
-    return load_network(obtain_weights(weights, offline=offline, progress=progress))
+    loaded = load_network(obtain_weights(weights, offline=offline, progress=progress))
+    for note in loaded.notes:
+        progress.note(note)
+    return loaded
 
 
 def _locate_and_hash(weights: str) -> tuple[LocatedWeights | None, FileDigest | None]:
@@ -104,6 +110,6 @@ def _locate_and_hash(weights: str) -> tuple[LocatedWeights | None, FileDigest | 
     """
     try:
         located = locate_weights(weights)
-        return located, FileDigest(find_weights_file(located.path))
+        return located, FileDigest(*weights_files(located.path))
     except WeightsError:
         return None, None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from glpn_cli._version import __version__
 from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import memory_errors_named
-from glpn_cli.errors import DeviceError
+from glpn_cli.errors import ConfigError, DeviceError
 from glpn_cli.files import FileDigest
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.exif import ExifFocal
@@ -21,11 +22,11 @@ from glpn_cli.image.reading import read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
-from glpn_cli.model.glpn import GLPNForDepthEstimation
+from glpn_cli.model.glpn import GLPNForDepthEstimation, find_usable_sides
 from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, PredictionSettings, SizeMode, Tta
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
-from glpn_cli.weights.store import BEST_NAME, LAST_NAME, find_weights_file
+from glpn_cli.weights.store import BEST_NAME, LAST_NAME, weights_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,12 +78,16 @@ class LoadedWeights:
         card: the facts that turn its output into meters.
         sha256: returns the SHA-256 of the weights file; it may still be computed.
         chosen: False if "auto" fell back to these weights.
+        notes: what the user should know of them.
+        config_sha256: of the configuration, if it is another one than in the weights file; else None.
     """
 
     network: GLPNForDepthEstimation
     card: WeightsCard
     sha256: Callable[[], str]
     chosen: bool = True
+    notes: tuple[str, ...] = ()
+    config_sha256: str | None = None
 
 
 class Predictor:
@@ -90,6 +95,7 @@ class Predictor:
 
     Attributes:
         card: the facts that turn the network's output into meters.
+        config_sha256: of the configuration, if it is another one than in the weights file; else None.
         weights_chosen: False if "auto" fell back to these weights.
         runtime: device and precision.
         settings: how images become depth.
@@ -115,7 +121,9 @@ class Predictor:
         """
         self.card = weights.card
         self._weights_sha256 = weights.sha256
+        self.config_sha256 = weights.config_sha256
         self.weights_chosen = weights.chosen
+        self._smallest_side_px, self._side_step_px = find_usable_sides(weights.network.config)
         self.runtime = runtime
         self.settings = settings
         default = SizeMode.MODEL if weights.card.shrink else SizeMode.NATIVE
@@ -170,6 +178,8 @@ class Predictor:
             loaded = read_image(image, name=name, max_pixels=self.settings.max_pixels)
         height, width = loaded.rgb.shape[:2]
         grid = TileGrid.choose((height, width), self.settings.tiles, self._model_size(height, width))
+        if grid is not None:
+            grid = replace(grid, network_size=self._usable_size(grid.network_size))
         network_size = self._overview_size(height, width) if grid else self.network_size(height, width)
         with stopwatch.stage("preprocess"), memory_errors_named(loaded.name or "the image"):
             pixel_values = to_pixel_values(loaded.rgb, network_size)
@@ -230,18 +240,27 @@ class Predictor:
         """Return the (height, width) of the network's input for an image of a size; both are multiples of 32.
 
         NATIVE rounds down, as the documented processor does. MODEL keeps the image's shape, because the network was
-        not trained on squeezed images.
+        not trained on squeezed images. A network of an unusual architecture may need larger sides than these.
         """
+        return self._usable_size(self._wanted_size(height, width))
+
+    def _wanted_size(self, height: int, width: int) -> tuple[int, int]:
         if self.input_size.mode is SizeMode.FIXED:
             return self.input_size.height_px, self.input_size.width_px
         if self.input_size.mode is SizeMode.NATIVE:
             return floored_size(height, width, SIZE_DIVISOR)
         return self._model_size(height, width)
 
+    def _usable_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the smallest size that the network takes and that is not smaller than a size, as (height, width)."""
+        step = self._side_step_px
+        height, width = (max(self._smallest_side_px, -(-side // step) * step) for side in size)
+        return height, width
+
     def _overview_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the network's input for a whole image whose details come from tiles."""
         native = self.input_size.mode is SizeMode.NATIVE
-        return self._model_size(height, width) if native else self.network_size(height, width)
+        return self._usable_size(self._model_size(height, width)) if native else self.network_size(height, width)
 
     def _model_size(self, height: int, width: int) -> tuple[int, int]:
         return fitted_size(height, width, self.card.working_size)
@@ -249,6 +268,9 @@ class Predictor:
     def _notes_on_size(self, height: int, width: int) -> Iterator[str]:
         if min(height, width) < SIZE_DIVISOR:
             yield f"sides below {SIZE_DIVISOR} px were enlarged for the network"
+        wanted, used = self._wanted_size(height, width), self.network_size(height, width)
+        if wanted != used:
+            yield f"the network sees {used[0]}x{used[1]}, as its architecture cannot take {wanted[0]}x{wanted[1]}"
         working_height, working_width = self.card.working_size
         far_larger = height * width > FAR_LARGER_FACTOR * working_height * working_width
         if far_larger and self.input_size.mode is SizeMode.NATIVE:
@@ -330,9 +352,14 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
 
     Raises:
         WeightsError: the weights are damaged or of another architecture.
+        ConfigError: no image suits the architecture.
     """
-    digest = digest or FileDigest(find_weights_file(located.path))
+    digest = digest or FileDigest(*weights_files(located.path))
     checkpoint = read_checkpoint(digest.path)
+    try:
+        find_usable_sides(checkpoint.config)
+    except ConfigError as error:
+        raise ConfigError(f"{checkpoint.path}: cannot predict depth: {error.message}", hint=error.hint) from error
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
     else:
@@ -341,4 +368,6 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
             name = checkpoint.metadata.get("name", name)  # every training run has folders of these names
         card = WeightsCard.from_metadata(checkpoint.metadata, name=name, max_depth=float(checkpoint.config.max_depth))
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
-    return LoadedWeights(network, card, digest.hexdigest, located.chosen)
+    config = checkpoint.config.to_json_string().encode() if checkpoint.notes else None
+    config_sha256 = None if config is None else hashlib.sha256(config).hexdigest()
+    return LoadedWeights(network, card, digest.hexdigest, located.chosen, checkpoint.notes, config_sha256)

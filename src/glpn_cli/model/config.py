@@ -6,13 +6,14 @@ import copy
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeGuard
 
-from glpn_cli.errors import ConfigError
+from glpn_cli.convert import closest_hint
+from glpn_cli.errors import ConfigError, MissingWeightsError, UsageError
 from glpn_cli.files import make_folder, read_json, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     from torch import Tensor
@@ -26,7 +27,12 @@ PUBLISHED_CONFIG_FIELDS: Final[dict[str, Any]] = {"depths": [3, 8, 27, 3], "hidd
 Source: the published `config.json` files of glpn-kitti and glpn-nyu.
 """
 
-ActivationName = Literal["gelu", "relu", "selu", "gelu_new"]
+ACTIVATION_NAMES: Final = (
+    *("gelu", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh", "gelu_pytorch_tanh"),
+    *("hardswish", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu6", "selu", "sigmoid", "silu"),
+    *("swish", "tanh"),
+)
+"""What `hidden_act` may be: the names that the reference documents, and all of its others that torch computes."""
 
 _COUNTS = ("num_channels", "num_encoder_blocks", "decoder_hidden_size")
 _STAGE_LISTS = (
@@ -39,15 +45,28 @@ _STAGE_LISTS = (
     "mlp_ratios",
 )
 _RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
-_SWITCHES = ("output_attentions", "output_hidden_states", "return_dict")
+_SWITCHES = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+_MAX_LABELS = 100_000
+_DEFAULT_LABELS = {0: "LABEL_0", 1: "LABEL_1"}
+_PATH_FIELD = "_name_or_path"
+_DTYPE_FIELDS = ("dtype", "torch_dtype")
+# What every configuration of the reference has, and what a GLPN has no use for.
+_INHERITED: dict[str, Any] = {
+    "architectures": None,
+    "is_encoder_decoder": False,
+    "problem_type": None,
+    "pruned_heads": {},
+    "torchscript": False,
+    **dict.fromkeys(_DTYPE_FIELDS),
+}
 
 
 class GLPNConfig:
     """The architecture of a GLPN, as in `config.json`. The defaults describe a small model, not a published one.
 
     Every argument becomes an attribute, which may be changed until a model is built. `head_in_index`, `max_depth`,
-    `output_attentions`, `output_hidden_states` and `return_dict` are read at every forward pass. Lists have one
-    number per encoder stage.
+    `output_attentions`, `output_hidden_states` and `return_dict` are read at every forward pass. Lists have at least
+    one number per encoder stage; any more are stored, and not used.
 
     Args:
         num_channels: channels of the input image.
@@ -59,7 +78,7 @@ class GLPNConfig:
         strides: n numbers, pixels, the stride of that convolution.
         num_attention_heads: n numbers, heads per attention layer.
         mlp_ratios: n numbers, hidden width of a feed-forward network as a multiple of its input width.
-        hidden_act: "gelu", "relu", "selu", "gelu_new" (GELU by tanh), or a function of a tensor.
+        hidden_act: a name of `ACTIVATION_NAMES`, or a function of a tensor.
         hidden_dropout_prob: 0 to 1, dropout after attention and inside the feed-forward networks.
         attention_probs_dropout_prob: 0 to 1, dropout of attention probabilities.
         initializer_range: standard deviation of the initial weights.
@@ -69,8 +88,9 @@ class GLPNConfig:
         decoder_hidden_size: channels of the decoder, at least 2.
         max_depth: the largest depth that the network can predict, in the published scale.
         head_in_index: which of the n decoder outputs the head uses; -1 is the one of full resolution.
-        **kwargs: `output_attentions`, `output_hidden_states` and `return_dict` are defaults of the forward pass. Any
-            other field, such as the legacy keys of published files, is stored and written back unchanged.
+        **kwargs: `output_attentions`, `output_hidden_states` and `return_dict` are defaults of the forward pass;
+            `id2label`, `label2id` and `num_labels` are stored. Any other field, such as the legacy keys of published
+            files, is stored and written back unchanged.
 
     Raises:
         ConfigError: a field has the wrong type or value; the message begins with its name.
@@ -125,13 +145,63 @@ class GLPNConfig:
         self.output_attentions: bool = kwargs.pop("output_attentions", False)
         self.output_hidden_states: bool = kwargs.pop("output_hidden_states", False)
         self.return_dict: bool = kwargs.pop("return_dict", True)
+        self._set_labels(*(kwargs.pop(name, None) for name in ("id2label", "label2id", "num_labels")))
+        if "name_or_path" in kwargs:
+            self.name_or_path = kwargs.pop("name_or_path")
         if kwargs.pop("model_type", self.model_type) != self.model_type:
             raise ConfigError(f"model_type must be {self.model_type!r}: this is the configuration of another network")
         for name, value in kwargs.items():
             if hasattr(type(self), name):
                 raise ConfigError(f"{name} is not a configuration field")
             setattr(self, name, value)
+        for name, value in vars(self).items():
+            setattr(self, name, _to_number(value))
         self.validate()
+
+    def _set_labels(self, id2label: Any, label2id: Any, num_labels: Any) -> None:
+        """Set the labels of a classifier, which a GLPN has no use for, from what is given of them."""
+        if id2label is None:
+            count = len(_DEFAULT_LABELS) if num_labels is None else num_labels
+            _require(_is_whole(count) and 0 <= count <= _MAX_LABELS, "num_labels", count, "a number of labels")
+            id2label = {index: f"LABEL_{index}" for index in range(count)}
+        try:
+            self.id2label: dict[int, str] = {int(index): label for index, label in dict(id2label).items()}
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"id2label must map numbers to names, not {id2label!r}") from error
+        inverse = {label: index for index, label in self.id2label.items()}
+        self.label2id: dict[str, int] = inverse if label2id is None else dict(label2id)
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels; setting it names them anew."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        if count != len(self.id2label):
+            self._set_labels(None, None, count)
+
+    @property
+    def name_or_path(self) -> str:
+        """What was passed to `from_pretrained`; empty for a new configuration."""
+        return str(vars(self).get(_PATH_FIELD, ""))
+
+    @name_or_path.setter
+    def name_or_path(self, value: object) -> None:
+        vars(self)[_PATH_FIELD] = str(value)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether networks return objects with named values instead of tuples."""
+        return self.return_dict and not self.torchscript
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of a field that every configuration of the reference has; the dtype has two names there."""
+        if name in _DTYPE_FIELDS:
+            return next((vars(self)[other] for other in _DTYPE_FIELDS if other in vars(self)), None)
+        if name in _INHERITED:
+            return copy.copy(_INHERITED[name])
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def validate(self) -> None:
         """Check all fields; building a model does this too.
@@ -141,15 +211,16 @@ class GLPNConfig:
         """
         for name in _COUNTS:
             _require(_is_count(getattr(self, name)), name, getattr(self, name), "a positive whole number")
+        stages = self.num_encoder_blocks
         for name in _STAGE_LISTS:
-            values, wanted = getattr(self, name), f"a list of {self.num_encoder_blocks} positive whole numbers"
+            values, wanted = getattr(self, name), f"a list of {stages} positive whole numbers"
             _require(isinstance(values, list | tuple) and all(map(_is_count, values)), name, values, wanted)
-            _require(len(values) == self.num_encoder_blocks, name, values, f"{wanted}, one per encoder stage")
-        for channels, heads in zip(self.hidden_sizes, self.num_attention_heads, strict=True):
+            _require(len(values) >= stages, name, values, f"{wanted}, one per encoder stage")
+        for channels, heads in list(zip(self.hidden_sizes, self.num_attention_heads, strict=False))[:stages]:
             wanted = f"multiples of num_attention_heads ({self.num_attention_heads})"
             _require(channels % heads == 0, "hidden_sizes", self.hidden_sizes, wanted)
-        known = self.hidden_act in get_args(ActivationName) if isinstance(self.hidden_act, str) else False
-        wanted = f"one of {', '.join(get_args(ActivationName))}, or a function"
+        known = self.hidden_act in ACTIVATION_NAMES if isinstance(self.hidden_act, str) else False
+        wanted = f"one of {', '.join(ACTIVATION_NAMES)}, or a function"
         _require(known or callable(self.hidden_act), "hidden_act", self.hidden_act, wanted)
         for name in _RATES:
             rate = getattr(self, name)
@@ -159,38 +230,76 @@ class GLPNConfig:
             _require(_is_number(value) and value >= 0, name, value, "a non-negative number")
         _require(self.decoder_hidden_size > 1, "decoder_hidden_size", self.decoder_hidden_size, "at least 2")
         _require(_is_number(self.max_depth) and self.max_depth > 0, "max_depth", self.max_depth, "a positive number")
-        stages, index = self.num_encoder_blocks, self.head_in_index
+        index = self.head_in_index
         wanted = f"a whole number from {-stages} to {stages - 1}"
         _require(_is_whole(index) and -stages <= index < stages, "head_in_index", index, wanted)
         for name in _SWITCHES:
             _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields, known and unknown, as a deep copy."""
+        """Return all fields, known and unknown, as a deep copy; without labels if they are the default ones."""
         # Callables are shared: deepcopy shares a function but copies a module, and equal configurations would differ.
-        fields = {name: value if callable(value) else copy.deepcopy(value) for name, value in vars(self).items()}
+        fields = {name: value if callable(value) else copy.deepcopy(value) for name, value in self._own_fields()}
         fields |= {name: list(fields[name]) for name in _STAGE_LISTS}
         fields |= {name: float(fields[name]) for name in (*_RATES, "initializer_range", "layer_norm_eps")}
         # transformers 5 accepts a whole number as max_depth only as an int.
         fields["max_depth"] = int(self.max_depth) if float(self.max_depth).is_integer() else self.max_depth
+        for name in _DTYPE_FIELDS:
+            if type(fields.get(name)).__module__ == "torch":  # a dtype, whose text is such as "torch.float16"
+                fields[name] = str(fields[name]).removeprefix("torch.")
         return {"model_type": self.model_type, "architectures": ["GLPNForDepthEstimation"]} | fields
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return all fields except those of every network that have their defaults, as `config.json` has them."""
+        fields = self.to_dict().items()
+        return {name: value for name, value in fields if name not in _SWITCHES or value is not _SWITCHES[name]}
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, config_dict: Mapping[str, Any], *, return_unused_kwargs: bool = False, **kwargs: Any) -> Self:
         """Build a configuration from the result of `to_dict` or a parsed `config.json`.
+
+        Args:
+            config_dict: the fields.
+            return_unused_kwargs: return a tuple of the configuration and the keywords that are not fields, instead of
+                refusing those.
+            **kwargs: fields to use instead of those of the mapping.
 
         Raises:
             ConfigError: a field has the wrong type or value, or the configuration is of another network.
+            TypeError: a keyword is not a field.
         """
-        return cls(**values)
+        config = cls(**config_dict)
+        changes = {name: value for name, value in kwargs.items() if config._has_field(name)}
+        unused = {name: value for name, value in kwargs.items() if name not in changes}
+        changes = {name: value for name, value in changes.items() if name not in _DTYPE_FIELDS or value != "auto"}
+        if changes:
+            config = cls(**{**config_dict, **changes})
+        if return_unused_kwargs:
+            return config, unused  # type: ignore[return-value] # as in the reference, the type is that of the usual case
+        for name in unused:
+            hint = closest_hint(name, [*vars(config), *_INHERITED])
+            raise TypeError(f"unknown keyword or configuration field {name!r}{f'; {hint}' if hint else ''}")
+        return config
 
-    def to_json_string(self) -> str:
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set several fields.
+
+        Raises:
+            ConfigError: a field has the wrong type or value; then none is set.
+        """
+        changed = type(self)(**{**dict(self._own_fields()), **config_dict})
+        vars(self).update(vars(changed))
+
+    def to_json_string(self, use_diff: bool = True) -> str:
         """Return the text of a `config.json`, ending in a newline.
+
+        Args:
+            use_diff: leave out fields of every network that have their defaults.
 
         Raises:
             ConfigError: JSON cannot represent a field, such as a function as `hidden_act`.
         """
-        fields = self.to_dict()
+        fields = self.to_diff_dict() if use_diff else self.to_dict()
         for name, value in fields.items():
             try:
                 json.dumps(value, allow_nan=False)
@@ -198,51 +307,112 @@ class GLPNConfig:
                 raise ConfigError(f"{name} cannot be written to {CONFIG_NAME}: {value!r}") from error
         return json.dumps(fields, indent=2) + "\n"
 
-    @classmethod
-    def from_pretrained(cls, path: str | PathLike[str]) -> Self:
-        """Read a configuration.
-
-        Args:
-            path: a folder with a `config.json`, such a file, or a weights file with its configuration inside or
-                beside it.
-
-        Raises:
-            ConfigError: the configuration is missing or invalid.
-            WeightsError: the path is a weights file that cannot be read.
-        """
-        file = Path(path)
-        if file.is_dir():
-            file /= CONFIG_NAME
-        elif file.suffix != ".json" and file.is_file():
-            from glpn_cli.weights.checkpoint import read_checkpoint  # upward import, allowed for from_pretrained
-
-            return cls.from_dict(read_checkpoint(file).config.to_dict())
-        return cls.from_dict(read_json(file, ConfigError))
-
-    def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json`, readable by transformers too.
-
-        Args:
-            folder: created if it does not exist.
+    def to_json_file(self, json_file_path: str | PathLike[str], use_diff: bool = True) -> None:
+        """Write a file as `to_json_string` returns it; an existing one is replaced.
 
         Raises:
             ConfigError: JSON cannot represent a field.
             OutputError: the file cannot be written.
         """
+        write_whole(Path(json_file_path), self.to_json_string(use_diff).encode(), overwrite=True)
+
+    @classmethod
+    def from_json_file(cls, json_file: str | PathLike[str]) -> Self:
+        """Read a file as `to_json_file` writes it.
+
+        Raises:
+            MissingWeightsError: (an OSError) there is no such file.
+            ConfigError: the file cannot be read, or a field is invalid.
+        """
+        return cls(**read_json(json_file, ConfigError, missing=MissingWeightsError))
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the fields that `from_pretrained` reads, and the keywords that do not say where to find them.
+
+        Raises:
+            WeightsError, ConfigError: as for `from_pretrained`.
+        """
+        from glpn_cli.weights.pretrained import HubKeywords, read_config_fields  # upward import, as for from_pretrained
+
+        hub, others = HubKeywords.split(kwargs)
+        return read_config_fields(pretrained_model_name_or_path, hub), others
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> Self:
+        """Read the configuration of weights.
+
+        Args:
+            pretrained_model_name_or_path: a folder with a `config.json`, such a file, a weights file with its
+                configuration inside or beside it; or weights by name, as for `GLPNForDepthEstimation.from_pretrained`.
+            **kwargs: fields to use instead of those of the file, and the keywords of `HubKeywords`. With
+                `return_unused_kwargs=True` the result is a tuple, whose second value has the keywords that are neither.
+
+        Raises:
+            MissingWeightsError: (an OSError) there is no configuration, or it cannot be downloaded.
+            WeightsError: the path is a weights file that cannot be read.
+            ConfigError: the configuration is invalid.
+            TypeError: a keyword is unknown.
+        """
+        fields, others = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        return cls.from_dict(fields, **{"name_or_path": pretrained_model_name_or_path, **others})
+
+    def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write `config.json`, readable by transformers too.
+
+        Args:
+            save_directory: created if it does not exist.
+            push_to_hub: must be false; the Hub's own client uploads folders.
+            **kwargs: have no effect; those of transformers are for the upload.
+
+        Raises:
+            ConfigError: JSON cannot represent a field.
+            OutputError: the file cannot be written.
+        """
+        del kwargs
+        refuse_upload(push_to_hub)
         text = self.to_json_string()
-        make_folder(Path(folder))
-        write_whole(Path(folder) / CONFIG_NAME, text.encode(), overwrite=True)
+        make_folder(Path(save_directory))
+        write_whole(Path(save_directory) / CONFIG_NAME, text.encode(), overwrite=True)
+
+    def _has_field(self, name: str) -> bool:
+        return name in vars(self) or name in _INHERITED or name in ("num_labels", "name_or_path")
+
+    def _own_fields(self) -> list[tuple[str, Any]]:
+        """Return the fields as they are, without what a new configuration has anyway."""
+        labels = ("id2label", "label2id") if self.id2label == _DEFAULT_LABELS else ()
+        return [(name, value) for name, value in vars(self).items() if name not in (*labels, _PATH_FIELD)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GLPNConfig) and self.to_dict() == other.to_dict()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._own_fields())})"
 
 
-def _to_list(values: Iterable[int]) -> list[int]:
+def refuse_upload(push_to_hub: object) -> None:
+    """Refuse the keyword of transformers that uploads what is saved.
+
+    Raises:
+        UsageError: it is set.
+    """
+    if push_to_hub:
+        hint = "save to a folder, then upload it with huggingface_hub.upload_folder"
+        raise UsageError("is not supported", setting="push_to_hub", hint=hint)
+
+
+def _to_list(values: Sequence[int]) -> list[int]:
     """Copy a sequence, so that configurations share no list; `validate` reports anything else."""
-    return list(values) if isinstance(values, list | tuple) else values  # type: ignore[return-value]
+    if hasattr(values, "tolist"):
+        values = values.tolist()  # an array
+    return [_to_number(value) for value in values] if isinstance(values, list | tuple) else values  # type: ignore[return-value]
+
+
+def _to_number(value: Any) -> Any:
+    """Return a number of NumPy or torch as one of Python, which JSON can represent; anything else unchanged."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _is_whole(value: object) -> TypeGuard[int]:

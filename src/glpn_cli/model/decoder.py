@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(
             DecoderStage(in_channels, config.decoder_hidden_size, fuses=index > 0)
-            for index, in_channels in enumerate(reversed(config.hidden_sizes))
+            for index, in_channels in enumerate(reversed(config.hidden_sizes[: config.num_encoder_blocks]))
         )
         self.final_upsample = build_upsampling()
 

@@ -8,34 +8,68 @@ Source: SegFormer, arXiv 2105.15203, section 3.1; stochastic depth, arXiv 1603.0
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from glpn_cli.model.outputs import BaseModelOutput
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glpn_cli.model.config import ActivationName, GLPNConfig
+    from glpn_cli.model.config import GLPNConfig
 
 
 # Not config.layer_norm_eps: the published files contain 1e-6, but the reference implementation, whose numbers are
 # published, has always used 1e-5. Using the value of the file would change every depth slightly.
 LAYER_NORM_EPS = 1e-5
 
-ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
-    "gelu": nn.GELU(),
-    "relu": nn.ReLU(),
-    "selu": nn.SELU(),
-    "gelu_new": nn.GELU(approximate="tanh"),
+
+class QuickGELU(nn.Module):
+    """GELU, approximated by a sigmoid.
+
+    Source: Hendrycks and Gimpel, arXiv 1606.08415, section 2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to every value."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+_GELU_BY_TANH = partial(nn.GELU, approximate="tanh")
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_accurate": _GELU_BY_TANH,
+    "gelu_fast": _GELU_BY_TANH,
+    "gelu_new": _GELU_BY_TANH,
+    "gelu_python": nn.GELU,
+    "gelu_python_tanh": _GELU_BY_TANH,
+    "gelu_pytorch_tanh": _GELU_BY_TANH,
+    "hardswish": nn.Hardswish,
+    "leaky_relu": nn.LeakyReLU,
+    "linear": nn.Identity,
+    "mish": nn.Mish,
+    "prelu": nn.PReLU,
+    "quick_gelu": QuickGELU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
 }
+"""What builds each activation; every layer has its own, as one of them has weights."""
 
 
 def stage_sizes(config: GLPNConfig, height: int, width: int) -> list[tuple[int, int]]:
     """Return the (height, width) of every stage's feature map for an image of a given size, in pixels."""
     sizes = []
-    for kernel, stride in zip(config.patch_sizes, config.strides, strict=True):
+    for kernel, stride in list(zip(config.patch_sizes, config.strides, strict=False))[: config.num_encoder_blocks]:
         height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
         sizes.append((height, width))
     return sizes
@@ -156,7 +190,7 @@ class MixFFN(nn.Module):
         self.dense1 = nn.Linear(channels, hidden)
         self.dwconv = DepthwiseConvolution(hidden)
         act = config.hidden_act
-        self.intermediate_act_fn = ACTIVATIONS[act] if isinstance(act, str) else act  # type: ignore[index]
+        self.intermediate_act_fn = ACTIVATIONS[act]() if isinstance(act, str) else act
         self.dense2 = nn.Linear(hidden, channels)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -225,17 +259,22 @@ class Encoder(nn.Module):
         self.layer_norm = nn.ModuleList(nn.LayerNorm(config.hidden_sizes[i], eps=LAYER_NORM_EPS) for i in stages)
 
     def forward(
-        self, pixel_values: Tensor, *, output_attentions: bool = False
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        self,
+        pixel_values: Tensor,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Encode images.
 
         Args:
             pixel_values: (B, 3, H, W) float32, RGB, 0 to 1.
             output_attentions: also return the attention probabilities, which needs more memory.
+            output_hidden_states: also return the feature map of every stage.
+            return_dict: return an object with named fields instead of a tuple.
 
         Returns:
-            One feature map (B, C, H', W') float32 per stage, largest first; and the attention probabilities, one
-            (B, heads, N, M) float32 per layer, or an empty tuple.
+            The last feature map, and what was requested. A tuple omits what was not requested.
         """
         feature_map, feature_maps, attentions = pixel_values, [], []
         for embed, layers, norm in zip(self.patch_embeddings, self.block, self.layer_norm, strict=True):
@@ -245,4 +284,9 @@ class Encoder(nn.Module):
                 attentions.append(probabilities)
             feature_map = to_map(norm(x), size).contiguous()
             feature_maps.append(feature_map)
-        return tuple(feature_maps), tuple(attentions) if output_attentions else ()
+        output = BaseModelOutput(
+            last_hidden_state=feature_map,
+            hidden_states=tuple(feature_maps) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+        return output if return_dict else output.to_tuple()

@@ -1,4 +1,4 @@
-"""GLPN: the encoder alone, the whole network, their outputs, and the training loss.
+"""GLPN: the encoder alone, the whole network, and the training loss.
 
 This is the reference that faster engines are compared with, so it is written for readability.
 
@@ -8,20 +8,24 @@ Source: Global-Local Path Networks for Monocular Depth Estimation with Vertical 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from glpn_cli.convert import SIZE_DIVISOR
+from glpn_cli.errors import ConfigError
 from glpn_cli.model.decoder import Decoder, DepthHead
 from glpn_cli.model.encoder import Encoder, stage_sizes
+from glpn_cli.model.outputs import BaseModelOutput, DepthEstimatorOutput
 from glpn_cli.model.pretrained import PretrainedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from glpn_cli.model.config import GLPNConfig
+
+_MAX_SMALLEST_SIDE_PX = 1024
 
 
 class GLPNModel(PretrainedModel):
@@ -58,21 +62,19 @@ class GLPNModel(PretrainedModel):
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return_dict = self.config.use_return_dict if return_dict is None else return_dict
 
         check_pixel_values(pixel_values, self.config)
-        feature_maps, attentions = self.encoder(pixel_values, output_attentions=output_attentions)
-        output = BaseModelOutput(
-            last_hidden_state=feature_maps[-1],
-            hidden_states=feature_maps if output_hidden_states else None,
-            attentions=attentions if output_attentions else None,
+        output: BaseModelOutput | tuple[Any, ...] = self.encoder(
+            pixel_values, output_attentions, output_hidden_states, return_dict
         )
-        return output if return_dict else output.to_tuple()
+        return output
 
-    def _select_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    @classmethod
+    def _select_tensors(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of the encoder; in a checkpoint of the whole network their keys have a prefix."""
         return {
-            key.removeprefix(f"{self.base_model_prefix}."): tensor
+            key.removeprefix(f"{cls.base_model_prefix}."): tensor
             for key, tensor in tensors.items()
             if not key.startswith(("decoder.", "head."))
         }
@@ -117,7 +119,7 @@ class GLPNForDepthEstimation(PretrainedModel):
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return_dict = self.config.use_return_dict if return_dict is None else return_dict
 
         check_pixel_values(pixel_values, self.config, halves=True)
         encoded = self.glpn(pixel_values, output_attentions, output_hidden_states=True, return_dict=True)
@@ -166,67 +168,6 @@ def silog_loss(predicted: Tensor, target: Tensor, *, scale_forgiveness: float = 
     return torch.where(perfect, 0.0, torch.where(perfect, 1.0, variance).sqrt())
 
 
-class _NamedValues:
-    """Dataclass fields with access by name, position and unpacking; fields that are None are skipped."""
-
-    def keys(self) -> tuple[str, ...]:
-        """Return the names of the fields that are not None, in order."""
-        return tuple(item.name for item in fields(self) if getattr(self, item.name) is not None)  # type: ignore[arg-type]
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """Return the values that are not None, in order."""
-        return tuple(getattr(self, name) for name in self.keys())
-
-    def __getitem__(self, key: int | slice | str) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __contains__(self, key: object) -> bool:  # without it, `in` would compare tensors
-        return key in self.keys()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
-
-    def __len__(self) -> int:
-        return len(self.to_tuple())
-
-
-@dataclass(eq=False, kw_only=True)
-class BaseModelOutput(_NamedValues):
-    """The output of the encoder.
-
-    Attributes:
-        last_hidden_state: (B, C, H', W') float32, the feature map of the last stage.
-        hidden_states: one (B, C, H', W') float32 per stage, largest first; None unless requested.
-        attentions: the attention probabilities, one (B, heads, N, M) float32 per layer for N query tokens and M key
-            tokens, 0 to 1; in training after dropout; None unless requested.
-    """
-
-    last_hidden_state: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass(eq=False, kw_only=True)
-class DepthEstimatorOutput(_NamedValues):
-    """The output of the whole network.
-
-    Attributes:
-        loss: () float32, unitless, not negative; None without labels.
-        predicted_depth: (B, H', W') float32, 0 to `max_depth` in the published scale.
-        hidden_states: as in `BaseModelOutput`.
-        attentions: as in `BaseModelOutput`.
-    """
-
-    loss: Tensor | None = None
-    predicted_depth: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
 def check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool = False) -> None:
     """Check an input before it fails deep inside the network with a message that is hard to understand.
 
@@ -238,22 +179,64 @@ def check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool
     Raises:
         ValueError: the shape or type is wrong; the message names the given and the expected one.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
         return  # sizes are symbolic then, and comparing them would specialize the graph
     shape = (*pixel_values.shape,)
     if len(shape) != 4 or shape[1] != config.num_channels:
         raise ValueError(f"pixel_values must be (B, {config.num_channels}, H, W), not {shape}")
     if not pixel_values.is_floating_point():
         raise ValueError(f"pixel_values must be floating point, 0 to 1, not {pixel_values.dtype}")
-    sizes = stage_sizes(config, *shape[2:])
-    for size, reduction in zip(sizes, config.sr_ratios, strict=True):
-        if min(size) < reduction:
-            raise ValueError(
-                f"pixel_values of {shape} are too small: a stage has {size} and needs at least {reduction} per side"
-            )
-    doubled = [(2 * height, 2 * width) for height, width in sizes[1:]]
-    if halves and doubled != sizes[:-1]:
-        raise ValueError(
-            f"pixel_values of {shape} do not halve at every stage: the stages have {sizes}; "
-            f"both sides must be multiples of {math.prod(config.strides)}"
+    height, width = shape[2:]
+    sizes = stage_sizes(config, height, width)
+    if _is_too_small(config, height, width):
+        stage, needed = next(
+            (size, reduction) for size, reduction in zip(sizes, config.sr_ratios, strict=False) if min(size) < reduction
         )
+        raise ValueError(
+            f"pixel_values of {shape} are too small: a stage has {stage} and needs at least {needed} per side"
+        )
+    if halves and not _is_halved(config, height, width):
+        step = math.prod(config.strides[: config.num_encoder_blocks])
+        advice = f"both sides must be multiples of {step}"
+        if not _is_halved(config, step, step):
+            advice = f"patch_sizes {config.patch_sizes} and strides {config.strides} do not suit a decoder"
+        raise ValueError(f"pixel_values of {shape} do not halve at every stage: the stages have {sizes}; {advice}")
+
+
+def find_usable_sides(config: GLPNConfig) -> tuple[int, int]:
+    """Return the sides that images may have for a network that is to predict their depth.
+
+    Returns:
+        The smallest side, and the step from one to the next, pixels, both multiples of 32: (32, 32) with the usual
+        strides and reductions.
+
+    Raises:
+        ConfigError: the network does not take RGB images, or no image up to 1024 pixels suits its stages.
+    """
+    if config.num_channels != 3:
+        raise ConfigError(f"num_channels is {config.num_channels}, but images have 3 channels, RGB")
+    step = math.lcm(SIZE_DIVISOR, math.prod(config.strides[: config.num_encoder_blocks]))
+    sides = range(step, max(step, _MAX_SMALLEST_SIDE_PX) + 1, step)
+    smallest = next((side for side in sides if not _is_too_small(config, side, side)), None)
+    if smallest is None or smallest > _MAX_SMALLEST_SIDE_PX:
+        raise ConfigError(
+            f"sr_ratios {config.sr_ratios} and strides {config.strides} need images of more than "
+            f"{_MAX_SMALLEST_SIDE_PX} pixels per side"
+        )
+    if not all(_is_halved(config, side, side) for side in (smallest, smallest + step)):
+        raise ConfigError(
+            f"patch_sizes {config.patch_sizes} and strides {config.strides} do not halve the image at every stage"
+        )
+    return smallest, step
+
+
+def _is_too_small(config: GLPNConfig, height: int, width: int) -> bool:
+    """Return whether a stage has fewer positions per side than its attention reduces to one."""
+    sizes = stage_sizes(config, height, width)
+    return any(min(size) < reduction for size, reduction in zip(sizes, config.sr_ratios, strict=False))
+
+
+def _is_halved(config: GLPNConfig, height: int, width: int) -> bool:
+    """Return whether each stage has half the height and width of the one before, as the decoder requires."""
+    sizes = stage_sizes(config, height, width)
+    return [(2 * height, 2 * width) for height, width in sizes[1:]] == sizes[:-1]

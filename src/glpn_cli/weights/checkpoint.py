@@ -9,27 +9,39 @@ Source: comparison of the keys of the released files with those on the Hub.
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from glpn_cli.errors import ConfigError, OutputError, WeightsError
-from glpn_cli.files import modernize, os_reason, parse_json, read_json, replacing
+from glpn_cli.errors import ConfigError, MissingWeightsError, OutputError, UsageError, WeightsError
+from glpn_cli.files import modernize, os_reason, parse_json, read_json, replacing, write_whole
 from glpn_cli.model.config import CONFIG_NAME, GLPNConfig
-from glpn_cli.weights.header import MAX_HEADER_BYTES
-from glpn_cli.weights.store import SAFETENSORS_NAME, find_weights_file
+from glpn_cli.weights.header import MAX_HEADER_BYTES, read_metadata
+from glpn_cli.weights.store import (
+    PICKLE_NAME,
+    SAFETENSORS_NAME,
+    add_variant,
+    find_weights_file,
+    is_index,
+    weights_names,
+    weights_parts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
+
+_DOCUMENTED_FIELDS = tuple(inspect.signature(GLPNConfig).parameters)[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,84 +49,158 @@ class Checkpoint:
     """The contents of a weights file.
 
     Attributes:
-        path: the file of the tensors.
+        path: the file of the tensors, or their index.
         config: the architecture.
         tensors: by published key, on the CPU; floating-point ones are float32.
         metadata: the strings of a safetensors file; empty for a pickle.
+        notes: what the user should know of the configuration.
     """
 
     path: Path
     config: GLPNConfig
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class FoundConfig(NamedTuple):
+    """A configuration, and what it changes.
+
+    Attributes:
+        config: the architecture.
+        metadata: of the weights, with the depth limit that belongs to the configuration.
+        notes: what the user should know.
+    """
+
+    config: GLPNConfig
+    metadata: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 # Reading
 
 
-def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+def read_checkpoint(
+    path: str | PathLike[str], *, config: GLPNConfig | None = None, as_float32: bool = True
+) -> Checkpoint:
     """Read weights with their configuration.
 
     Args:
-        path: a folder as saved by transformers, a safetensors file, or a pickle. The configuration is in the metadata
-            of the safetensors file, or a `config.json` in the folder or beside the file.
+        path: a folder as saved by transformers, a safetensors file, a pickle, or the index of several files. The
+            configuration is in a `config.json` in the folder or beside the file, or in the metadata of the safetensors
+            file.
+        config: the configuration to use; None reads it.
+        as_float32: see `read_tensors`.
 
     Raises:
-        WeightsError: there are no weights at the path, or they cannot be read.
+        MissingWeightsError: there are no weights at the path, or there is no configuration.
+        WeightsError: the weights cannot be read.
         ConfigError: the configuration is invalid.
     """
     file = find_weights_file(path)
-    tensors, metadata = read_tensors(file)
-    return Checkpoint(file, read_config(file, metadata), tensors, metadata)
+    tensors, metadata = read_tensors(file, as_float32=as_float32)
+    found = read_config(file, metadata) if config is None else FoundConfig(config, metadata)
+    plain = {_without_prefix(key): tensor for key, tensor in tensors.items()}
+    return Checkpoint(file, found.config, plain, found.metadata, found.notes)
 
 
-def read_tensors(file: Path, *, label: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    file: Path, *, label: str | None = None, as_float32: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a weights file; its content decides the format, not its name.
 
     Args:
-        file: safetensors or a pickle. A pickle is read with `weights_only=True`, so it cannot run code.
+        file: safetensors, a pickle, or the index of several files. A pickle is read with `weights_only=True`, so it
+            cannot run code.
         label: the name of the file in messages; None uses its path.
+        as_float32: whether to convert floating-point tensors to float32.
 
     Returns:
-        The tensors by key, on the CPU, floating-point ones float32; and the metadata, empty for a pickle.
+        The tensors by key, on the CPU; and the metadata, empty for a pickle.
 
     Raises:
         WeightsError: the file cannot be read, or is not a weights file.
     """
-    label = label or str(file)
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
+    for part in weights_parts(file):
+        more_tensors, more_metadata = _read_part(part, label or str(part))
+        tensors |= more_tensors
+        metadata |= more_metadata
+    if as_float32:
+        tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    return tensors, metadata
+
+
+def read_file_metadata(file: Path) -> dict[str, str]:
+    """Return the metadata of a weights file without reading its tensors; empty for a pickle.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    first = weights_parts(file)[0]
+    try:
+        kind = _detect_kind(first)
+    except OSError as error:
+        raise WeightsError(f"{first}: cannot be read: {os_reason(error)}") from error
+    return read_metadata(first) if kind == "safetensors" else {}
+
+
+def read_config(file: Path, metadata: Mapping[str, str]) -> FoundConfig:
+    """Read the configuration of a weights file from the `config.json` beside it, else from its metadata.
+
+    The file that a user can edit comes first. One of another network is ignored if the metadata has a configuration:
+    weights in a single file may be in any folder.
+
+    Raises:
+        MissingWeightsError: there is no configuration.
+        ConfigError: the configuration is invalid.
+    """
+    beside = file.parent / CONFIG_NAME
+    inside = parse_json(metadata["config"], f"{file}: configuration", ConfigError) if "config" in metadata else None
+    if not os.path.exists(beside):
+        if inside is None:
+            hint = f"put the {CONFIG_NAME} of these weights into the same folder"
+            raise MissingWeightsError(f"{file}: has no configuration", hint=hint)
+        return FoundConfig(GLPNConfig.from_dict(inside), dict(metadata))
+    fields = read_json(beside, ConfigError)
+    if inside is not None and fields.get("model_type", GLPNConfig.model_type) != GLPNConfig.model_type:
+        return FoundConfig(GLPNConfig.from_dict(inside), dict(metadata))
+    config = GLPNConfig.from_dict(fields)
+    return FoundConfig(config, dict(metadata)) if inside is None else _reconcile(config, inside, metadata, beside)
+
+
+def _reconcile(config: GLPNConfig, inside: Mapping[str, Any], metadata: Mapping[str, str], beside: Path) -> FoundConfig:
+    """Return a configuration with the metadata of weights that have another copy of it."""
+    now, before = config.to_dict(), GLPNConfig().to_dict() | inside
+    changed = [name for name in _DOCUMENTED_FIELDS if now[name] != before[name]]
+    if not changed:
+        return FoundConfig(config, dict(metadata))
+    note = f"{beside} is used, which differs from the copy inside the weights: " + ", ".join(
+        f"{name} is {now[name]}, not {before[name]}" for name in changed
+    )
+    scaled = dict(metadata)
+    if "max_depth" in changed and "depth_limit_m" in scaled:
+        try:  # the output is a fraction of max_depth, so the limit in meters changes by the same factor
+            scaled["depth_limit_m"] = repr(float(scaled["depth_limit_m"]) * now["max_depth"] / before["max_depth"])
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise WeightsError(f"{beside.parent}: invalid metadata of the weights: {error}") from error
+    return FoundConfig(config, scaled, (note,))
+
+
+def _read_part(file: Path, label: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         kind = _detect_kind(file)
     except OSError as error:
         raise WeightsError(f"{label}: cannot be read: {os_reason(error)}") from error
     if kind == "safetensors":
-        tensors, metadata = _read_safetensors(file, label)
-    elif kind == "pickle":
-        tensors, metadata = _read_pickle(file, label), {}
-    else:
-        raise WeightsError(
-            f"{label}: not a weights file but {kind}",
-            hint="use a safetensors, .bin or .ckpt file; or download it again",
-        )
-    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, metadata
-
-
-def read_config(file: Path, metadata: Mapping[str, str]) -> GLPNConfig:
-    """Read the configuration of a weights file from its metadata, else from the `config.json` beside it.
-
-    Raises:
-        WeightsError: there is no configuration.
-        ConfigError: the configuration is invalid.
-    """
-    if "config" in metadata:
-        return GLPNConfig.from_dict(parse_json(metadata["config"], f"{file}: configuration", ConfigError))
-    try:
-        return GLPNConfig.from_dict(read_json(file.parent / CONFIG_NAME, ConfigError))
-    except ConfigError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise WeightsError(
-            f"{file}: has no configuration", hint=f"put the {CONFIG_NAME} of these weights into the same folder"
-        ) from error
+        return _read_safetensors(file, label)
+    if kind == "pickle":
+        return _read_pickle(file, label), {}
+    raise WeightsError(
+        f"{label}: not a weights file but {kind}",
+        hint="use a safetensors, .bin or .ckpt file; or download it again",
+    )
 
 
 def _detect_kind(file: Path) -> str:
@@ -166,32 +252,100 @@ def _read_pickle(file: Path, label: str) -> dict[str, Tensor]:
 
 
 def write_checkpoint(
-    folder: str | PathLike[str], config: GLPNConfig, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+    folder: str | PathLike[str],
+    config: GLPNConfig,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    safe: bool = True,
+    max_shard_size: int | str | None = None,
+    variant: str | None = None,
 ) -> Path:
-    """Write `config.json` and `model.safetensors`, each atomically, readable by transformers too.
+    """Write `config.json` and the weights, each file atomically, readable by transformers too.
 
-    The safetensors file also contains the configuration, so that it can be used without the folder.
+    A safetensors file also contains the configuration, so that it can be used without the folder. Files of an earlier
+    save that would be read instead are removed.
+
+    Args:
+        folder: created if it does not exist.
+        config: the architecture.
+        tensors: by published key.
+        metadata: strings for a safetensors file; a pickle has no room for them.
+        safe: write safetensors, not a pickle.
+        max_shard_size: of one file, in bytes or such as "200MB"; None writes one file.
+        variant: part of the file's name, as in `model.fp16.safetensors`.
 
     Returns:
-        The path of the safetensors file.
+        The path of the weights file, or of the index of several.
 
     Raises:
         OutputError: a file cannot be written.
+        UsageError: the size is invalid.
     """
-    target = Path(folder) / SAFETENSORS_NAME
+    name = add_variant(SAFETENSORS_NAME if safe else PICKLE_NAME, variant)
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    shards, index = _divide(plain, name, max_shard_size)
     strings = {**metadata, "format": "pt", "config": json.dumps(config.to_dict())}
     config.save_pretrained(folder)
+    for shard_name, shard in shards.items():
+        target = Path(folder) / shard_name
+        try:
+            with replacing(target) as partial:
+                save_file(shard, partial, strings) if safe else torch.save(shard, partial)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
+    written = Path(folder) / name
+    if index is not None:
+        written = Path(folder) / add_variant((SAFETENSORS_NAME if safe else PICKLE_NAME) + ".index.json", variant)
+        write_whole(written, json.dumps(index, indent=2).encode() + b"\n", overwrite=True)
+    _remove_earlier(Path(folder), written.name, variant)
+    return written
+
+
+def _divide(
+    tensors: dict[str, Tensor], name: str, max_shard_size: int | str | None
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any] | None]:
+    """Return the tensors of each file by its name, and the index if there are several."""
+    if max_shard_size is None:
+        return {name: tensors}, None
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    stem, _, ending = name.rpartition(".")
     try:
-        with replacing(target) as partial:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial, strings)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
-    return target
+        split = split_torch_state_dict_into_shards(
+            tensors, filename_pattern=f"{stem}{{suffix}}.{ending}", max_shard_size=max_shard_size
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"must be a number of bytes, or such as '200MB', not {max_shard_size!r}", setting="max_shard_size"
+        ) from error
+    shards = {file: {key: tensors[key] for key in keys} for file, keys in split.filename_to_tensors.items()}
+    if not split.is_sharded:
+        return shards, None
+    return shards, {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+
+
+def _remove_earlier(folder: Path, written: str, variant: str | None) -> None:
+    """Remove the weights files of an earlier save that would be read before the file of this name."""
+    names = weights_names(variant=variant)
+    for name in names[: names.index(written)]:
+        file = folder / name
+        if not os.path.isfile(file):
+            continue
+        try:
+            parts = weights_parts(file) if is_index(name) else []
+        except WeightsError:
+            parts = []
+        for stale in (file, *parts):
+            try:
+                stale.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{stale}: cannot be removed: {os_reason(error)}") from error
 
 
 # The authors' keys
 
-_PARALLEL_PREFIX = "module."
+_WRAPPER_PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
 _STAGE_KEY = re.compile(r"encoder\.(patch_embed|block|norm)([1-9]\d*)\.(.+)")
 _JOINT_KEY = re.compile(r"encoder\.block([1-9]\d*)\.(\d+)\.attn\.kv\.(weight|bias)")
 _FUSION_KEY = re.compile(r"decoder\.fusion([1-9]\d*)\.conv(\d)\.(.+)")
@@ -244,7 +398,8 @@ def to_published_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_prefix(key: str) -> str:
-    return key.removeprefix(_PARALLEL_PREFIX)
+    found = _WRAPPER_PREFIX.match(key)
+    return key[found.end() :] if found else key
 
 
 def _to_published_key(key: str) -> str:

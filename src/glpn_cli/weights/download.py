@@ -7,32 +7,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
-from glpn_cli.errors import ConfigError, WeightsError
-from glpn_cli.files import os_reason, parse_json
+from glpn_cli.errors import ConfigError, MissingWeightsError, WeightsError
+from glpn_cli.files import os_reason, parse_json, read_json
 from glpn_cli.model.config import CONFIG_NAME, GLPNConfig
 from glpn_cli.weights.catalog import CATALOG
 from glpn_cli.weights.header import verify_seal
-from glpn_cli.weights.hub import HubAccess, find_hub_file, is_offline, offline_error
+from glpn_cli.weights.hub import CLIENT_ERRORS, HubAccess, find_hub_file, is_offline, offline_error, one_line
 from glpn_cli.weights.store import (
     NO_PROGRESS,
     PICKLE_NAME,
+    PROCESSOR_NAME,
     SAFETENSORS_NAME,
     ProgressCallback,
     clear_downloads,
     downloads_folder,
+    is_index,
     lock_weights,
     stored_file,
 )
 from glpn_cli.weights.transfer import fetch_file, fetch_small_file, is_etag, matches_etag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
     from glpn_cli.weights.install import InstalledWeights
 
 
 def download(
-    name: str, *, offline: bool = False, overwrite: bool = False, progress: ProgressCallback = NO_PROGRESS
+    name: str,
+    *,
+    offline: bool = False,
+    overwrite: bool = False,
+    token: str | bool | None = None,
+    progress: ProgressCallback = NO_PROGRESS,
 ) -> InstalledWeights | None:
     """Install weights from the Hub, unless they are installed and intact.
 
@@ -43,6 +54,7 @@ def download(
         name: a name of the catalog with a source, or OWNER/REPO.
         offline: do not use the network; HF_HUB_OFFLINE has the same effect.
         overwrite: install again; from the network, or from the cache if offline.
+        token: see `HubAccess.from_environment`.
         progress: is notified of progress and delays.
 
     Returns:
@@ -67,7 +79,7 @@ def download(
         if installed is None and offline:
             raise offline_error(repository)
         if installed is None:
-            installed = _install_from_hub(name, repository, HubAccess.from_environment(), progress)
+            installed = _install_from_hub(name, repository, HubAccess.from_environment(token), progress)
         clear_downloads(name)
         return installed
 
@@ -110,7 +122,13 @@ def _install_from_hub(name: str, repository: str, access: HubAccess, progress: P
     except WeightsError:
         part.unlink()  # complete but not usable
         raise
-    return install(name, checkpoint, Origin.of(part, source=repository, revision=revision))
+    processor = None
+    if name not in CATALOG:  # those have the default processor
+        processor_file = find_hub_file(repository, PROCESSOR_NAME, access=access, progress=progress, revision=revision)
+        if processor_file is not None:
+            processor = fetch_small_file(processor_file, access=access, progress=progress)
+    origin = Origin.of(part, source=repository, revision=revision)
+    return install(name, checkpoint, origin, processor=processor)
 
 
 def _parse_config(data: bytes, label: str) -> GLPNConfig:
@@ -169,7 +187,7 @@ def _install_from_cache(name: str, repository: str, progress: ProgressCallback) 
     if not intact:
         progress.note(f"{copy} is damaged and not used")
         return None
-    from glpn_cli.weights.install import Origin, install, read_glpn
+    from glpn_cli.weights.install import Origin, install, read_glpn, read_processor_beside
 
     try:
         checkpoint = read_glpn(cached.weights, config=_parse_config(config, str(cached.config)))
@@ -177,7 +195,70 @@ def _install_from_cache(name: str, repository: str, progress: ProgressCallback) 
         progress.note(f"{copy} is not used: {error.message}")
         return None
     progress.note(f"{repository}: using the files in the Hugging Face cache")
-    return install(name, checkpoint, Origin.of(cached.weights, source=repository, revision=cached.revision))
+    origin = Origin.of(cached.weights, source=repository, revision=cached.revision)
+    return install(name, checkpoint, origin, processor=read_processor_beside(cached.config))
+
+
+def fetch_into_cache(
+    repository: str,
+    json_name: str,
+    weights_names: Sequence[str],
+    *,
+    subfolder: str = "",
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    token: str | bool | None = None,
+    offline: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Return the folder of a repository in the cache of the client, with the files that are wanted.
+
+    The client downloads what is missing. Unlike `download`, it takes any revision and subfolder, and installs nothing.
+
+    Args:
+        repository: OWNER/REPO.
+        json_name: a file that must be there.
+        weights_names: files of which one must be there, best first; empty if none is needed.
+        subfolder: of the repository.
+        revision: a branch, tag or commit; None is the newest.
+        cache_dir: the folder of the cache; None is that of the environment.
+        token: see `HubAccess.from_environment`.
+        offline: do not use the network; HF_HUB_OFFLINE has the same effect.
+        overwrite: download again.
+
+    Raises:
+        MissingWeightsError: a file is not there, or cannot be downloaded.
+        WeightsError: an index of several weights files is damaged.
+    """
+    endpoint = HubAccess.from_environment(token).endpoint
+    offline = offline or is_offline()
+
+    def fetch(name: str) -> Path | None:
+        try:
+            file = hf_hub_download(
+                repository, name, subfolder=subfolder or None, revision=revision, token=token, endpoint=endpoint,
+                cache_dir=cache_dir or _cache_folder(), local_files_only=offline, force_download=overwrite,
+            )  # fmt: skip
+        except EntryNotFoundError:
+            return None
+        except CLIENT_ERRORS as error:
+            message = f"{repository}: cannot be downloaded: {one_line(error)}"
+            raise MissingWeightsError(message, hint="check the name, `revision` and the network") from error
+        return Path(file)
+
+    found = fetch(json_name)
+    weights = next(filter(None, map(fetch, weights_names)), None)
+    parts: list[object] = []
+    if weights is not None and is_index(weights.name):
+        listed = read_json(weights, WeightsError).get("weight_map")
+        parts = list(dict.fromkeys(listed.values())) if isinstance(listed, dict) else []
+    missing = [name for name in parts if fetch(str(name)) is None]
+    if found is None or (weights_names and weights is None) or missing:
+        absent = json_name if found is None else str(missing[0]) if missing else " or ".join(weights_names)
+        place = f"{repository}{f'/{subfolder}' if subfolder else ''}{f' at {revision}' if revision else ''}"
+        hint = "the network is disabled: unset `local_files_only` and HF_HUB_OFFLINE" if offline else "check the name"
+        raise MissingWeightsError(f"{place}: {absent} not found", hint=hint)
+    return found.parent
 
 
 def _find_in_cache(repository: str, name: str) -> Path | None:

@@ -99,8 +99,11 @@ class HubAccess:
         return "Authorization" in self.headers
 
     @classmethod
-    def from_environment(cls) -> HubAccess:
+    def from_environment(cls, token: str | bool | None = None) -> HubAccess:
         """Read endpoint and token from the environment and the stored login.
+
+        Args:
+            token: to use instead of the one that is found; False uses none.
 
         Raises:
             WeightsError: the endpoint is invalid, or the stored login cannot be read.
@@ -109,7 +112,8 @@ class HubAccess:
         if endpoint and not _is_url(endpoint):
             raise WeightsError(f"HF_ENDPOINT: not a URL: {endpoint!r}", hint="it must begin with https://")
         try:
-            token = None if _is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN") else get_token()
+            implicit = None if token is False or (token is None and _is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN")) else True
+            token = token if isinstance(token, str) else implicit and get_token()
         except Exception as error:  # the client documents no exceptions here
             raise WeightsError(
                 f"the stored login for the Hub cannot be read: {one_line(error)}", hint=_LOGIN_HINT

@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING
 import safetensors.torch
 
 from glpn_cli.errors import UsageError, WeightsError
-from glpn_cli.files import FileDigest
+from glpn_cli.files import FileDigest, read_bounded
 from glpn_cli.model.config import CONFIG_NAME, PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
-from glpn_cli.weights.checkpoint import Checkpoint, has_authors_keys, read_config, read_tensors, to_published_keys
+from glpn_cli.weights.checkpoint import (
+    Checkpoint,
+    FoundConfig,
+    has_authors_keys,
+    read_config,
+    read_tensors,
+    to_published_keys,
+)
 from glpn_cli.weights.header import seal
 from glpn_cli.weights.location import to_download_name
 from glpn_cli.weights.store import (
     NO_PROGRESS,
+    PROCESSOR_NAME,
     ProgressCallback,
     find_weights_file,
     is_plain_name,
     is_repository,
     lock_weights,
     stored_file,
+    weights_files,
     write_stored,
 )
 
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+_MAX_PROCESSOR_BYTES = 2**20
 _RESERVED_NAMES = {"auto", "all"}  # they stand for other weights
 
 
@@ -60,7 +70,7 @@ class Origin:
         Raises:
             WeightsError: the file cannot be read.
         """
-        return cls(source, FileDigest(file).hexdigest(), revision)
+        return cls(source, FileDigest(*weights_files(file)).hexdigest(), revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,11 @@ def import_weights(
         if stored_file(name).exists() and not overwrite:
             raise WeightsError(f"the weights {name!r} are already installed", hint="set `overwrite` to replace them")
         origin = Origin.of(file, source=str(file.resolve()))
-        return install(name, read_glpn(file), origin, meters_per_unit=meters_per_unit)
+        checkpoint = read_glpn(file)
+        for note in checkpoint.notes:
+            progress.note(note)
+        processor = read_processor_beside(file)
+        return install(name, checkpoint, origin, meters_per_unit=meters_per_unit, processor=processor)
 
 
 def read_glpn(file: Path, *, config: GLPNConfig | None = None, label: str | None = None) -> Checkpoint:
@@ -143,9 +157,10 @@ def read_glpn(file: Path, *, config: GLPNConfig | None = None, label: str | None
     tensors, metadata = read_tensors(file, label=label)
     has_config = config is not None or "config" in metadata or (file.parent / CONFIG_NAME).exists()
     assumes_published = has_authors_keys(tensors) and not has_config
-    if config is None:
-        config = GLPNConfig(**PUBLISHED_CONFIG_FIELDS) if assumes_published else read_config(file, metadata)
-    checkpoint = Checkpoint(Path(label or file), config, to_published_keys(tensors), metadata)
+    if assumes_published:
+        config = GLPNConfig(**PUBLISHED_CONFIG_FIELDS)
+    found = read_config(file, metadata) if config is None else FoundConfig(config, metadata)
+    checkpoint = Checkpoint(Path(label or file), found.config, to_published_keys(tensors), found.metadata, found.notes)
     try:
         GLPNForDepthEstimation.from_checkpoint(checkpoint)  # checks every key and shape
     except WeightsError as error:
@@ -156,8 +171,22 @@ def read_glpn(file: Path, *, config: GLPNConfig | None = None, label: str | None
     return checkpoint
 
 
+def read_processor_beside(file: Path) -> bytes | None:
+    """Return the file with the fields of the processor in the folder of weights, or None."""
+    try:
+        with (file.parent / PROCESSOR_NAME).open("rb") as stream:
+            return read_bounded(stream, _MAX_PROCESSOR_BYTES)
+    except OSError:
+        return None
+
+
 def install(
-    name: str, checkpoint: Checkpoint, origin: Origin, *, meters_per_unit: float | None = None
+    name: str,
+    checkpoint: Checkpoint,
+    origin: Origin,
+    *,
+    meters_per_unit: float | None = None,
+    processor: bytes | None = None,
 ) -> InstalledWeights:
     """Write weights into the home folder, with everything known about them in the metadata; replaces existing ones.
 
@@ -168,6 +197,7 @@ def install(
         checkpoint: the weights, from `read_glpn`.
         origin: where they came from.
         meters_per_unit: the factor from their output to meters, if the user knows it.
+        processor: the JSON file with the fields of their processor, which is stored too.
 
     Raises:
         WeightsError: the file cannot be written, or the metadata of the weights are invalid.
@@ -179,6 +209,7 @@ def install(
         **({"license": entry.license} if entry else {}),
         **({"revision": origin.revision} if origin.revision else {}),
         **card.to_metadata(),
+        **({PROCESSOR_NAME: processor.decode(errors="replace")} if processor else {}),
         "source": origin.source,
         "source_sha256": origin.sha256,
         "config": json.dumps(checkpoint.config.to_dict()),

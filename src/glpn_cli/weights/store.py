@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from glpn_cli.errors import UsageError, WeightsError
-from glpn_cli.files import locked, os_reason, replacing
+from glpn_cli.errors import MissingWeightsError, UsageError, WeightsError
+from glpn_cli.files import locked, os_reason, read_json, replacing
 from glpn_cli.settings import HOME_VARIABLE
 from glpn_cli.weights.catalog import CATALOG
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 SAFETENSORS_NAME = "model.safetensors"
 PICKLE_NAME = "pytorch_model.bin"
+PROCESSOR_NAME = "preprocessor_config.json"
+"""The file beside weights with the fields of their processor, and its key in the metadata of installed weights."""
 
 BEST_NAME, LAST_NAME = "best", "last"
 """The folders of weights that every training run writes."""
 
 _SUFFIX = ".safetensors"
+_INDEX_ENDING, _INDEX_PART = ".index.json", ".index."
 _OWNER_SEPARATOR = "--"  # stands for the slash; the Hub does not allow it in names
 _REPOSITORY_PART = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][\w.-]{0,95}"
 _REPOSITORY = re.compile(f"{_REPOSITORY_PART}/{_REPOSITORY_PART}", re.ASCII)
@@ -101,22 +104,81 @@ def list_stored() -> dict[str, Path]:
     return {file.stem.replace(_OWNER_SEPARATOR, "/", 1): file for file in files if not file.name.startswith(".")}
 
 
-def find_weights_file(path: str | PathLike[str]) -> Path:
-    """Return the weights file of a path: the file itself, or the one in a folder, safetensors before a pickle.
+def weights_names(use_safetensors: bool | None = None, variant: str | None = None) -> tuple[str, ...]:
+    """Return the names that a weights file may have in a folder, in the order in which they are looked for.
+
+    Args:
+        use_safetensors: True for safetensors only, False for pickles only, None for both.
+        variant: part of the names, such as "fp16" in `model.fp16.safetensors`.
+    """
+    kinds = {None: (SAFETENSORS_NAME, PICKLE_NAME), True: (SAFETENSORS_NAME,), False: (PICKLE_NAME,)}[use_safetensors]
+    names = [name for kind in kinds for name in (kind, kind + _INDEX_ENDING)]
+    return tuple(add_variant(name, variant) for name in names)
+
+
+def add_variant(name: str, variant: str | None) -> str:
+    """Return the name of a file with a variant before its ending, as transformers names it."""
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}.{variant}.{ending}" if variant else name
+
+
+def find_weights_file(
+    path: str | PathLike[str], *, use_safetensors: bool | None = None, variant: str | None = None
+) -> Path:
+    """Return the weights file of a path: the file itself, or the first of `weights_names` in a folder.
+
+    For weights in several files, it is their index.
 
     Raises:
-        WeightsError: there is no such file.
+        MissingWeightsError: there is no such file.
     """
     path = Path(path)
     # os.path returns False for a path that may not be searched, where older Path methods raise.
     if os.path.isdir(path):
-        for name in (SAFETENSORS_NAME, PICKLE_NAME):
+        names = weights_names(use_safetensors, variant)
+        for name in names:
             if os.path.isfile(path / name):
                 return path / name
-        raise WeightsError(f"{path}: contains neither {SAFETENSORS_NAME} nor {PICKLE_NAME}")
+        whole = [name for name in names if not is_index(name)]
+        raise MissingWeightsError(f"{path}: contains {'neither ' if whole[1:] else 'no '}{' nor '.join(whole)}")
     if not os.path.isfile(path):
-        raise WeightsError(f"{path}: weights file not found")
+        raise MissingWeightsError(f"{path}: weights file not found")
     return path
+
+
+def is_index(name: str) -> bool:
+    """Return whether a file name is that of an index of weights in several files."""
+    return name.endswith(".json") and _INDEX_PART in name
+
+
+def weights_parts(file: Path) -> list[Path]:
+    """Return the files with the tensors of a weights file: itself, or those that the index lists.
+
+    Raises:
+        MissingWeightsError: a listed file is missing.
+        WeightsError: the index is damaged.
+    """
+    if not is_index(file.name):
+        return [file]
+    listed = read_json(file, WeightsError).get("weight_map")
+    names = list(dict.fromkeys(listed.values())) if isinstance(listed, dict) else []
+    # Only names, so that an index from a stranger reads nothing outside of its folder.
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise WeightsError(f"{file}: not an index of weights", hint="download or copy it again")
+    for name in names:
+        if not os.path.isfile(file.parent / name):
+            raise MissingWeightsError(f"{file.parent / name}: not found, but {file.name} lists it")
+    return [file.parent / name for name in names]
+
+
+def weights_files(path: str | PathLike[str]) -> list[Path]:
+    """Return all files of the weights at a path: the one of `find_weights_file`, and those that an index lists.
+
+    Raises:
+        WeightsError: as for `find_weights_file` and `weights_parts`.
+    """
+    file = find_weights_file(path)
+    return [file, *weights_parts(file)] if is_index(file.name) else [file]
 
 
 # Changing what is installed

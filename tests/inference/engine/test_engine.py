@@ -139,7 +139,7 @@ def test_image_is_bit_exact_in_any_cpu_batch(tiny: GLPNForDepthEstimation, draw_
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
-@pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new"])
+@pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new", "quick_gelu", "hardswish", "linear"])
 def test_every_activation(
     activation: str, packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
@@ -164,6 +164,21 @@ def test_activation_with_weights_survives_consume(
     network = with_activation(build_pair("tiny").ours, nn.PReLU(init=0.3))
     images = draw_images(1, 64, 64)
     with torch.no_grad():
+        expected = network(images).predicted_depth
+    found = Engine(network, cpu(), consume=True)(images)
+    assert ((found - expected).abs().max() / network.config.max_depth).item() <= EXACT
+
+
+def test_activation_with_weights_of_its_own_in_every_layer(
+    build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+) -> None:
+    network = with_activation(build_pair("tiny").ours, "prelu")
+    slopes = [parameter for name, parameter in network.named_parameters() if "intermediate_act_fn" in name]
+    assert len(slopes) == 5
+    with torch.no_grad():
+        for index, slope in enumerate(slopes):
+            slope.fill_(0.2 * index)
+        images = draw_images(1, 64, 64)
         expected = network(images).predicted_depth
     found = Engine(network, cpu(), consume=True)(images)
     assert ((found - expected).abs().max() / network.config.max_depth).item() <= EXACT

@@ -151,14 +151,14 @@ for _command in (list_weights, print_path, verify_weights, remove_weights, impor
 def _verify(located: LocatedWeights, console: Console, *, json: bool) -> bool:
     from glpn_cli.files import FileDigest
     from glpn_cli.weights.location import verify
-    from glpn_cli.weights.store import find_weights_file
+    from glpn_cli.weights.store import weights_files
 
     error: GLPNError | None = None
     file, sha256 = located.path, None
     try:
-        file = find_weights_file(located.path)
+        file, *parts = weights_files(located.path)
         if json:
-            sha256 = FileDigest(file).hexdigest()
+            sha256 = FileDigest(file, *parts).hexdigest()
         status = "intact" if verify(located) else "readable"
     except WeightsError as raised:
         status, error = "damaged", raised

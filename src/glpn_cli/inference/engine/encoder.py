@@ -16,6 +16,7 @@ Shapes: B images; C channels; H x W positions of a map; N = H·W query tokens; M
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,7 +34,7 @@ from glpn_cli.inference.engine.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor
 
@@ -49,13 +50,13 @@ class Encoder:
     def __init__(
         self,
         encoder: readable.Encoder,
-        activation: Activation,
         target: Target,
         release: Callable[[torch.nn.Module], None],
     ) -> None:
         """Build from the readable encoder; `release` is called with each of its modules once its weights are copied."""
+        activations = copy_activations(encoder, target)
         self._stages = [
-            EncoderStage(embedding, layers, norm, activation, target, release)  # type: ignore[arg-type]
+            EncoderStage(embedding, layers, norm, activations, target, release)  # type: ignore[arg-type]
             for embedding, layers, norm in zip(encoder.patch_embeddings, encoder.block, encoder.layer_norm, strict=True)
         ]
 
@@ -77,6 +78,19 @@ class Encoder:
         return feature_maps
 
 
+def copy_activations(encoder: readable.Encoder, target: Target) -> Iterator[Activation]:
+    """Yield the activation of each layer for a target.
+
+    All are copied at once, because layers may share an activation with weights, which is released with the first.
+    """
+    originals = [layer.mlp.intermediate_act_fn for layers in encoder.block for layer in layers]  # type: ignore[attr-defined, union-attr]
+    copies = {
+        id(act): copy.deepcopy(act).to(target.device, target.dtype).eval() if isinstance(act, torch.nn.Module) else act
+        for act in originals
+    }
+    return iter([copies[id(act)] for act in originals])
+
+
 class EncoderStage:
     """Patch embedding, transformer layers and a final normalization."""
 
@@ -85,7 +99,7 @@ class EncoderStage:
         embedding: readable.PatchEmbedding,
         layers: Iterable[readable.Layer],
         norm: torch.nn.LayerNorm,
-        activation: Activation,
+        activations: Iterator[Activation],
         target: Target,
         release: Callable[[torch.nn.Module], None],
     ) -> None:
@@ -98,7 +112,7 @@ class EncoderStage:
         self._layers: list[tuple[Attention, FeedForward]] = []
         for layer in layers:
             attention = Attention(LayerNorm(layer.layer_norm_1, target), layer.attention, target)
-            feed_forward = FeedForward(LayerNorm(layer.layer_norm_2, target), layer.mlp, activation, target)
+            feed_forward = FeedForward(LayerNorm(layer.layer_norm_2, target), layer.mlp, next(activations), target)
             self._layers.append((attention, feed_forward))
             release(layer)
         self._norm = LayerNorm(norm, target)

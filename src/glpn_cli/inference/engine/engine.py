@@ -8,7 +8,6 @@ forward pass once per input shape and replays it without Python in between.
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +29,6 @@ from glpn_cli.inference.engine.operations import (
     linear_mkldnn,
     to_map,
 )
-from glpn_cli.model.encoder import ACTIVATIONS
 from glpn_cli.model.glpn import check_pixel_values
 
 if TYPE_CHECKING:
@@ -86,14 +84,9 @@ class Engine:
             target = replace(target, strip_bytes=strip_bytes, cache_bytes=strip_bytes, scores_bytes=strip_bytes)
         self.target = target
 
-        act = self.config.hidden_act
-        activation = ACTIVATIONS[act] if isinstance(act, str) else act  # type: ignore[index]
-        if isinstance(activation, nn.Module):
-            # A copy, because an activation with weights is shared by all layers and is released with the first.
-            activation = copy.deepcopy(activation).to(target.device, target.dtype).eval()
         release = _release_tensors if consume else _retain_tensors
         with torch.inference_mode():
-            self._encoder = Encoder(network.glpn.encoder, activation, target, release)
+            self._encoder = Encoder(network.glpn.encoder, target, release)
             self._decoder = Decoder(network.decoder, target, release)
             self._head = DepthHead(network.head.head, target)
             release(network.head)
