@@ -241,10 +241,10 @@ class PredictionSettings(Settings):
 # Output
 
 MAX_POINTS = 1_000_000
-"""The default number of points in a point cloud, about."""
+"""The default limit on the points of a point cloud."""
 
 MAX_MESH_POINTS = 200_000
-"""The default number of points in a mesh, about: about 10 MB, which a phone's browser shows."""
+"""The default limit on the points of a mesh: about 10 MB, which a phone's browser shows."""
 
 AUTO_RANGE = "p1:p99"
 """The range that "auto" means: outliers of 1 % at each end do not stretch the colors."""
@@ -427,7 +427,7 @@ class OutputSettings(Settings):
         edge_filter: drop points between two neighbors that differ from both by more than this fraction, and triangles
             whose corners differ by more; 0 keeps all.
         valid_range: drop points outside; None drops unknown depth and depth at the limit of the weights.
-        max_points: subsample to about this many points; 0 keeps one for each pixel, None is `MAX_POINTS` for point
+        max_points: subsample to at most this many points; 0 keeps one for each pixel, None is `MAX_POINTS` for point
             clouds and `MAX_MESH_POINTS` for meshes.
         axes: of point clouds.
         png16_scale: values per meter in 16-bit PNG files.

@@ -142,7 +142,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             rare=True,
         ),
         "max_points": Option(
-            "Subsample to about this many 3D points. 0 keeps all.",
+            "Subsample to at most this many 3D points. 0 keeps all.",
             OUTPUT,
             "N",
             default="1000000 for ply, 200000 for glb",

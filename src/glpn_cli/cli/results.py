@@ -186,7 +186,7 @@ class DepthNotes:
             )
         if self._reduced:
             console.note(
-                f"meshes have about {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more, 0 for all)"
+                f"meshes have at most {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more, 0 for all)"
             )
 
 
