@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,4 +67,40 @@ def test_dictionaries_of_newer_versions_are_read() -> None:
     provenance = Provenance(weights="tiny", metric=False, network_size=(96, 128), notes=("a note",))
     assert Provenance.from_dict({**provenance.to_dict(), "network_size": [96, 128], "new": 1}) == provenance
     camera = Camera(525.0, "EXIF: focal length and sensor resolution")
-    assert Camera.from_dict({**camera.to_dict(), "new": 1}) == camera
+    back = Camera.from_dict({**camera.to_dict((4, 7)), "new": 1})
+    assert back == replace(camera, center_x_px=3.0, center_y_px=1.5)
+
+
+def test_camera_has_square_pixels_and_its_center_by_default() -> None:
+    camera = Camera(525.0, "user")
+    assert camera.focal_y_px == 525
+    assert camera.center_px((480, 640)) == (319.5, 239.5)
+    completed = DepthMap(np.ones((480, 640), np.float32), camera=camera).camera
+    assert completed == replace(camera, center_x_px=319.5, center_y_px=239.5)
+    assert completed.completed((10, 10)) is completed
+
+
+def test_camera_as_json_has_the_names_of_other_programs() -> None:
+    camera = Camera(525.0, "file: c.yaml", focal_y_px=520.0, center_x_px=310.0)
+    values = camera.to_dict((480, 640))
+    names = ("fx", "fy", "cx", "cy", "width", "height", "focal_px", "source")
+    assert [values[name] for name in names] == [525, 520, 310, 239.5, 640, 480, 525, "file: c.yaml"]
+    assert "projection" not in values
+    assert Camera.from_dict(values) == replace(camera, center_y_px=239.5)
+
+
+def test_camera_of_version_0_1_is_read() -> None:
+    assert Camera.from_dict({"focal_px": 525.0, "source": "x"}) == Camera(525.0, "x")
+
+
+def test_projection_of_a_panorama_is_stored() -> None:
+    camera = Camera(100.0, "GPano", projection="equirectangular", center_x_px=1.0, center_y_px=2.0)
+    assert Camera.from_dict(camera.to_dict((4, 8))) == camera
+
+
+@pytest.mark.parametrize(
+    "values", [(0.0,), (-1.0,), (np.nan,), (1.0, np.inf), (1.0, 1.0, np.nan), (1.0, 1.0, 0, -np.inf)]
+)
+def test_impossible_cameras_are_refused(values: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Camera(values[0], "x", *values[1:])

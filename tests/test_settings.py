@@ -223,8 +223,8 @@ def test_cameras_that_cannot_be_are_refused(name: str, value: float) -> None:
 
 
 def test_camera_settings_as_text() -> None:
-    assert str(PredictionSettings().camera) == "of each image"
-    assert str(PredictionSettings(fov_deg=60).camera) == "fov_deg 60"
+    assert str(PredictionSettings().camera_settings) == "of each image"
+    assert str(PredictionSettings(fov_deg=60).camera_settings) == "fov_deg 60"
 
 
 def test_changed_settings_are_those_that_affect_files() -> None:

@@ -47,7 +47,7 @@ the images are finished.
 | `device`, `precision` | the ones that were used |
 | `tta` | `flip`, or null |
 | `saturated_fraction` | fraction of pixels at the depth limit, whose true depth may be larger |
-| `camera` | `focal_px` in pixels of the upright image, and its `source` |
+| `camera` | `fx`, `fy`, `cx`, `cy`, `width`, `height` in pixels of the upright image; `focal_px` (`fx`), `source` |
 | `anchor_factor`, `anchors` | with `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |
 | `notes` | how the image was converted; an empty list if it was not |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
@@ -85,6 +85,7 @@ One object:
 | `source`, `kind` | the file, and whether it is an `image` or `depth` |
 | `image_size` | `height` and `width` in pixels of the upright image |
 | `weights` | `name`, `sha256` and `metric`, as above; with `--anchor` the last is `anchored` |
+| `camera` | as above |
 | `measurements` | in the order `--at`, `--box`: see below |
 | `anchor_factor`, `anchors` | as above |
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -81,35 +82,100 @@ class Provenance:
         return cls(**known)
 
 
+PINHOLE = "pinhole"
+"""The projection of ordinary lenses: straight lines stay straight. Points in space need it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera with square pixels, whose optical axis passes through the center of the image.
+    """The camera of an upright image: a pinhole camera, unless `projection` says otherwise.
+
+    Positions have the origin of OpenCV and ROS: the center of the top left pixel is (0, 0), so the center of the image
+    is ((width - 1) / 2, (height - 1) / 2).
 
     Attributes:
-        focal_px: focal length in pixels of the upright image.
+        focal_px: focal length along x in pixels of the upright image.
         source: where it comes from, in words. `geometry.camera.choose_camera` lists them.
+        focal_y_px: focal length along y; 0 becomes `focal_px`, as for square pixels.
+        center_x_px: where the optical axis meets the image, from the left; None is the center of the image.
+        center_y_px: the same, from the top. A `DepthMap` fills in both.
+        projection: "pinhole", or what a panorama states, such as "equirectangular".
     """
 
     focal_px: float
     source: str
+    focal_y_px: float = 0.0
+    center_x_px: float | None = None
+    center_y_px: float | None = None
+    projection: str = PINHOLE
+
+    def __post_init__(self) -> None:
+        """Check the numbers and fill in square pixels.
+
+        Raises:
+            ValueError: a focal length is not positive, or a number is not finite.
+        """
+        if self.focal_y_px == 0:
+            object.__setattr__(self, "focal_y_px", self.focal_px)
+        if not all(math.isfinite(focal_px) and focal_px > 0 for focal_px in (self.focal_px, self.focal_y_px)):
+            raise ValueError(f"focal lengths must be above 0, not {self.focal_px} and {self.focal_y_px}")
+        if not all(math.isfinite(center) for center in (self.center_x_px or 0.0, self.center_y_px or 0.0)):
+            raise ValueError(f"the center must be finite, not {self.center_x_px}, {self.center_y_px}")
 
     @property
     def is_assumed(self) -> bool:
         """Whether neither the user nor the image states the focal length."""
         return self.source.startswith("assumed")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
-        return asdict(self)
+    def center_px(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Return (x, y) where the optical axis meets an image of a (height, width)."""
+        height, width = size
+        x, y = self.center_x_px, self.center_y_px
+        return (width - 1) / 2 if x is None else x, (height - 1) / 2 if y is None else y
+
+    def completed(self, size: tuple[int, int]) -> Camera:
+        """Return the camera with its center filled in for an image of a (height, width)."""
+        if self.center_x_px is not None and self.center_y_px is not None:
+            return self
+        x, y = self.center_px(size)
+        return replace(self, center_x_px=x, center_y_px=y)
+
+    def to_dict(self, size: tuple[int, int]) -> dict[str, Any]:
+        """Return the camera of an image of a (height, width), ready for JSON.
+
+        `fx`, `fy`, `cx`, `cy`, `width` and `height` have the names that other programs use. `focal_px` repeats `fx`.
+        """
+        cx, cy = self.center_px(size)
+        projection = {} if self.projection == PINHOLE else {"projection": self.projection}
+        return {
+            "focal_px": self.focal_px,
+            "source": self.source,
+            "fx": self.focal_px,
+            "fy": self.focal_y_px,
+            "cx": cx,
+            "cy": cy,
+            "width": size[1],
+            "height": size[0],
+            **projection,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return what `to_dict` wrote. Fields that a newer version added are ignored.
+        """Return what `to_dict` wrote, now or in version 0.1, which had only `focal_px` and `source`.
 
         Raises:
             KeyError, TypeError, ValueError: the values are invalid.
         """
-        return cls(float(values["focal_px"]), str(values["source"]))
+        focal_px = float(values["fx"] if "fx" in values else values["focal_px"])
+        cx, cy = values.get("cx"), values.get("cy")
+        return cls(
+            focal_px,
+            str(values["source"]),
+            focal_y_px=float(values.get("fy", 0.0)),
+            center_x_px=None if cx is None else float(cx),
+            center_y_px=None if cy is None else float(cy),
+            projection=str(values.get("projection", PINHOLE)),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +186,7 @@ class DepthMap:
         meters: (H, W) float32, meters, at the size of the upright image; 0, NaN and infinite values are unknown.
         provenance: where the depth comes from.
         rgb: (H, W, 3) uint8, in [0, 255], the upright image; None if the predictor did not keep it.
-        camera: the camera of the image, known or assumed; None if there is no information.
+        camera: the camera of the image, known or assumed, with its center; None if there is no information.
         uncertainty_m: (H, W) float32, meters, not negative; None if it was not estimated.
     """
 
@@ -144,6 +210,8 @@ class DepthMap:
         uncertainty = self.uncertainty_m
         if uncertainty is not None and (uncertainty.shape != shape or uncertainty.dtype != np.float32):
             raise ValueError(f"uncertainty_m must be {shape} float32, not {uncertainty.shape} {uncertainty.dtype}")
+        if self.camera is not None:
+            object.__setattr__(self, "camera", self.camera.completed(shape))
 
     @property
     def metres(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

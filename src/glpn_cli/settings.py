@@ -156,11 +156,13 @@ class CameraSettings:
         fov_deg: horizontal field of view of the upright image, degrees.
         focal_px: focal length, pixels of the upright image.
         focal_mm_35: 35 mm equivalent focal length, millimeters, by the diagonal.
+        camera: a file with the intrinsics; see `geometry.calibration`.
     """
 
     fov_deg: float | None = None
     focal_px: float | None = None
     focal_mm_35: float | None = None
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -169,8 +171,11 @@ class CameraSettings:
             UsageError: two are given, or one is out of its range.
         """
         given = self._given()
-        if len(given) > 1:
-            raise UsageError(f"{' and '.join(f'`{name}`' for name in given)} exclude each other")
+        names = [*given, *(["camera"] if self.camera is not None else [])]
+        if len(names) > 1:
+            raise UsageError(f"{' and '.join(f'`{name}`' for name in names)} exclude each other")
+        if self.camera == "":
+            raise UsageError("must not be empty", hint=EMPTY_HINT, setting="camera")
         for name, value in given.items():
             limit = 180 if name == "fov_deg" else math.inf
             if not 0 < value < limit:
@@ -198,7 +203,7 @@ class PredictionSettings(Settings):
         tta: test-time augmentation.
         threads: CPU threads of the network; None leaves it to torch.
         max_pixels: larger images are refused before they are decoded.
-        fov_deg, focal_px, focal_mm_35: the camera; see `CameraSettings`.
+        fov_deg, focal_px, focal_mm_35, camera: the camera; see `CameraSettings`.
         offline: do not use the network for downloads.
         keep_rgb: store the image in the depth map, for formats that show it.
     """
@@ -214,6 +219,7 @@ class PredictionSettings(Settings):
     fov_deg: float | None = None
     focal_px: float | None = None
     focal_mm_35: float | None = None
+    camera: str | None = None
     offline: bool = False
     keep_rgb: bool = False
 
@@ -224,15 +230,21 @@ class PredictionSettings(Settings):
         super().__post_init__()
         if not self.weights:
             raise UsageError("must not be empty", hint=EMPTY_HINT, setting="weights")
-        _ = self.camera  # its checks
+        _ = self.camera_settings  # its checks
 
     @property
-    def camera(self) -> CameraSettings:
+    def camera_settings(self) -> CameraSettings:
         """The camera settings together."""
-        return CameraSettings(self.fov_deg, self.focal_px, self.focal_mm_35)
+        return CameraSettings(self.fov_deg, self.focal_px, self.focal_mm_35, self.camera)
 
 
 # Output
+
+MAX_POINTS = 1_000_000
+"""The default limit on the points of a point cloud."""
+
+MAX_MESH_POINTS = 200_000
+"""The default limit on the points of a mesh: about 10 MB, which a phone's browser shows."""
 
 AUTO_RANGE = "p1:p99"
 """The range that "auto" means: outliers of 1 % at each end do not stretch the colors."""
@@ -389,6 +401,26 @@ class ValidRange:
         return cls(*ends)
 
 
+class Axes(StrEnum):
+    """Axes of point clouds. The camera is at the origin in all of them."""
+
+    OPENGL = "opengl"
+    """X right, Y up, the camera looks along -Z: also those of glTF."""
+    OPENCV = "opencv"
+    """X right, Y down, Z forward: also those of ROS optical frames and Open3D's depth functions."""
+    BLENDER = "blender"
+    """X right, Y forward, Z up."""
+
+
+class NormalMap(StrEnum):
+    """The green channel of normal maps."""
+
+    OPENGL = "opengl"
+    """Bright where a surface faces up, as in Blender, Unity and Godot."""
+    DIRECTX = "directx"
+    """Bright where a surface faces down, as in Unreal Engine."""
+
+
 @dataclass(frozen=True)
 class OutputSettings(Settings):
     """How depth becomes the numbers and colors of a file.
@@ -409,7 +441,11 @@ class OutputSettings(Settings):
         edge_filter: drop points between two neighbors that differ from both by more than this fraction, and triangles
             whose corners differ by more; 0 keeps all.
         valid_range: drop points outside; None drops unknown depth and depth at the limit of the weights.
-        max_points: subsample to about this many points; 0 keeps one for each pixel.
+        max_points: subsample to at most this many points; 0 keeps one for each pixel, None is `MAX_POINTS` for point
+            clouds and `MAX_MESH_POINTS` for meshes.
+        axes: of point clouds.
+        png16_scale: values per meter in 16-bit PNG files.
+        normal_map: the direction of Y in normal maps.
     """
 
     normalize: Normalize | None = None
@@ -424,9 +460,17 @@ class OutputSettings(Settings):
     side_by_side: bool = False
     edge_filter: float = 0.1
     valid_range: ValidRange | None = None
-    max_points: int = 1_000_000
+    max_points: int | None = None
+    axes: Axes = Axes.OPENGL
+    png16_scale: float = 1000.0
+    normal_map: NormalMap = NormalMap.OPENGL
 
-    LIMITS: ClassVar = {"png_compression": (0, 9), "edge_filter": (0, math.inf), "max_points": (0, math.inf)}
+    LIMITS: ClassVar = {
+        "png_compression": (0, 9),
+        "edge_filter": (0, math.inf),
+        "max_points": (0, math.inf),
+        "png16_scale": (0.001, 1_000_000),
+    }
 
     def __post_init__(self) -> None:
         """Convert and check the values; see `Settings`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.inference.plan import Task
 from glpn_cli.inference.result import failed_result
 from glpn_cli.output.formats import FORMATS
+from glpn_cli.settings import OutputSettings
 from glpn_cli.weights.catalog import find_entry_beyond
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ ASSUMED = Camera(500.0, "assumed: 55° horizontal")
 
 
 def printed(
-    depths: Sequence[DepthMap], capsys: pytest.CaptureFixture[str], *, formats: Sequence[str] = ("ply",)
+    depths: Sequence[DepthMap], capsys: pytest.CaptureFixture[str], *, formats: Sequence[str] = ("ply",), **output: Any
 ) -> str:
-    notes = DepthNotes([FORMATS[name] for name in formats])
+    notes = DepthNotes([FORMATS[name] for name in formats], OutputSettings(**output))
     for depth in depths:
         notes.observe(depth)
+        notes.observe_final(depth)
     notes.print(Console())
     return " ".join(capsys.readouterr().err.split())
 
@@ -65,6 +67,28 @@ def test_saturated_depth_names_weights_with_a_larger_limit(capsys: pytest.Captur
     text = printed([photo(far=0.43)], capsys, formats=["png"])
     assert all(part in text for part in ("43% of a.jpg", "nyu, 10 m", "--weights kitti", "80 m"))
     assert not printed([photo(far=0.1)], capsys, formats=["png"])
+
+
+def test_depth_beyond_16_bits_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    far = [photo(name, far=fraction, weights="x", limit_m=70.0) for name, fraction in (("a.jpg", 0.15), ("b.jpg", 0.1))]
+    text = printed([*far[:1], photo("c.jpg")], capsys, formats=["png16"])
+    assert all(part in text for part in ("15% of a.jpg", "65.5", "--png16-scale 256"))
+    text = printed([*far, photo("c.jpg")], capsys, formats=["png16"])
+    assert text.count("note:") == 1
+    assert "2 of 3 images" in text
+    assert not printed(far, capsys, formats=["npy"])
+    assert not printed(far, capsys, formats=["png16"], png16_scale=256)
+
+
+def test_reduced_meshes_get_one_note(capsys: pytest.CaptureFixture[str]) -> None:
+    large = DepthMap(np.full((500, 500), 2.0, np.float32), camera=Camera(500.0, "user"))
+    text = printed([large, large], capsys, formats=["ply", "glb"])
+    assert text.count("note:") == 1
+    assert "--max-points" in text
+    for settings in ({"formats": ["ply"]}, {"formats": ["glb"], "max_points": 1000}):
+        assert not printed([large], capsys, **settings)  # type: ignore[arg-type]
+    small = DepthMap(np.full((400, 500), 2.0, np.float32), camera=Camera(500.0, "user"))
+    assert not printed([small], capsys, formats=["glb"])
 
 
 def test_no_weights_are_named_if_none_reach_farther(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from glpn_cli.depth import Camera, DepthMap, Provenance
-from glpn_cli.errors import UsageError
+from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.geometry.camera import (
     PointGrid,
     choose_camera,
@@ -18,10 +19,11 @@ from glpn_cli.geometry.camera import (
     focal_px_of_fov,
     focal_px_of_mm_35,
     fov_deg_of,
+    in_axes,
     to_points,
     to_triangles,
 )
-from glpn_cli.settings import CameraSettings, OutputSettings, ValidRange
+from glpn_cli.settings import Axes, CameraSettings, OutputSettings, ValidRange
 
 ALL_POINTS = OutputSettings(edge_filter=0, max_points=0)
 
@@ -80,10 +82,14 @@ def test_assumed_camera_has_55_degrees_along_the_long_side() -> None:
     assert portrait.focal_px == pytest.approx(landscape.focal_px)
 
 
-@pytest.mark.parametrize("settings", [{"fov_deg": 60.0, "focal_px": 500.0}, {"focal_px": 1.0, "focal_mm_35": 28.0}])
-def test_settings_must_not_state_the_camera_twice(settings: dict[str, float]) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    "settings",
+    [{"fov_deg": 60.0, "focal_px": 500.0}, {"focal_px": 1.0, "focal_mm_35": 28.0}, {"fov_deg": 60, "camera": "c.json"}],
+)
+def test_settings_must_not_state_the_camera_twice(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
         CameraSettings(**settings)
+    assert all(f"`{name}`" in caught.value.message for name in settings)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,31 @@ def test_axes_are_those_of_gltf() -> None:
 def test_camera_is_assumed_if_it_is_unknown() -> None:
     grid = to_points(replace(wall(), camera=None), ALL_POINTS)
     assert grid.camera.is_assumed
+
+
+def test_points_follow_the_center_and_both_focal_lengths() -> None:
+    camera = Camera(3.0, "file: c.yaml", focal_y_px=4.0, center_x_px=1.0, center_y_px=3.0)
+    grid = to_points(replace(wall(), camera=camera), ALL_POINTS)
+    np.testing.assert_allclose(grid.xyz[3, 1], [0, 0, -2], atol=1e-6)
+    np.testing.assert_allclose(grid.xyz[0, 4], [2 * 3 / 3, 2 * 3 / 4, -2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axes", Axes)
+def test_axes_are_turned_and_not_mirrored(axes: Axes) -> None:
+    turned = in_axes(np.eye(3, dtype=np.float32), axes)
+    assert np.linalg.det(turned) == pytest.approx(1)
+    assert (turned[0] == (1, 0, 0)).all()
+
+
+def test_panorama_has_no_points() -> None:
+    camera = choose_camera(CameraSettings(), (4, 8), exif_mm_35=28, panorama="equirectangular")
+    assert (camera.projection, camera.focal_px) == ("equirectangular", pytest.approx(8 / math.tau))
+    assert not camera.is_assumed
+    with pytest.raises(OutputError, match=r"a\.jpg.*equirectangular") as caught:
+        to_points(DepthMap(np.ones((4, 8), np.float32), Provenance(source="a.jpg"), camera=camera))
+    assert "`fov_deg`" in str(caught.value.hint)
+    stated = choose_camera(CameraSettings(fov_deg=70), (4, 8), panorama="equirectangular")
+    assert stated.projection == "pinhole"
 
 
 def test_unknown_depth_has_no_points() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from glpn_cli.image.exif import ExifFocal, read_focal
+from glpn_cli.image.exif import ExifFocal, read_focal, read_panorama
 from glpn_cli.image.reading import read_image
 
 if TYPE_CHECKING:
@@ -208,3 +210,55 @@ def test_unreadable_orientation_is_noted(photo: NDArray[np.uint8], encode: Encod
     assert np.array_equal(image.rgb, photo)
     (note,) = image.notes
     assert "EXIF" in note
+
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" {attribute}>{element}</rdf:Description>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+EQUIRECTANGULAR = XMP.format(attribute='GPano:ProjectionType="equirectangular"', element="")
+
+
+def with_xmp(format_name: str, xmp: str) -> bytes:
+    """Return an image with XMP, where its format stores it."""
+    more: dict[str, Any] = {"xmp": xmp.encode()}
+    if format_name == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp)
+        more = {"pnginfo": text}
+    elif format_name == "TIFF":
+        more = {"tiffinfo": {700: xmp.encode()}}
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 4)).save(buffer, format_name, **more)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_panoramas_are_recognized(format_name: str) -> None:
+    image = read_image(with_xmp(format_name, EQUIRECTANGULAR))
+    assert image.panorama == "equirectangular"
+    (note,) = image.notes
+    assert "panorama" in note
+    assert read_image(Image.open(io.BytesIO(with_xmp(format_name, EQUIRECTANGULAR)))).panorama == "equirectangular"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "element", "expected"),
+    [
+        ("", "<GPano:ProjectionType>cylindrical</GPano:ProjectionType>", "cylindrical"),
+        ("GPano:ProjectionType = 'Equirectangular'", "", "equirectangular"),
+        ('GPano:ProjectionType="rectilinear"', "", None),
+        ('GPano:UsePanoramaViewer="True"', "", None),
+        ('GPano:ProjectionType=""', "", None),
+    ],
+)
+def test_projections_in_xmp(attribute: str, element: str, expected: str | None) -> None:
+    image = read_image(with_xmp("JPEG", XMP.format(attribute=attribute, element=element)))
+    assert image.panorama == expected
+    assert bool(image.notes) == (expected is not None)
+
+
+@pytest.mark.parametrize("xmp", [b"\xff\xfe\0", 3, object(), b"GPano:ProjectionType=" * 100_000])
+def test_invalid_xmp_is_ignored(xmp: object) -> None:
+    assert read_panorama(SimpleNamespace(info={"xmp": xmp})) is None  # type: ignore[arg-type]

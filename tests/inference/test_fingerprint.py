@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from glpn_cli.geometry.calibration import Calibration
 from glpn_cli.inference.fingerprint import changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import DONE, FAILED, OUTDATED, Record
 from glpn_cli.output.formats import find_formats
@@ -20,6 +21,8 @@ def predictor(**settings: Any) -> Any:
         input_size=prediction.input_size or InputSize.parse("native"),
         settings=prediction,
         runtime=SimpleNamespace(precision=Precision.FLOAT32),
+        calibration=Calibration("c.yaml", (400.0, 410.0)) if prediction.camera else None,
+        card=SimpleNamespace(depth_limit_m=10.0),
     )
 
 
@@ -64,6 +67,10 @@ def test_another_configuration_than_that_of_the_file_counts() -> None:
         ("npy", {"tta": "flip"}, {}, {"tta": "flip"}),
         ("npy", {"tiles": "64x96", "input_size": "MODEL"}, {}, {"tiles": "64x96", "input_size": "model"}),
         ("ply", {"fov_deg": 60}, {"valid_range": ":8"}, {"camera": "fov_deg 60", "valid_range": ":8"}),
+        ("glb", {"camera": "c.yaml"}, {"max_points": 5}, {"camera": "file: 400 410", "max_points": "5"}),
+        ("ply", {}, {"axes": "opencv"}, {"camera": "of each image", "axes": "opencv"}),
+        ("png16", {}, {}, {}),
+        ("png16", {}, {"png16_scale": 256}, {"png16_scale": "256"}),
     ],
 )
 def test_settings_that_affect_the_content(
@@ -82,6 +89,17 @@ def test_settings_that_affect_the_content(
 )
 def test_settings_that_do_not_affect_the_content(prediction: dict[str, Any], output: dict[str, Any]) -> None:
     assert values("npy", prediction, **output) == DEFAULT
+
+
+@pytest.mark.parametrize(("limit_m", "scale_of_then"), [(10.0, 1000), (65.0, 1000), (80.0, 256), (None, 256)])
+def test_png16_of_version_0_1_resumes_only_with_its_scale(limit_m: float | None, scale_of_then: int) -> None:
+    """Version 0.1 chose the scale by the depth limit and did not record it."""
+    before = Record("a", DONE, settings=DEFAULT | {"format": ["png16"]})
+    for scale in (1000, 256):
+        network = predictor()
+        network.card.depth_limit_m = limit_m
+        now = fingerprint(find_formats("png16"), OutputSettings(png16_scale=scale), network)
+        assert bool(changed_settings([before], now)) == (scale != scale_of_then)
 
 
 def test_changes_are_named() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 READABLE = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.NEVER]
 
-TOLERANCE_M = {ReadsBack.METERS: {"png16": 0.5 / 256}, ReadsBack.APPROXIMATE: {"png": 7.5 / 255, "disparity16": 0.08}}
+TOLERANCE_M = {ReadsBack.METERS: {"png16": 0.5 / 1000}, ReadsBack.APPROXIMATE: {"png": 7.5 / 255, "disparity16": 0.08}}
 """Largest error of formats that round, for depth of 0.5 to 7.5 m and a limit of 80 m. A range cuts 1 % at each end."""
 
 
@@ -105,7 +105,7 @@ def test_files_read_back_as_the_table_states(name: str, scale: Scale, depth_map:
     eightfold = replace(
         depth_map,
         provenance=replace(depth_map.provenance, meters_per_unit=8.0),
-        camera=Camera(525.0, "user: focal length 525 pixels"),
+        camera=Camera(525.0, "file: c.yaml", focal_y_px=520.0, center_x_px=14.25, center_y_px=11.0),
         rgb=np.zeros((20, 30, 3), np.uint8),
     )
     settings = OutputSettings(scale=scale)

@@ -19,17 +19,16 @@ import trimesh
 from PIL import Image
 
 from cube import SIDE_M, trace_cube
+from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import OutputError
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.output.mesh import GLB, PLY
-from glpn_cli.settings import CameraSettings, OutputSettings, ValidRange
+from glpn_cli.settings import Axes, CameraSettings, OutputSettings, ValidRange
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
-
-    from glpn_cli.depth import DepthMap
 
 SIZE = (240, 320)
 CAMERA = choose_camera(CameraSettings(fov_deg=50), SIZE)
@@ -97,6 +96,63 @@ def test_line_break_in_a_name_does_not_break_the_header(depth_map: DepthMap, tmp
         metadata = PLY().read_metadata(stream)
     assert metadata is not None
     assert metadata["provenance"]["source"] == "a\nend_header\nélan.jpg"
+
+
+def test_header_lines_are_short_enough_for_every_reader(depth_map: DepthMap, tmp_path: Path) -> None:
+    """RPly, which Open3D and CloudCompare use, ends the process at lines of 1024 bytes."""
+    long = replace(depth_map, provenance=replace(depth_map.provenance, source="é" * 255, notes=("a note",) * 500))
+    long.save(tmp_path / "long.ply", settings=ALL_POINTS)
+    data = (tmp_path / "long.ply").read_bytes()
+    lines = data[: data.index(b"end_header\n")].split(b"\n")
+    assert sum(map(len, lines)) > 5000
+    assert max(map(len, lines)) < 500
+    metadata = PLY().read_metadata(io.BytesIO(data))
+    assert metadata is not None
+    assert Provenance.from_dict(metadata["provenance"]) == long.provenance
+    assert len(read_points(tmp_path / "long.ply").vertices) == 600
+
+
+def test_metadata_of_version_0_1_is_read() -> None:
+    """Version 0.1 wrote one line, however long."""
+    text = json.dumps({"format": "ply", "provenance": {"source": "x" * 2000}})
+    for end in ("\n", "\r\n"):
+        data = end.join(["ply", "format ascii 1.0", "comment glpn " + text, "element vertex 0", "end_header", ""])
+        metadata = PLY().read_metadata(io.BytesIO(data.encode()))
+        assert metadata is not None
+        assert metadata["provenance"]["source"] == "x" * 2000
+
+
+def test_open3d_reads_points_and_long_metadata(depth_map: DepthMap, tmp_path: Path) -> None:
+    open3d = pytest.importorskip("open3d")
+    long = replace(depth_map, provenance=replace(depth_map.provenance, source="é" * 255, notes=("a note",) * 500))
+    long.save(tmp_path / "long.ply", settings=ALL_POINTS)
+    points = np.asarray(open3d.io.read_point_cloud(str(tmp_path / "long.ply")).points)
+    np.testing.assert_allclose(points, read_points(tmp_path / "long.ply").vertices)
+
+
+@pytest.mark.parametrize(
+    ("axes", "right", "up", "away"),
+    [
+        (Axes.OPENGL, (1, 0, 0), (0, 1, 0), (0, 0, -1)),
+        (Axes.OPENCV, (1, 0, 0), (0, -1, 0), (0, 0, 1)),
+        (Axes.BLENDER, (1, 0, 0), (0, 0, 1), (0, 1, 0)),
+    ],
+)
+def test_points_have_the_axes_of_the_settings(
+    axes: Axes, right: tuple[int, ...], up: tuple[int, ...], away: tuple[int, ...], tmp_path: Path
+) -> None:
+    meters = np.full((11, 15), 4.0, np.float32)
+    settings = OutputSettings(axes=axes, edge_filter=0)
+    DepthMap(meters, camera=Camera(10.0, "user")).save(tmp_path / "x.ply", settings=settings)
+    points = np.asarray(read_points(tmp_path / "x.ply").vertices)
+    np.testing.assert_allclose(points @ np.array(away), 4, rtol=1e-6)
+    top_right = points[14]
+    assert top_right @ np.array(right) == pytest.approx(4 * 7 / 10)
+    assert top_right @ np.array(up) == pytest.approx(4 * 5 / 10)
+    with (tmp_path / "x.ply").open("rb") as stream:
+        metadata = PLY().read_metadata(stream)
+    assert metadata is not None
+    assert metadata["axes"] == axes
 
 
 @pytest.mark.parametrize("data", [b"", b"ply\n", b"ply\ncomment glpn {", b"ply\ncomment glpn []\nend_header\n"])
@@ -238,6 +294,32 @@ def test_scene_contains_the_camera(tmp_path: Path) -> None:
     assert document["nodes"][1] == {"name": "camera", "camera": 0}, "at the origin, looking along -Z"
 
 
+def test_camera_has_the_field_of_view_of_pixels_that_are_not_square() -> None:
+    depth = replace(trace_cube(CAMERA).depth, camera=Camera(300.0, "user", focal_y_px=200.0))
+    document, _ = split_glb(GLB().encode(depth, OutputSettings()))
+    perspective = document["cameras"][0]["perspective"]
+    assert math.tan(perspective["yfov"] / 2) == pytest.approx(120 / 200)
+    assert math.tan(perspective["yfov"] / 2) * perspective["aspectRatio"] == pytest.approx(160 / 300)
+
+
+def test_names_that_are_not_utf_8_give_valid_json(depth_map: DepthMap) -> None:
+    odd = replace(depth_map.provenance, source="caf\udce9 \ud800.jpg", tool="\udcff")
+    document, _ = split_glb(GLB().encode(replace(depth_map, provenance=odd), ALL_POINTS))
+
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [text for item in value.items() for part in item for text in texts(part)]
+        return [text for item in value for text in texts(item)] if isinstance(value, list) else [value]
+
+    for text in texts(document):
+        if isinstance(text, str):
+            text.encode("utf-8")
+    assert document["nodes"][0]["name"] == document["meshes"][0]["name"] == "caf? ?.jpg"
+    metadata = GLB().read_metadata(io.BytesIO(GLB().encode(replace(depth_map, provenance=odd), ALL_POINTS)))
+    assert metadata is not None
+    assert Provenance.from_dict(metadata["provenance"]) == odd
+
+
 def build_viewer(data: bytes) -> str:
     """Return trimesh's notebook page, which uses three.js and needs no network, with a glb file."""
     parts = resources.files("trimesh") / "resources" / "templates" / "viewer.zip"
@@ -290,6 +372,21 @@ def test_max_points_limits_the_points() -> None:
     cube = trace_cube(CAMERA, wall_m=4.0)
     document, _ = split_glb(GLB().encode(cube.depth, OutputSettings(max_points=5000)))
     assert 2000 < document["accessors"][0]["count"] <= 5000
+
+
+def test_meshes_have_fewer_points_than_clouds_by_default() -> None:
+    depth = DepthMap(np.full((450, 500), 2.0, np.float32))
+
+    def points(**settings: Any) -> tuple[int, int]:
+        document, _ = split_glb(GLB().encode(depth, OutputSettings(edge_filter=0, **settings)))
+        header = PLY().encode(depth, OutputSettings(edge_filter=0, **settings))[:2000]
+        found = re.search(rb"element vertex (\d+)", header)
+        assert found is not None
+        return document["accessors"][0]["count"], int(found[1])
+
+    assert points() == (225 * 250, 450 * 500)
+    assert points(max_points=9000) == (90 * 100, 90 * 100)
+    assert points(max_points=0) == (450 * 500, 450 * 500)
 
 
 @pytest.mark.parametrize("cut", [0, 4, 19, 30, 200])

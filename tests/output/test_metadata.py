@@ -67,6 +67,10 @@ def test_names_of_version_0_1_are_read() -> None:
         {"camera": {"focal_px": 1.0}},
         {"camera": {"focal_px": "long", "source": "x"}},
         {"camera": 3},
+        {"camera": {"focal_px": 0, "source": "x"}},
+        {"camera": {"focal_px": 10**400, "source": "x"}},
+        {"camera": {"fx": 5.0, "fy": None, "source": "x"}},
+        {"camera": {"fx": 5.0, "cx": "left", "source": "x"}},
     ],
     ids=str,
 )

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.color import unknown_color
-from glpn_cli.output.png import PNG, PNG16, ColorPNG, Disparity16, values_per_meter
+from glpn_cli.output.png import PNG, PNG16, ColorPNG, Disparity16, beyond_16_bits
 from glpn_cli.settings import Colormap, Curve, DepthRange, Near, Normalize, OutputSettings, Scale
 
 if TYPE_CHECKING:
@@ -318,19 +318,37 @@ def test_opencv_reads_disparity16(tmp_path: Path, depth_map: DepthMap) -> None:
 # png16: 16-bit meters
 
 
-def values(meters: list[float], limit_m: float | None = 10.0) -> list[int]:
+def values(meters: list[float], limit_m: float | None = 10.0, **settings: Any) -> list[int]:
     depth = DepthMap(np.array([meters], np.float32), Provenance(depth_limit_m=limit_m))
-    return [int(value) for value in read_png(PNG16().encode(depth, OutputSettings()))[0][0]]
+    return [int(value) for value in read_png(PNG16().encode(depth, OutputSettings(**settings)))[0][0]]
 
 
-@pytest.mark.parametrize(("limit_m", "factor"), [(10, 1000), (65, 1000), (65.1, 256), (80, 256)])
-def test_factor_follows_from_the_depth_limit(limit_m: float, factor: int) -> None:
-    assert values([2.0], limit_m) == [2 * factor]
+@pytest.mark.parametrize("limit_m", [10, 80, None])
+def test_millimeters_whatever_the_weights(limit_m: float | None) -> None:
+    assert values([2.0, 66.0], limit_m) == [2000, 65535]
 
 
-def test_factor_follows_from_the_farthest_depth_without_a_limit() -> None:
-    assert values_per_meter(DepthMap(np.full((1, 1), 64, np.float32))) == 1000
-    assert values_per_meter(DepthMap(np.full((1, 1), 66, np.float32))) == 256
+@pytest.mark.parametrize("scale", [1000, 256, 5000, 0.5, 1000.5])
+def test_scale_can_be_set(scale: float) -> None:
+    assert values([2.0, 4.0], png16_scale=scale) == [round(2 * scale), round(4 * scale)]
+    depth = DepthMap(np.full((2, 3), 4.0, np.float32))
+    data = PNG16().encode(depth, OutputSettings(png16_scale=scale))
+    assert read_png(data)[2]["values_per_meter"] == scale
+    assert f"value / {scale}; " in read_png(data)[3]
+    np.testing.assert_allclose(PNG16().decode(data, "x").meters, 4, atol=0.5 / scale)
+
+
+@pytest.mark.parametrize("scale", [0, -1, "nan", "inf", "many", 1e300])
+def test_invalid_scales_are_refused(scale: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        OutputSettings(png16_scale=scale)
+    assert caught.value.setting == "png16_scale"
+
+
+def test_depth_beyond_16_bits_is_counted() -> None:
+    depth = DepthMap(np.array([[1, 65.535, 65.536, 80, 0, np.nan, np.inf, 3]], np.float32))
+    assert beyond_16_bits(depth, OutputSettings()) == 2 / 8
+    assert beyond_16_bits(depth, OutputSettings(png16_scale=256)) == 0
 
 
 def test_known_depth_is_rounded_and_at_least_1() -> None:
@@ -348,9 +366,8 @@ def test_unknown_depth_reads_back_as_0() -> None:
 
 def test_opencv_reads_png16_in_both_scales(tmp_path: Path, depth_map: DepthMap) -> None:
     cv2 = pytest.importorskip("cv2")
-    indoors = replace(depth_map, provenance=replace(depth_map.provenance, depth_limit_m=10.0))
-    for depth, factor in ((indoors, 1000), (depth_map, 256)):
-        depth.save(tmp_path / "x.depth16.png", overwrite=True)
+    for factor in (1000, 256):
+        depth_map.save(tmp_path / "x.depth16.png", overwrite=True, settings=OutputSettings(png16_scale=factor))
         pixels = cv2.imread(str(tmp_path / "x.depth16.png"), cv2.IMREAD_UNCHANGED)
         assert (pixels.dtype, pixels.shape) == (np.uint16, (20, 30))
         np.testing.assert_allclose(pixels / factor, depth_map.meters, atol=0.51 / factor)
@@ -360,10 +377,35 @@ def test_png16_describes_itself(depth_map: DepthMap) -> None:
     _, mode, metadata, description = read_png(PNG16().encode(depth_map, OutputSettings()))
     assert mode == "I;16"
     assert description == (
-        f"depth of photo.jpg by the weights tiny (sha256 {'ab' * 32}), approximate: meters = value / 256; 0 is unknown"
+        f"depth of photo.jpg by the weights tiny (sha256 {'ab' * 32}), approximate: meters = value / 1000; 0 is unknown"
     )
-    assert (metadata["values_per_meter"], metadata["unit"], metadata["unknown"]) == (256, "meter", 0)
+    assert (metadata["values_per_meter"], metadata["unit"], metadata["unknown"]) == (1000, "meter", 0)
     assert metadata["provenance"]["tool"] == "glpn-cli 0"
+
+
+@pytest.mark.parametrize("factor", [256, 1000])
+def test_png16_of_version_0_1_is_read(factor: int) -> None:
+    """Version 0.1 chose the factor by the weights and stored the camera's focal length only."""
+    meters = np.linspace(0.5, 60, 12, dtype=np.float32).reshape(3, 4)
+    text = PngInfo()
+    text.add_text(
+        "glpn",
+        json.dumps(
+            {
+                "format": "png16",
+                "scale": "meters",
+                "meters_per_unit": 1.0,
+                "values_per_meter": factor,
+                "camera": {"focal_px": 525.0, "source": "assumed: 55° horizontal"},
+                "provenance": {"weights": "tiny"},
+            }
+        ),
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(meters * factor).astype(np.uint16)).save(buffer, "PNG", pnginfo=text)
+    back = PNG16().decode(buffer.getvalue(), "x.png")
+    np.testing.assert_allclose(back.meters, meters, atol=0.51 / factor)
+    assert back.camera == Camera(525.0, "assumed: 55° horizontal", center_x_px=1.5, center_y_px=1.0)
 
 
 def with_metadata(data: bytes, metadata: str) -> bytes:

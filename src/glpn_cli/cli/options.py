@@ -147,7 +147,21 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="all but the last 5 % before the depth limit",
             rare=True,
         ),
-        "max_points": Option("Subsample to about this many 3D points. 0 keeps all.", OUTPUT, "N", rare=True),
+        "max_points": Option(
+            "Subsample to at most this many 3D points. 0 keeps all.",
+            OUTPUT,
+            "N",
+            default="1000000 for ply, 200000 for glb",
+            rare=True,
+        ),
+        "axes": Option("Axes of ply files. glb always has those of glTF.", OUTPUT, rare=True),
+        "png16_scale": Option(
+            "Values per meter in png16: 1000 stores millimeters, 256 reaches 256 m as KITTI does.",
+            OUTPUT,
+            "N",
+            rare=True,
+        ),
+        "normal_map": Option("Y direction of normal maps: opengl is up, directx is down.", OUTPUT, rare=True),
     },
     PredictionSettings: {
         "weights": _WEIGHTS,
@@ -174,6 +188,12 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "focal_px": Option("Focal length in pixels, instead of the field of view.", INFERENCE, "PIXELS", rare=True),
         "focal_mm_35": Option(
             "35 mm equivalent focal length, instead of the field of view.", INFERENCE, "MM", rare=True
+        ),
+        "camera": Option(
+            "Camera file with the intrinsics, instead of the field of view: JSON of Open3D, or camera_info.yaml of "
+            "ROS.",
+            INFERENCE,
+            "FILE",
         ),
         "threads": _THREADS,
         "max_pixels": Option(

@@ -9,7 +9,7 @@ from glpn_cli.cli.console import Console, format_size
 from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import ASSUMED_FOV_DEG, MUCH_SATURATED_FRACTION
+from glpn_cli.settings import ASSUMED_FOV_DEG, MAX_MESH_POINTS, MUCH_SATURATED_FRACTION, OutputSettings
 from glpn_cli.weights.catalog import find_entry_beyond
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
-    """Return a predictor; show a download, and print a note if "auto" fell back to approximate weights."""
+    """Return a predictor; show a download, and print notes on approximate weights and on lens distortion."""
     from glpn_cli.inference.load import load_predictor as load
 
     predictor = load(settings, progress=DownloadProgress(console))
@@ -38,6 +38,11 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
             )
         else:
             console.detail(f"using the weights {name!r}")
+    if predictor.calibration is not None and predictor.calibration.is_distorted:
+        console.note(
+            f"the lens distortion in {predictor.calibration.name} is not corrected: undistort the images before, "
+            "or 3D is bent towards the edges"
+        )
     return predictor
 
 
@@ -107,18 +112,29 @@ def print_details(console: Console, result: Result) -> None:
     console.detail(f"  {image}, network input {network}{tiles}; ms: {stages}")
     camera = facts["camera"]
     if camera is not None and any(row.needs_camera for row, _ in result.task.outputs):
-        console.detail(f"  focal length {camera['focal_px']:.1f} px ({camera['source']})")
+        focal = f"{camera['fx']:.1f}" if camera["fx"] == camera["fy"] else f"{camera['fx']:.1f} x {camera['fy']:.1f}"
+        console.detail(f"  focal length {focal} px, center {camera['cx']:.1f}, {camera['cy']:.1f} ({camera['source']})")
 
 
 class DepthNotes:
-    """Collects notes on all images of a run, for its end: assumed cameras, and depth at the limit of the weights."""
+    """Collects notes on all images of a run, for its end.
 
-    def __init__(self, rows: Iterable[DepthFormat]) -> None:
-        """Take the formats that are written; only some depend on a camera."""
+    They are about assumed cameras, depth at the limit of the weights, depth beyond 16 bits, and reduced meshes.
+    """
+
+    def __init__(self, rows: Iterable[DepthFormat], output: OutputSettings | None = None) -> None:
+        """Take the formats that are written, as only some have such limits, and their settings."""
+        rows = list(rows)
+        names = {row.name for row in rows}
         self._needs_camera = any(row.needs_camera for row in rows)
+        self._output = output or OutputSettings()
+        self._writes_png16 = "png16" in names
+        self._reduces_meshes = "glb" in names and self._output.max_points is None
         self._images = 0
         self._assumed: list[tuple[str, str]] = []
         self._saturated: list[tuple[str, str, float, float]] = []
+        self._beyond_16_bits: list[tuple[str, float]] = []
+        self._reduced = 0
 
     def observe(self, depth: DepthMap) -> None:
         """Take the depth map of an image, before anchors."""
@@ -131,8 +147,19 @@ class DepthNotes:
         if known.depth_limit_m is not None and fraction > MUCH_SATURATED_FRACTION:
             self._saturated.append((name, known.weights or "these weights", known.depth_limit_m, fraction))
 
+    def observe_final(self, depth: DepthMap) -> None:
+        """Take the depth map of an image as it is written."""
+        self._reduced += self._reduces_meshes and depth.meters.size > MAX_MESH_POINTS
+        if self._writes_png16:
+            from glpn_cli.output.png import beyond_16_bits
+
+            fraction = beyond_16_bits(depth, self._output)
+            if fraction:
+                self._beyond_16_bits.append((depth.provenance.source or "the image", fraction))
+
     def print(self, console: Console) -> None:
         """Print each kind of note in one line."""
+        self._print_formats(console)
         if self._assumed:
             name, assumption = self._assumed[0]
             if len(self._assumed) > 1:
@@ -145,6 +172,27 @@ class DepthNotes:
             if len(self._saturated) > 1:
                 who = f"much of {len(self._saturated)} of {self._images} images is"
             console.note(f"{who} at the limit of {weights}, {limit_m:g} m, and may be farther{_advice(limit_m)}")
+
+    def _print_formats(self, console: Console) -> None:
+        if self._beyond_16_bits:
+            name, fraction = self._beyond_16_bits[0]
+            limit_m = 65_535 / self._output.png16_scale
+            who = f"{max(fraction, 0.01):.0%} of {name} is"
+            if len(self._beyond_16_bits) > 1:
+                who = f"parts of {len(self._beyond_16_bits)} of {self._images} images are"
+            console.note(
+                f"{who} beyond {limit_m:.4g} m and stored as 65535 in png16; "
+                f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"
+            )
+        if self._reduced:
+            console.note(
+                f"meshes have at most {MAX_MESH_POINTS:,} points, for the web (set `max_points` for more, 0 for all)"
+            )
+
+
+def _farther_scale(output: OutputSettings) -> str:
+    """Return a scale of png16 with which depth beyond 16 bits fits: KITTI's, if it is coarser."""
+    return "256" if output.png16_scale > 256 else f"{output.png16_scale / 4:g}"
 
 
 def _advice(limit_m: float) -> str:

@@ -1,7 +1,7 @@
 """From depth to 3D: the camera of an image, the points in space, and the triangles between them.
 
-The axes are those of glTF: X is right, Y up, and the camera is at the origin and looks along -Z. All lengths are in
-meters.
+The axes are those of glTF: X is right, Y up, and the camera is at the origin and looks along -Z, unless a function says
+otherwise. All lengths are in meters.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glpn_cli.depth import Camera, is_known
-from glpn_cli.settings import ASSUMED_FOV_DEG, SATURATED_FRACTION, CameraSettings, OutputSettings
+from glpn_cli.depth import PINHOLE, Camera, is_known
+from glpn_cli.errors import OutputError
+from glpn_cli.settings import ASSUMED_FOV_DEG, MAX_POINTS, SATURATED_FRACTION, Axes, CameraSettings, OutputSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,24 +34,24 @@ def choose_camera(
     *,
     exif_mm_35: float | None = None,
     exif_focal_px: float | None = None,
+    panorama: str | None = None,
 ) -> Camera:
-    """Return the camera of an image. Settings come before EXIF, and EXIF before the assumption.
+    """Return the camera of an image. Settings come before metadata, and metadata before the assumption.
 
     Args:
-        settings: what the user states.
+        settings: what the user states; a camera file is not read here.
         size: (height, width) of the upright image.
         exif_mm_35: 35 mm equivalent focal length in EXIF, or None.
         exif_focal_px: focal length in pixels, from focal length and sensor resolution in EXIF, or None.
+        panorama: the projection that a panorama states, such as "equirectangular", or None.
     """
     height, width = size
-    if settings.fov_deg is not None:
-        focal_px = focal_px_of_fov(settings.fov_deg, width)
-        return Camera(focal_px, f"user: horizontal field of view {settings.fov_deg:g} degrees")
-    if settings.focal_px is not None:
-        return Camera(settings.focal_px, f"user: focal length {settings.focal_px:g} pixels")
-    if settings.focal_mm_35 is not None:
-        focal_px = focal_px_of_mm_35(settings.focal_mm_35, size)
-        return Camera(focal_px, f"user: 35 mm equivalent focal length {settings.focal_mm_35:g} mm")
+    stated = _stated_camera(settings, size)
+    if stated is not None:
+        return stated
+    if panorama is not None:
+        # All around the horizon: pixels per radian, which is the focal length in the middle.
+        return Camera(width / math.tau, f"GPano: a panorama, {panorama}", projection=panorama)
     if exif_mm_35 is not None:
         return Camera(focal_px_of_mm_35(exif_mm_35, size), f"EXIF: 35 mm equivalent focal length {exif_mm_35:g} mm")
     if exif_focal_px is not None:
@@ -59,6 +60,55 @@ def choose_camera(
     side = "horizontal" if width >= height else "vertical, along the long side"
     focal_px = focal_px_of_fov(ASSUMED_FOV_DEG, max(height, width))
     return Camera(focal_px, f"assumed: {ASSUMED_FOV_DEG:g}° {side}")
+
+
+def _stated_camera(settings: CameraSettings, size: tuple[int, int]) -> Camera | None:
+    if settings.fov_deg is not None:
+        focal_px = focal_px_of_fov(settings.fov_deg, size[1])
+        return Camera(focal_px, f"user: horizontal field of view {settings.fov_deg:g} degrees")
+    if settings.focal_px is not None:
+        return Camera(settings.focal_px, f"user: focal length {settings.focal_px:g} pixels")
+    if settings.focal_mm_35 is not None:
+        focal_px = focal_px_of_mm_35(settings.focal_mm_35, size)
+        return Camera(focal_px, f"user: 35 mm equivalent focal length {settings.focal_mm_35:g} mm")
+    return None
+
+
+def pinhole_camera(depth: DepthMap) -> Camera:
+    """Return the camera of a depth map, or the assumed one for its size, if points in space follow from it.
+
+    Raises:
+        OutputError: the image is a panorama.
+    """
+    size = depth.meters.shape
+    camera = (depth.camera or choose_camera(CameraSettings(), size)).completed(size)
+    if camera.projection != PINHOLE:
+        name = depth.provenance.source or "the image"
+        raise OutputError(
+            f"{name}: is a panorama ({camera.projection}), for which there are no points in space, only depth images",
+            hint="if it is an ordinary photo after all, set `fov_deg`",
+        )
+    return camera
+
+
+def ray_slopes(
+    camera: Camera, size: tuple[int, int], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how far the rays through pixel centers are from the optical axis at a depth of 1 m.
+
+    Args:
+        camera: the camera.
+        size: (height, width) of the image.
+        rows: rows of pixels.
+        columns: columns of pixels.
+
+    Returns:
+        (len(columns),) float32 to the right, and (len(rows),) float32 downward.
+    """
+    center_x, center_y = camera.center_px(size)
+    right = ((columns - center_x) / camera.focal_px).astype(np.float32)
+    down = ((rows - center_y) / camera.focal_y_px).astype(np.float32)
+    return right, down
 
 
 def focal_px_of_fov(fov_deg: float, side_px: int) -> float:
@@ -107,28 +157,40 @@ class PointGrid:
 def to_points(depth: DepthMap, settings: OutputSettings | None = None) -> PointGrid:
     """Return the point of every pixel of a depth map, or of every second, third, ... pixel.
 
-    Pixels are square, the optical axis passes through the center of the image, and a point is on the ray through the
-    center of its pixel.
+    A point is on the ray through the center of its pixel.
 
     Args:
         depth: if it has no camera, the assumed one for its size is used.
         settings: only `edge_filter`, `valid_range` and `max_points` are used; None for the defaults.
+
+    Raises:
+        OutputError: the image is a panorama.
     """
     settings = settings or OutputSettings()
     height, width = depth.meters.shape
-    camera = depth.camera or choose_camera(CameraSettings(), (height, width))
+    camera = pinhole_camera(depth)
     kept = find_valid(depth, settings.valid_range)
     if settings.edge_filter:
-        kept &= ~find_stray(depth.meters, jump=settings.edge_filter, reach=_network_pixel_reach(depth))
-    step = 1 if not settings.max_points else max(1, math.ceil(math.sqrt(height * width / settings.max_points)))
+        kept &= ~find_stray(depth.meters, jump=settings.edge_filter, reach=network_pixel_reach(depth))
+    max_points = MAX_POINTS if settings.max_points is None else settings.max_points
+    step = 1 if not max_points else max(1, math.ceil(math.sqrt(height * width / max_points)))
     rows, columns = (np.arange(min(step // 2, side - 1), side, step) for side in (height, width))
     meters = depth.meters[np.ix_(rows, columns)]
-    x = ((columns + 0.5 - width / 2) / camera.focal_px).astype(np.float32)
-    y = ((rows + 0.5 - height / 2) / camera.focal_px).astype(np.float32)
+    right, down = ray_slopes(camera, (height, width), rows, columns)
     kept = kept[np.ix_(rows, columns)]
     meters = np.where(kept, meters, np.float32(0))
-    xyz = np.stack([meters * x, -meters * y[:, None], -meters], axis=-1)
+    xyz = np.stack([meters * right, -meters * down[:, None], -meters], axis=-1)
     return PointGrid(xyz, kept, rows, columns, camera)
+
+
+def in_axes(xyz: NDArray[np.float32], axes: Axes) -> NDArray[np.float32]:
+    """Return (..., 3) points or directions of this module in other axes."""
+    x, y, z = np.moveaxis(xyz, -1, 0)
+    if axes is Axes.OPENCV:
+        return np.stack([x, -y, -z], axis=-1)
+    if axes is Axes.BLENDER:
+        return np.stack([x, -z, y], axis=-1)
+    return xyz
 
 
 def find_valid(depth: DepthMap, valid_range: ValidRange | None = None) -> NDArray[np.bool_]:
@@ -182,7 +244,7 @@ def find_stray(meters: NDArray[np.float32], *, jump: float, reach: tuple[int, in
         return known & (meters > factor * low) & (high > factor * meters)
 
 
-def _network_pixel_reach(depth: DepthMap) -> tuple[int, int]:
+def network_pixel_reach(depth: DepthMap) -> tuple[int, int]:
     """Return the distance in (rows, columns) between pixels of the network; depth between them is interpolated."""
     if depth.provenance.tile_size is not None:
         return 1, 1

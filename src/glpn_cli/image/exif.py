@@ -1,8 +1,9 @@
-"""EXIF metadata: focal length and orientation."""
+"""Metadata of photos: focal length and orientation in EXIF, and the projection of panoramas in XMP."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ _INCH = 2
 # From fisheye lenses to telescopes; values outside are mistakes or placeholders.
 _MM_35_RANGE = (5.0, 10_000.0)
 _RELATIVE_RANGE = (0.1, 300.0)  # focal length / longer side
+
+_XMP = 0x02BC
+_XMP_BYTES = 2**20
+_PROJECTION = re.compile(rb"GPano:ProjectionType\s*(?:=\s*[\"']|>)\s*([A-Za-z-]{1,40})")
+_FLAT_PROJECTIONS = frozenset({"rectilinear", "perspective", "none"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,23 @@ def read_focal(image: Image.Image) -> ExifFocal | None:
     except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
         return None
     return ExifFocal(mm_35, None if relative is None else relative * longer_side) if mm_35 or relative else None
+
+
+def read_panorama(image: Image.Image) -> str | None:
+    """Return the projection of a panorama, such as "equirectangular"; None if the image does not say it is one.
+
+    Only the XMP that is part of the header is searched.
+
+    Source: Google's Photo Sphere XMP metadata, GPano:ProjectionType.
+    """
+    try:
+        xmp = image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP) or b""
+        text = xmp.encode("utf-8", "replace") if isinstance(xmp, str) else bytes(xmp)
+        found = _PROJECTION.search(text[:_XMP_BYTES])
+    except Exception:  # noqa: BLE001 - XMP is untrusted input, and its parsers raise anything
+        return None
+    projection = "" if found is None else found[1].decode("ascii").lower()
+    return projection if projection and projection not in _FLAT_PROJECTIONS else None
 
 
 def find_upright_transpose(image: Image.Image) -> tuple[int | None, tuple[str, ...]]:

@@ -10,14 +10,14 @@ import os
 import re
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
-from glpn_cli.image.exif import find_upright_transpose, read_focal
+from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama
 from glpn_cli.image.sniffing import (
     FORMATS,
     HEAD_BYTES,
@@ -70,6 +70,7 @@ class LoadedImage:
         format: Pillow's name of the file format, or None for an array.
         notes: one short line per conversion that the user may want to know about.
         focal: the focal length from EXIF, or None.
+        panorama: the projection, such as "equirectangular", of an image that says it is a panorama; else None.
     """
 
     rgb: NDArray[np.uint8]
@@ -77,6 +78,7 @@ class LoadedImage:
     format: str | None = None
     notes: tuple[str, ...] = ()
     focal: ExifFocal | None = None
+    panorama: str | None = None
 
 
 def read_image(
@@ -127,9 +129,9 @@ def _read_memory(source: object, name: str | None, max_pixels: int) -> LoadedIma
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_stream(io.BytesIO(source), name, suffix=_suffix(name or ""), max_pixels=max_pixels)
     if isinstance(source, Image.Image):
-        focal = _read_focal_early(source)
+        focal, panorama = _read_lens_early(source)
         rgb, notes = _decode(source, max_pixels)
-        return LoadedImage(rgb, name, source.format, notes, focal or read_focal(source))
+        return _with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
     if not isinstance(source, np.ndarray):
         raise ImageError(f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
@@ -196,11 +198,11 @@ def _missing(path: str) -> ImageError:
 def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> LoadedImage:
     image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
-    focal = _read_focal_early(image)
+    focal, panorama = _read_lens_early(image)
     rgb, notes = _decode(image, max_pixels)
     if image.format != "MPO" and _has_several_frames(image):  # the second image of an MPO is a phone's extra data
         notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
-    return LoadedImage(rgb, name, image.format, notes, focal or read_focal(image))
+    return _with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
@@ -341,12 +343,21 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def _read_focal_early(image: Image.Image) -> ExifFocal | None:
-    """Read a TIFF's focal length before decoding, after which Pillow has closed its file.
+def _read_lens_early(image: Image.Image) -> tuple[ExifFocal | None, str | None]:
+    """Read a TIFF's focal length and projection before decoding, after which Pillow has closed its file.
 
-    Other formats are read after decoding, because some, such as PNG, may store EXIF after the pixels.
+    Other formats are read after decoding, because some, such as PNG, may store metadata after the pixels.
     """
-    return read_focal(image) if image.format == "TIFF" else None
+    return (read_focal(image), read_panorama(image)) if image.format == "TIFF" else (None, None)
+
+
+def _with_lens(loaded: LoadedImage, image: Image.Image, focal: ExifFocal | None, panorama: str | None) -> LoadedImage:
+    """Return a loaded image with what its metadata says of the lens, and a note if it is a panorama."""
+    panorama = panorama or read_panorama(image)
+    notes = loaded.notes
+    if panorama is not None:
+        notes = (*notes, f"a panorama ({panorama}): depth is rough, because the weights expect an ordinary lens")
+    return replace(loaded, notes=notes, focal=focal or read_focal(image), panorama=panorama)
 
 
 def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

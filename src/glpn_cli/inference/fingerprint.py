@@ -38,7 +38,7 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         "input_size": str(predictor.input_size),
         "tiles": str(predictor.settings.tiles),
         "precision": str(predictor.runtime.precision),
-    } | output.changed()
+    } | {name: value for name, value in output.changed().items() if name != "png16_scale"}
     if values.get("colormap") == Colormap.TURBO:
         del values["colormap"]  # the default, also if it is set
     if spans_range(formats, output):
@@ -49,8 +49,19 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
     if any(row.needs_camera for row in formats):
-        values["camera"] = str(predictor.settings.camera)
+        values["camera"] = str(predictor.calibration or predictor.settings.camera_settings)
+    if any(row.name == "png16" for row in formats):
+        values |= _png16_scale(output, predictor.card.depth_limit_m)
     return values
+
+
+def _png16_scale(output: OutputSettings, limit_m: float | None) -> dict[str, str]:
+    """Return the scale of png16, unless it is the one that version 0.1 chose from the depth limit of the weights.
+
+    Manifests of that version do not have it, so a run with the scale of then resumes, and another is refused.
+    """
+    of_then = 1000 if limit_m is not None and limit_m <= 65 else 256
+    return {} if output.png16_scale == of_then else {"png16_scale": f"{output.png16_scale:g}"}
 
 
 def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:

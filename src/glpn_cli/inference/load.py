@@ -32,7 +32,7 @@ def load(
         precision: number format of the network: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
         **settings: any other field of `glpn_cli.settings.PredictionSettings`, also as text: `input_size` ("native",
             "model" or "HxW"), `tiles` ("off", "auto" or "HxW"), `tta` ("none" or "flip"), `threads`, `max_pixels`,
-            `fov_deg`, `focal_px`, `focal_mm_35`, `offline`, `keep_rgb`.
+            `fov_deg`, `focal_px`, `focal_mm_35`, `camera` (a file), `offline`, `keep_rgb`.
 
     Raises:
         UsageError: a setting is invalid.
@@ -69,8 +69,13 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
 
     Raises:
         WeightsError: the weights are missing or damaged.
+        InputError: the camera file is missing or invalid; raised before a download.
         DeviceError: the device or the precision is not available; raised before a download.
     """
+    if settings.camera is not None:
+        from glpn_cli.geometry.calibration import read_calibration
+
+        read_calibration(settings.camera)
     located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
     from glpn_cli.inference.predictor import Predictor, load_network

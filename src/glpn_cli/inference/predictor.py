@@ -15,6 +15,7 @@ from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import ConfigError, DeviceError
 from glpn_cli.files import FileDigest
+from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.exif import ExifFocal
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import Camera
     from glpn_cli.device import Runtime
+    from glpn_cli.image.reading import LoadedImage
     from glpn_cli.weights.location import LocatedWeights
 
 _DEFAULTS = PredictionSettings()
@@ -99,6 +101,7 @@ class Predictor:
         weights_chosen: False if "auto" fell back to these weights.
         runtime: device and precision.
         settings: how images become depth.
+        calibration: the intrinsics in the file that the settings name, or None.
         input_size: size of the network's input, with the default of the weights filled in.
         engine: the network prepared for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in network units.
     """
@@ -126,6 +129,7 @@ class Predictor:
         self._smallest_side_px, self._side_step_px = find_usable_sides(weights.network.config)
         self.runtime = runtime
         self.settings = settings
+        self.calibration = None if settings.camera is None else read_calibration(settings.camera)
         default = SizeMode.MODEL if weights.card.shrink else SizeMode.NATIVE
         self.input_size = settings.input_size or InputSize(default)
         with memory_errors_named(f"the weights {weights.card.name}"):
@@ -177,13 +181,13 @@ class Predictor:
         with stopwatch.stage("decode"):
             loaded = read_image(image, name=name, max_pixels=self.settings.max_pixels)
         height, width = loaded.rgb.shape[:2]
+        camera = self._camera_of(loaded, (height, width))
         grid = TileGrid.choose((height, width), self.settings.tiles, self._model_size(height, width))
         if grid is not None:
             grid = replace(grid, network_size=self._usable_size(grid.network_size))
         network_size = self._overview_size(height, width) if grid else self.network_size(height, width)
         with stopwatch.stage("preprocess"), memory_errors_named(loaded.name or "the image"):
             pixel_values = to_pixel_values(loaded.rgb, network_size)
-        focal = loaded.focal or ExifFocal()
         return PreparedImage(
             loaded.name,
             (height, width),
@@ -191,7 +195,24 @@ class Predictor:
             pixel_values,
             rgb=loaded.rgb if self.settings.keep_rgb or grid else None,
             grid=grid,
-            camera=choose_camera(self.settings.camera, (height, width), exif_mm_35=focal.mm_35, exif_focal_px=focal.px),
+            camera=camera,
+        )
+
+    def _camera_of(self, image: LoadedImage, size: tuple[int, int]) -> Camera:
+        """Return the camera of an image of a (height, width).
+
+        Raises:
+            ImageError: the camera file is for images of another shape.
+        """
+        if self.calibration is not None:
+            return self.calibration.camera_of(size, image.name)
+        focal = image.focal or ExifFocal()
+        return choose_camera(
+            self.settings.camera_settings,
+            size,
+            exif_mm_35=focal.mm_35,
+            exif_focal_px=focal.px,
+            panorama=image.panorama,
         )
 
     def run(self, images: Sequence[PreparedImage]) -> list[Tensor]:

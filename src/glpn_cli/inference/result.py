@@ -128,7 +128,7 @@ def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
         "anchor_factor": known.anchor_factor,
         "anchors": list(known.anchors),
         "saturated_fraction": round(depth.saturated_fraction, 4),
-        "camera": None if depth.camera is None else depth.camera.to_dict(),
+        "camera": None if depth.camera is None else depth.camera.to_dict(depth.meters.shape),
         "notes": list(known.notes),
     }
 

@@ -60,6 +60,7 @@ class RunOptions:
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
             a killed run calls it again.
         observe: is called with each depth map, before anchors, in the caller's thread.
+        observe_final: the same, after anchors.
         note: is called with a message when a run continues with less memory.
     """
 
@@ -70,6 +71,7 @@ class RunOptions:
     fingerprint: dict[str, Any] = field(default_factory=dict)
     on_depth: Callable[[Record, DepthMap], None] | None = None
     observe: Callable[[DepthMap], None] = lambda _: None
+    observe_final: Callable[[DepthMap], None] = lambda _: None
     note: Callable[[str], None] = lambda _: None
 
 
@@ -295,13 +297,14 @@ class _Stream:
         return True
 
     def _anchored(self, depth: DepthMap) -> DepthMap:
-        """Show a depth map to the observer, then scale it to the anchors."""
+        """Scale a depth map to the anchors; show it to the observers before and after."""
         self._options.observe(depth)
-        if not self._options.anchors:
-            return depth
-        from glpn_cli.geometry.measure import anchor_depth
+        if self._options.anchors:
+            from glpn_cli.geometry.measure import anchor_depth
 
-        return anchor_depth(depth, list(self._options.anchors))
+            depth = anchor_depth(depth, list(self._options.anchors))
+        self._options.observe_final(depth)
+        return depth
 
     def _tune(self, group: list[_Prepared]) -> None:
         """Measure memory and time of the pass that just ran."""

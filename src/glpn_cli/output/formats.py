@@ -136,6 +136,9 @@ class DepthFormat:
 
 _POINTS_LEFT_OUT = "its points cannot be assigned to pixels, and some were left out"
 _OF_POINTS = ("edge_filter", "valid_range", "max_points")
+_OF_NORMALS = ("edge_filter", "valid_range", "normal_map")
+_NORMALS_ONLY = "it contains the directions of surfaces, not depth"
+_CAMERA_ONLY = "it contains the camera, not depth"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Little-endian, as glpn writes it, and big-endian, as Java programs do; then both with 64-bit offsets.
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -183,8 +186,9 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth16.png",
             magic=(_PNG,),
             codec="glpn_cli.output.png:PNG16",
-            holds="16-bit meters (times 1000 or 256)",
+            holds="16-bit millimeters",
             reads_back=ReadsBack.METERS,
+            settings=("png16_scale",),
         ),
         DepthFormat(
             "npy",
@@ -218,7 +222,7 @@ FORMATS: dict[str, DepthFormat] = {
             ".depth.exr",
             magic=(b"v/1\x01",),
             codec="glpn_cli.output.exr:EXR",
-            holds="float32 meters in channel Z",
+            holds="float32 meters in channels Y and Z",
             reads_back=ReadsBack.METERS,
             published=Published.WRITTEN,
             package="OpenEXR",
@@ -250,7 +254,7 @@ FORMATS: dict[str, DepthFormat] = {
             holds="colored point cloud, meters",
             reads_back=ReadsBack.NEVER,
             unreadable_because=_POINTS_LEFT_OUT,
-            settings=_OF_POINTS,
+            settings=(*_OF_POINTS, "axes"),
             needs_image=True,
             needs_camera=True,
         ),
@@ -264,6 +268,61 @@ FORMATS: dict[str, DepthFormat] = {
             unreadable_because=_POINTS_LEFT_OUT,
             settings=_OF_POINTS,
             needs_image=True,
+            needs_camera=True,
+        ),
+        DepthFormat(
+            "normals",
+            ".normals.png",
+            magic=(_PNG,),
+            codec="glpn_cli.output.normals:NormalsPNG",
+            holds="surface normals, 8-bit RGB",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_NORMALS_ONLY,
+            settings=_OF_NORMALS,
+            needs_camera=True,
+            is_unique_ending=False,  # other programs write normal maps with such names
+        ),
+        DepthFormat(
+            "normals16",
+            ".normals16.png",
+            magic=(_PNG,),
+            codec="glpn_cli.output.normals:Normals16PNG",
+            holds="surface normals, 16-bit RGB",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_NORMALS_ONLY,
+            settings=_OF_NORMALS,
+            needs_camera=True,
+        ),
+        DepthFormat(
+            "normals-exr",
+            ".normals.exr",
+            magic=(b"v/1\x01",),
+            codec="glpn_cli.output.exr:NormalsEXR",
+            holds="surface normals, float32 in [-1, 1]",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_NORMALS_ONLY,
+            settings=_OF_NORMALS,
+            needs_camera=True,
+            package="OpenEXR",
+        ),
+        DepthFormat(
+            "camera",
+            ".camera.json",
+            magic=(b'{\n  "glpn": ',),
+            codec="glpn_cli.output.calibration:CameraJSON",
+            holds="intrinsics as JSON, also for Open3D",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_CAMERA_ONLY,
+            needs_camera=True,
+        ),
+        DepthFormat(
+            "camera-info",
+            ".camera_info.yaml",
+            magic=(b"# glpn ",),
+            codec="glpn_cli.output.calibration:CameraInfoYAML",
+            holds="intrinsics as YAML for ROS",
+            reads_back=ReadsBack.NEVER,
+            unreadable_because=_CAMERA_ONLY,
             needs_camera=True,
         ),
     )

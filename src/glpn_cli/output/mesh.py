@@ -1,6 +1,7 @@
-"""The 3D formats: ply (point cloud) and glb (textured mesh), both in meters.
+"""The 3D formats: ply (point cloud) and glb (textured mesh), both in meters, with the camera at the origin.
 
-X is right, Y up, and the camera is at the origin and looks along -Z.
+A glb has the axes that glTF defines: X is right, Y up, and the camera looks along -Z. PLY defines none, so there they
+are a setting.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.errors import OutputError
-from glpn_cli.geometry.camera import fov_deg_of, to_points, to_triangles
+from glpn_cli.geometry.camera import fov_deg_of, in_axes, to_points, to_triangles
 from glpn_cli.output.metadata import KEYWORD, build_metadata, metadata_to_json, parse_metadata
+from glpn_cli.settings import MAX_MESH_POINTS, Axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
 _MAX_HEADER_BYTES = 2**20
 
 _PLY_METADATA = "comment glpn "
+_PLY_LINE_CHARACTERS = 400
+"""Of metadata in one line of the header: programs with RPly, such as Open3D, end at lines of 1024 bytes."""
+
+_PLY_AXES = {
+    Axes.OPENGL: "X right, Y up, and the camera at the origin looks along -Z",
+    Axes.OPENCV: "X right, Y down, and the camera at the origin looks along Z",
+    Axes.BLENDER: "X right, Z up, and the camera at the origin looks along Y",
+}
 
 _GLB_MAGIC = b"glTF"
 _GLB_HEADER = struct.Struct("<4sIIII")  # magic, version, length of the file; length and type of the first chunk
@@ -55,10 +65,10 @@ class PLY:
         Without an image there are no colors.
 
         Raises:
-            OutputError: no point is left.
+            OutputError: no point is left, or the image is a panorama.
         """
         grid = to_points(depth, settings)
-        xyz = grid.xyz[grid.kept]
+        xyz = in_axes(grid.xyz[grid.kept], settings.axes)
         if not len(xyz):
             raise _nothing_left(depth, "point")
         fields: list[tuple[str, str]] = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
@@ -72,12 +82,14 @@ class PLY:
             for channel, name in enumerate(("red", "green", "blue")):
                 points[name] = rgb[:, channel]
         size = list(depth.meters.shape)
-        metadata = build_metadata("ply", replace(depth, camera=grid.camera), image_size=size)
+        metadata = build_metadata("ply", replace(depth, camera=grid.camera), image_size=size, axes=str(settings.axes))
+        text = metadata_to_json(metadata)
+        parts = [text[start : start + _PLY_LINE_CHARACTERS] for start in range(0, len(text), _PLY_LINE_CHARACTERS)]
         header = [
             "ply",
             "format binary_little_endian 1.0",
-            "comment meters; X right, Y up, and the camera at the origin looks along -Z",
-            _PLY_METADATA + metadata_to_json(metadata),
+            f"comment meters; {_PLY_AXES[settings.axes]}",
+            *(_PLY_METADATA + part for part in parts),
             f"element vertex {len(points)}",
             *(f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in fields),
             "end_header\n",
@@ -85,16 +97,17 @@ class PLY:
         return "\n".join(header).encode("ascii") + points.tobytes()
 
     def read_metadata(self, stream: BinaryIO) -> dict[str, Any] | None:
-        """Return the metadata, without reading the points."""
+        """Return the metadata, without reading the points. Version 0.1 wrote it in one line, however long."""
         left = _MAX_HEADER_BYTES
+        text = bytearray()
         while left > 0:
             line = stream.readline(left)
             left -= len(line)
             if line.startswith(_PLY_METADATA.encode()):
-                return parse_metadata(line[len(_PLY_METADATA) :])
-            if not line or line.startswith(b"end_header"):
+                text += line[len(_PLY_METADATA) :].rstrip(b"\r\n")
+            elif not line or line.startswith(b"end_header"):
                 break
-        return None
+        return parse_metadata(bytes(text))
 
 
 class GLB:
@@ -106,9 +119,10 @@ class GLB:
         Without an image the mesh is gray.
 
         Raises:
-            OutputError: no triangle is left.
+            OutputError: no triangle is left, or the image is a panorama.
         """
-        grid = to_points(depth, settings)
+        max_points = MAX_MESH_POINTS if settings.max_points is None else settings.max_points
+        grid = to_points(depth, replace(settings, max_points=max_points))
         triangles = to_triangles(grid, jump=settings.edge_filter)
         if not len(triangles):
             if min(grid.xyz.shape[:2]) < 2:
@@ -149,6 +163,11 @@ def _nothing_left(depth: DepthMap, what: str) -> OutputError:
     )
 
 
+def _as_unicode(text: str) -> str:
+    """Return a text for glTF, whose JSON is UTF-8: a file name may have bytes that are not."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _texture_coordinates(depth: DepthMap, grid: PointGrid) -> NDArray[np.float32]:
     """Return the texture coordinates of all points: (h * w, 2) float32, in [0, 1] from the top left."""
     height, width = depth.meters.shape
@@ -184,7 +203,7 @@ class _GLBBuilder:
         """Return the bytes of the file."""
         height, width = self._depth.meters.shape
         metadata = build_metadata("glb", replace(self._depth, camera=self._camera), image_size=[height, width])
-        tool = self._depth.provenance.tool or "glpn-cli"
+        tool = _as_unicode(self._depth.provenance.tool or "glpn-cli")
         document = {
             "asset": {"version": "2.0", "generator": tool, "extras": {KEYWORD: metadata_to_json(metadata)}},
             "extensionsUsed": ["KHR_materials_unlit"],
@@ -195,8 +214,8 @@ class _GLBBuilder:
                 {
                     "type": "perspective",
                     "perspective": {
-                        "aspectRatio": width / height,
-                        "yfov": math.radians(fov_deg_of(self._camera.focal_px, height)),
+                        "aspectRatio": width / height * self._camera.focal_y_px / self._camera.focal_px,
+                        "yfov": math.radians(fov_deg_of(self._camera.focal_y_px, height)),
                         "znear": 0.01,
                     },
                 }
@@ -218,7 +237,7 @@ class _GLBBuilder:
 
     @property
     def _name(self) -> str:
-        return self._depth.provenance.source or "depth"
+        return _as_unicode(self._depth.provenance.source or "depth")
 
     def _add_material(self) -> dict[str, Any]:
         """Return an unlit, double-sided material with the image as its texture."""

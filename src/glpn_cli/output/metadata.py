@@ -39,7 +39,7 @@ def build_metadata(format_name: str, depth: DepthMap, scale: Scale = Scale.METER
         "scale": str(scale),
         "meters_per_unit": published or 1.0,
         **extra,
-        **({} if depth.camera is None else {"camera": depth.camera.to_dict()}),
+        **({} if depth.camera is None else {"camera": depth.camera.to_dict(depth.meters.shape)}),
         "provenance": depth.provenance.to_dict(),
     }
 
@@ -104,7 +104,7 @@ def metadata_checked(name: str) -> Iterator[None]:
     """Turn errors from reading invalid metadata, such as edited metadata, into a DepthFileError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
         raise DepthFileError(f"{name}: invalid metadata") from error
 
 

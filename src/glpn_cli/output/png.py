@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
 _MAX_GRAY = 255
 
-_INDOOR_VALUES_PER_METER, _OUTDOOR_VALUES_PER_METER = 1000, 256
-_INDOOR_LIMIT_M = 65.0
-_MAX_UINT16 = 65_535
+MAX_UINT16 = 65_535
+"""The largest value of png16."""
 
 _PIXEL_KINDS = {"1": "black and white", "L": "8-bit gray", "I;16": "16-bit values", "I": "16-bit values"}
 _HINT = "use a PNG that glpn wrote"
@@ -191,7 +190,7 @@ class Disparity16(_PNGFile):
         low_m, high_m = resolve_range(depth, settings, Curve.INVERSE)
         known = is_known(depth.meters)
         fraction = 1 - curve_fraction(np.where(known, depth.meters, np.float32(high_m)), low_m, high_m, Curve.INVERSE)
-        values = np.where(known, np.maximum(np.rint(fraction * _MAX_UINT16), 1), 0).astype(np.uint16)
+        values = np.where(known, np.maximum(np.rint(fraction * MAX_UINT16), 1), 0).astype(np.uint16)
         metadata = build_metadata(
             "disparity16",
             depth,
@@ -217,7 +216,7 @@ class Disparity16(_PNGFile):
         """
         values, metadata = _read_png(data, name)
         with metadata_checked(name):
-            fraction = 1 - values.astype(np.float32) / np.float32(_MAX_UINT16)
+            fraction = 1 - values.astype(np.float32) / np.float32(MAX_UINT16)
             meters = curve_meters(fraction, float(metadata["low"]), float(metadata["high"]), Curve.INVERSE)
             meters = np.where(values == 0, np.float32(0), meters)
             return DepthMap(meters, read_provenance(metadata, approximate=True), camera=read_camera(metadata))
@@ -236,19 +235,22 @@ class Disparity16(_PNGFile):
 
 
 class PNG16(_PNGFile):
-    """16-bit meters in the scale of the benchmarks."""
+    """16-bit meters, by default in millimeters, as ROS, Open3D and RealSense cameras store depth."""
 
     def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
-        """Return a 16-bit gray PNG: meters times 1000 or 256, rounded to the nearest integer.
+        """Return a 16-bit gray PNG: meters times `png16_scale`, rounded to the nearest integer.
 
         0 is unknown, so known depth is at least 1. Depth beyond the 16-bit range is 65535.
+
+        Source: ROS REP 118; 1000 is also that of NYU Depth V2, and 256 that of the KITTI depth benchmark.
         """
-        factor = values_per_meter(depth)
+        scale = settings.png16_scale
         known = is_known(depth.meters)
-        rounded = np.rint(np.where(known, depth.meters, 0) * np.float32(factor))
-        values = np.where(known, np.clip(rounded, 1, _MAX_UINT16), 0).astype(np.uint16)
-        metadata = build_metadata("png16", depth, unit="meter", values_per_meter=factor, unknown=0)
-        description = f"{describe_origin(depth)}: meters = value / {factor}; 0 is unknown"
+        with np.errstate(over="ignore"):
+            rounded = np.rint(np.where(known, depth.meters, 0) * np.float32(scale))
+        values = np.where(known, np.clip(rounded, 1, MAX_UINT16), 0).astype(np.uint16)
+        metadata = build_metadata("png16", depth, unit="meter", values_per_meter=_shortest(scale), unknown=0)
+        description = f"{describe_origin(depth)}: meters = value / {_shortest(scale)}; 0 is unknown"
         return _write_png(values, metadata, description, compression=settings.png_compression)
 
     def decode(self, data: bytes, name: str) -> DepthMap:
@@ -263,18 +265,15 @@ class PNG16(_PNGFile):
             return DepthMap(meters, read_provenance(metadata), camera=read_camera(metadata))
 
 
-def values_per_meter(depth: DepthMap) -> int:
-    """Return the factor of png16: 1000 if 16 bits are enough for the depth limit, else 256.
+def beyond_16_bits(depth: DepthMap, settings: OutputSettings) -> float:
+    """Return the fraction of pixels that png16 stores as 65535 although they are farther."""
+    known = is_known(depth.meters)
+    limit_m = np.float32((MAX_UINT16 + 0.5) / settings.png16_scale)
+    return float(np.mean(known & (depth.meters > limit_m)))
 
-    If the weights' limit is unknown, the farthest depth counts.
 
-    Source: the authors' evaluation writes NYU Depth V2 in 1000ths and KITTI in 256ths of a meter; the KITTI depth
-    benchmark defines its files so.
-    """
-    limit_m = depth.provenance.depth_limit_m
-    if limit_m is None:
-        limit_m = float(np.max(depth.meters, where=is_known(depth.meters), initial=0))
-    return _INDOOR_VALUES_PER_METER if limit_m <= _INDOOR_LIMIT_M else _OUTDOOR_VALUES_PER_METER
+def _shortest(number: float) -> int | float:
+    return int(number) if number == int(number) else number
 
 
 def _zero_unknown(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -99,8 +99,8 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
     from glpn_cli.api import open_batch
     from glpn_cli.inference.run import RunOptions
 
-    notes = DepthNotes(planned.formats)
-    options = RunOptions(describe=json, observe=notes.observe, note=console.note)
+    notes = DepthNotes(planned.formats, planned.output)
+    options = RunOptions(describe=json, observe=notes.observe, observe_final=notes.observe_final, note=console.note)
     running = open_batch(
         planned,
         lambda settings: load_predictor(console, settings),

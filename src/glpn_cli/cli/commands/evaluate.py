@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ),
         "json": Option("Print a JSON object for each image and one for all, instead of the table.", LOGGING),
     },
-    without=("fov_deg", "focal_px", "focal_mm_35"),
+    without=("fov_deg", "focal_px", "focal_mm_35", "camera"),
     examples=(
         "glpn evaluate --data nyu --weights nyu",
         "glpn evaluate --data rooms/ --units-per-meter 1000 --align median --figure rooms.png",

@@ -38,7 +38,7 @@ _STDIN = "-"
         "box": Option("A box of pixels, without column X1 and row Y1. Repeatable.", INPUT, "X0,Y0,X1,Y1"),
         "json": Option("Print a JSON object on standard output.", LOGGING),
     },
-    without=("fov_deg", "focal_px", "focal_mm_35"),
+    without=("fov_deg", "focal_px", "focal_mm_35", "camera"),
     examples=(
         "glpn measure photo.jpg --at 320,240",
         "glpn measure photo.jpg --box 100,50,300,200 --at 10,10",
@@ -142,6 +142,7 @@ def _record(source: str, kind: str, depth: DepthMap, results: Sequence[tuple[Reg
         "kind": kind,
         "image_size": {"height": height, "width": width},
         "weights": {"name": known.weights, "sha256": known.weights_sha256, "metric": known.metric},
+        "camera": None if depth.camera is None else depth.camera.to_dict((height, width)),
         "measurements": [{"box": region.box and list(region.box), **asdict(result)} for region, result in results],
         "anchor_factor": known.anchor_factor,
         "anchors": list(known.anchors),

@@ -84,13 +84,14 @@ def predict(
     )
     check_formats(plan.formats, appearance, prediction)
     _check_streams(plan, json=json)
-    notes = DepthNotes(plan.formats)
+    notes = DepthNotes(plan.formats, appearance)
     options = RunOptions(
         anchors=parse_anchors(anchor, images=len(plan.tasks)),
         keep_depth=preview,
         describe=True,
         named_file=plan.named_file,
         observe=notes.observe,
+        observe_final=notes.observe_final,
         note=console.note,
     )
     if plan.skipped_outputs:
