@@ -280,7 +280,6 @@ FORMATS: dict[str, DepthFormat] = {
             unreadable_because=_NORMALS_ONLY,
             settings=_OF_NORMALS,
             needs_camera=True,
-            is_unique_ending=False,  # other programs write normal maps with such names
         ),
         DepthFormat(
             "normals16",
