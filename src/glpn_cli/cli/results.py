@@ -175,19 +175,19 @@ class DepthNotes:
 
     def _print_formats(self, console: Console) -> None:
         if self._beyond_16_bits:
+            from glpn_cli.output.png import MAX_UINT16
+
             name, fraction = self._beyond_16_bits[0]
-            limit_m = 65_535 / self._output.png16_scale
-            who = f"{max(fraction, 0.01):.0%} of {name} is"
+            limit_m = MAX_UINT16 / self._output.png16_scale
+            who = f"{'less than 1%' if fraction < 0.01 else f'{fraction:.0%}'} of {name} is"
             if len(self._beyond_16_bits) > 1:
                 who = f"parts of {len(self._beyond_16_bits)} of {self._images} images are"
             console.note(
-                f"{who} beyond {limit_m:.4g} m and stored as 65535 in png16; "
+                f"{who} beyond {limit_m:.4g} m and stored as {MAX_UINT16} in png16; "
                 f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"
             )
         if self._reduced:
-            console.note(
-                f"meshes have at most {MAX_MESH_POINTS:,} points, for the web (set `max_points` for more, 0 for all)"
-            )
+            console.note(f"meshes have at most {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more)")
 
 
 def _farther_scale(output: OutputSettings) -> str:

@@ -30,7 +30,7 @@ class NormalsPNG:
     """8-bit RGB."""
 
     name = "normals"
-    dtype = np.dtype(np.uint8)
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
 
     def encode(self, depth: DepthMap, settings: OutputSettings) -> bytes:
         """Return an RGB PNG: x, y and z of the normals, whose range [-1, 1] is mapped to all values of a channel.
