@@ -65,11 +65,20 @@ class Option:
 
 @dataclass(frozen=True)
 class Argument:
-    """How a positional argument is written and described."""
+    """How a positional argument is written and described.
+
+    Attributes:
+        help: one or two sentences.
+        metavar: the name in help.
+        required: the command does not run without it.
+        fills: the option whose value it is; the option can be given instead.
+        complete: returns values for shell completion.
+    """
 
     help: str
     metavar: str
     required: bool = True
+    fills: str = ""
     complete: Callable[[], Iterable[str]] | None = None
 
 
@@ -175,6 +184,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
             INFERENCE,
             "N",
             rare=True,
+        ),
+        "stretch": Option(
+            "Stretch the values of 16-bit and float images to the range that they use.", INFERENCE, rare=True
         ),
         "offline": _OFFLINE,
     },
@@ -366,7 +378,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
 
 COMMON: Mapping[str, Option] = {
     "output": Option(
-        "File, or folder if it ends in / or is one; - is standard output. Several outputs need a folder.",
+        "File if it has the suffix of a format, else folder; - is standard output. Several outputs need a folder.",
         OUTPUT,
         "PATH",
         short="-o",
@@ -384,7 +396,10 @@ COMMON: Mapping[str, Option] = {
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),
     "from_list": Option(
-        "Read paths of images from a file, one per line or separated by NUL; - is standard input.", INPUT, "FILE"
+        "Read paths of images from a file, one per line or separated by NUL; - is standard input. Other files are "
+        "skipped.",
+        INPUT,
+        "FILE",
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),

@@ -154,7 +154,8 @@ def open_evaluation(
     labels = [source.label for source in sources] + [predictor.card.name for predictor in predictors]
     for name, predictor in zip(weights, predictors, strict=True):
         # Two files may state the same name in their metadata; then the values of the settings tell them apart.
-        label = name if labels.count(predictor.card.name) > 1 else predictor.card.name
+        same = labels.count(predictor.card.name) > 1 and name != _PREDICTION.weights
+        label = name if same else predictor.card.name
         if predictor.card.metric is False and settings.align is None:
             notes.append(f"distances of {label!r} are approximate; `align='median'` also measures relative depth")
         sources.append(WeightsSource(predictor, label))
