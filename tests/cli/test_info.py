@@ -48,7 +48,7 @@ def test_every_format_is_described(glpn: Glpn, files: list[str]) -> None:
 def test_metadata_are_printed(glpn: Glpn, files: list[str]) -> None:
     shown = glpn("info", "x.depth16.png").stdout.decode()
     for words in (
-        "30 × 20 (width × height)",
+        "30 \N{MULTIPLICATION SIGN} 20 (width ",
         "x.depth16.png",
         "0.5 to 7.5 m",
         "values per meter  256",

@@ -228,7 +228,7 @@ class Pieces(io.RawIOBase):
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, _size: int = -1) -> bytes:
         return self.pieces.pop(0) if self.pieces else b""
 
 

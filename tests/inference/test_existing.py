@@ -16,7 +16,6 @@ from glpn_cli.geometry.measure import Anchor
 from glpn_cli.inference.existing import image_sha256, may_be_current
 from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.plan import plan_beside
-from glpn_cli.inference.predictor import Predictor
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.settings import OutputSettings
@@ -24,6 +23,7 @@ from glpn_cli.settings import OutputSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
 
 WITH_METADATA = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.VALUES]
