@@ -151,11 +151,7 @@ def open_evaluation(
         load = load_predictor
     weights = [name for name in (prediction.weights if predictions is None else None, against) if name is not None]
     predictors = [load(replace(prediction, weights=name)) for name in weights]
-    if len({predictor.weights_sha256 for predictor in predictors}) < len(predictors):
-        raise UsageError(
-            f"`weights` and `against` are the same: {predictors[0].card.name}",
-            hint="name other weights for one of them",
-        )
+    _refuse_same_weights(predictors)
     labels = [source.label for source in sources] + [predictor.card.name for predictor in predictors]
     for name, predictor in zip(weights, predictors, strict=True):
         # Two files may state the same name in their metadata; then the values of the settings tell them apart.
@@ -165,6 +161,14 @@ def open_evaluation(
         sources.append(WeightsSource(predictor, label))
     protocol = protocol_for(data.data, settings)
     return Evaluation(samples, sources, protocol, settings, data=data.data, files=files, notes=notes)
+
+
+def _refuse_same_weights(predictors: Sequence[Predictor]) -> None:
+    if len({predictor.weights_sha256 for predictor in predictors}) < len(predictors):
+        raise UsageError(
+            f"`weights` and `against` are the same: {predictors[0].card.name}",
+            hint="name other weights for one of them",
+        )
 
 
 def _given_name(weights: str) -> str:
