@@ -291,7 +291,8 @@ def test_range_of_32_bit_integers_follows_the_maximum(values: list[int], expecte
 def test_range_of_floats_follows_the_maximum(values: list[float], expected: list[int], full: int) -> None:
     rgb, notes = to_rgb(Image.fromarray(np.array([values], np.float32)))
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
-    assert notes == (f"float gray taken as 0 to {full}",)
+    assert notes[0] == f"float gray taken as 0 to {full}"
+    assert len(notes) == (2 if max(expected) < 64 else 1)  # with little contrast, one more
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

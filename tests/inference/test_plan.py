@@ -174,8 +174,8 @@ def test_an_existing_output_fails_its_image_alone() -> None:
 
 
 def test_one_existing_output_of_two_formats_is_enough_to_fail() -> None:
-    touch("one.jpg", "one.depth.npy")
-    assert failures(plan_beside(["one.jpg"], formats=["png", "npy"])) == {"one.jpg": OutputExistsError}
+    touch("one.jpg", "one.depth.png")
+    assert failures(plan_beside(["one.jpg"], formats=["npy", "png"])) == {"one.jpg": OutputExistsError}
 
 
 def test_a_dangling_link_counts_as_an_existing_output() -> None:

@@ -210,7 +210,7 @@ def _stretch(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     low, high = _spread(values)
     if not np.isfinite(low + high):
         raise ImageError("float values are NaN or infinite")
-    scaled = (values.astype(np.float64) - low) * (_MAX_8 / max(high - low, np.finfo(np.float64).tiny))
+    scaled = (values.astype(np.float64) - low) * (_MAX_8 / ((high - low) or 1))
     gray = np.rint(np.nan_to_num(scaled, posinf=_MAX_8, neginf=0).clip(0, _MAX_8)).astype(np.uint8)
     return gray, f"values from {low:g} to {high:g} stretched to 8 bits"
 

@@ -92,6 +92,9 @@ class RunOptions:
 
 _NO_OPTIONS = RunOptions()
 
+_ARRIVAL_WAIT_S = 0.002
+"""A list that is read faster than this fills the groups of a GPU; one that is slower is not waited for."""
+
 
 def run(
     tasks: Iterable[Task],
@@ -252,6 +255,7 @@ class _Stream:
         while len(self._reading) < self._workers + group and not self._are_all_known:
             if self._options.arriving:
                 self._coming = self._coming or _ask_for_next(tasks)
+                wait([self._coming], timeout=_ARRIVAL_WAIT_S)
                 if not self._coming.done():
                     return
                 task, self._coming = self._coming.result(), None

@@ -89,7 +89,9 @@ def predict(
     notes = DepthNotes(plan.formats)
     progress = _Progress(console, plan, appearance, json=json)
     options = RunOptions(
-        anchors=parse_anchors(anchor, images=len(plan.tasks), more=plan.arriving is not None),
+        anchors=parse_anchors(
+            anchor, images=sum(not task.skipped for task in plan.tasks), more=plan.arriving is not None
+        ),
         keep_depth=preview,
         describe=True,
         named_file=plan.named_file,
