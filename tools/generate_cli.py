@@ -172,7 +172,7 @@ def _exit_codes() -> str:
             line = (inspect.getdoc(error) or "").splitlines()[0].rstrip(".")
             meanings.setdefault(error.exit_code, line[:1].lower() + line[1:])
     meanings[errors.INTERRUPTED_EXIT_CODE] = "interrupted (Ctrl-C or SIGTERM)"
-    meanings[errors.CLOSED_PIPE_EXIT_CODE] = "the reader of standard output closed it, as `| head -1` does; no message"
+    meanings[errors.CLOSED_PIPE_EXIT_CODE] = "the reader of standard output closed it, as `head -1` does; no message"
     rows = ["## Exit codes\n", "| code | meaning |", "|---|---|"]
     rows += [f"| {code} | {meanings[code]} |" for code in sorted(meanings)]
     return "\n".join(

@@ -40,14 +40,14 @@ class _Results:
     Attributes:
         title: what the table shows.
         headings: for each column, what it is and how it was aligned.
-        rows: for each metric, its estimate in every column.
+        rows: for each metric, its estimate in every column; None where it was not measured.
         sign: format of the numbers.
         is_difference: whether numbers are differences, better or worse than zero.
     """
 
     title: str
     headings: list[tuple[str, str]] = field(default_factory=list)
-    rows: dict[str, list[Estimate]] = field(default_factory=dict)
+    rows: dict[str, list[Estimate | None]] = field(default_factory=dict)
     sign: str = ""
     is_difference: bool = False
 
@@ -72,27 +72,27 @@ def print_evaluation(console: Console, evaluation: Evaluation, style: TableStyle
 
 
 def _results(evaluation: Evaluation) -> Iterator[_Results]:
-    from glpn_cli.metrics import METRICS
-
     means = evaluation.means()
     yield _Results(
         evaluation.title,
         [_heading(column) for column in means],
-        {name: [means[column][name] for column in means] for name in METRICS if _is_measured(name, means)},
+        _rows(list(means.values())),
     )
     differences = evaluation.differences()
     if differences:
         yield _Results(
             "differences; better or worse where the interval excludes zero",
             [(item.ours.label, f"- {item.theirs.label}" + _aligned(item.ours)) for item in differences],
-            {name: [item.metrics[name] for item in differences] for name in differences[0].metrics},
+            _rows([item.metrics for item in differences]),
             sign="+",
             is_difference=True,
         )
 
 
-def _is_measured(name: str, means: dict[Column, dict[str, Estimate]]) -> bool:
-    return all(name in metrics for metrics in means.values())
+def _rows(columns: Sequence[dict[str, Estimate]]) -> dict[str, list[Estimate | None]]:
+    """Return the metrics that any column has, each with its estimate in every column."""
+    names = dict.fromkeys(name for column in columns for name in column)
+    return {name: [column.get(name) for column in columns] for name in names}
 
 
 def _heading(column: Column) -> tuple[str, str]:
@@ -139,6 +139,9 @@ def _column_cells(results: _Results, index: int) -> list[str]:
     cells = []
     for name, figures in results.rows.items():
         figure = figures[index]
+        if figure is None:
+            cells += ["", ""]
+            continue
         verdict = _verdict(name, figure) if results.is_difference else ""
         cells.append(f"{verdict} {form.format(figure.mean)}".strip())
         interval = figure.interval
@@ -170,14 +173,15 @@ def _to_csv(tables: Sequence[_Results]) -> str:
     """Return one row for each metric of each column, with all digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["table", "prediction", "alignment", _METRIC, "mean", "low", "high"])
+    writer.writerow(["table", "prediction", "detail", _METRIC, "mean", "low", "high"])
     for results in tables:
         kind = "difference" if results.is_difference else "mean"
         for index, heading in enumerate(results.headings):
             for name, figures in results.rows.items():
-                interval = figures[index].interval
-                ends = ("", "") if interval is None else (interval.low, interval.high)
-                writer.writerow([kind, *heading, name, figures[index].mean, *ends])
+                figure = figures[index]
+                if figure is not None:
+                    ends = ("", "") if figure.interval is None else (figure.interval.low, figure.interval.high)
+                    writer.writerow([kind, *heading, name, figure.mean, *ends])
     return stream.getvalue()
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         "table": Option("Format of the table.", OUTPUT, default="text"),
         "json": Option("Print a JSON object for each image and one for all, instead of the table.", LOGGING),
     },
-    without=("fov_deg", "focal_px", "focal_mm_35"),
+    without=("fov_deg", "focal_px", "focal_mm_35", "stretch"),
     examples=(
         "glpn evaluate nyu --weights nyu",
         "glpn evaluate rooms/ --units-per-meter 1000 --align median --figure rooms.png",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, conclude
-from glpn_cli.cli.options import Argument
+from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
             "Images, folders, patterns such as '*.jpg', or - for standard input.", "PHOTO...", required=False
         )
     },
+    options={"json": Option("Print a JSON object per image on standard output; alone, write no files.", LOGGING)},
     examples=(
         "glpn predict photo.jpg",
         "glpn predict photo.jpg --format color --legend",
