@@ -425,6 +425,7 @@ def test_an_interrupt_exits_with_130(
     assert b"interrupted: " in stderr
     finished = list((tmp_path / "out").iterdir())
     assert 0 < len(finished) < 60
+    assert f"interrupted: {len(finished)} of 60 done".encode() in stderr
     for path in finished:
         assert path.name.endswith(".depth.png"), "a temporary file was left"
         with Image.open(path) as image:

@@ -217,6 +217,7 @@ class _Stream:
         self._writers = ThreadPoolExecutor(self._workers, "glpn-write")
         self._coming: Future[Task | None] | None = None  # the next task, if tasks arrive one by one
         self._are_all_known = False
+        self._end: GLPNError | None = None  # the error after the last task, as of an invalid list
         self._reading: deque[tuple[_Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[_Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
@@ -236,6 +237,8 @@ class _Stream:
                 yield from self._finished(at_most=2 * self._workers)
             yield from self._predict_waiting()
             yield from self._finished(at_most=0)
+            if self._end is not None:
+                raise self._end
         finally:
             # An interrupt ends here too: what has not started is dropped, what is being written is finished.
             self._core_share.restore()
@@ -253,14 +256,9 @@ class _Stream:
         # Images with tiles are large, stay in memory, and gain nothing from groups.
         group = 0 if self._predictor.settings.tiles.is_on else self._group_size.largest
         while len(self._reading) < self._workers + group and not self._are_all_known:
-            if self._options.arriving:
-                self._coming = self._coming or _ask_for_next(tasks)
-                wait([self._coming], timeout=_ARRIVAL_WAIT_S)
-                if not self._coming.done():
-                    return
-                task, self._coming = self._coming.result(), None
-            else:
-                task = next(tasks, None)
+            if self._options.arriving and not self._has_arrived(tasks):
+                return
+            task = self._arrived() if self._options.arriving else next(tasks, None)
             if task is None:
                 self._are_all_known = True
                 return
@@ -269,6 +267,20 @@ class _Stream:
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
+
+    def _has_arrived(self, tasks: Iterator[Task]) -> bool:
+        self._coming = self._coming or _ask_for_next(tasks)
+        wait([self._coming], timeout=_ARRIVAL_WAIT_S)
+        return self._coming.done()
+
+    def _arrived(self) -> Task | None:
+        """Return the task that has arrived; None after the last one, or if there will be no more for an error."""
+        coming, self._coming = self._coming, None
+        try:
+            return None if coming is None else coming.result()
+        except GLPNError as error:
+            self._end = error
+            return None
 
     def _read(self, item: _Item) -> PreparedImage | Result | GLPNError:
         """Return the network's input for an image, or why there is none; runs in a reader thread."""
