@@ -71,15 +71,15 @@ class Argument:
         help: one or two sentences.
         metavar: the name in help.
         required: the command does not run without it.
-        fills: the option whose value it is; the option can be given instead.
         complete: returns values for shell completion.
+        fills: the option whose value it is; the option can be given instead.
     """
 
     help: str
     metavar: str
     required: bool = True
-    fills: str = ""
     complete: Callable[[], Iterable[str]] | None = None
+    fills: str = ""
 
 
 def _weights_names() -> list[str]:
