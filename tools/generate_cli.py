@@ -30,12 +30,12 @@ bash, zsh, fish or PowerShell.
 JSON = """## JSON of `predict` and `batch`
 
 With `--json`, both print one object per image and line. `predict` prints them in the order of the images, `batch` as
-the images are finished.
+the images are finished. `predict --json` writes no files unless `--format` or `--output` is given; `--preview` too.
 
 | field | content |
 |---|---|
 | `source` | the image: as it was named, or for `batch` its absolute path |
-| `status` | `done` or `failed` |
+| `status` | `done`, `failed`, `up to date` (the outputs are from this image with these settings) or `skipped` |
 | `outputs` | path of each output, by format |
 | `sha256` | of each output, by format |
 | `depth_m` | `min`, `median` and `max` of the depth, meters |
@@ -52,6 +52,14 @@ the images are finished.
 | `notes` | how the image was converted; an empty list if it was not |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
 | `error` | only of a failed image, instead of all fields after `status`: `message`, `hint` (or null) and `exit_code` |
+| `reason` | only of an entry of a list that is no image, instead of all fields after `status` |
+
+Of an image that is up to date, only `source`, `status`, `outputs` and `sha256` are known. If one of its formats has no
+room for metadata (npy, pfm), its depth was computed to compare, and all fields are there.
+
+`predict` finds out whether an existing output is up to date from the metadata in it: the SHA-256 of the image, and a
+digest of the weights and of all settings that affect this format. Files of npy and pfm are compared byte by byte. Any
+other file in the way is an error, and `--overwrite` replaces it.
 
 `batch --verify --json` prints one object per output and line:
 
@@ -165,6 +173,7 @@ def _exit_codes() -> str:
             line = (inspect.getdoc(error) or "").splitlines()[0].rstrip(".")
             meanings.setdefault(error.exit_code, line[:1].lower() + line[1:])
     meanings[errors.INTERRUPTED_EXIT_CODE] = "interrupted (Ctrl-C or SIGTERM)"
+    meanings[errors.CLOSED_PIPE_EXIT_CODE] = "the reader of standard output closed it, as `head -1` does; no message"
     rows = ["## Exit codes\n", "| code | meaning |", "|---|---|"]
     rows += [f"| {code} | {meanings[code]} |" for code in sorted(meanings)]
     return "\n".join(

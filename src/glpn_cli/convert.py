@@ -94,6 +94,7 @@ def convert_value(name: str, value: Any, hint: Any) -> Any:
         value = value.item()  # a number of numpy or torch, which need not be imported for that
     if wanted is bool and not isinstance(value, bool):
         raise UsageError(f"must be True or False, not {value!r}", setting=name)
+    _refuse_empty(name, value, wanted)
     if wanted is int or wanted is float:
         return _to_number(name, value, wanted)
     if wanted is str and isinstance(value, os.PathLike):
@@ -104,6 +105,11 @@ def convert_value(name: str, value: Any, hint: Any) -> Any:
         kind = "text" if wanted is str else f"text or {wanted.__name__}"
         raise UsageError(f"must be {kind}, not {type(value).__name__}", setting=name)
     return value
+
+
+def _refuse_empty(name: str, value: Any, wanted: Any) -> None:
+    if value == "" and wanted is not str:
+        raise UsageError("must not be empty", hint=EMPTY_HINT, setting=name)
 
 
 def _to_tuple(name: str, value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -46,6 +46,8 @@ class Provenance:
         tta: the test-time augmentation, such as "flip".
         anchor_factor: the factor that fitted the depth to known distances.
         anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` (before the fit) and `residual_m` (after it).
+        image_sha256: SHA-256 of the image file.
+        fingerprint: digest of the settings and weights that determine the contents of the file.
     """
 
     source: str | None = None
@@ -64,6 +66,8 @@ class Provenance:
     tta: str | None = None
     anchor_factor: float | None = None
     anchors: tuple[dict[str, float], ...] = ()
+    image_sha256: str | None = None
+    fingerprint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are known, ready for JSON."""

@@ -198,7 +198,10 @@ def _describe(name: str) -> DeviceFacts:
     if kind == "mps":
         return DeviceFacts(name, "Apple GPU")
     float16 = "" if _cpu_computes_float16() else ", no float16"
-    return DeviceFacts(name, f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}{float16}")
+    threads = torch.get_num_threads()
+    return DeviceFacts(
+        name, f"{threads} thread{'s' * (threads != 1)}, {torch.backends.cpu.get_cpu_capability()}{float16}"
+    )
 
 
 def _cpu_computes_float16() -> bool:

@@ -11,7 +11,7 @@
     ├── DeviceError             5   a device, a precision or memory is not available
     ├── OutputError             6   a result cannot be written
     │   ├── OutputExistsError   6   the output file exists
-    │   └── ReaderGoneError     6   the reader of standard output has closed it
+    │   └── ReaderGoneError   141   the reader of standard output has closed it
     ├── PartialFailureError     7   some of several inputs failed
     ├── MissingPackageError     8   an optional package is not installed
     └── TrainingError           9   training diverged
@@ -26,6 +26,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "CLOSED_PIPE_EXIT_CODE",
     "INTERRUPTED_EXIT_CODE",
     "ConfigError",
     "DepthFileError",
@@ -46,6 +47,10 @@ __all__ = [
 
 INTERRUPTED_EXIT_CODE = 130
 """The exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as shells report it."""
+
+
+CLOSED_PIPE_EXIT_CODE = 141
+"""The exit code after the reader of standard output has closed it: 128 + SIGPIPE, as shells report it."""
 
 
 class GLPNError(Exception):
@@ -119,7 +124,9 @@ class OutputExistsError(OutputError):
 
 
 class ReaderGoneError(OutputError):
-    """The reader of standard output has closed it."""
+    """The reader of standard output has closed it; the command line ends without a message."""
+
+    exit_code = CLOSED_PIPE_EXIT_CODE
 
 
 class PartialFailureError(GLPNError):

@@ -330,6 +330,22 @@ def modernize(values: Any) -> Any:
     }
 
 
+# Paths
+
+
+def path_of_url(text: str) -> str | None:
+    """Return the path in a file:// URL of this machine, as file managers and browsers give it; None for other texts."""
+    if text[:7].lower() != "file://":
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname  # it imports http.client, which most commands do not need
+
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):
+        return None
+    return url2pathname(parts.path)
+
+
 # Digests
 
 

@@ -204,6 +204,7 @@ class PredictionSettings(Settings):
         threads: CPU threads of the network; None leaves it to torch.
         max_pixels: larger images are refused before they are decoded.
         fov_deg, focal_px, focal_mm_35, camera: the camera; see `CameraSettings`.
+        stretch: stretch the values of 16-bit and float images to the range that they use.
         offline: do not use the network for downloads.
         keep_rgb: store the image in the depth map, for formats that show it.
     """
@@ -220,6 +221,7 @@ class PredictionSettings(Settings):
     focal_px: float | None = None
     focal_mm_35: float | None = None
     camera: str | None = None
+    stretch: bool = False
     offline: bool = False
     keep_rgb: bool = False
 

@@ -62,6 +62,35 @@ def test_usage_errors_look_like_ours(glpn: Glpn, arguments: list[str], error: st
     assert hint in second
 
 
+def test_an_image_as_first_word_is_predicted(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image("in/a b.jpg")
+    for words in (["in/a b.jpg", "-f", "npy"], ["in"], ["in/*.jpg", "-f", "npz"]):
+        run = glpn(*words)
+        assert run.returncode == 0, run.stderr
+    assert {path.name for path in (tmp_path / "in").glob("*.depth.*")} == {
+        "a b.depth.npy", "a b.depth.png", "a b.depth.npz"
+    }  # fmt: skip
+    (tmp_path / "doctor").mkdir()
+    assert b"torch" in glpn("doctor").stdout  # a command wins over a folder
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "named"),
+    [
+        ("phto.jpg", 4, b"photo.jpg"),
+        ("*.webp", 4, b"*.webp"),
+        ("https://h/a.jpg", 2, b"--allow-url"),
+        ("file:///none/a.jpg", 4, b"/none/a.jpg"),
+    ],
+)
+def test_a_first_word_that_means_images_is_no_unknown_command(
+    glpn: Glpn, make_image: Callable[..., Path], word: str, code: int, named: bytes
+) -> None:
+    make_image("photo.jpg")
+    run = glpn(word)
+    assert (run.returncode, named in run.stderr) == (code, True), run.stderr
+
+
 def test_only_the_documented_name_is_in_usage_errors(glpn: Glpn) -> None:
     assert b"--out'" not in glpn("batch", "in").stderr
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from glpn_cli.cli.console import Console, conclude, format_bytes, format_duration, format_size, printable
-from glpn_cli.errors import PartialFailureError, ReaderGoneError, UsageError, WeightsError
+from glpn_cli.errors import OutputError, PartialFailureError, UsageError, WeightsError
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
 PLAIN = LoggingSettings(color=ColorPolicy.NEVER)
@@ -161,9 +161,9 @@ def test_tables_are_not_markup_and_need_a_reader(
     shown = capfdbinary.readouterr().out.decode()
     assert all(word in shown for word in ("mine[v1]", "rooms[test]", "[red]a"))
     monkeypatch.setattr("sys.stdout", None)
-    with pytest.raises(ReaderGoneError):
+    with pytest.raises(OutputError):
         Console(PLAIN).table(table)
-    with pytest.raises(ReaderGoneError):
+    with pytest.raises(OutputError):
         Console(PLAIN).data("a")
 
 
@@ -175,8 +175,8 @@ def test_undecodable_paths_are_data(capfdbinary: pytest.CaptureFixture[bytes]) -
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
 def test_a_full_standard_output_is_one_error() -> None:
     program = (
-        "from glpn_cli.cli.console import Console\nfrom glpn_cli.errors import ReaderGoneError\n"
-        "try:\n    Console().data('a')\nexcept ReaderGoneError:\n    print('lost')\n    raise SystemExit(6)"
+        "from glpn_cli.cli.console import Console\nfrom glpn_cli.errors import OutputError\n"
+        "try:\n    Console().data('a')\nexcept OutputError:\n    print('lost')\n    raise SystemExit(6)"
     )
     with open("/dev/full", "w") as full:
         run = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import signal
@@ -47,6 +48,46 @@ def test_the_table_has_every_metric_and_option(glpn: Glpn, images: Path) -> None
     for word in (*METRICS, "as predicted", "median aligned", "ramp", "3 images", "no crop", "below 80 m", "95 %"):
         assert word in table
     assert b"note: only 3 images" in run.stderr
+
+
+def test_the_data_set_is_an_argument_or_an_option(glpn: Glpn, images: Path) -> None:
+    run = glpn("evaluate", "set", *SET[2:], "--predictions", "mine")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == glpn("evaluate", *SET, "--predictions", "mine").stdout
+    assert b"--data" in glpn("evaluate", *SET, "set", "--predictions", "mine").stderr
+    missing = glpn("evaluate", "--predictions", "mine")
+    assert (missing.returncode, b"FOLDER" in missing.stderr) == (2, True)
+
+
+def test_tables_fit_80_columns_and_say_what_is_better(glpn: Glpn, images: Path) -> None:
+    many = ("--align", "median", "--baselines", "--predictions", "mine", "--against", "tiny")
+    run = glpn("evaluate", *SET, *many, "--resamples", "50")
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.strip().startswith("d1 ↑") for line in lines)
+    assert any(line.strip().startswith("abs_rel ↓") for line in lines)
+
+
+def test_tables_are_written_for_other_programs(glpn: Glpn, images: Path) -> None:
+    compared = ("evaluate", *SET, "--predictions", "mine", "--against", "tiny", "--resamples", "50")
+    rows = list(csv.DictReader(glpn(*compared, "--table", "csv").stdout.decode().splitlines()))
+    found = {(row["table"], row["prediction"], row["metric"]): row for row in rows}
+    assert float(found["mean", "mine", "abs_rel"]["mean"]) == pytest.approx(0.1, rel=1e-4)
+    difference = found["difference", "mine", "abs_rel"]
+    assert float(difference["low"]) <= float(difference["mean"]) <= float(difference["high"])
+    markdown = glpn(*compared, "--table", "markdown").stdout.decode()
+    assert "| metric | mine as predicted | tiny as predicted |\n|---|---:|---:|\n| d1 ↑ | " in markdown
+    latex = glpn(*compared, "--table", "latex").stdout.decode()
+    assert latex.count("\\begin{tabular}{lrr}") == 1
+    assert "abs\\_rel $\\downarrow$ & 0.1000 (" in latex
+    assert glpn(*compared, "--table", "csv", "--json").returncode == 2
+
+
+def test_the_default_weights_have_their_own_name(glpn: Glpn, images: Path) -> None:
+    run = glpn("evaluate", *SET, "--against", "tiny", "--json")
+    assert run.returncode == 2
+    assert b"--against are the same: tiny" in run.stderr
 
 
 def test_existing_depth_files_are_evaluated(glpn: Glpn, images: Path) -> None:

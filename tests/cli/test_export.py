@@ -63,6 +63,14 @@ def test_the_documented_program_predicts_the_same(
     assert np.abs(namespace["meters"][0] - small).mean() < 0.02 * np.ptp(small) + 0.01
 
 
+def test_the_file_is_an_argument_or_an_option(glpn: Glpn, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"mine")
+    assert glpn("export", "a.onnx").returncode == 6
+    assert b"--onnx" in glpn("export", "a.onnx", "--onnx", "b.onnx").stderr
+    missing = glpn("export")
+    assert (missing.returncode, b"OUT.onnx" in missing.stderr) == (2, True)
+
+
 def test_an_existing_file_needs_overwrite(glpn: Glpn, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"mine")
     run = glpn("export", "--onnx", "a.onnx", "--weights", "tiny")

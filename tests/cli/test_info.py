@@ -48,7 +48,15 @@ def test_every_format_is_described(glpn: Glpn, files: list[str]) -> None:
 
 def test_metadata_are_printed(glpn: Glpn, files: list[str]) -> None:
     shown = glpn("info", "x.depth16.png").stdout.decode()
-    for words in ("x.depth16.png", "0.5 to 7.5 m", "values per meter  1000", "tiny", "approximate meters", "photo.jpg"):
+    for words in (
+        "30 \N{MULTIPLICATION SIGN} 20 (width ",
+        "x.depth16.png",
+        "0.5 to 7.5 m",
+        "values per meter  1000",
+        "tiny",
+        "approximate meters",
+        "photo.jpg",
+    ):
         assert words in shown
 
 

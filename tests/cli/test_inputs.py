@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from waiting import HANG_S
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -103,6 +110,94 @@ def test_predict_reads_a_list_from_a_file_or_pipe(glpn: Glpn, tmp_path: Path) ->
     assert depths(tmp_path / "shots") == {"a.depth.png", "b.depth.png"}
 
 
+def test_other_files_of_a_list_are_skipped_and_counted(glpn: Glpn, tmp_path: Path, make_image: Make) -> None:
+    make_image("a.jpg")
+    make_image("sub/scan.png").rename(tmp_path / "sub" / "scan")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "broken.jpg").write_text("no image")
+    found = b"\0".join([b".", b"a.jpg", b"notes.txt", b"sub", b"sub/scan", b"broken.jpg"])
+    for command in (("predict", "-o", "one/", "--json"), ("batch", "-o", "all")):
+        run = glpn(*command, "--from-list", "-", stdin=found)
+        assert run.returncode == 7, run.stderr  # the broken image
+        assert b"not images" in run.stderr
+        assert b"notes.txt" not in run.stderr
+        if run.stdout:
+            records = [json.loads(line) for line in run.stdout.splitlines()]
+            assert sorted((record["source"], record["status"]) for record in records) == [
+                ("a.jpg", "done"), ("broken.jpg", "failed"), ("notes.txt", "skipped"), ("sub", "skipped"),
+                ("sub/scan", "done"),
+            ]  # fmt: skip
+    assert depths(tmp_path / "one") == {"a.depth.png", "scan.depth.png"}
+    assert depths(tmp_path / "all") == {"a.depth.png", "sub/scan.depth.png"}
+    assert glpn("predict", "--from-list", "-", stdin=b"notes.txt").returncode == 4
+
+
+def test_errors_about_a_list_name_it(glpn: Glpn, tmp_path: Path, make_image: Make) -> None:
+    make_image("a.jpg")
+    (tmp_path / "mine.txt").write_text("a.jpg\ngone.jpg\n")
+    for command in (("predict", "-o", "one/"), ("batch", "-o", "all")):
+        assert b"mine.txt" in glpn(*command, "--from-list", "mine.txt").stderr
+    run = glpn("predict", "-", "-o", "x.png", stdin=b"no image")
+    assert b"standard input: " in run.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_pipe_drives_a_long_lived_process(tmp_path: Path, make_image: Make) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        make_image(name)
+    command = [sys.executable, "-m", "glpn_cli", "predict", "--from-list", "-", "--json", "-q"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for name, status in (("a.jpg", "done"), ("gone.jpg", "failed"), ("b.jpg", "done"), ("a.jpg", "done")):
+            process.stdin.write(name.encode() + b"\n")
+            process.stdin.flush()
+            record = json.loads(process.stdout.readline())
+            assert (record["source"], record["status"]) == (name, status)
+        process.stdin.close()
+        assert process.wait(HANG_S) == 7
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "b.jpg"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_process_that_waits_for_its_list_can_be_interrupted(tmp_path: Path, make_image: Make) -> None:
+    make_image("a.jpg")
+    command = [sys.executable, "-m", "glpn_cli", "predict", "--from-list", "-", "--json"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(b"a.jpg\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(HANG_S) == 130
+        stderr = process.stderr.read()
+    assert b"interrupted: 1 done" in stderr
+    assert b"Traceback" not in stderr
+
+
+def test_raw_files_and_recorded_depth_are_left_out_with_a_note(glpn: Glpn, tmp_path: Path, make_image: Make) -> None:
+    for name in ("in/a.jpg", "in/b.jpg", "scan/color/1.jpg"):
+        make_image(name)
+    for name in ("in/a.png", "scan/depth/1.png", "in/alone.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).save(tmp_path / name)
+    (tmp_path / "in" / "c.NEF").write_bytes(b"II*\0")
+    run = glpn("batch", "in", "scan", "-o", "out")
+    assert run.returncode == 0, run.stderr
+    assert depths(tmp_path / "out") == {
+        "in/a.depth.png", "in/b.depth.png", "in/alone.depth.png", "scan/color/1.depth.png"
+    }  # fmt: skip
+    assert b"2 16-bit depth images" in run.stderr
+    assert b"1 raw camera file (.nef)" in run.stderr
+    assert b"raw camera file" in glpn("predict", "in", "-o", "one/").stderr
+    (tmp_path / "raws").mkdir()
+    (tmp_path / "raws" / "a.dng").write_bytes(b"II*\0")
+    for command in (("predict", "raws"), ("batch", "raws", "-o", "none")):
+        run = glpn(*command)
+        assert run.returncode == 4
+        assert b"raw" in run.stderr.splitlines()[-1]
+
+
 @pytest.mark.usefixtures("shots")
 def test_a_batch_of_a_list_stays_inside_and_resumes(
     glpn: Glpn, tmp_path: Path, make_image: Make, tmp_path_factory: pytest.TempPathFactory
@@ -154,7 +249,7 @@ def test_invalid_inputs_are_refused(
 
 
 def test_predict_downloads_into_the_current_folder(glpn: Glpn, tmp_path: Path, web: str) -> None:
-    run = glpn("predict", "--allow-url", f"http://me:pw@{web}/pics/photo.jpg?size=9", "--json", "-v")
+    run = glpn("predict", "--allow-url", f"http://me:pw@{web}/pics/photo.jpg?size=9", "--json", "-f", "png", "-v")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "photo.depth.png").is_file()
     record = json.loads(run.stdout)

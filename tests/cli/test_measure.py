@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,20 @@ def test_the_whole_image_is_measured_by_default(glpn: Glpn, tmp_path: Path, dept
     assert run.returncode == 0
     head, row = run.stdout.decode().splitlines()
     assert head.split() == ["where", "meters", "p10", "p90", "pixels"]
-    assert row.split() == ["whole", "image", "4.000", "1.200", "6.800", "600"]
+    assert row.split() == ["whole", "image", "4.00", "1.20", "6.80", "600"]
+
+
+@pytest.mark.parametrize(
+    ("meters", "shown"), [(0.08714, "0.087"), (2.3456, "2.3"), (9.96, "10"), (12.34, "12"), (123.4, "120")]
+)
+def test_approximate_distances_are_rounded_and_marked(
+    glpn: Glpn, tmp_path: Path, depth_map: DepthMap, meters: float, shown: str
+) -> None:
+    replace(depth_map, meters=np.full((2, 3), meters, np.float32), uncertainty_m=None).save(tmp_path / "a.npz")
+    row = glpn("measure", "a.npz").stdout.decode().splitlines()[1]
+    assert row.split() == ["whole", "image", "about", shown, shown, shown, "6"]
+    measured = record(glpn("measure", "a.npz", "--json"))["measurements"][0]["median_m"]
+    assert measured == pytest.approx(meters, rel=1e-6)
 
 
 def test_a_photo_is_predicted(glpn: Glpn, tmp_path: Path, photo: Path) -> None:

@@ -177,7 +177,59 @@ def test_transparent_color_becomes_white(mode: str, hidden: Any, other: Any, enc
     assert notes == ALPHA_OVER_WHITE
 
 
+def test_alpha_of_zero_everywhere_is_ignored(photo: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(photo)
+    image.putalpha(0)
+    rgb, notes = to_rgb(image)
+    assert np.array_equal(np.asarray(rgb), photo)
+    assert len(notes) == 1
+    assert "alpha" in notes[0]
+
+
 # More than 8 bits
+
+
+@pytest.mark.parametrize(
+    ("values", "says_little"),
+    [
+        (np.linspace(0, 65535, 600), False),
+        (np.linspace(0, 32767, 600), False),
+        (np.linspace(0, 16383, 600), True),  # 14 bits in 16
+        (np.linspace(0, 4095, 600), True),
+        (np.linspace(51000, 52275, 600), True),  # counts of a thermal camera
+        (np.full(600, 4000), False),  # nothing to stretch
+    ],
+)
+def test_a_small_part_of_the_value_range_gets_a_note(values: NDArray[np.float64], says_little: bool) -> None:
+    image = Image.fromarray(values.reshape(20, 30).astype(np.uint16))
+    _, notes = to_rgb(image)
+    assert ("`stretch`" in " ".join(notes)) == says_little
+    stretched, notes = to_rgb(image, stretch=True)
+    assert "`stretch`" not in " ".join(notes)
+    if says_little:
+        assert (np.asarray(stretched).min(), np.asarray(stretched).max()) == (0, 255)
+
+
+def test_outliers_do_not_limit_the_stretch() -> None:
+    values = np.linspace(1000, 1500, 10_000)
+    values[0] = 65535
+    rgb, _ = to_rgb(Image.fromarray(values.reshape(100, 100).astype(np.uint16)), stretch=True)
+    assert 120 < np.median(np.asarray(rgb)) < 135
+
+
+def test_any_floats_can_be_stretched() -> None:
+    celsius = np.linspace(-20, 40, 600, dtype=np.float32).reshape(20, 30)
+    with pytest.raises(ImageError) as caught:
+        to_rgb(Image.fromarray(celsius))
+    assert "`stretch`" in str(caught.value.hint)
+    celsius[0, 0], celsius[0, 1] = np.nan, np.inf
+    gray = np.asarray(to_rgb(Image.fromarray(celsius), stretch=True)[0])[..., 0]
+    assert gray[0, :2].tolist() == [0, 255]
+    assert np.all(np.diff(gray.ravel()[2:].astype(int)) >= 0)
+    assert gray.max() == 255
+    with pytest.raises(ImageError):
+        to_rgb(Image.fromarray(np.full((2, 2), np.nan, np.float32)), stretch=True)
+    assert np.ptp(np.asarray(to_rgb(Image.fromarray(np.full((2, 2), 7, np.float32)), stretch=True)[0])) == 0
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -239,7 +291,8 @@ def test_range_of_32_bit_integers_follows_the_maximum(values: list[int], expecte
 def test_range_of_floats_follows_the_maximum(values: list[float], expected: list[int], full: int) -> None:
     rgb, notes = to_rgb(Image.fromarray(np.array([values], np.float32)))
     assert np.asarray(rgb)[0, :, 0].tolist() == expected
-    assert notes == (f"float gray taken as 0 to {full}",)
+    assert notes[0] == f"float gray taken as 0 to {full}"
+    assert len(notes) == (2 if max(expected) < 64 else 1)  # with little contrast, one more
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

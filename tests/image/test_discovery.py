@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from glpn_cli.errors import ImageError, InputError, UsageError
-from glpn_cli.image.discovery import STDIN, FoundImages, ImageList, address_of, find_images, parse_list, read_list
+from glpn_cli.image.discovery import (
+    STDIN,
+    FoundImages,
+    ImageList,
+    address_of,
+    find_images,
+    parse_list,
+    read_arriving_list,
+    read_list,
+)
 from glpn_cli.image.fetching import Address
 from glpn_cli.settings import SearchSettings
 
@@ -183,8 +192,10 @@ def test_list_preserves_undecodable_names() -> None:
 
 def test_list_is_read_from_file_or_stream(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"a.jpg\n")
-    assert read_list(str(tmp_path / "list.txt")) == ImageList(("a.jpg",), str(tmp_path))
-    assert read_list(io.BytesIO(b"a.jpg\n")) == ImageList(("a.jpg",), None)
+    listed = read_list(str(tmp_path / "list.txt"))
+    assert listed == ImageList(("a.jpg",), str(tmp_path), str(tmp_path / "list.txt"))
+    listed = read_list(io.BytesIO(b"a.jpg\n"))
+    assert (listed.entries, listed.folder) == (("a.jpg",), None)
 
 
 @pytest.mark.parametrize("name", ["gone.txt", ".", "a\0b"])
@@ -209,3 +220,48 @@ def test_empty_and_endless_lists_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("glpn_cli.image.discovery.MAX_LIST_BYTES", 10)
     with pytest.raises(InputError, match="endless"):
         read_list(io.BytesIO(b"a.jpg\n" * 2))
+
+
+class Pieces(io.RawIOBase):
+    """A stream that returns what arrives, piece by piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def read(self, _size: int = -1) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "entries"),
+    [
+        ([b"a.jpg\n"], ["a.jpg"]),
+        ([b"a.jpg\r\nb c.jpg\r\n\r\n", b"last.jpg"], ["a.jpg", "b c.jpg", "last.jpg"]),
+        ([b"a.jpg\0b\nc.jpg\0", b"d.j", b"pg\0"], ["a.jpg", "b\nc.jpg", "d.jpg"]),
+        ([b"\xef\xbb\xbfa.j", b"pg\nb.jpg"], ["a.jpg", "b.jpg"]),
+        (["a.jpg\r\nb.jpg".encode("utf-16")[:5], "a.jpg\r\nb.jpg".encode("utf-16")[5:]], ["a.jpg", "b.jpg"]),
+        ([b"\xff.png\n"], ["\udcff.png"]),
+    ],
+)
+def test_an_arriving_list_is_split_like_a_file(pieces: list[bytes], entries: list[str]) -> None:
+    assert list(read_arriving_list(Pieces(*pieces)).entries) == entries  # type: ignore[arg-type]
+
+
+def test_entries_arrive_before_the_list_ends() -> None:
+    stream = Pieces(b"a.jpg\nb.j", b"pg\n")
+    arriving = iter(read_arriving_list(stream).entries)  # type: ignore[arg-type]
+    assert next(arriving) == "a.jpg"
+    assert len(stream.pieces) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\r\n", b"\0\0", b"\xff\xd8\xff\xe0"])
+def test_an_arriving_list_without_images_is_an_error(data: bytes) -> None:
+    with pytest.raises(InputError):
+        list(read_arriving_list(Pieces(data)).entries)  # type: ignore[arg-type]
+
+
+def test_file_urls_are_paths() -> None:
+    touch("a b.jpg")
+    assert find(Path("a b.jpg").resolve().as_uri()).images == [Path("a b.jpg").resolve()]
+    ((argument, _),) = find("file://elsewhere/a.jpg").failures
+    assert argument == "file://elsewhere/a.jpg"

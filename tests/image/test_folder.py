@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from glpn_cli.errors import ImageError, UsageError
-from glpn_cli.image.folder import PathFilter, image_names, walk_images
+from glpn_cli.image.folder import LeftOut, PathFilter, RecordedDepth, image_names, walk_images
 from glpn_cli.settings import SearchSettings
 
 
@@ -32,6 +33,35 @@ def test_images_and_subfolders_are_sorted_by_name() -> None:
     touch("d/b.jpg", "d/a.png", "d/aa/z.jpg", "d/c/y.jpg", "d/notes.txt", "d/b.depth.png")
     assert walk("d") == ["d/a.png", "d/aa/z.jpg", "d/b.jpg", "d/c/y.jpg"]
     assert walk("d", recursive=False) == ["d/a.png", "d/b.jpg"]
+
+
+def test_raw_camera_files_are_counted() -> None:
+    touch("d/a.jpg", "d/b.NEF", "d/sub/c.dng", "d/skip/d.cr2")
+    left_out = LeftOut()
+    settings = SearchSettings(recursive=True, exclude=("skip",))
+    list(walk_images(Path("d"), search=settings, is_output=lambda _: False, left_out=left_out))
+    assert (left_out.raw, left_out.suffixes) == (2, {".nef", ".dng"})
+    assert len(list(left_out.notes())) == 1
+    left_out.clear()
+    assert not list(left_out.notes())
+
+
+@pytest.mark.parametrize(
+    ("path", "photo", "bits", "expected"),
+    [
+        ("a.png", "a.jpg", 16, True),
+        ("a.png", "b.jpg", 16, False),
+        ("a.png", "a.jpg", 8, False),
+        ("depth/1.png", "rgb/2.jpg", 16, True),
+        ("depth_raw/1.png", "color/2.jpg", 16, True),
+        ("deep/1.png", "rgb/2.jpg", 16, False),
+        ("depth/1.png", "other/2.jpg", 16, False),
+    ],
+)
+def test_depth_of_rgbd_cameras_is_recognized(path: str, photo: str, bits: int, expected: bool) -> None:
+    touch(path, photo)
+    Image.new("I;16" if bits == 16 else "L", (4, 3)).save(path)
+    assert RecordedDepth()(Path(path)) == expected
 
 
 def test_hidden_files_and_folders_are_optional() -> None:

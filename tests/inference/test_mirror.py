@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def touch(*names: str) -> None:
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes(os.fsencode(name))
+        Path(name).write_bytes(b"\xff\xd8\xff" + os.fsencode(name))  # an image by its content
 
 
 def mirror(

@@ -12,7 +12,7 @@ from glpn_cli.output.formats import find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from glpn_cli.depth import DepthMap
 
@@ -67,10 +67,19 @@ def test_an_existing_folder_needs_no_slash() -> None:
     assert outputs(plan_beside(["one.jpg"], output="out")) == {"one.jpg": ["out/one.depth.png"]}
 
 
-def test_several_files_go_into_a_folder_of_any_name() -> None:
-    touch("one.jpg", "two.jpg")
-    plan = plan_beside(["one.jpg", "two.jpg"], output="out.png")
-    assert outputs(plan) == {"one.jpg": ["out.png/one.depth.png"], "two.jpg": ["out.png/two.depth.png"]}
+def test_several_files_need_a_folder() -> None:
+    touch("one.jpg", "two.jpg", "file")
+    for arguments, output, formats in (
+        (["one.jpg", "two.jpg"], "out.png", []),
+        (["one.jpg", "gone.jpg"], "out.tif", ["tiff"]),
+        (["one.jpg"], "out.npz", ["npz", "png"]),
+        (["one.jpg", "two.jpg"], "file", []),
+    ):
+        with pytest.raises(UsageError) as caught:
+            plan_beside(arguments, output=output, formats=formats)
+        assert caught.value.setting == "output"
+        assert output in str(caught.value)
+    assert outputs(plan_beside(["one.jpg", "two.jpg"], output="out.png/"))["one.jpg"] == ["out.png/one.depth.png"]
     plan = plan_beside(["one.jpg"], output="both", formats=["png", "npy"])
     assert outputs(plan) == {"one.jpg": ["both/one.depth.png", "both/one.depth.npy"]}
 
@@ -79,8 +88,48 @@ def test_the_suffix_of_an_output_file_sets_its_format() -> None:
     touch("one.jpg")
     (task,) = plan_beside(["one.jpg"], output="depth.npy").tasks
     assert [(row.name, str(path)) for row, path in task.outputs] == [("npy", "depth.npy")]
-    (task,) = plan_beside(["one.jpg"], output="depth", formats=["npy"]).tasks
-    assert [(row.name, str(path)) for row, path in task.outputs] == [("npy", "depth")]
+    for name, format_name in (("a.tif", "tiff"), ("a.uncertainty.tif", "uncertainty"), ("A.TIFF", "tiff")):
+        (task,) = plan_beside(["one.jpg"], output=name).tasks
+        assert [(row.name, str(path)) for row, path in task.outputs] == [(format_name, name)]
+
+
+@pytest.mark.parametrize("name", ["depth", "depths/of.today/run.12"])
+def test_a_name_without_the_suffix_of_a_file_is_a_folder(name: str) -> None:
+    touch("one.jpg")
+    plan = plan_beside(["one.jpg"], output=name, formats=["npy"])
+    assert (outputs(plan), plan.folder) == ({"one.jpg": [f"{name}/one.depth.npy"]}, Path(name))
+
+
+def test_an_existing_file_without_a_suffix_is_a_file() -> None:
+    touch("one.jpg", "depth")
+    plan = plan_beside(["one.jpg"], output="depth", formats=["npy"], overwrite=True)
+    assert outputs(plan) == {"one.jpg": ["depth"]}
+
+
+def test_a_missing_second_name_hints_at_the_output() -> None:
+    touch("one.jpg", "three.png")
+    (task,) = (task for task in plan_beside(["one.jpg", "out.png"]).tasks if task.failure)
+    assert "`output=out.png`" in str(task.failure and task.failure.hint)
+    (task,) = (task for task in plan_beside(["one.jpg", "thre.png"]).tasks if task.failure)
+    assert "three.png" in str(task.failure and task.failure.hint)
+    (task,) = (task for task in plan_beside(["one.jpg", "out.jpg"]).tasks if task.failure)
+    assert task.failure is not None
+    assert task.failure.hint is None
+
+
+def test_nothing_is_written_unless_asked() -> None:
+    touch("one.jpg", "one.depth.png")
+    plan = plan_beside(["one.jpg"], write=False)
+    assert (outputs(plan), failures(plan), plan.formats) == ({"one.jpg": []}, {"one.jpg": None}, ())
+    assert outputs(plan_beside(["one.jpg"], write=False, formats=["npy"])) == {"one.jpg": ["one.depth.npy"]}
+    assert outputs(plan_beside(["one.jpg"], write=False, output="x.png")) == {"one.jpg": ["x.png"]}
+
+
+def test_an_existing_output_without_metadata_is_compared_later() -> None:
+    touch("one.jpg", "one.depth.npy")
+    (task,) = plan_beside(["one.jpg"], formats=["npy"]).tasks
+    assert (task.exists, task.failure) == (True, None)
+    assert not plan_beside(["one.jpg"], formats=["npy"], overwrite=True).tasks[0].exists
 
 
 @pytest.mark.parametrize(
@@ -125,8 +174,8 @@ def test_an_existing_output_fails_its_image_alone() -> None:
 
 
 def test_one_existing_output_of_two_formats_is_enough_to_fail() -> None:
-    touch("one.jpg", "one.depth.npy")
-    assert failures(plan_beside(["one.jpg"], formats=["png", "npy"])) == {"one.jpg": OutputExistsError}
+    touch("one.jpg", "one.depth.png")
+    assert failures(plan_beside(["one.jpg"], formats=["npy", "png"])) == {"one.jpg": OutputExistsError}
 
 
 def test_a_dangling_link_counts_as_an_existing_output() -> None:
@@ -249,6 +298,45 @@ def test_a_list_adds_images() -> None:
     }
 
 
+def test_other_files_of_a_list_are_skipped(make_image: Callable[..., Path]) -> None:
+    touch("a.jpg", "a.txt", "empty/x.txt", "a.depth.png", "full/b.jpg")
+    make_image("scan.png").rename("scan")  # an image by its content
+    listed = ImageList(("a.jpg", "a.txt", "empty", "a.depth.png", "full", "scan"))
+    plan = plan_beside([], listed=listed)
+    assert {str(task.source): task.skipped for task in plan.tasks if task.skipped}.keys() == {
+        "a.txt", "empty", "a.depth.png"
+    }  # fmt: skip
+    assert outputs(plan)["a.jpg"] == ["a.depth.png"]
+    with pytest.raises(InputError):
+        plan_beside([], listed=ImageList(("a.txt", "empty")))
+
+
+def test_a_list_may_arrive_entry_by_entry() -> None:
+    touch("a.jpg", "a.txt", "b.jpg")
+    taken: list[str] = []
+
+    def entries() -> Iterator[str]:
+        for name in ("a.jpg", "a.txt", "gone.jpg", "b.jpg", "a.jpg"):
+            taken.append(name)
+            yield name
+
+    plan = plan_beside([], listed=ImageList(entries()))
+    assert (plan.tasks, taken) == ((), [])
+    assert plan.arriving is not None
+    first = next(plan.arriving)
+    assert (str(first.source), taken) == ("a.jpg", ["a.jpg"])
+    tasks = list(plan.arriving)
+    assert [str(task.source) for task in tasks] == ["a.txt", "gone.jpg", "b.jpg", "a.jpg"]
+    assert [bool(task.skipped) for task in tasks] == [True, False, False, False]
+    assert tasks[-1].failure is None  # a driver may send a file again
+    with pytest.raises(UsageError):
+        plan_beside([], output="one.png", listed=ImageList(iter(["a.jpg"])))
+    arriving = plan_beside([], listed=ImageList(iter(["a.txt"]))).arriving
+    assert arriving is not None
+    with pytest.raises(InputError):
+        list(arriving)
+
+
 def test_outputs_of_urls_are_in_the_current_folder() -> None:
     allowed = SearchSettings(allow_url=True)
     urls = ["http://h.org/x/a.jpg", "http://h.org/y/a.png"]
@@ -280,7 +368,11 @@ def test_a_folder_in_place_of_an_output_fails_its_image() -> None:
 # Formats
 
 
-@pytest.mark.parametrize("name", ["pgn", "", "png,"])
+def test_a_comma_at_the_end_of_formats_is_ignored() -> None:
+    assert [row.name for row in find_formats("png,npz,")] == ["png", "npz"]
+
+
+@pytest.mark.parametrize("name", ["pgn", "", ","])
 def test_an_unknown_format_is_a_usage_error(name: str) -> None:
     touch("one.jpg")
     with pytest.raises(UsageError) as caught:

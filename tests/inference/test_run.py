@@ -184,6 +184,49 @@ def test_json_record_has_facts_and_errors(tmp_path: Path, tiny: Predictor) -> No
 
 
 @pytest.mark.usefixtures("images")
+def test_results_that_finish_after_the_generator_is_closed_are_reported(tmp_path: Path, tiny: Predictor) -> None:
+    late: list[Result] = []
+    results = beside(tmp_path, tiny, on_late=late.append)
+    first = next(results)
+    results.close()
+    written = {str(path) for path in (tmp_path / "in").glob("*.depth.npy")}
+    assert {str(path) for result in [first, *late] if result.is_new for _, path in result.task.outputs} == written
+
+
+def test_a_result_does_not_wait_for_the_next_task(
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
+) -> None:
+    taken: list[str] = []
+    arrived = threading.Event()
+
+    def tasks() -> Iterator[Task]:
+        for name in ("a.png", "gone.png", "b.png"):
+            if name != "gone.png":
+                make_image(name)
+            yield Task(tmp_path / name)
+            assert arrived.wait(HANG_S), "the result waited for the next task"
+            arrived.clear()
+
+    for result in run(tasks(), tiny, OutputSettings(), options=RunOptions(arriving=True)):
+        taken.append(Path(result.record.source).name)
+        arrived.set()
+    assert taken == ["a.png", "gone.png", "b.png"]
+
+
+def test_an_error_of_arriving_tasks_ends_the_run(
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path]
+) -> None:
+    def tasks() -> Iterator[Task]:
+        yield Task(make_image("a.png"))
+        raise UsageError("no more")
+
+    results = run(tasks(), tiny, OutputSettings(), options=RunOptions(arriving=True))
+    assert next(results).is_done
+    with pytest.raises(UsageError):
+        next(results)
+
+
+@pytest.mark.usefixtures("images")
 def test_depth_maps_stay_in_results_on_request(tmp_path: Path, tiny: Predictor) -> None:
     (result,) = beside(tmp_path, tiny, "in/1.png", keep_depth=True)
     assert result.depth is not None

@@ -128,6 +128,14 @@ def test_other_texts_are_not_the_same_settings(text: str) -> None:
     assert not same_settings(text, SETTINGS)
 
 
+def test_another_length_explains_how_to_continue(tmp_path: Path) -> None:
+    before = TrainSettings(data=("a",), steps=5)
+    for now, explains in ((replace(before, steps=9), True), (replace(before, steps=9, seed=3), False)):
+        with pytest.raises(UsageError) as caught:
+            check_same_settings(settings_to_json(before), now, tmp_path)
+        assert (f"`init={tmp_path}/last`" in str(caught.value.hint)) == explains
+
+
 def test_the_data_set_that_differs_is_named(tmp_path: Path) -> None:
     saved, now = [["a", 3, 3], ["b", 5, 10]], [["a", 3, 3], ["b", 6, 12]]
     check_same_data(json.dumps(saved), json.dumps(saved), tmp_path)

@@ -93,6 +93,12 @@ def test_steps_are_logged_every_few_seconds_and_at_the_end(
     }
 
 
+def test_a_gradient_norm_that_was_not_measured_is_empty(settings: TrainSettings, run: Run, read_rows: Rows) -> None:
+    open_folder(settings, run()).add_step(replace(facts(1), gradient_norm=None), last=True)
+    (row,) = read_rows(Path(run().out) / "train.csv")
+    assert (row["gradient_norm"], row["loss"]) == ("", "0.125")
+
+
 def test_metrics_are_logged_with_all_columns(settings: TrainSettings, run: Run, read_rows: Rows) -> None:
     folder = open_folder(settings, run())
     folder.add_metrics(2, {"abs_rel": 0.25, "aligned_abs_rel": 0.5})

@@ -71,6 +71,39 @@ def test_misspelled_name_suggests_the_nearest() -> None:
     assert caught.value.hint == "did you mean 'kitti'?"
 
 
+@pytest.mark.parametrize("text", ["./none.safetensors", "none/", "/none", "~/none", "run/none.ckpt"])
+def test_missing_path_is_no_unknown_name(text: str) -> None:
+    with pytest.raises(WeightsError, match=r"no such file"):
+        locate_weights(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("TINY", "tiny"),
+        ("Nyu", "nyu"),
+        ("https://huggingface.co/vinvino02/glpn-kitti", "kitti"),
+        ("https://huggingface.co/vinvino02/glpn-nyu/tree/main?x=1", "nyu"),
+        ("huggingface.co/someone/glpn-x", "someone/glpn-x"),
+        (" https://hf.co/someone/glpn-x/blob/main/config.json#a ", "someone/glpn-x"),
+        ("https://huggingface.co/datasets/a/b", None),
+    ],
+)
+def test_names_in_any_case_and_pasted_addresses_are_understood(text: str, name: str | None) -> None:
+    assert to_download_name(text) == name
+
+
+def test_installed_names_match_in_any_case(
+    pretend_installed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pretend_installed("Mine")
+    assert locate_weights("mine") == LocatedWeights("Mine", path, None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "NYU").mkdir()
+    assert locate_weights("NYU").path.resolve() == tmp_path / "NYU"  # what exists has precedence over another case
+    assert locate_weights((tmp_path / "NYU").as_uri()).path == tmp_path / "NYU"
+
+
 def test_missing_path_lists_the_names() -> None:
     with pytest.raises(WeightsError) as caught:
         locate_weights("some/where/else.safetensors")

@@ -58,7 +58,8 @@ def build_app(only: str | None = None) -> typer.Typer:
         name="glpn",
         cls=_App,
         help="Depth maps in meters from ordinary photos.",
-        epilog="Run `glpn COMMAND --help` for the options of a command. `glpn predict photo.jpg` is a good start.",
+        epilog="Run `glpn COMMAND --help` for the options of a command. `glpn photo.jpg` is short for "
+        "`glpn predict photo.jpg`.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # a bug shows Python's own traceback
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -97,8 +98,9 @@ def main() -> None:
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), interrupt)
     try:
-        app = build_app(sys.argv[1] if len(sys.argv) > 1 else None)
-        sys.exit(app(standalone_mode=False, prog_name="glpn") or 0)
+        arguments = _with_command(sys.argv[1:])
+        app = build_app(arguments[0] if arguments else None)
+        sys.exit(app(arguments, standalone_mode=False, prog_name="glpn") or 0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_EXIT_CODE)
     except ImportError:  # torch swallows an interrupt of its import of numpy, and then fails in its own way
@@ -110,6 +112,27 @@ def main() -> None:
     except _UsageError as error:
         _print_usage_error(error)
         sys.exit(error.exit_code)
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    """Return the arguments with the command: `glpn photo.jpg` is `glpn predict photo.jpg`."""
+    if arguments and arguments[0] not in _COMMANDS and _means_images(arguments[0]):
+        return ["predict", *arguments]
+    return arguments
+
+
+def _means_images(word: str) -> bool:
+    """Return whether a word that is no command means images: a file, a folder, a pattern, a URL, standard input.
+
+    A file that does not exist counts if it has the suffix of an image, so that the error is about the file.
+    """
+    if not word or (word.startswith("-") and word != "-"):
+        return False
+    from glpn_cli.image.folder import is_image_name
+
+    is_url = word.lower().startswith(("http://", "https://", "file://"))
+    is_pattern = any(character in word for character in "*?[")
+    return word == "-" or is_url or is_pattern or os.path.lexists(word) or is_image_name(word)
 
 
 def _print_usage_error(error: Any) -> None:

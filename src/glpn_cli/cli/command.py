@@ -11,6 +11,7 @@ one way for the command line and for Python.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shutil
 import textwrap
@@ -204,12 +205,15 @@ def _arguments(
     values: Mapping[str, Any], parameters: Sequence[_Parameter], groups: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments of the command's function: settings are built, other values converted."""
-    given = {name: value for name, value in values.items() if value not in (None, [])}
+    given = {name: _expand_home(value) for name, value in values.items() if value not in (None, [])}
     for item in parameters:
         if isinstance(item.row, Option) and item.row.once and item.name in given:
             if len(given[item.name]) > 1:
                 raise UsageError("was given more than once", setting=item.name)
             (given[item.name],) = given[item.name]
+    for item in parameters:
+        if isinstance(item.row, Argument) and item.row.fills:
+            _fill(item, item.row.fills, given)
     gathered: dict[str, Any] = {}
     for group, hint in groups.items():
         settings = _settings_of(hint)
@@ -219,14 +223,41 @@ def _arguments(
         else:  # a command that merges what was given with other settings
             gathered[group] = named
     for parameter in parameters:
-        if parameter.owner is None:
-            value = given.get(parameter.name, parameter.default)
-            if parameter.name == "formats" and value is not None:
-                value = [row.name for row in find_formats(value)]
-            if value is None and (parameter.is_repeatable or parameter.is_flag):
-                value = () if parameter.is_repeatable else False
-            gathered[parameter.name] = convert_value(parameter.name, value, hints[parameter.name])
+        if parameter.owner is None and not (isinstance(parameter.row, Argument) and parameter.row.fills):
+            gathered[parameter.name] = _own_value(parameter, given, hints[parameter.name])
     return gathered
+
+
+def _own_value(parameter: _Parameter, given: Mapping[str, Any], hint: Any) -> Any:
+    """Return the value of a parameter that belongs to no settings class, converted."""
+    value = given.get(parameter.name, parameter.default)
+    if parameter.name == "formats" and value is not None:
+        value = [row.name for row in find_formats(value)]
+    if value is None and (parameter.is_repeatable or parameter.is_flag):
+        value = () if parameter.is_repeatable else False
+    return convert_value(parameter.name, value, hint)
+
+
+def _expand_home(value: Any) -> Any:
+    """Return a value with a leading `~/` expanded, which shells do not do in `--out=~/depths`."""
+    if isinstance(value, list):
+        return [_expand_home(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
+
+
+def _fill(argument: _Parameter, option: str, given: dict[str, Any]) -> None:
+    """Use a positional argument as the value of an option.
+
+    Raises:
+        UsageError: both are given, or neither.
+    """
+    value = given.pop(argument.name, None)
+    if value is None and option not in given:
+        raise UsageError(f"missing argument '{argument.metavar}'", hint=f"it may also be set by `{option}`")
+    if value is not None:
+        if option in given:
+            raise UsageError("was given more than once", setting=option)
+        given[option] = value
 
 
 def _completer(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:

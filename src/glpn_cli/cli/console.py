@@ -5,6 +5,7 @@ An error is one line and perhaps a hint. Settings in backquotes, as errors name 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -20,7 +21,7 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.cli.options import all_flags
-from glpn_cli.errors import GLPNError, PartialFailureError, ReaderGoneError
+from glpn_cli.errors import GLPNError, OutputError, PartialFailureError, ReaderGoneError
 from glpn_cli.files import os_reason
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PIPED_TABLE_WIDTH = 160
 _FALLBACK_WIDTH = 80
+_CLOSED_PIPE = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if os.name == "nt" else set())
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 _DEFAULT_LOGGING = LoggingSettings()
 _FLAGS = all_flags()
@@ -87,10 +89,14 @@ class Console:
 
     def error(self, error: GLPNError) -> None:
         """Print an error, even if quiet; with --debug also its traceback."""
+        self.trace(error)
+        self.failure(error.message, error.hint)
+
+    def trace(self, error: GLPNError) -> None:
+        """Print the traceback of an error that is reported elsewhere, if debugging."""
         if self._logging.debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 self._print(Text(printable(line), style="dim"))
-        self.failure(error.message, error.hint)
 
     def failure(self, message: str, hint: str | None = None) -> None:
         """Print the message and the hint of an error, even if quiet."""
@@ -109,9 +115,14 @@ class Console:
 
     @contextmanager
     def errors_reported(self) -> Iterator[None]:
-        """Turn a `GLPNError` of the block into a message and its exit code; bugs pass through."""
+        """Turn a `GLPNError` of the block into a message and its exit code; bugs pass through.
+
+        A closed pipe, as of `| head -1`, is no error: the reader has what it wants.
+        """
         try:
             yield
+        except ReaderGoneError as error:
+            raise typer.Exit(error.exit_code) from error
         except GLPNError as error:
             self.error(error)
             raise typer.Exit(error.exit_code) from error
@@ -142,7 +153,8 @@ class Console:
         """Print a line of data.
 
         Raises:
-            ReaderGoneError: standard output is closed.
+            ReaderGoneError: the reader of standard output has closed it.
+            OutputError: standard output cannot be written.
         """
         try:
             data = line.encode(errors="surrogateescape")  # a path may be undecodable
@@ -154,23 +166,26 @@ class Console:
         """Write bytes to standard output at once.
 
         Raises:
-            ReaderGoneError: standard output is closed, or cannot be written.
+            ReaderGoneError: the reader of standard output has closed it.
+            OutputError: standard output is closed, or cannot be written.
         """
         if sys.stdout is None:
-            raise ReaderGoneError("standard output: is closed")
+            raise OutputError("standard output: is closed")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except OSError as error:
             # What is still buffered would fail again when the interpreter exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise ReaderGoneError(f"standard output: cannot be written: {os_reason(error)}") from error
+            kind = ReaderGoneError if error.errno in _CLOSED_PIPE else OutputError
+            raise kind(f"standard output: cannot be written: {os_reason(error)}") from error
 
     def table(self, table: Table) -> None:
         """Print a table on standard output.
 
         Raises:
-            ReaderGoneError: standard output is closed.
+            ReaderGoneError: the reader of standard output has closed it.
+            OutputError: standard output cannot be written.
         """
         piped = sys.stdout is None or not sys.stdout.isatty()
         drawn = io.StringIO()  # rich would write to standard output itself, and fail in its own way
@@ -211,6 +226,17 @@ class Console:
         """Whether half blocks and shades can be written; ASCII and some older encodings cannot."""
         try:
             "▀█▓▒░".encode(self._stderr.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    @staticmethod
+    def can_print(text: str) -> bool:
+        """Return whether a text can be written to standard output; a pipe gets UTF-8."""
+        if sys.stdout is None or not sys.stdout.isatty():
+            return True
+        try:
+            text.encode(sys.stdout.encoding)
         except (UnicodeEncodeError, LookupError):
             return False
         return True

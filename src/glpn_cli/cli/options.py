@@ -65,12 +65,21 @@ class Option:
 
 @dataclass(frozen=True)
 class Argument:
-    """How a positional argument is written and described."""
+    """How a positional argument is written and described.
+
+    Attributes:
+        help: one or two sentences.
+        metavar: the name in help.
+        required: the command does not run without it.
+        complete: returns values for shell completion.
+        fills: the option whose value it is; the option can be given instead.
+    """
 
     help: str
     metavar: str
     required: bool = True
     complete: Callable[[], Iterable[str]] | None = None
+    fills: str = ""
 
 
 def _weights_names() -> list[str]:
@@ -201,6 +210,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
             INFERENCE,
             "N",
             rare=True,
+        ),
+        "stretch": Option(
+            "Stretch the values of 16-bit and float images to the range that they use.", INFERENCE, rare=True
         ),
         "offline": _OFFLINE,
     },
@@ -392,7 +404,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
 
 COMMON: Mapping[str, Option] = {
     "output": Option(
-        "File, or folder if it ends in / or is one; - is standard output. Several outputs need a folder.",
+        "File if it has the suffix of a format, else folder; - is standard output. Several outputs need a folder.",
         OUTPUT,
         "PATH",
         short="-o",
@@ -410,11 +422,14 @@ COMMON: Mapping[str, Option] = {
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),
     "from_list": Option(
-        "Read paths of images from a file, one per line or separated by NUL; - is standard input.", INPUT, "FILE"
+        "Read paths of images from a file, one per line or separated by NUL; - is standard input. Other files are "
+        "skipped.",
+        INPUT,
+        "FILE",
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),
-    "preview": Option("Also draw the depth map in the terminal.", LOGGING),
+    "preview": Option("Draw the depth map in the terminal; alone, write no files.", LOGGING),
     "report": Option(
         "Also write index.html, which shows every image next to its depth map, with distances on hover.", OUTPUT
     ),

@@ -46,14 +46,19 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
     return predictor
 
 
-def read_image_list(path: str | None, arguments: Sequence[str]) -> ImageList | None:
+def read_image_list(path: str | None, arguments: Sequence[str], *, arriving: bool = False) -> ImageList | None:
     """Return the list of images that `from_list` names.
+
+    Args:
+        path: of the list, "-" for standard input, or None.
+        arguments: the images that are named one by one.
+        arriving: read entries from standard input one by one, as they are needed.
 
     Raises:
         UsageError: it is standard input, and that is a terminal or an image too.
         InputError: it cannot be read, or is empty.
     """
-    from glpn_cli.image.discovery import read_list
+    from glpn_cli.image.discovery import read_arriving_list, read_list
 
     if path is None:
         return None
@@ -62,11 +67,16 @@ def read_image_list(path: str | None, arguments: Sequence[str]) -> ImageList | N
     if "-" in arguments:
         raise UsageError("standard input cannot be both an image and the list")
     check_stdin("a list", "find . -print0 | glpn ... --from-list -")
-    return read_list(sys.stdin.buffer)
+    return (read_arriving_list if arriving else read_list)(sys.stdin.buffer)
 
 
-def parse_anchors(texts: Sequence[str], *, images: int = 1) -> list[Anchor]:
+def parse_anchors(texts: Sequence[str], *, images: int = 1, more: bool = False) -> list[Anchor]:
     """Return anchors, which belong to one image.
+
+    Args:
+        texts: X,Y=METERS each.
+        images: number of images that are known.
+        more: whether an unknown number of images follows.
 
     Raises:
         UsageError: a text is not an anchor, or there are several images.
@@ -75,6 +85,8 @@ def parse_anchors(texts: Sequence[str], *, images: int = 1) -> list[Anchor]:
         return []
     from glpn_cli.geometry.measure import Anchor
 
+    if more:
+        raise UsageError("names a pixel of one image, but there is a list of images", setting="anchor")
     if images != 1:
         raise UsageError(
             f"names a pixel of one image, but there are {images}", hint="predict them one by one", setting="anchor"

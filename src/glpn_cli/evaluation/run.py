@@ -22,7 +22,7 @@ from glpn_cli.evaluation.sources import FilesSource, WeightsSource
 from glpn_cli.evaluation.statistics import Bootstrap, DepthProfile, Estimate
 from glpn_cli.files import make_folder, write_whole
 from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
-from glpn_cli.settings import PredictionSettings
+from glpn_cli.settings import WEIGHTS_VARIABLE, PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,15 +151,29 @@ def open_evaluation(
         load = load_predictor
     weights = [name for name in (prediction.weights if predictions is None else None, against) if name is not None]
     predictors = [load(replace(prediction, weights=name)) for name in weights]
+    _refuse_same_weights(predictors)
     labels = [source.label for source in sources] + [predictor.card.name for predictor in predictors]
     for name, predictor in zip(weights, predictors, strict=True):
         # Two files may state the same name in their metadata; then the values of the settings tell them apart.
-        label = name if labels.count(predictor.card.name) > 1 else predictor.card.name
+        label = _given_name(name) if labels.count(predictor.card.name) > 1 else predictor.card.name
         if predictor.card.metric is False and settings.align is None:
             notes.append(f"distances of {label!r} are approximate; `align='median'` also measures relative depth")
         sources.append(WeightsSource(predictor, label))
     protocol = protocol_for(data.data, settings)
     return Evaluation(samples, sources, protocol, settings, data=data.data, files=files, notes=notes)
+
+
+def _refuse_same_weights(predictors: Sequence[Predictor]) -> None:
+    if len({predictor.weights_sha256 for predictor in predictors}) < len(predictors):
+        raise UsageError(
+            f"`weights` and `against` are the same: {predictors[0].card.name}",
+            hint="name other weights for one of them",
+        )
+
+
+def _given_name(weights: str) -> str:
+    """Return how the user names weights: for "auto", by the environment variable."""
+    return (os.environ.get(WEIGHTS_VARIABLE) or weights) if weights == _PREDICTION.weights else weights
 
 
 @dataclass(frozen=True, slots=True)

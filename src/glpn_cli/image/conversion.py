@@ -25,6 +25,11 @@ _MAX_16 = 65535
 _STEP_16 = _MAX_16 // _MAX_8
 """257: the number of 16-bit values per 8-bit value."""
 
+_LOW_CONTRAST = 0.25
+"""An image of more than 8 bits that uses at most this fraction of its range gets a note: 14 bits in 16 are 0.25."""
+_STRETCHED_PERCENTILES = (0.5, 99.5)
+_SAMPLED_PIXELS = 1_000_000
+
 _CHANNELS_WITHOUT_ALPHA = frozenset({1, 3})
 _CHANNELS_WITH_ALPHA = frozenset({2, 4})
 
@@ -35,15 +40,18 @@ _COLOR_SPACES = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
 _SIXTEEN_BIT_FORMATS = frozenset({"PPM", "PNG", "JPEG2000"})
 
 
-def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def to_rgb(image: Image.Image, *, stretch: bool = False, is_wide: bool = False) -> tuple[Image.Image, tuple[str, ...]]:
     """Convert a PIL image to 8-bit RGB; the EXIF orientation is not applied.
 
-    Alpha is composited over white. 16-bit values are scaled from their full range. For floats and 32-bit integers the
-    largest value determines the range: floats up to 1 are in [0, 1], floats and integers up to 255 in [0, 255],
-    and larger ones in [0, 65535].
+    Alpha is composited over white, unless it is 0 everywhere: then it is ignored. 16-bit values are scaled from their
+    full range. For floats and 32-bit integers the largest value determines the range: floats up to 1 are in [0, 1],
+    floats and integers up to 255 in [0, 255], and larger ones in [0, 65535].
 
     Args:
         image: any mode.
+        stretch: scale 16-bit, 32-bit and float values from the 0.5th to the 99.5th percentile of the image instead;
+            NaN becomes black.
+        is_wide: whether the file has 16 bits per color, of which Pillow keeps 8.
 
     Returns:
         The same object if the image is plain RGB, else a new image; and one note per conversion.
@@ -52,7 +60,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         ImageError: the image cannot be decoded, or values are negative, NaN, infinite or above 65535.
     """
     try:
-        return _convert(image)
+        rgb, notes = _convert(image, stretch)
+        return _stretch_colors(rgb, notes, stretch) if is_wide and not _is_numbers(image) else (rgb, notes)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow and its decoders raise anything
@@ -121,10 +130,10 @@ def to_unit_range(values: NDArray[Any]) -> NDArray[np.float32]:
     return (values.astype(np.float64) * (1 / _MAX_8)).astype(np.float32)
 
 
-def _convert(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _convert(image: Image.Image, stretch: bool) -> tuple[Image.Image, tuple[str, ...]]:
     image.load()
-    if image.mode in _WIDE_INTEGER_MODES or image.mode in {"I", "F"}:
-        return _convert_numbers(image)
+    if _is_numbers(image):
+        return _convert_numbers(image, stretch)
     if image.has_transparency_data:
         return _composite_over_white(image)
     if image.mode == "RGB":
@@ -138,20 +147,30 @@ def _composite_over_white(image: Image.Image) -> tuple[Image.Image, tuple[str, .
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (_MAX_8, _MAX_8):
         return rgba.convert("RGB"), ()
+    if alpha.getextrema() == (0, 0):  # nothing but white would be left
+        return rgba.convert("RGB"), ("alpha is 0 everywhere, so it is ignored",)
     rgb = Image.new("RGB", rgba.size, _WHITE)
     rgb.paste(rgba, mask=alpha)
     return rgb, ("alpha composited over white",)
 
 
-def _convert_numbers(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _is_numbers(image: Image.Image) -> bool:
+    return image.mode in _WIDE_INTEGER_MODES or image.mode in {"I", "F"}
+
+
+def _convert_numbers(image: Image.Image, stretch: bool) -> tuple[Image.Image, tuple[str, ...]]:
     values = np.asarray(image)
-    if image.mode in _WIDE_INTEGER_MODES:
+    if stretch:
+        gray, note = _stretch(values)
+    elif image.mode in _WIDE_INTEGER_MODES:
         gray, note = _wide_to_8_bits(values), "16-bit gray scaled to 8 bits"
     elif image.mode == "I":
         gray, note = _scale_integers(values, sixteen_bit=image.format in _SIXTEEN_BIT_FORMATS)
     else:
         gray, note = _scale_floats(values)
     notes = [note]
+    if not stretch:
+        notes += _notes_on_contrast(gray)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and (values == transparent).any():
         gray[values == transparent] = _MAX_8
@@ -170,7 +189,8 @@ def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray
 
 def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     if not np.isfinite(values).all():
-        raise ImageError("float values are NaN or infinite", hint=f"use finite values from 0 to {_MAX_8}")
+        hint = f"use finite values from 0 to {_MAX_8}, or set `stretch`, which shows them black"
+        raise ImageError("float values are NaN or infinite", hint=hint)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > _MAX_16:
         raise _unusable_range("float", low, high)
@@ -181,8 +201,48 @@ def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
 def _unusable_range(kind: str, low: float, high: float) -> ImageError:
     return ImageError(
         f"{kind} values range from {low:g} to {high:g}, outside of 0 to {_MAX_16}",
-        hint=f"scale them to 0 to {_MAX_8} first",
+        hint=f"scale them to 0 to {_MAX_8} first, or set `stretch`",
     )
+
+
+def _stretch(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    """Scale numbers from the range that most of them are in to [0, 255]; NaN and infinite ones are left out of it."""
+    low, high = _spread(values)
+    if not np.isfinite(low + high):
+        raise ImageError("float values are NaN or infinite")
+    scaled = (values.astype(np.float64) - low) * (_MAX_8 / ((high - low) or 1))
+    gray = np.rint(np.nan_to_num(scaled, posinf=_MAX_8, neginf=0).clip(0, _MAX_8)).astype(np.uint8)
+    return gray, f"values from {low:g} to {high:g} stretched to 8 bits"
+
+
+def _stretch_colors(rgb: Image.Image, notes: tuple[str, ...], stretch: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """Stretch the colors of a file with 16 bits, or note that they need it."""
+    values = np.asarray(rgb)
+    if not stretch:
+        return rgb, (*notes, *_notes_on_contrast(values))
+    stretched, note = _stretch(values)
+    return Image.fromarray(stretched), (*notes, note)
+
+
+def _notes_on_contrast(values: NDArray[np.uint8]) -> list[str]:
+    """Return a note if an image uses so little of [0, 255] that the network sees next to nothing."""
+    low, high = _spread(values)
+    fraction = (high - low) / _MAX_8
+    if not 0 < fraction <= _LOW_CONTRAST:
+        return []
+    used = f"{100 * fraction:.2g} %"
+    return [f"only {used} of the value range is used, so the network sees little; `stretch` uses all of it"]
+
+
+def _spread(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the range that most numbers of an image are in; that of all if most are equal, NaN if none is finite."""
+    step = max(1, int((values.size / _SAMPLED_PIXELS) ** 0.5))
+    sample = values[::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return float("nan"), float("nan")
+    low, high = (float(value) for value in np.percentile(sample, _STRETCHED_PERCENTILES))
+    return (low, high) if low < high else (float(sample.min()), float(sample.max()))
 
 
 def _one_line(error: BaseException) -> str:

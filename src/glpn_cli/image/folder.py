@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.files import os_reason
-from glpn_cli.image.sniffing import IMAGE_SUFFIXES
+from glpn_cli.image.sniffing import IMAGE_SUFFIXES, RAW_SUFFIXES, is_16_bit_gray_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +18,92 @@ if TYPE_CHECKING:
 
     from glpn_cli.settings import SearchSettings
 
+RAW_HINT = "export raw camera files as JPEG or TIFF with a raw converter first"
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What a search left out that the user may miss; counted for a note.
+
+    Attributes:
+        raw: number of raw camera files in folders.
+        suffixes: their suffixes.
+        depth: number of 16-bit depth images beside photos.
+        other: number of entries of a list that are no images.
+    """
+
+    raw: int = 0
+    suffixes: set[str] = field(default_factory=set)
+    depth: int = 0
+    other: int = 0
+
+    def clear(self) -> None:
+        """Forget everything, because the same folders are searched again."""
+        self.raw = self.depth = self.other = 0
+        self.suffixes.clear()
+
+    def notes(self) -> Iterator[str]:
+        """Yield one line for each kind."""
+        if self.raw:
+            yield f"left out {_count(self.raw, 'raw camera file')} ({', '.join(sorted(self.suffixes))}): {RAW_HINT}"
+        if self.depth:
+            yield (
+                f"left out {_count(self.depth, '16-bit depth image')} of the photos beside them; "
+                "predict one by its name to use it"
+            )
+        if self.other:
+            noun = "entry" if self.other == 1 else "entries"
+            yield f"skipped {self.other} {noun} of the list: not images"
+
+
+class RecordedDepth:
+    """Recognizes the depth images of RGB-D cameras and data sets, which are no photos.
+
+    They are 16-bit gray PNGs, and the photo has the same name with another suffix, or they are in a folder named
+    depth beside one named rgb or color.
+    """
+
+    def __init__(self) -> None:
+        """Know no folder yet."""
+        self._suffixes: dict[Path, dict[str, set[str]]] = {}
+
+    def __call__(self, path: Path) -> bool:
+        """Return whether a file is such a depth image."""
+        if path.suffix.lower() != ".png" or not (self._has_photo(path) or _is_in_depth_folder(path.parent)):
+            return False
+        try:
+            with path.open("rb") as stream:
+                return is_16_bit_gray_png(stream.read(32))
+        except OSError:
+            return False
+
+    def _has_photo(self, path: Path) -> bool:
+        folder = path.parent
+        if folder not in self._suffixes:
+            self._suffixes.clear()  # images come folder by folder
+            self._suffixes[folder] = {}
+            for name in image_names(folder):
+                stem, suffix = os.path.splitext(name)
+                self._suffixes[folder].setdefault(stem, set()).add(suffix)
+        return len(self._suffixes[folder].get(path.stem, ())) > 1
+
+
+def _is_in_depth_folder(folder: Path) -> bool:
+    is_named = re.fullmatch(r"depths?([_-].*|\d*)", folder.name, re.IGNORECASE) is not None
+    return is_named and any((folder.parent / name).is_dir() for name in ("rgb", "color", "image", "images"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
 
 def walk_images(
-    folder: Path, *, search: SearchSettings, is_output: Callable[[Path], bool], without: Path | None = None
+    folder: Path,
+    *,
+    search: SearchSettings,
+    is_output: Callable[[Path], bool],
+    without: Path | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Path | tuple[Path, ImageError]]:
     """Yield the images of a folder, sorted by name; `SearchSettings` says which.
 
@@ -32,6 +115,7 @@ def walk_images(
         search: what to look for.
         is_output: whether a file is a depth file; those are skipped.
         without: a folder to skip, such as the output folder, unless it is `folder` itself.
+        left_out: counts raw camera files, which are no images.
 
     Yields:
         The path of an image; or a folder that cannot be listed, with the error.
@@ -39,7 +123,7 @@ def walk_images(
     Raises:
         UsageError: a pattern in `search` is invalid.
     """
-    walk = _Walk(search, PathFilter.of(search.include, search.exclude), is_output, without)
+    walk = _Walk(search, PathFilter.of(search.include, search.exclude), is_output, without, left_out or LeftOut())
     # An explicit stack, because folders may be nested deeper than Python's recursion limit.
     stack = [walk.list_folder(_Folder(folder, "", frozenset(), behind_link=False))]
     while stack:
@@ -105,12 +189,18 @@ class _Walk:
     """One walk, with the folders that it has visited."""
 
     def __init__(
-        self, search: SearchSettings, wanted: PathFilter, is_output: Callable[[Path], bool], without: Path | None
+        self,
+        search: SearchSettings,
+        wanted: PathFilter,
+        is_output: Callable[[Path], bool],
+        without: Path | None,
+        left_out: LeftOut,
     ) -> None:
         self._search = search
         self._wanted = wanted
         self._is_output = is_output
         self._without = None if without is None else os.path.realpath(without)
+        self._left_out = left_out
         self._visited: set[str] = set()
 
     def list_folder(self, folder: _Folder) -> Iterator[Path | tuple[Path, ImageError] | _Folder]:
@@ -137,6 +227,10 @@ class _Walk:
                     yield _Folder(path, f"{folder.relative}{name}/", ancestors, folder.behind_link or is_link)
 
     def _is_wanted(self, path: Path, relative: str) -> bool:
+        suffix = path.suffix.lower()
+        if suffix in RAW_SUFFIXES and self._wanted.wants(relative):
+            self._left_out.raw += 1
+            self._left_out.suffixes.add(suffix)
         return (
             is_image_name(path.name)
             and self._wanted.wants(relative)

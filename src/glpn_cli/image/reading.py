@@ -23,6 +23,7 @@ from glpn_cli.image.sniffing import (
     HEAD_BYTES,
     HEIC,
     MAX_SCANS,
+    RAW_SUFFIXES,
     SUFFIX_ONLY_FORMATS,
     has_too_many_scans,
     is_netpbm_image,
@@ -45,10 +46,6 @@ _MAX_NEIGHBORS = 10_000
 
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG = 254
-_RAW_SUFFIXES = frozenset(
-    {".3fr", ".arw", ".cr2", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw"}
-)
-
 _SEVERAL_FRAMES_NOTE = "animated: only the first frame is used"
 _SEVERAL_FRAMES_NOTES = {
     "TIFF": "several pages: only the first page is used",
@@ -86,6 +83,7 @@ def read_image(
     *,
     name: str | None = None,
     max_pixels: int = MAX_IMAGE_PIXELS,
+    stretch: bool = False,
 ) -> LoadedImage:
     """Read an image and turn it upright.
 
@@ -96,6 +94,7 @@ def read_image(
             is contiguous.
         name: how messages call the image; defaults to the path.
         max_pixels: an image with more pixels is refused before it is decoded.
+        stretch: stretch 16-bit and float values to the range that the image uses.
 
     Raises:
         ImageError: the file does not exist, is not an image, or is damaged or too large.
@@ -105,9 +104,9 @@ def read_image(
     name = path if name is None else name
     try:
         if path is None:
-            return _read_memory(source, name, max_pixels)
+            return _read_memory(source, name, max_pixels, stretch)
         with _open_file(path) as stream:
-            return _read_stream(stream, name, suffix=_suffix(path), max_pixels=max_pixels)
+            return _read_stream(stream, name, suffix=_suffix(path), max_pixels=max_pixels, stretch=stretch)
     except (ImageError, MissingPackageError) as error:
         label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
@@ -122,15 +121,16 @@ def missing_image(path: str) -> ImageError:
 # Sources
 
 
-def _read_memory(source: object, name: str | None, max_pixels: int) -> LoadedImage:
+def _read_memory(source: object, name: str | None, max_pixels: int, stretch: bool) -> LoadedImage:
     import numpy as np
     from PIL import Image
 
     if isinstance(source, bytes | bytearray | memoryview):
-        return _read_stream(io.BytesIO(source), name, suffix=_suffix(name or ""), max_pixels=max_pixels)
+        stream = io.BytesIO(source)
+        return _read_stream(stream, name, suffix=_suffix(name or ""), max_pixels=max_pixels, stretch=stretch)
     if isinstance(source, Image.Image):
         focal, panorama = _read_lens_early(source)
-        rgb, notes = _decode(source, max_pixels)
+        rgb, notes = _decode(source, max_pixels, stretch)
         return _with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
     if not isinstance(source, np.ndarray):
         raise ImageError(f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}")
@@ -195,11 +195,13 @@ def _missing(path: str) -> ImageError:
 # Files: find the format, refuse what is dangerous to decode, decode
 
 
-def _read_stream(stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int) -> LoadedImage:
+def _read_stream(
+    stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int, stretch: bool = False
+) -> LoadedImage:
     image = _identify(stream, suffix, max_pixels)
     _refuse_raw_preview(image, suffix)
     focal, panorama = _read_lens_early(image)
-    rgb, notes = _decode(image, max_pixels)
+    rgb, notes = _decode(image, max_pixels, stretch)
     if image.format != "MPO" and _has_several_frames(image):  # the second image of an MPO is a phone's extra data
         notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
     return _with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
@@ -328,7 +330,7 @@ def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
     if image.format != "TIFF":
         return
     tags = getattr(image, "tag_v2", {})
-    if suffix in _RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
+    if suffix in RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
         raise ImageError(
             "a raw camera file, of which only the preview can be read",
             hint="export it as JPEG or TIFF with a raw converter first",
@@ -360,20 +362,22 @@ def _with_lens(loaded: LoadedImage, image: Image.Image, focal: ExifFocal | None,
     return replace(loaded, notes=notes, focal=focal or read_focal(image), panorama=panorama)
 
 
-def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _decode(image: Image.Image, max_pixels: int, stretch: bool) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     import numpy as np
     from PIL import Image
 
     from glpn_cli.image.conversion import to_rgb
 
     _check_size(image.height, image.width, max_pixels)
+    # Pillow reads 16 bits per color as 8; after decoding it does not tell.
+    is_wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     try:
         _avoid_size_warning(image)
         image.load()
     except Exception as error:  # Pillow's decoders raise anything
         raise _translate(error, image.format or "image") from error
     try:
-        rgb, notes = to_rgb(image)
+        rgb, notes = to_rgb(image, stretch=stretch, is_wide=is_wide)
         transpose, orientation_notes = find_upright_transpose(image)
         if transpose is not None:
             rgb = rgb.transpose(Image.Transpose(transpose))

@@ -49,6 +49,31 @@ def is_netpbm_image(head: bytes) -> bool:
     return _NETPBM_IMAGE.match(head) is not None
 
 
+# How files of `FORMATS` start. Those of `SUFFIX_ONLY_FORMATS` have no signature.
+_IMAGE_START = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|BM.{4}\0\0\0\0|GIF8[79]a|P[1-6][\s#]|qoif"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|.{4}ftyp(?:avif|avis|heic|heix|hevc|heim|heis|mif1|msf1)",
+    re.DOTALL,
+)
+
+
+def may_be_image(head: bytes) -> bool:
+    """Return whether a file starts like an image of a format that is read."""
+    return _IMAGE_START.match(head) is not None
+
+
+def is_16_bit_gray_png(head: bytes) -> bool:
+    """Return whether a file starts like a 16-bit gray PNG, as RGB-D cameras store depth."""
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR" and head[24:26] == b"\x10\x00"
+
+
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2"}
+    | {".sr2", ".srw", ".x3f"}
+)
+"""The suffixes of raw camera files, in lower case; they are not read."""
+
+
 # Content that is not a readable image
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import InputError, UsageError
+from glpn_cli.image.folder import LeftOut
 from glpn_cli.inference.color_range import choose_run_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
@@ -57,6 +58,7 @@ class Batch:
         search: which images are found.
         listed: more images, or None.
         overwrite: replace existing outputs.
+        left_out: what the last plan left out.
     """
 
     folders: Sequence[str]
@@ -68,6 +70,7 @@ class Batch:
     search: SearchSettings = field(default_factory=SearchSettings)
     listed: ImageList | None = None
     overwrite: bool = False
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         """Check that the formats can be written with these settings.
@@ -101,6 +104,7 @@ class Batch:
             overwrite=self.overwrite,
             search=self.search,
             listed=self.listed,
+            left_out=self.left_out,
         )
 
     def check_images(self) -> None:
@@ -110,9 +114,12 @@ class Batch:
             InputError: there are no images.
         """
         if next(self.tasks({}), None) is None:
-            where = ", ".join([*self.folders, *(["the list"] if self.listed else [])])
+            where = ", ".join([*self.folders, *([self.listed.name] if self.listed else [])])
             filtered = self.search.include or self.search.exclude
-            raise InputError(f"no images in {where}" + (" that match `include` and `exclude`" if filtered else ""))
+            raise InputError(
+                f"no images in {where}" + (" that match `include` and `exclude`" if filtered else ""),
+                hint="; ".join(self.left_out.notes()) or None,
+            )
 
 
 class BatchRun:

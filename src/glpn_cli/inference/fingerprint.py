@@ -1,15 +1,21 @@
-"""What determines the content of a batch's outputs, as its manifest records it."""
+"""What determines the content of outputs, as the manifest of a batch and the metadata of a file record it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli._version import __version__
 from glpn_cli.inference.color_range import spans_range
+from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import Colormap, Curve, Normalize, RangeMode, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from glpn_cli.geometry.measure import Anchor
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
@@ -20,6 +26,12 @@ RANGE_M = "range_m"
 not a changed setting."""
 
 _UNSET = "unset"
+
+_WITHOUT_EFFECT = frozenset({"weights", "device", "threads", "max_pixels", "offline", "keep_rgb", "png_compression"})
+"""Settings that do not determine what is in a file. The weights count by their SHA-256, not by their name."""
+
+_PLAIN_NAMES = {"weights_sha256": "the SHA-256 of the weights"}
+"""Entries of a fingerprint that are no settings."""
 
 
 def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predictor: Predictor) -> dict[str, Any]:
@@ -48,6 +60,8 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         values["config_sha256"] = predictor.config_sha256
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
+    if predictor.settings.stretch:
+        values["stretch"] = "True"
     if any(row.needs_camera for row in formats):
         values["camera"] = str(predictor.calibration or predictor.settings.camera_settings)
     if any(row.name == "png16" for row in formats):
@@ -64,6 +78,40 @@ def _png16_scale(output: OutputSettings, limit_m: float | None) -> dict[str, str
     return {} if output.png16_scale == of_then else {"png16_scale": f"{output.png16_scale:g}"}
 
 
+def file_fingerprint(
+    row: DepthFormat, output: OutputSettings, predictor: Predictor, anchors: Sequence[Anchor] = ()
+) -> str:
+    """Return a digest of everything but the image that determines what is in a file, for its metadata.
+
+    All settings count unless they are known to have no effect, and so does the version of the program: two equal
+    digests of one image mean equal contents, up to the last digits that differ between devices.
+
+    Args:
+        row: the format of the file.
+        output: numbers and colors of the files.
+        predictor: its weights, sizes and precision count.
+        anchors: known distances.
+    """
+    of_other_formats = {name for other in FORMATS.values() for name in other.settings} - set(row.settings)
+    values: dict[str, Any] = {
+        item.name: str(getattr(settings, item.name))
+        for settings in (predictor.settings, output)
+        for item in fields(settings)
+        if item.name not in _WITHOUT_EFFECT | of_other_formats
+    }
+    values |= {
+        "version": __version__,
+        "format": row.name,
+        "weights_sha256": predictor.weights_sha256,
+        "config_sha256": predictor.config_sha256,
+        "camera": str(predictor.calibration or predictor.settings.camera_settings),
+        "input_size": str(predictor.input_size),
+        "precision": str(predictor.runtime.precision),
+        "anchors": [asdict(anchor) for anchor in anchors],
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:
     """Return how the settings of finished images differ from the current ones, in one line; empty if they do not.
 
@@ -74,7 +122,7 @@ def changed_settings(records: Iterable[Record], now: Mapping[str, Any]) -> str:
     for record in records:
         settings = _with_curve(record.settings)
         changes = [
-            f"`{name}` was {before}, now {after}"
+            f"{_PLAIN_NAMES.get(name, f'`{name}`')} was {before}, now {after}"
             for name in dict.fromkeys([*now, *settings])
             if record.is_done
             and name != RANGE_M

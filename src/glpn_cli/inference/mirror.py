@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import GLPNError, ImageError, OutputError, OutputExistsError, UsageError
-from glpn_cli.files import refuse_outside
-from glpn_cli.image.discovery import address_of, missing_listed
+from glpn_cli.files import path_of_url, refuse_outside
+from glpn_cli.image.discovery import address_of, describe_other_file, missing_listed
 from glpn_cli.image.fetching import Address, is_address
-from glpn_cli.image.folder import is_image_name, walk_images
+from glpn_cli.image.folder import LeftOut, RecordedDepth, is_image_name, walk_images
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import OutputNames, Task, is_depth_file
 from glpn_cli.settings import SearchSettings
@@ -52,13 +52,14 @@ def plan_mirrored(
     overwrite: bool = False,
     search: SearchSettings = _SEARCH,
     listed: ImageList | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Task]:
     """Plan the outputs of all images of folders and their subfolders.
 
     One folder is mirrored into `out` itself, several into subfolders of their names. An image of a list that lies below
     the current folder keeps its path from there. Any other gets its whole path without the root, and a URL gets a
     folder named after its host, so that no entry of a list leads out of `out`. An image that has a record keeps its
-    file names, whatever images appeared since.
+    file names, whatever images appeared since. Depth images of RGB-D cameras beside their photos are left out.
 
     Args:
         folders: as the user wrote them.
@@ -67,7 +68,8 @@ def plan_mirrored(
         records: what earlier runs wrote, by source.
         overwrite: whether existing files may be replaced.
         search: what is found in the folders.
-        listed: more images.
+        listed: more images; entries that are no images are left out.
+        left_out: counts what is left out.
 
     Raises:
         UsageError: an argument is not a folder, two folders have the same name, there are no folders, or a URL is not
@@ -75,9 +77,28 @@ def plan_mirrored(
     """
     if not (folders or listed):
         raise UsageError("no folders are named", hint="glpn batch FOLDER, or set `from_list`")
-    prefixes = _prefixes(folders)
-    placed = list(_place_listed(listed, search)) if listed else []
-    return _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed).tasks(prefixes)
+    left_out = left_out or LeftOut()
+    left_out.clear()
+    prefixes = _prefixes([path_of_url(folder) or folder for folder in folders])
+    is_depth = _DepthFilter(left_out)
+    placed = list(_place_listed(listed, search, is_depth)) if listed else []
+    mirror = _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed, is_depth=is_depth)
+    return mirror.tasks(prefixes)
+
+
+class _DepthFilter:
+    """Returns whether a file of a folder is depth, ours or of a camera; counts those of cameras."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        self.left_out = left_out
+        self.is_recorded = RecordedDepth()
+
+    def __call__(self, path: Path) -> bool:
+        if is_depth_file(path):
+            return True
+        recorded = self.is_recorded(path)
+        self.left_out.depth += recorded
+        return recorded
 
 
 def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
@@ -101,31 +122,34 @@ def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
     return {folder: Path(folder.name) for folder in absolute}
 
 
-def _place_listed(listed: ImageList, search: SearchSettings) -> Iterator[_Placed]:
+def _place_listed(listed: ImageList, search: SearchSettings, is_depth: _DepthFilter) -> Iterator[_Placed]:
     """Yield the images of a list in its order; see `plan_mirrored`."""
     here = Path(os.path.realpath("."))
     real = lru_cache(maxsize=1024)(os.path.realpath)  # many images share a folder
-    for number, entry in enumerate(listed.entries, start=1):
+    for number, given in enumerate(listed.entries, start=1):
+        entry = path_of_url(given) or given
         if is_address(entry):
             address = address_of(entry, search=search)
             if isinstance(address, ImageError):
-                yield _Placed(Path(f"entry {number} of the list"), Path(), address)
+                yield _Placed(Path(f"entry {number} of {listed.name}"), Path(), address)
             else:
                 yield _Placed(address, Path(*address.folders))
         elif os.path.isdir(entry):
-            yield from _placed_of_folder(Path(os.path.realpath(entry)), here, search)
+            yield from _placed_of_folder(Path(os.path.realpath(entry)), here, search, is_depth)
         else:
             folder, name = os.path.split(entry)  # a link is an image of its own, so only its folder is resolved
             source = Path(real(folder or ".")) / name
             if not os.path.lexists(entry):
                 yield _Placed(source, Path(), missing_listed(entry, listed))
+            elif describe_other_file(entry):
+                is_depth.left_out.other += 1
             elif not is_depth_file(source):
                 yield _Placed(source, _place(source.parent, here))
 
 
-def _placed_of_folder(folder: Path, here: Path, search: SearchSettings) -> Iterator[_Placed]:
+def _placed_of_folder(folder: Path, here: Path, search: SearchSettings, is_depth: _DepthFilter) -> Iterator[_Placed]:
     place = _place(folder, here)
-    for found in walk_images(folder, search=search, is_output=is_depth_file):
+    for found in walk_images(folder, search=search, is_output=is_depth, left_out=is_depth.left_out):
         if isinstance(found, tuple):
             yield _Placed(found[0], place, found[1])
         else:
@@ -151,6 +175,7 @@ class _Mirror:
         overwrite: bool,
         search: SearchSettings,
         placed: Sequence[_Placed],
+        is_depth: _DepthFilter,
     ) -> None:
         self._out = out
         self._formats = formats
@@ -159,11 +184,13 @@ class _Mirror:
         self._search = search
         self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
         self._placed = placed
+        self._is_depth = is_depth
         self._folders: list[Path] = []
         usable = [image for image in placed if image.failure is None]
         self._names = OutputNames(
             [image.source for image in usable],
             {image.source.url: image.place for image in usable if isinstance(image.source, Address)},
+            is_depth=lambda path: is_depth_file(path) or is_depth.is_recorded(path),
         )
 
     def tasks(self, prefixes: Mapping[Path, Path]) -> Iterator[Task]:
@@ -171,7 +198,13 @@ class _Mirror:
         seen: set[Source] = set()
         self._folders = list(prefixes)
         for folder, prefix in prefixes.items():
-            for found in walk_images(folder, search=self._search, is_output=is_depth_file, without=self._out):
+            for found in walk_images(
+                folder,
+                search=self._search,
+                is_output=self._is_depth,
+                without=self._out,
+                left_out=self._is_depth.left_out,
+            ):
                 if isinstance(found, tuple):
                     yield Task(found[0], failure=found[1])
                 elif found not in seen:

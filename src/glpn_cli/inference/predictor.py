@@ -179,7 +179,7 @@ class Predictor:
         """Read an image and make the network's input; may run in any thread."""
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.stage("decode"):
-            loaded = read_image(image, name=name, max_pixels=self.settings.max_pixels)
+            loaded = read_image(image, name=name, max_pixels=self.settings.max_pixels, stretch=self.settings.stretch)
         height, width = loaded.rgb.shape[:2]
         camera = self._camera_of(loaded, (height, width))
         grid = TileGrid.choose((height, width), self.settings.tiles, self._model_size(height, width))

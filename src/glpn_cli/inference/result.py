@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.inference.manifest import FAILED, Record
+from glpn_cli.inference.manifest import DONE, FAILED, Record
 
 if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from glpn_cli.inference.plan import Task
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
+
+
+UP_TO_DATE, SKIPPED = "up to date", "skipped"
+"""What became of a task besides `DONE` and `FAILED`; these are not in a manifest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +45,13 @@ class Result:
 
     @property
     def is_done(self) -> bool:
-        """Whether all outputs were written."""
-        return self.error is None
+        """Whether all outputs are there, or the depth was computed if there are none."""
+        return self.error is None and self.record.status != SKIPPED
+
+    @property
+    def is_new(self) -> bool:
+        """Whether something was computed and written."""
+        return self.record.status == DONE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON record of an image, the same for `predict` and `batch`; docs/cli.md lists the fields."""
@@ -50,12 +59,32 @@ class Result:
         if self.error is not None:
             error = {"message": self.error.message, "hint": self.error.hint, "exit_code": self.error.exit_code}
             return shared | {"error": error}
-        return shared | {
+        if self.task.skipped:
+            return shared | {"reason": self.task.skipped}
+        outputs = {
             "outputs": {row.name: str(path) for row, path in self.task.outputs},
             "sha256": self.record.sha256,
-            **self.facts,
-            "elapsed_ms": {name: round(1000 * seconds, 3) for name, seconds in self.elapsed_s.items()},
         }
+        if not self.elapsed_s:  # nothing was computed
+            return shared | outputs
+        elapsed_ms = {name: round(1000 * seconds, 3) for name, seconds in self.elapsed_s.items()}
+        return shared | outputs | self.facts | {"elapsed_ms": elapsed_ms}
+
+
+def skipped_result(task: Task) -> Result:
+    """Return the result of a task that is no image."""
+    return Result(task, Record(source=str(task.source), status=SKIPPED))
+
+
+def current_result(task: Task, sha256: dict[str, str]) -> Result:
+    """Return the result of a task whose outputs are up to date.
+
+    Args:
+        task: the image and its outputs.
+        sha256: of each output, by format.
+    """
+    outputs = {row.name: str(path) for row, path in task.outputs}
+    return Result(task, Record(source=str(task.source), status=UP_TO_DATE, outputs=outputs, sha256=sha256))
 
 
 def failed_result(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -31,8 +32,19 @@ from glpn_cli.files import (
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
+from glpn_cli.inference.existing import find_current, image_sha256, output_hashes, write_missing
+from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.manifest import DONE, Record, file_mark
-from glpn_cli.inference.result import Result, describe_depth, describe_file_use, failed_result, without_traceback
+from glpn_cli.inference.result import (
+    UP_TO_DATE,
+    Result,
+    current_result,
+    describe_depth,
+    describe_file_use,
+    failed_result,
+    skipped_result,
+    without_traceback,
+)
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -45,6 +57,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor, PreparedImage
+    from glpn_cli.output.formats import DepthFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,9 @@ class RunOptions:
             a killed run calls it again.
         observe: is called with each depth map, before anchors, in the caller's thread.
         observe_final: the same, after anchors.
+        on_late: is called with each result that was finished after the caller closed the generator, as an interrupt
+            does.
+        arriving: the tasks come one by one, and each result is yielded without waiting for the next task.
         note: is called with a message when a run continues with less memory.
     """
 
@@ -72,10 +88,15 @@ class RunOptions:
     on_depth: Callable[[Record, DepthMap], None] | None = None
     observe: Callable[[DepthMap], None] = lambda _: None
     observe_final: Callable[[DepthMap], None] = lambda _: None
+    on_late: Callable[[Result], None] = lambda _: None
+    arriving: bool = False
     note: Callable[[str], None] = lambda _: None
 
 
 _NO_OPTIONS = RunOptions()
+
+_ARRIVAL_WAIT_S = 0.002
+"""A list that is read faster than this fills the groups of a GPU; one that is slower is not waited for."""
 
 
 def run(
@@ -123,7 +144,7 @@ def open_source(
         ImageError: the source cannot be read or downloaded.
     """
     if source is STDIN:
-        return read_stdin(), "stdin"
+        return read_stdin(), "standard input"
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):
@@ -147,14 +168,24 @@ def read_stdin() -> bytes:
 
 @dataclass(slots=True)
 class _Item:
-    """A task on its way through the stream."""
+    """A task on its way through the stream.
+
+    Attributes:
+        task: the image and its outputs.
+        stopwatch: the time of each stage.
+        mark: size and modification time of the image before it was read.
+        image_sha256: of the image that was read; None if it is unknown.
+        current: existing outputs that are up to date by their metadata.
+    """
 
     task: Task
     stopwatch: Stopwatch
     mark: str
+    image_sha256: str | None = None
+    current: frozenset[Path] = frozenset()
 
 
-_Reading: TypeAlias = "Future[PreparedImage | GLPNError]"
+_Reading: TypeAlias = "Future[PreparedImage | Result | GLPNError]"
 _Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
 
 
@@ -187,29 +218,39 @@ class _Stream:
         self._stopper = Stopper()
         self._readers = ThreadPoolExecutor(self._workers, "glpn-read")
         self._writers = ThreadPoolExecutor(self._workers, "glpn-write")
+        self._coming: Future[Task | None] | None = None  # the next task, if tasks arrive one by one
+        self._are_all_known = False
+        self._end: GLPNError | None = None  # the error after the last task, as of an invalid list
         self._reading: deque[tuple[_Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[_Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+        self._fingerprints: dict[str, str] = {}
 
     def results(self, tasks: Iterator[Task]) -> Generator[Result]:
         """Process tasks in order and yield their results as they are finished."""
         try:
             self._read_ahead(tasks)
-            while self._reading:
-                yield from self._finished_meanwhile()
-                self._take(*self._reading.popleft())
+            while self._reading or self._coming is not None:
+                if self._reading:
+                    yield from self._finished_meanwhile()
+                    self._take(*self._reading.popleft())
+                else:
+                    yield from self._finished_before_next()
                 self._read_ahead(tasks)
                 yield from self._finished(at_most=2 * self._workers)
-            for size in list(self._waiting):
-                self._predict(self._waiting.pop(size))
-                yield from self._finished(at_most=2 * self._workers)
+            yield from self._predict_waiting()
             yield from self._finished(at_most=0)
+            if self._end is not None:
+                raise self._end
         finally:
             # An interrupt ends here too: what has not started is dropped, what is being written is finished.
             self._core_share.restore()
             self._stopper.stop()
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
+            for _, writing in self._writing:
+                if not writing.cancelled() and writing.exception() is None:
+                    self._options.on_late(writing.result())
 
     # Reading
 
@@ -217,9 +258,12 @@ class _Stream:
         """Start reading the next images; only a few are in memory, however many there are."""
         # Images with tiles are large, stay in memory, and gain nothing from groups.
         group = 0 if self._predictor.settings.tiles.is_on else self._group_size.largest
-        while len(self._reading) < self._workers + group:
-            task = next(tasks, None)
+        while len(self._reading) < self._workers + group and not self._are_all_known:
+            if self._options.arriving and not self._has_arrived(tasks):
+                return
+            task = self._arrived() if self._options.arriving else next(tasks, None)
             if task is None:
+                self._are_all_known = True
                 return
             mark = "" if isinstance(task.source, str) or task.source is STDIN else file_mark(task.source)
             item = _Item(task, Stopwatch(), mark)
@@ -227,15 +271,49 @@ class _Stream:
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
 
-    def _read(self, item: _Item) -> PreparedImage | GLPNError:
-        """Return the network's input for an image, or why there is none; runs in a reader thread."""
-        if item.task.failure is not None:
-            return item.task.failure
+    def _has_arrived(self, tasks: Iterator[Task]) -> bool:
+        self._coming = self._coming or _ask_for_next(tasks)
+        wait([self._coming], timeout=_ARRIVAL_WAIT_S)
+        return self._coming.done()
+
+    def _arrived(self) -> Task | None:
+        """Return the task that has arrived; None after the last one, or if there will be no more for an error."""
+        coming, self._coming = self._coming, None
         try:
-            image, name = open_source(item.task.source, stopwatch=item.stopwatch, stopper=self._stopper)
-            return self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+            return None if coming is None else coming.result()
+        except GLPNError as error:
+            self._end = error
+            return None
+
+    def _read(self, item: _Item) -> PreparedImage | Result | GLPNError:
+        """Return the network's input for an image, or why there is none; runs in a reader thread."""
+        task = item.task
+        if task.failure is not None:
+            return task.failure
+        if task.skipped:
+            return skipped_result(task)
+        try:
+            image, name = open_source(task.source, stopwatch=item.stopwatch, stopper=self._stopper)
+            if task.outputs:
+                with item.stopwatch.stage("decode"):
+                    item.image_sha256 = image_sha256(image)
+            if task.exists:
+                item.current = find_current(task, item.image_sha256, self._fingerprint)
+                if len(item.current) == len(task.outputs):
+                    return current_result(task, output_hashes(task))
+            prepared = self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
         except GLPNError as error:
             return without_traceback(error)
+        if item.mark and item.mark != file_mark(task.source):  # type: ignore[arg-type]  # only files have a mark
+            item.image_sha256 = None  # the file changed while it was read
+        return prepared
+
+    def _fingerprint(self, row: DepthFormat) -> str:
+        """Return the digest of the settings for files of a format."""
+        if row.name not in self._fingerprints:
+            anchors = self._options.anchors
+            self._fingerprints[row.name] = file_fingerprint(row, self._output, self._predictor, anchors)
+        return self._fingerprints[row.name]
 
     # Predicting
 
@@ -244,6 +322,8 @@ class _Stream:
         prepared = self._read(item) if reading is None else reading.result()
         if isinstance(prepared, GLPNError):
             self._fail(item, prepared)
+        elif isinstance(prepared, Result):
+            self._add_result(item, prepared)
         else:
             self._join(item, prepared)
 
@@ -325,9 +405,10 @@ class _Stream:
     def _finished(self, *, at_most: int) -> Iterator[Result]:
         """Yield finished results, waiting until at most so many are still being written."""
         while self._writing and (len(self._writing) > at_most or self._writing[0][1].done()):
-            item, writing = self._writing.popleft()
-            result = writing.result()
-            if result.is_done:
+            item, writing = self._writing[0]
+            result = writing.result()  # an interrupt here leaves the result for `on_late`
+            self._writing.popleft()
+            if result.is_new:
                 # Neither waiting for a server nor the network's own work on tiles occupies another core.
                 network_s, around_s = (
                     sum(item.stopwatch.elapsed_s.get(stage, 0.0) for stage in stages)
@@ -341,15 +422,34 @@ class _Stream:
         _, reading = self._reading[0]
         if reading is None:
             yield from self._finished(at_most=0)
-        while self._writing and reading is not None and not reading.done():
-            awaited: list[Future[Any]] = [reading, self._writing[0][1]]
-            wait(awaited, return_when=FIRST_COMPLETED)
+        else:
+            yield from self._finished_before(reading)
+
+    def _finished_before_next(self) -> Iterator[Result]:
+        """Yield everything that is left to do before the next task arrives, then wait for it."""
+        yield from self._predict_waiting()
+        if self._coming is not None:
+            yield from self._finished_before(self._coming)
+            wait([self._coming])
+
+    def _finished_before(self, awaited: Future[Any]) -> Iterator[Result]:
+        while self._writing and not awaited.done():
+            either: list[Future[Any]] = [awaited, self._writing[0][1]]
+            wait(either, return_when=FIRST_COMPLETED)
             yield from self._finished(at_most=len(self._writing))
+
+    def _predict_waiting(self) -> Iterator[Result]:
+        """Predict the groups that are not full."""
+        for size in list(self._waiting):
+            self._predict(self._waiting.pop(size))
+            yield from self._finished(at_most=2 * self._workers)
 
     def _write(self, item: _Item, depth: DepthMap) -> Result:
         """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
         try:
             files, facts = self._encode(item, depth)
+            if item.task.exists:
+                return self._complete(item, depth, files, facts)
             record = self._record(item, files)
             if self._options.on_depth is not None:
                 self._options.on_depth(record, depth)
@@ -375,13 +475,38 @@ class _Stream:
 
         naming = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
         with item.stopwatch.stage("encode"), naming:
-            files = [row.load_codec().encode(depth, self._output) for row, _ in item.task.outputs]
+            files = [
+                row.load_codec().encode(self._signed(item, depth, row), self._output)
+                for row, path in item.task.outputs
+                if path not in item.current
+            ]
             if not self._options.describe:
                 return files, {}
             facts = describe_depth(depth, self._output)
-            written = zip(item.task.outputs, files, strict=True)
-            facts["notes"] += [describe_file_use(row, data) for (row, _), data in written if row.is_explained]
+            written = [row for row, path in item.task.outputs if path not in item.current]
+            facts["notes"] += [
+                describe_file_use(row, data) for row, data in zip(written, files, strict=True) if row.is_explained
+            ]
             return files, facts
+
+    def _signed(self, item: _Item, depth: DepthMap, row: DepthFormat) -> DepthMap:
+        """Return a depth map whose metadata tell a later run that its file is up to date."""
+        origin = replace(depth.provenance, image_sha256=item.image_sha256, fingerprint=self._fingerprint(row))
+        return replace(depth, provenance=origin)
+
+    def _complete(self, item: _Item, depth: DepthMap, files: list[bytes], facts: dict[str, Any]) -> Result:
+        """Write the outputs of a task that are missing, if those that exist are up to date."""
+        with item.stopwatch.stage("write"):
+            any_new = write_missing(item.task, item.current, files)
+        result = current_result(item.task, output_hashes(item.task))
+        status = DONE if any_new else UP_TO_DATE
+        return replace(
+            result,
+            record=replace(result.record, status=status, seconds=round(item.stopwatch.total_s, 4)),
+            elapsed_s=dict(item.stopwatch.elapsed_s),
+            facts=facts,
+            depth=depth if self._options.keep_depth else None,
+        )
 
     def _record(self, item: _Item, files: list[bytes]) -> Record:
         """Return the line of the manifest, still without the seconds."""
@@ -396,7 +521,7 @@ class _Stream:
         )
 
     def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
-        if task.to_stdout:
+        if task.to_stdout or not task.outputs:
             return
         paths = [path for _, path in task.outputs]
         if self._options.named_file:
@@ -418,9 +543,12 @@ class _Stream:
 
     def _fail(self, item: _Item, error: GLPNError) -> None:
         """Add a failed result, after those that are still being written, so that results keep their order."""
-        failed: Future[Result] = Future()
-        failed.set_result(self._failed(item, error))
-        self._writing.append((item, failed))
+        self._add_result(item, self._failed(item, error))
+
+    def _add_result(self, item: _Item, result: Result) -> None:
+        finished: Future[Result] = Future()
+        finished.set_result(result)
+        self._writing.append((item, finished))
 
     def _failed(self, item: _Item, error: GLPNError) -> Result:
         if isinstance(error, OutputError):
@@ -445,3 +573,20 @@ class _Stream:
 
     def _relative(self, path: Path) -> str:
         return str(path) if self._manifest is None else path.relative_to(self._manifest.folder).as_posix()
+
+
+def _ask_for_next(tasks: Iterator[Task]) -> Future[Task | None]:
+    """Take the next task in another thread, which may wait for it; None after the last one.
+
+    A thread of a pool would keep the process alive after an interrupt, because waiting cannot be ended.
+    """
+    asked: Future[Task | None] = Future()
+
+    def take() -> None:
+        try:
+            asked.set_result(next(tasks, None))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the task is taken
+            asked.set_exception(error)
+
+    threading.Thread(target=take, name="glpn-list", daemon=True).start()
+    return asked

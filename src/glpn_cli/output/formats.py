@@ -131,7 +131,7 @@ class DepthFormat:
 
     def may_be_called(self, name: str) -> bool:
         """Return whether a file name has the suffix of this format and not the ending of another format."""
-        return PurePath(name).suffix.lower() == self.suffix and _find_by_ending(name) in (None, self)
+        return PurePath(canonical_name(name)).suffix == self.suffix and _find_by_ending(name) in (None, self)
 
 
 _POINTS_LEFT_OUT = "its points cannot be assigned to pixels, and some were left out"
@@ -341,7 +341,7 @@ def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
     """
     texts = [names] if isinstance(names, str) else names
     rows: dict[str, DepthFormat] = {}
-    for name in (part.strip().lower() for text in texts for part in text.split(",")):
+    for name in (part for text in texts for part in _split(text)):
         if name not in FORMATS:
             raise UsageError(
                 f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting="formats"
@@ -357,6 +357,12 @@ def default_formats(settings: OutputSettings) -> list[DepthFormat]:
     return implied or [FORMATS[DEFAULT_FORMAT]]
 
 
+def _split(text: str) -> list[str]:
+    """Return the names in a text; a comma at the end, as completion leaves it, names nothing."""
+    names = [part.strip().lower() for part in text.split(",")]
+    return [name for name in names if name] or [""]
+
+
 def format_of_name(name: str) -> DepthFormat:
     """Return the format that a file name selects: by its ending, such as ".depth16.png", else by its suffix.
 
@@ -366,7 +372,7 @@ def format_of_name(name: str) -> DepthFormat:
     row = _find_by_ending(name)
     if row is not None:
         return row
-    suffix = PurePath(name).suffix.lower()
+    suffix = PurePath(canonical_name(name)).suffix
     for row in FORMATS.values():
         if row.suffix == suffix:
             return row
@@ -404,5 +410,11 @@ def save_depth(
 
 
 def _find_by_ending(name: str) -> DepthFormat | None:
-    lowered = name.lower()
+    lowered = canonical_name(name)
     return next((row for row in FORMATS.values() if lowered.endswith((row.ending, *row.old_endings))), None)
+
+
+def canonical_name(name: str) -> str:
+    """Return a file name in lower case, with .tif as .tiff."""
+    lowered = name.lower()
+    return lowered + "f" if lowered.endswith(".tif") else lowered

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from glpn_cli.output.formats import FORMATS
+from glpn_cli.output.formats import FORMATS, canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,12 +47,12 @@ class SiblingNames:
 
 def has_output_ending(name: str) -> bool:
     """Return whether a file name has an ending that only depth files have."""
-    return name.lower().endswith(tuple(row.ending for row in FORMATS.values()))
+    return canonical_name(name).endswith(tuple(row.ending for row in FORMATS.values()))
 
 
 def may_be_output(name: str) -> bool:
     """Return whether a depth file could have this name; only its contents can tell whether it is one."""
-    return PurePath(name).suffix.lower() in {row.suffix for row in FORMATS.values()}
+    return PurePath(canonical_name(name)).suffix in {row.suffix for row in FORMATS.values()}
 
 
 def _normalize(name: str) -> str:

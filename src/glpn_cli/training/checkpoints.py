@@ -27,6 +27,13 @@ STATE_NAME = "state.pt"
 _REQUIRED_KEYS = {"settings", "step", "network"}
 
 
+_OTHER_HINT = "repeat the options of that run to resume it, set `overwrite` to start over, or choose another `out`"
+_LONGER_HINT = (
+    "the learning rate follows the length of the run, so it cannot change; to train longer, start another run from "
+    "these weights: `init={folder}/last` and another `out`"
+)
+
+
 def save_state(file: Path, state: dict[str, Any]) -> None:
     """Save a checkpoint. The previous one stays until the new one is complete.
 
@@ -104,7 +111,7 @@ def check_same_settings(saved: str, settings: TrainSettings, folder: Path) -> No
         name, (before, now) = next(iter(changed.items()))
         raise UsageError(
             f"{folder}: contains a run with `{name}={before}`, not {now}",
-            hint="repeat the options of that run to resume it, set `overwrite` to start over, or choose another `out`",
+            hint=_LONGER_HINT.format(folder=folder) if changed.keys() <= {"steps", "epochs"} else _OTHER_HINT,
         )
 
 

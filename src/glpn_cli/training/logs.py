@@ -109,7 +109,8 @@ class RunFolder:
         now_s = time.monotonic()
         if last or now_s - self._last_row_s >= _SECONDS_BETWEEN_ROWS:
             self._last_row_s = now_s
-            row = {name: float(getattr(facts, name)) for name in _STEP_COLUMNS}
+            values = {name: getattr(facts, name) for name in _STEP_COLUMNS}
+            row = {name: float(value) for name, value in values.items() if value is not None}
             self._steps.add(facts.step, row)
             self._add_to_tensorboard(facts.step, row)
 

@@ -25,7 +25,7 @@ class StepFacts:
         epoch: epochs done, with their fraction.
         loss: mean over the last steps.
         learning_rate: of the step.
-        gradient_norm: of the step, before clipping; 0 without clipping.
+        gradient_norm: of the step, before clipping; None without clipping, which measures it.
         samples_per_second: mean since the command started.
         size: (height, width) of the step's images.
     """
@@ -34,7 +34,7 @@ class StepFacts:
     epoch: float
     loss: float
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     samples_per_second: float
     size: tuple[int, int]
 

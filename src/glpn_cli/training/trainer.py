@@ -363,7 +363,7 @@ class _Trainer:
             epoch=step / self.plan.steps_per_epoch,
             loss=loss,
             learning_rate=self.schedule(step - 1),
-            gradient_norm=norm,
+            gradient_norm=norm if self.settings.clip_norm else None,
             samples_per_second=samples_per_second,
             size=self.plan.size(step - 1),
         )

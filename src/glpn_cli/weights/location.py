@@ -12,6 +12,7 @@ How `weights="nyu"` becomes a file:
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.convert import EMPTY_HINT, closest_hint
 from glpn_cli.errors import UsageError, WeightsError
+from glpn_cli.files import path_of_url
 from glpn_cli.settings import WEIGHTS_VARIABLE
 from glpn_cli.weights.catalog import CATALOG, FALLBACK_NAME, PREFERRED_NAME, CatalogEntry, WeightsCard
 from glpn_cli.weights.header import read_metadata, verify_seal
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 
 _AUTO = "auto"
 _OTHER_FORMS = "a file or folder that exists, or OWNER/REPO of the Hugging Face Hub"
+_HUB_ADDRESS = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?(?!datasets/|spaces/)([^/?#\s]+/[^/?#\s]+)[^\s]*",
+    re.IGNORECASE,
+)
+"""The page of a model on the Hugging Face Hub, as a browser shows it."""
+
 _FILE_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth"}  # of a missing file, not of a repository
 
 
@@ -53,8 +61,8 @@ def locate_weights(weights: str) -> LocatedWeights:
     """Find weights on this machine.
 
     Args:
-        weights: a name in the catalog or of imported weights, a path, or OWNER/REPO, tried in this order; or "auto":
-            $GLPN_WEIGHTS, else "nyu" if installed, else "tiny".
+        weights: a name in the catalog or of imported weights, a path, or OWNER/REPO, tried in this order; a file://
+            URL, or the address of a model on the Hub; or "auto": $GLPN_WEIGHTS, else "nyu" if installed, else "tiny".
 
     Raises:
         UsageError: the text is empty.
@@ -65,6 +73,10 @@ def locate_weights(weights: str) -> LocatedWeights:
         return located
     wanted = _resolve_auto(weights)
     name = to_download_name(wanted)
+    if name is None and _looks_like_path(wanted):
+        raise WeightsError(
+            f"{wanted}: no such file or folder", hint=f"names of weights are {', '.join(list_weights())}"
+        )
     if name is None:
         raise unknown_name_error(wanted, list(list_weights()), others=_OTHER_FORMS)
     raise WeightsError(f"the weights {name!r} are not installed", hint=f"run glpn download-weights {name}")
@@ -93,10 +105,12 @@ def obtain_weights(weights: str, *, offline: bool = False, progress: ProgressCal
 def to_download_name(text: str) -> str | None:
     """Return the name under which weights are installed and downloaded, or None if the text is not such a name.
 
-    It is a name of the catalog, or OWNER/REPO. A repository of the catalog becomes its name there, which has a scale.
+    It is a name of the catalog in any case, or OWNER/REPO. A repository of the catalog becomes its name there, which
+    has a scale.
     """
-    if text in CATALOG:
-        return text
+    text = _normalize(text)
+    if text.lower() in CATALOG:
+        return text.lower()
     if Path(text).suffix in _FILE_SUFFIXES:
         return None
     sources = {entry.source.lower(): name for name, entry in CATALOG.items() if entry.source}
@@ -118,7 +132,19 @@ def unknown_name_error(text: str, names: Sequence[str], *, others: str) -> Weigh
 
 
 def _resolve_auto(weights: str) -> str:
-    return (os.environ.get(WEIGHTS_VARIABLE, "") or _AUTO) if weights == _AUTO else weights
+    return _normalize((os.environ.get(WEIGHTS_VARIABLE, "") or _AUTO) if weights.lower() == _AUTO else weights)
+
+
+def _normalize(weights: str) -> str:
+    """Return OWNER/REPO of an address on the Hub, the path of a file:// URL, and any other text as it is."""
+    address = _HUB_ADDRESS.fullmatch(weights.strip())
+    return address[1] if address else path_of_url(weights) or weights
+
+
+def _looks_like_path(text: str) -> bool:
+    return (
+        Path(text).suffix in _FILE_SUFFIXES or text.startswith((".", "~", "/", os.sep)) or text.endswith(("/", os.sep))
+    )
 
 
 def _find(weights: str) -> LocatedWeights | None:
@@ -128,13 +154,23 @@ def _find(weights: str) -> LocatedWeights | None:
     if weights == _AUTO:
         name = FALLBACK_NAME if _installed_file(PREFERRED_NAME) is None else PREFERRED_NAME
         return LocatedWeights(name, _installed_file(name) or Path(), CATALOG[name], chosen=False)
-    name = to_download_name(weights) or weights
+    name = _known_name(weights)
     entry, file = CATALOG.get(name), _installed_file(name)
     path = Path(os.path.expanduser(weights))
     # A path may look like OWNER/REPO and has precedence. A name without a slash means a path only if nothing else.
-    if _exists(path) and ("/" in weights or (file is None and entry is None)):
+    is_other_case = weights != name and weights.lower() == name.lower()
+    if _exists(path) and ("/" in weights or is_other_case or (file is None and entry is None)):
         return LocatedWeights(path.resolve().name, path, None)
     return None if file is None else LocatedWeights(name, file, entry)
+
+
+def _known_name(weights: str) -> str:
+    """Return the name that a text means, in any case; the text itself if it is none."""
+    name = to_download_name(weights)
+    if name is not None:
+        return name
+    stored = list_stored()
+    return weights if weights in stored else next((one for one in stored if one.lower() == weights.lower()), weights)
 
 
 def _installed_file(name: str) -> Path | None:

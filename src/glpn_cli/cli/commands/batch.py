@@ -15,11 +15,12 @@ from glpn_cli.cli.options import OUTPUT, Argument, Option
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
 from glpn_cli.convert import EMPTY_HINT
-from glpn_cli.errors import OutputError, PartialFailureError, UsageError
+from glpn_cli.errors import OutputError, PartialFailureError, ReaderGoneError, UsageError
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
 if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch, BatchRun
+    from glpn_cli.inference.result import Result
 
 
 @command(
@@ -100,7 +101,19 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
     from glpn_cli.inference.run import RunOptions
 
     notes = DepthNotes(planned.formats, planned.output)
-    options = RunOptions(describe=json, observe=notes.observe, observe_final=notes.observe_final, note=console.note)
+    late = 0
+
+    def count_late(result: Result) -> None:
+        nonlocal late
+        late += result.is_new
+
+    options = RunOptions(
+        describe=json,
+        observe=notes.observe,
+        observe_final=notes.observe_final,
+        on_late=count_late,
+        note=console.note,
+    )
     running = open_batch(
         planned,
         lambda settings: load_predictor(console, settings),
@@ -114,6 +127,8 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
     start_s = time.perf_counter()
     try:
         with running:
+            if json:
+                _print_current(console, running)
             for result in running:
                 if json:
                     console.data(dumps(record_of(console, result), allow_nan=False))
@@ -123,12 +138,13 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
                 else:
                     codes.append(result.error.exit_code)
                     failures.append((result.error.message, result.error.hint))
+                    console.trace(result.error)
                     console.detail(f"{result.task.source}: failed")
             _print_summary(console, running, notes, done, time.perf_counter() - start_s)
     except (KeyboardInterrupt, OutputError) as error:
-        if running.pending:
+        if running.pending and not isinstance(error, ReaderGoneError):
             ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
-            console.warn(f"{ended}: {done} of {len(running.pending)} done; run the same command again to resume")
+            console.warn(f"{ended}: {done + late} of {len(running.pending)} done; run the same command again to resume")
         raise
     if running.pending and not report:
         _print_stale_report(console, planned.out)
@@ -136,8 +152,21 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
     conclude(len(running.tasks), codes)
 
 
+def _print_current(console: Console, running: BatchRun) -> None:
+    """Print the records of the images that an earlier run finished."""
+    from glpn_cli.inference.result import current_result
+
+    for task in running.tasks:
+        if task.done:
+            known = running.manifest.records[str(task.source)].sha256
+            hashes = {row.name: known[row.name] for row, _ in task.outputs if row.name in known}
+            console.data(dumps(current_result(task, hashes).to_dict(), allow_nan=False))
+
+
 def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done: int, elapsed_s: float) -> None:
     out = running.batch.out
+    for note in running.batch.left_out.notes():
+        console.note(note)
     if not running.pending:
         console.info(f"all {len(running.tasks)} images are up to date, in {out}")
         return
@@ -171,6 +200,8 @@ def _print_plan(console: Console, planned: Batch) -> None:
             state = console.in_flags(task.failure.message)
         outputs = f" -> {', '.join(str(path) for _, path in task.outputs)}" if task.outputs else ""
         console.data(printable(f"{task.source}{outputs}: {state}"))
+    for note in planned.left_out.notes():
+        console.note(note)
     done = sum(task.done for task in tasks)
     failed = sum(task.failure is not None for task in tasks)
     console.info(f"{len(tasks) - done - failed} pending, {done} up to date, {failed} cannot be processed")

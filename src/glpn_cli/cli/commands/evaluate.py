@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, conclude
-from glpn_cli.cli.options import LOGGING, METRICS, OUTPUT, Option
+from glpn_cli.cli.options import LOGGING, METRICS, OPTIONS, OUTPUT, Argument, Option
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import load_predictor
+from glpn_cli.cli.tables import TableStyle
 from glpn_cli.data.settings import DataSettings, EvaluationSettings
+from glpn_cli.errors import UsageError
 from glpn_cli.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -19,7 +22,16 @@ if TYPE_CHECKING:
 
 
 @command(
+    arguments={
+        "source": Argument(
+            "A data set of the paper, or a folder of NAME.jpg with 16-bit NAME.png.",
+            "nyu|kitti|FOLDER",
+            required=False,
+            fills="data",
+        )
+    },
     options={
+        "data": replace(OPTIONS[DataSettings]["data"], required=False, help="The data set, instead of the argument."),
         "predictions": Option("Evaluate existing depth files instead of running weights.", METRICS, "DIR"),
         "against": Option(
             "Also evaluate other weights, with confidence intervals for the difference.",
@@ -30,18 +42,20 @@ if TYPE_CHECKING:
         "per_image": Option(
             "Write a JSON object for each image.", OUTPUT, "FILE.jsonl", aliases=("--per-picture",), rare=True
         ),
+        "table": Option("Format of the table.", OUTPUT, default="text"),
         "json": Option("Print a JSON object for each image and one for all, instead of the table.", LOGGING),
     },
-    without=("fov_deg", "focal_px", "focal_mm_35", "camera"),
+    without=("fov_deg", "focal_px", "focal_mm_35", "camera", "stretch"),
     examples=(
-        "glpn evaluate --data nyu --weights nyu",
-        "glpn evaluate --data rooms/ --units-per-meter 1000 --align median --figure rooms.png",
-        "glpn evaluate --data kitti --weights kitti --against mine --json",
-        "glpn evaluate --data rooms/ --units-per-meter 1000 --predictions depths/",
+        "glpn evaluate nyu --weights nyu",
+        "glpn evaluate rooms/ --units-per-meter 1000 --align median --figure rooms.png",
+        "glpn evaluate kitti --weights kitti --against mine --json",
+        "glpn evaluate rooms/ --units-per-meter 1000 --predictions depths/ --table csv",
     ),
 )
 def evaluate(
     console: Console,
+    source: str | None = None,  # noqa: ARG001 - it becomes `data`
     *,
     data: DataSettings,
     protocol: EvaluationSettings,
@@ -50,6 +64,7 @@ def evaluate(
     figure: str | None = None,
     per_image: str | None = None,
     overwrite: bool,
+    table: TableStyle = TableStyle.TEXT,
     prediction: PredictionSettings,
     json: bool,
 ) -> None:
@@ -59,6 +74,8 @@ def evaluate(
     """
     from glpn_cli.evaluation.run import ResultFiles, open_evaluation
 
+    if json and table is not TableStyle.TEXT:
+        raise UsageError("`json` and `table` exclude each other")
     evaluation = open_evaluation(
         data,
         protocol,
@@ -73,7 +90,7 @@ def evaluate(
     try:
         with evaluation:  # writes the files at its end
             _run(console, evaluation, json=json)
-            _print_results(console, evaluation, json=json)
+            _print_results(console, evaluation, table, json=json)
     finally:
         for name in evaluation.written:
             console.info(name)
@@ -99,14 +116,13 @@ def _run(console: Console, evaluation: Evaluation, *, json: bool) -> None:
         raise
 
 
-def _print_results(console: Console, evaluation: Evaluation, *, json: bool) -> None:
-    from glpn_cli.cli.tables import evaluation_tables
+def _print_results(console: Console, evaluation: Evaluation, table: TableStyle, *, json: bool) -> None:
+    from glpn_cli.cli.tables import print_evaluation
 
     if json:
         console.data(dumps(evaluation.summary(), allow_nan=False))
     elif evaluation.images:
-        for table in evaluation_tables(evaluation):
-            console.table(table)
+        print_evaluation(console, evaluation, table)
     if evaluation.ramp is not None:
         console.info(f"best ramp: {evaluation.ramp}")
     for caveat in evaluation.caveats():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, format_bytes, format_size
-from glpn_cli.cli.options import OPTIONS, OUTPUT, Option
+from glpn_cli.cli.options import OPTIONS, OUTPUT, Argument, Option
 from glpn_cli.cli.progress import DownloadProgress
 from glpn_cli.errors import OutputExistsError, UsageError
 from glpn_cli.settings import ExportSettings, PredictionSettings
@@ -23,19 +23,27 @@ if TYPE_CHECKING:
 
 
 @command(
+    arguments={"file": Argument("File to write.", "OUT.onnx", required=False, fills="onnx")},
     options={
-        "onnx": Option("File to write.", OUTPUT, "OUT.onnx", required=True),
+        "onnx": Option("File to write, instead of the argument.", OUTPUT, "OUT.onnx"),
         "weights": OPTIONS[PredictionSettings]["weights"],
         "offline": OPTIONS[PredictionSettings]["offline"],
     },
     examples=(
-        "glpn export --onnx glpn.onnx",
-        "glpn export --onnx glpn.onnx --with-preprocessing --weights nyu",
-        "glpn export --onnx half.onnx --size 480x640 --precision float16",
+        "glpn export glpn.onnx",
+        "glpn export glpn.onnx --with-preprocessing --weights nyu",
+        "glpn export half.onnx --size 480x640 --precision float16",
     ),
 )
 def export(
-    console: Console, *, onnx: str, settings: ExportSettings, overwrite: bool, weights: str = "auto", offline: bool
+    console: Console,
+    file: str | None = None,  # noqa: ARG001 - it becomes `onnx`
+    *,
+    onnx: str,
+    settings: ExportSettings,
+    overwrite: bool,
+    weights: str = "auto",
+    offline: bool,
 ) -> None:
     """Write the network as an ONNX file, which needs neither torch nor glpn.
 

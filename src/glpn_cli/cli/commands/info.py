@@ -6,7 +6,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.command import command
-from glpn_cli.cli.console import Console, conclude, format_size, printable
+from glpn_cli.cli.console import Console, conclude, printable
 from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.errors import GLPNError
 
@@ -84,7 +84,7 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     if described.row is not None:
         yield "format", f"{described.row.name}: {described.row.holds}"
     if described.size is not None:
-        yield "size", format_size(described.size)
+        yield "size", _pixels(described.size)
     depth = _depth(described)
     if depth is not None and depth["median"] is not None:
         fraction = depth["unknown_fraction"] or 0
@@ -102,8 +102,14 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         yield name.replace("_", " "), _text(value)
     for name, value in provenance.items():
-        text = format_size(tuple(value)) if name.endswith("_size") else _text(value)
+        text = _pixels(tuple(value)) if name.endswith("_size") else _text(value)
         yield _LABELS.get(name, name.replace("_", " ")), text
+
+
+def _pixels(size: tuple[int, ...]) -> str:
+    """Return (height, width) as people and other programs write it."""
+    height, width = size
+    return f"{width} \N{MULTIPLICATION SIGN} {height} (width \N{MULTIPLICATION SIGN} height)"
 
 
 def _text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict
 from json import dumps
@@ -58,7 +59,8 @@ def measure(
 ) -> None:
     """Measure distances in a photo.
 
-    Prints the depth of pixels, and the median and the 10th and 90th percentiles of boxes, in meters.
+    Prints the depth of pixels, and the median and the 10th and 90th percentiles of boxes, in meters. Approximate
+    distances are rounded.
     """
     from glpn_cli.geometry.measure import Region, anchor_depth
     from glpn_cli.geometry.measure import measure as measure_region
@@ -72,7 +74,7 @@ def measure(
     if json:
         console.data(dumps(_record(source, kind, depth, results), allow_nan=False))
     else:
-        console.table(_table(results))
+        console.table(_table(results, approximate=depth.provenance.metric is False))
 
 
 def _depth_of(console: Console, source: str, settings: PredictionSettings) -> tuple[DepthMap, str]:
@@ -108,7 +110,7 @@ def _depth_of(console: Console, source: str, settings: PredictionSettings) -> tu
 
 def _predict(console: Console, image: str | bytes, settings: PredictionSettings) -> DepthMap:
     predictor = load_predictor(console, settings)
-    depth = predictor.predict(image, name="stdin" if isinstance(image, bytes) else None)
+    depth = predictor.predict(image, name="standard input" if isinstance(image, bytes) else None)
     for note in depth.provenance.notes:
         console.note(note)
     notes = DepthNotes(())
@@ -117,7 +119,7 @@ def _predict(console: Console, image: str | bytes, settings: PredictionSettings)
     return depth
 
 
-def _table(results: Sequence[tuple[Region, Measurement]]) -> Table:
+def _table(results: Sequence[tuple[Region, Measurement]], *, approximate: bool) -> Table:
     uncertain = any(result.uncertainty_m is not None for _, result in results)
     table = Table("where", box=None, pad_edge=False)
     for heading in ("meters", "p10", "p90", *(["±"] if uncertain else []), "pixels"):
@@ -125,12 +127,20 @@ def _table(results: Sequence[tuple[Region, Measurement]]) -> Table:
     for region, result in results:
         meters = [result.median_m, result.p10_m, result.p90_m, *([result.uncertainty_m] if uncertain else [])]
         known = "" if result.known == result.pixels else f", {result.known} known"
-        table.add_row(region.label, *map(_meters, meters), f"{result.pixels}{known}")
+        median, *others = (_meters(value, approximate=approximate) for value in meters)
+        about = "about " if approximate and result.median_m is not None else ""
+        table.add_row(region.label, about + median, *others, f"{result.pixels}{known}")
     return table
 
 
-def _meters(meters: float | None) -> str:
-    return "unknown" if meters is None else f"{meters:.3f}"
+def _meters(meters: float | None, *, approximate: bool) -> str:
+    """Return a distance to the centimeter, or to two digits if it is approximate."""
+    if meters is None:
+        return "unknown"
+    if not approximate:
+        return f"{meters:.2f}"
+    digits = 1 - math.floor(math.log10(meters)) if meters > 0 else 1
+    return f"{round(meters, digits):.{max(0, digits)}f}"
 
 
 def _record(source: str, kind: str, depth: DepthMap, results: Sequence[tuple[Region, Measurement]]) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from itertools import chain
 from json import dumps
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, conclude
-from glpn_cli.cli.options import Argument
+from glpn_cli.cli.options import LOGGING, Argument, Option
 from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import (
@@ -27,9 +29,9 @@ from glpn_cli.errors import UsageError
 from glpn_cli.settings import OutputSettings, PredictionSettings, RangeMode, SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
-    from glpn_cli.inference.plan import Plan
+    from glpn_cli.inference.plan import Plan, Task
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
             "Images, folders, patterns such as '*.jpg', or - for standard input.", "PHOTO...", required=False
         )
     },
+    options={"json": Option("Print a JSON object per image on standard output; alone, write no files.", LOGGING)},
     examples=(
         "glpn predict photo.jpg",
         "glpn predict photo.jpg --legend",
@@ -67,7 +70,7 @@ def predict(
     """Predict the depth of photos.
 
     Writes photo.depth.png, a gray image for viewing, next to photo.jpg. Other formats store meters: npz, png16, tiff
-    and more.
+    and more. Outputs of the same image and the same settings are left as they are. `glpn photo.jpg` does the same.
     """
     from glpn_cli.inference.plan import check_downloads, check_formats, plan_beside
     from glpn_cli.inference.run import RunOptions
@@ -78,36 +81,41 @@ def predict(
         output=output,
         formats=formats,
         overwrite=overwrite,
+        write=not (preview or json),
         search=search,
-        listed=read_image_list(from_list, photos),
+        listed=read_image_list(from_list, photos, arriving=True),
         appearance=appearance,
     )
-    check_formats(plan.formats, appearance, prediction)
+    if plan.formats or not preview:
+        check_formats(plan.formats, appearance, prediction)
     _check_streams(plan, json=json)
     notes = DepthNotes(plan.formats, appearance)
+    progress = _Progress(console, plan, appearance, json=json)
     options = RunOptions(
-        anchors=parse_anchors(anchor, images=len(plan.tasks)),
+        anchors=parse_anchors(
+            anchor, images=sum(not task.skipped for task in plan.tasks), more=plan.arriving is not None
+        ),
         keep_depth=preview,
         describe=True,
         named_file=plan.named_file,
         observe=notes.observe,
         observe_final=notes.observe_final,
+        on_late=progress.count,
+        arriving=plan.arriving is not None,
         note=console.note,
     )
     if plan.skipped_outputs:
         console.note(f"skipped {plan.skipped_outputs} depth files among the images")
     settings = replace(prediction, keep_rgb=any(row.needs_image for row in plan.formats))
-    start_s = time.perf_counter()
-    predictor = None if all(task.failure for task in plan.tasks) else load_predictor(console, settings)
-    if predictor is not None:
-        appearance = _with_run_range(console, plan, predictor, appearance)
-    with closing(_results(console, plan, predictor, appearance, options)) as results:
-        failures = _report(console, results, len(plan.tasks), appearance, json=json)
+    try:
+        with closing(_results(console, plan, settings, appearance, options)) as results:
+            for result in results:
+                progress.show(result)
+    except KeyboardInterrupt:
+        console.warn(f"interrupted: {progress.summary()}")
+        raise
     notes.print(console)
-    if len(plan.tasks) > 1:
-        done = len(plan.tasks) - len(failures)
-        console.info(f"{done} of {len(plan.tasks)} done in {time.perf_counter() - start_s:.1f} s")
-    conclude(len(plan.tasks), failures)
+    progress.finish()
 
 
 def _check_streams(plan: Plan, *, json: bool) -> None:
@@ -124,68 +132,120 @@ def _with_run_range(console: Console, plan: Plan, predictor: Predictor, appearan
     from glpn_cli.image.discovery import STDIN
     from glpn_cli.inference.color_range import choose_run_range
 
-    sources = [task.source for task in plan.tasks if task.failure is None and task.source is not STDIN]
-    if appearance.range is None or appearance.range.mode is not RangeMode.RUN or len(plan.tasks) == 1 or not sources:
+    sources = [task.source for task in plan.tasks if not (task.failure or task.skipped or task.source is STDIN)]
+    if appearance.range is None or appearance.range.mode is not RangeMode.RUN or len(sources) < 2:
         return appearance
     return replace(appearance, range_m=choose_run_range(predictor, sources, appearance, RunProgress(console)))
 
 
 def _results(
-    console: Console, plan: Plan, predictor: Predictor | None, appearance: OutputSettings, options: RunOptions
+    console: Console, plan: Plan, prediction: PredictionSettings, appearance: OutputSettings, options: RunOptions
 ) -> Generator[Result]:
-    """Yield the results; without a predictor, all tasks have failed."""
+    """Yield the results; the network is loaded only if there is an image for it."""
     from glpn_cli.files import make_folder
-    from glpn_cli.inference.result import failed_result
+    from glpn_cli.inference.result import failed_result, skipped_result
     from glpn_cli.inference.run import run
 
-    if predictor is None:
-        yield from (failed_result(task, task.failure) for task in plan.tasks if task.failure is not None)
+    tasks = chain(plan.tasks, plan.arriving or ())
+    first = None
+    for task in tasks:
+        if task.failure is None and not task.skipped:
+            first = task
+            break
+        yield skipped_result(task) if task.failure is None else failed_result(task, task.failure)
+    if first is None:
         return
+    predictor = load_predictor(console, prediction)
+    appearance = _with_run_range(console, plan, predictor, appearance)
     if plan.folder is not None:
         make_folder(plan.folder)
-    several = len(plan.tasks) > 1
+    has_bar = len(plan.tasks) > 1 and plan.arriving is None
     progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
-    results = run(plan.tasks, predictor, appearance, options=options)
-    with closing(results), progress if several else nullcontext():
+    results = run(chain([first], tasks), predictor, appearance, options=options)
+    with closing(results), progress if has_bar else nullcontext():
         for result in results:
             yield result
-            if several:
+            if has_bar:
                 progress.advance()
 
 
-def _report(
-    console: Console, results: Iterator[Result], total: int, appearance: OutputSettings, *, json: bool
-) -> list[int]:
-    """Print each result as it is finished; return the exit codes of those that failed."""
-    failures: list[int] = []
-    done = 0
-    try:
-        for result in results:
-            if result.error is None:
-                done += 1
-                _print_result(console, result, appearance)
-            else:
-                failures.append(result.error.exit_code)
-                console.error(result.error)
-            if json:
-                console.data(dumps(record_of(console, result), allow_nan=False))
-    except KeyboardInterrupt:
-        console.warn(f"interrupted: {done} of {total} done")
-        raise
-    return failures
+class _Progress:
+    """Prints each result as it is finished, and counts."""
+
+    def __init__(self, console: Console, plan: Plan, appearance: OutputSettings, *, json: bool) -> None:
+        self._console = console
+        self._plan = plan
+        self._appearance = appearance
+        self._json = json
+        self._counts: Counter[str] = Counter()
+        self._failures: list[int] = []
+        self._start_s = time.perf_counter()
+
+    def count(self, result: Result) -> None:
+        """Count a result that is not shown any more."""
+        self._counts[result.record.status] += 1
+        if result.error is not None:
+            self._failures.append(result.error.exit_code)
+
+    def show(self, result: Result) -> None:
+        """Print a result, and its record if JSON is wanted."""
+        self.count(result)
+        if result.error is not None:
+            self._console.error(result.error)
+        elif result.task.skipped:
+            self._console.detail(f"{result.task.source}: skipped, {result.task.skipped}")
+        else:
+            _print_result(self._console, result, self._appearance)
+        if self._json:
+            self._console.data(dumps(record_of(self._console, result), allow_nan=False))
+
+    def summary(self) -> str:
+        """Return how many images are done."""
+        from glpn_cli.inference.result import DONE, UP_TO_DATE
+
+        done, current = self._counts[DONE], self._counts[UP_TO_DATE]
+        total = f" of {self._images}" if self._plan.arriving is None else ""
+        return f"{done}{total} done" + (f", {current} up to date" if current else "")
+
+    def finish(self) -> None:
+        """Print the summary, and exit according to the failures.
+
+        Raises:
+            PartialFailureError: some images failed, or all for different reasons.
+            typer.Exit: all failed for the same reason, with its code.
+        """
+        from glpn_cli.inference.result import SKIPPED
+
+        left_out = self._plan.left_out
+        left_out.other = self._counts[SKIPPED]
+        for note in left_out.notes():
+            self._console.note(note)
+        images = sum(self._counts.values()) - self._counts[SKIPPED]
+        if images > 1:
+            self._console.info(f"{self.summary()} in {time.perf_counter() - self._start_s:.1f} s")
+        conclude(images, self._failures)
+
+    @property
+    def _images(self) -> int:
+        return sum(not task.skipped for task in self._plan.tasks)
 
 
 def _print_result(console: Console, result: Result, appearance: OutputSettings) -> None:
     facts = result.facts
+    names = ", ".join(str(path) for _, path in result.task.outputs) or str(result.task.source)
     if result.stdout is not None:
         console.raw_data(result.stdout)
+        names = "standard output"
+    state = "" if result.is_new else "up to date, "
+    if not facts:
+        console.info(f"{names}: {state.rstrip(', ')}")
+        return
     for note in facts["notes"]:
-        console.note(note, about=str(result.task.source))
-    names = "standard output" if result.task.to_stdout else ", ".join(str(path) for _, path in result.task.outputs)
+        console.note(note, about=_name_of(result.task))
     weights = facts["weights"]
     roughly = "about " if weights["metric"] is False else ""
     console.info(
-        f"{names}: {roughly}{facts['depth_m']['min']:.2f} to {facts['depth_m']['max']:.2f} m "
+        f"{names}: {state}{roughly}{facts['depth_m']['min']:.2f} to {facts['depth_m']['max']:.2f} m "
         f"({weights['name']}, {facts['device']}, {facts['precision']}, {sum(result.elapsed_s.values()):.2f} s)"
     )
     print_anchors(console, facts["anchor_factor"], facts["anchors"])
@@ -194,3 +254,9 @@ def _print_result(console: Console, result: Result, appearance: OutputSettings) 
 
         show_preview(console, result.depth, appearance)
     print_details(console, result)
+
+
+def _name_of(task: Task) -> str:
+    from glpn_cli.image.discovery import STDIN
+
+    return "standard input" if task.source is STDIN else str(task.source)
