@@ -48,6 +48,7 @@ THUMBNAIL_GRID_PX = 400
 """Longest side of the depth grid in the overview."""
 
 _THUMBNAIL_STEPS = 4096  # colors have 256 steps
+_STATISTICS_PX = 160  # percentiles of more values take as long as everything else
 
 _JOURNAL_NAME = "images.jsonl"
 _INDEX_NAME = "images.js"
@@ -173,8 +174,8 @@ class Report:
         large_grid = small_grid = None
         if depth is not None:
             large_grid = encode_grid(subsample(depth.meters, GRID_PX))
-            sampled = subsample(depth.meters, THUMBNAIL_GRID_PX)
-            small_grid = encode_grid(sampled, max_steps=_THUMBNAIL_STEPS)
+            small_grid = encode_grid(subsample(depth.meters, THUMBNAIL_GRID_PX), max_steps=_THUMBNAIL_STEPS)
+            sampled = subsample(depth.meters, _STATISTICS_PX)
             range_m = image_range(DepthMap(sampled, depth.provenance), self._run.colors)
             entry = Entry.of(record, depth, sampled, range_m)
         else:
