@@ -116,7 +116,8 @@ def curve_fraction(meters: NDArray[np.float32], low_m: float, high_m: float, cur
         fraction = np.log1p(beyond / low) / np.float32(math.log1p((high_m - low_m) / low_m))
     else:
         fraction = beyond / np.float32(high_m - low_m)
-    return np.clip(fraction, np.float32(0), np.float32(1))
+    place: NDArray[np.float32] = np.clip(fraction, np.float32(0), np.float32(1))
+    return place
 
 
 def curve_meters(fraction: NDArray[np.float32], low_m: float, high_m: float, curve: Curve) -> NDArray[np.float32]:
@@ -138,7 +139,8 @@ def curve_meters(fraction: NDArray[np.float32], low_m: float, high_m: float, cur
         meters = np.float32(low_m) * np.exp(fraction * np.float32(math.log1p((high_m - low_m) / low_m)))
     else:
         meters = np.float32(low_m) + fraction * np.float32(high_m - low_m)
-    return np.clip(meters, np.float32(low_m), np.float32(high_m))
+    clipped: NDArray[np.float32] = np.clip(meters, np.float32(low_m), np.float32(high_m))
+    return clipped
 
 
 def fit_range(low_m: float, high_m: float, curve: Curve) -> tuple[float, float]:

@@ -122,7 +122,7 @@ def curve_ticks(low: float, high: float, curve: Curve, *, label_size: float) -> 
 
 def _are_enough(positions: list[float]) -> bool:
     ends = [0.0, *sorted(positions), 1.0]
-    return len(positions) >= _ENOUGH_TICKS and max(np.diff(ends)) <= _LARGEST_GAP
+    return len(positions) >= _ENOUGH_TICKS and float(np.diff(ends).max()) <= _LARGEST_GAP
 
 
 def _round_numbers(low: float, high: float, digits: int, last_digits: tuple[int, ...]) -> Iterator[float]:
