@@ -16,7 +16,7 @@ help:
 	@echo "make soak    long reliability tests (half an hour): 200 kills, 10,050 images, hostile files"
 	@echo "make fuzz    feed mutated images to the reader for FUZZ_SECONDS (300); Linux only"
 	@echo "make docs    generate docs/cli.md"
-	@echo "make image   generate the images of the README and of the model card"
+	@echo "make image   generate the images of the README, of the model card and of docs/report.md"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   measurements of docs/performance.md, about an hour on an idle machine"
 	@echo "make tiny    train the bundled weights again from the real data in DATA=DIR (recipes/tiny/README.md)"
@@ -69,8 +69,9 @@ fuzz: $(VENV)/.ready-to-develop
 docs: $(VENV)/.ready-to-run
 	$(BIN)/python tools/generate_cli.py
 
-image: $(VENV)/.ready-to-run
+image: $(VENV)/.ready-to-develop
 	$(BIN)/python tools/make_readme_image.py
+	$(BIN)/python tools/make_report_image.py
 
 wheel: $(VENV)/.ready-to-develop
 	$(BIN)/python -m build --wheel --no-isolation

@@ -58,6 +58,20 @@ def test_the_report_shows_every_image_and_the_same_meters(glpn: Glpn, tmp_path: 
     depth = np.load(tmp_path / "out" / "a.depth.npy")
     np.testing.assert_allclose(decode_grid(image["grid"]), depth, atol=0.00051)
     assert ["Weights", "tiny, approximate meters up to 80 m"] in index(tmp_path)["lines"]
+    assert (index(tmp_path)["title"], index(tmp_path)["range"], index(tmp_path)["curve"]) == ("in", "image", "inverse")
+    for path in (tmp_path / "out" / "index.html", *(tmp_path / "out" / "glpn-report").iterdir()):
+        assert str(tmp_path) not in path.read_text(encoding="utf-8"), path.name
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_report_has_the_ranges_of_the_color_files(glpn: Glpn, tmp_path: Path) -> None:
+    run = glpn("batch", "in", "--out", "out", "--report", "-f", "color", "--range", "run", "--curve", "log")
+    assert run.returncode == 7
+    listed = index(tmp_path)
+    assert (listed["range"], listed["curve"]) == ("run", "log")
+    manifest = [json.loads(line) for line in (tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines()]
+    (range_m,) = {tuple(line["settings"]["range_m"]) for line in manifest if line["status"] == "done"}
+    assert tuple(listed["run_range_m"]) == range_m
 
 
 @pytest.mark.usefixtures("folder")

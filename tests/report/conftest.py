@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browsing import NAMES, SECONDS, Visit
 from glpn_cli.report.report import Report
-from synthetic_report import SyntheticReport, done_record, run_facts
+from glpn_cli.settings import Colormap, OutputSettings
+from synthetic_report import HOSTILE, SyntheticReport, done_record, failed_record, random_depth, run_facts, step_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.manifest import Record
@@ -21,10 +25,14 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synth
     """Write a report, given the depth of the finished images by name, and the records of the failed images."""
 
     def make(
-        depths: dict[str, DepthMap], *failed: Record, seconds: dict[str, float] | None = None, metric: bool = True
+        depths: dict[str, DepthMap],
+        *failed: Record,
+        seconds: dict[str, float] | None = None,
+        metric: bool = True,
+        colors: OutputSettings | None = None,
     ) -> SyntheticReport:
         folder = tmp_path_factory.mktemp("out")
-        report = Report(folder, run_facts(metric=metric))
+        report = Report(folder, run_facts(metric=metric, colors=colors))
         report.begin({}, total=len(depths) + len(failed))
         for name, depth in depths.items():
             record = done_record(name, (seconds or {}).get(name, 0.25))
@@ -36,3 +44,34 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synth
         return SyntheticReport(folder, depths)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def report(make_report: Callable[..., SyntheticReport]) -> SyntheticReport:
+    depths = {name: random_depth(seed, far_m=1.0 + seed) for seed, name in enumerate(NAMES)}
+    return make_report(depths, failed_record("c.png"), failed_record("d.png", HOSTILE, None), seconds=SECONDS)
+
+
+@pytest.fixture(scope="session")
+def step_report(make_report: Callable[..., SyntheticReport]) -> SyntheticReport:
+    """A report whose photo and depth change in the same column."""
+    return make_report({"a.png": step_depth(700, 1501, 907)}, colors=OutputSettings(colormap=Colormap.GRAY))
+
+
+@pytest.fixture
+def visit(browser: Browser, report: SyntheticReport) -> Iterator[Visit]:
+    visit = Visit(browser, report.folder)
+    yield visit
+    visit.context.close()
+    assert visit.errors == []
+    assert [url for url in visit.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def phone(browser: Browser, report: SyntheticReport) -> Iterator[Visit]:
+    """A small window with a touch screen of double density."""
+    size = {"width": 360, "height": 740}
+    visit = Visit(browser, report.folder, viewport=size, has_touch=True, is_mobile=True, device_scale_factor=2)
+    yield visit
+    visit.context.close()
+    assert visit.errors == []

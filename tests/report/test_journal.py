@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 def entry(name: str) -> Entry:
     depth = random_depth(1)
-    return Entry.of(done_record(name), depth, depth.meters)
+    return Entry.of(done_record(name), depth, depth.meters, (4.5, 7.5))
 
 
 def test_journal_returns_the_last_entry_of_each_image(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "images.jsonl")
     assert journal.read() == {}
     journal.rewrite([entry("a.png"), entry("b.png")])
-    changed = Entry(entry("a.png").source, "other", 1, 2)
+    changed = Entry(entry("a.png").id, "other", 1, 2)
     journal.append(changed)
-    assert journal.read() == {changed.source: changed, entry("b.png").source: entry("b.png")}
+    assert journal.read() == {changed.id: changed, entry("b.png").id: entry("b.png")}
 
 
 def test_incomplete_and_invalid_lines_are_ignored(tmp_path: Path) -> None:
@@ -35,11 +36,37 @@ def test_incomplete_and_invalid_lines_are_ignored(tmp_path: Path) -> None:
     journal = Journal(path)
     assert journal.read() == {}
     journal.append(entry("a.png"))
-    assert journal.read() == {entry("a.png").source: entry("a.png")}
+    assert journal.read() == {entry("a.png").id: entry("a.png")}
+
+
+def test_entries_of_earlier_versions_are_read_without_their_paths(tmp_path: Path) -> None:
+    path = tmp_path / "images.jsonl"
+    depth = {"nearest": 1, "near": 2, "median": 3, "far": 4, "farthest": 5}
+    values = {
+        "source": "/home/a.png",
+        "outputs_mark": "b",
+        "height": 1,
+        "width": 2,
+        "depth": depth,
+        "approximate": True,
+    }
+    path.write_text(json.dumps(values) + "\n")
+    journal = Journal(path)
+    (read,) = journal.read().values()
+    assert (read.id, read.range_m, read.approximate) == (entry_name("/home/a.png"), None, True)
+    assert read.depth == DepthStatistics(1, 2, 3, 4, 5)
+    journal.rewrite([read])
+    assert "/home" not in path.read_text()
+    assert journal.read() == {read.id: read}
+
+
+@pytest.mark.parametrize("range_m", ["ab", [1], [1, 2, 3], 5, [None, 1]])
+def test_entries_with_an_invalid_range_are_ignored(range_m: object) -> None:
+    assert Entry.from_dict({"id": "a", "outputs_mark": "b", "height": 1, "width": 2, "range_m": range_m}) is None
 
 
 def test_fields_of_newer_versions_are_ignored() -> None:
-    values = {"source": "a", "outputs_mark": "b", "height": 1, "width": 2, "new": 3}
+    values = {"id": "a", "outputs_mark": "b", "height": 1, "width": 2, "new": 3}
     assert Entry.from_dict(values) == Entry("a", "b", 1, 2)
 
 

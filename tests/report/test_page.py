@@ -1,97 +1,30 @@
-"""The page in a real browser, opened from disk."""
+"""The overview in a real browser, opened from disk."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import time
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from browsing import NAMES, Visit, escaped, until
+from glpn_cli.output.color import colorize
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.index import COLUMNS
 from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PARTS_NAME
-from synthetic_report import HOSTILE, SyntheticReport, failed_record, random_depth
+from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
+from synthetic_report import HOSTILE, SyntheticReport, grid_of_version_0_1, random_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
-
-NAMES = ["b/2.png", "b/10.png", "a.png", f"{HOSTILE}.png", "a[red] 'q' \"&amp;.png", "\u202egnp.txt", "\udcff#?%41.png"]
-SECONDS = {"a.png": 3.0, "b/2.png": 1.5}
-
-
-@pytest.fixture(scope="module")
-def report(make_report: Callable[..., SyntheticReport]) -> SyntheticReport:
-    depths = {name: random_depth(seed, far_m=1.0 + seed) for seed, name in enumerate(NAMES)}
-    return make_report(depths, failed_record("c.png"), failed_record("d.png", HOSTILE, None), seconds=SECONDS)
-
-
-def until(page: Page, holds: str) -> None:
-    """Wait for an expression. The security policy of the page forbids `wait_for_function`."""
-    deadline = time.monotonic() + 10
-    while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"never: {holds}"
-        time.sleep(0.01)
-
-
-def escaped(name: str) -> str:
-    return name.replace("\u202e", "\\u202e").replace("\udcff", "\\udcff")
-
-
-class Visit:
-    """A page in the browser, with all errors and requests."""
-
-    def __init__(self, browser: Browser, folder: Path, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(5_000)
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: self.errors.append(message.text))
-        self.page.on("dialog", lambda dialog: self.errors.append(dialog.message))
-        self.page.goto((folder / "index.html").as_uri())
-
-    def names(self) -> list[str]:
-        """Return the names of the cards in reading order."""
-        cards = self.page.locator(".card")
-        found = [
-            (int(str(card.get_attribute("aria-posinset"))), str(card.locator(".name").text_content()))
-            for card in cards.all()
-        ]
-        return [name for _, name in sorted(found)]
-
-    def open(self, name: str) -> None:
-        self.page.click(f'.card a[href="#{entry_name("/photos/" + name)}"]')
-        until(self.page, "document.getElementById('viewer').open")
-
-    def point_at(self, x: int, y: int, size: tuple[int, int]) -> str:
-        """Move the pointer to the center of a pixel and return the text beside it."""
-        self.page.locator("#stage").wait_for()
-        box = self.page.locator("#stage").bounding_box()
-        assert box is not None
-        height, width = size
-        self.page.mouse.move(box["x"] + (x + 0.5) * box["width"] / width, box["y"] + (y + 0.5) * box["height"] / height)
-        return self.page.locator("#bubble").inner_text()
-
-
-@pytest.fixture
-def visit(browser: Browser, report: SyntheticReport) -> Iterator[Visit]:
-    visit = Visit(browser, report.folder)
-    yield visit
-    visit.context.close()
-    assert visit.errors == []
-    assert [url for url in visit.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    from playwright.sync_api import Browser
 
 
 def test_overview_shows_photos_and_depth_maps(visit: Visit) -> None:
@@ -172,28 +105,12 @@ def test_filters(visit: Visit) -> None:
     assert visit.names() == ["\\udcff#?%41.png"]
 
 
-def test_failed_image_shows_error_and_hint(visit: Visit) -> None:
-    visit.open("c.png")
-    assert visit.page.locator("#message").inner_text().split("\n\n") == ["an empty file", "copy it again"]
-    visit.page.keyboard.press("ArrowRight")
-    assert visit.page.locator("#message").inner_text() == HOSTILE
-
-
-def test_pointer_reads_the_depth_map(visit: Visit, report: SyntheticReport) -> None:
-    visit.open("a.png")
-    meters = report.depths["a.png"].meters
-    for x, y in [(0, 0), (39, 29), (17, 11)]:
-        text, pixel = visit.point_at(x, y, meters.shape).splitlines()
-        assert pixel == f"{x}, {y}"
-        assert text == f"{meters[y, x]:.2f} m" or abs(float(text.split()[0]) - meters[y, x]) < 0.0056
-    assert visit.page.locator("#viewer-legend .needle").is_visible()
-
-
 def test_page_decodes_all_depth_grids(visit: Visit, report: SyntheticReport) -> None:
     for name, depth in report.depths.items():
         ident = entry_name("/photos/" + name)
         grid = visit.page.evaluate(
-            "(id) => glpn.loadImage(id).then(({ grid }) => ({ ...grid, meters: [...grid.meters] }))",
+            """(id) => glpn.loadImage(id).then(({ grid: { height, width, steps, meters } }) =>
+                ({ height, width, meters: Array.from(steps, (step) => meters[step]) }))""",
             ident,
         )
         read = np.array(grid["meters"], np.float32).reshape(grid["height"], grid["width"])
@@ -203,17 +120,90 @@ def test_page_decodes_all_depth_grids(visit: Visit, report: SyntheticReport) -> 
         np.testing.assert_allclose(read, decode_grid(written["grid"]), atol=1e-6)
 
 
-def test_divider_moves_by_pointer_and_keyboard(visit: Visit) -> None:
+def test_page_fits_a_narrow_window(phone: Visit) -> None:
+    page = phone.page
+    narrow = "document.documentElement.scrollWidth <= 360"
+    assert page.evaluate(narrow)
+    for panel in ("#run", "#more"):
+        page.click(f"{panel} > summary")
+        box = phone.box(f"{panel} > :not(summary)")
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        page.keyboard.press("Escape")
+    phone.open("a.png")
+    assert page.evaluate(narrow)
+    for part in ("#room", "#close", "#viewer-range", "#viewer-palette", "#viewer-legend", "#viewer-facts", ".zoom"):
+        box = phone.box(part)
+        assert box["x"] >= 0, part
+        assert box["x"] + box["width"] <= 360, part
+        assert box["y"] + box["height"] <= 740, part
+    assert phone.box("#room")["height"] > 300
+
+
+@pytest.mark.parametrize("panel", ["#run", "#more"])
+def test_panel_closes_by_escape(visit: Visit, panel: str) -> None:
     page = visit.page
+    page.focus(f"{panel} > summary")
+    page.keyboard.press("Enter")
+    assert page.locator(f"{panel} > :not(summary)").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator(f"{panel} > :not(summary)").is_visible()
+    assert page.evaluate("document.activeElement.parentElement.id") == panel[1:]
+
+
+@pytest.mark.parametrize("panel", ["#run", "#more"])
+def test_click_outside_closes_a_panel_and_nothing_else(visit: Visit, panel: str) -> None:
+    page = visit.page
+    for target in ('[data-position="0"]', "#sort", "#text"):
+        page.click(f"{panel} > summary")
+        names = visit.names()
+        box = visit.box(target)
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+        assert not page.locator(f"{panel} > :not(summary)").is_visible()
+        assert not page.locator("#viewer").is_visible()
+        assert visit.names() == names
+        assert page.evaluate("document.activeElement.id") != "text"
+    page.click('[data-position="0"]')
+    until(page, "document.getElementById('viewer').open")
+
+
+def test_click_inside_does_not_close_a_panel(visit: Visit) -> None:
+    visit.page.click("#more > summary")
+    visit.page.fill("#median-from", "2")
+    visit.page.click("#more fieldset legend >> nth=0")
+    assert visit.page.locator("#median-to").is_visible()
+    visit.page.focus("#sort")
+    assert not visit.page.locator("#median-to").is_visible()
+
+
+def test_ends_of_the_color_bar_have_names_and_depths(visit: Visit, report: SyntheticReport) -> None:
+    page = visit.page
+    assert page.locator("#legend").inner_text().split() == ["near", "far"]
+    low_m, high_m = np.percentile(report.depths["a.png"].meters, (1, 99))
     visit.open("a.png")
-    visit.point_at(10, 15, (30, 40))
-    page.mouse.down()
-    page.mouse.up()
-    clipped = page.locator("#depth").evaluate("(canvas) => canvas.style.clipPath")
-    assert float(re.search(r"([\d.]+)%", clipped)[1]) == pytest.approx(26.25, abs=0.3)  # type: ignore[index]
-    page.focus("#divider")
-    page.keyboard.press("End")
-    assert page.locator("#depth").evaluate("(canvas) => canvas.style.clipPath").endswith("100%)")
+    page.locator("#viewer-legend .near").wait_for()
+    for end, value_m in (("near", low_m), ("far", high_m)):
+        name, text, unit = page.locator(f"#viewer-legend .{end}").inner_text().split()
+        assert (name, unit) == (end, "m")
+        assert float(text) == pytest.approx(value_m, abs=0.02)
+    ticks = [float(text) for text in page.locator("#viewer-legend .tick").all_inner_texts()]
+    assert len(ticks) >= 3
+    assert all(low_m - 0.01 <= tick <= high_m + 0.01 for tick in ticks)
+
+
+@pytest.mark.parametrize("curve", Curve)
+def test_ticks_of_the_color_bar_do_not_overlap(visit: Visit, curve: Curve) -> None:
+    for low_m, high_m in [(0.3, 0.6), (1, 3), (0.5, 80), (5, 80), (2.5, 2.5), (0, 10), (0.30, 0.31)]:
+        spans = visit.page.evaluate(
+            """([low, high, curve]) => {
+                const box = document.getElementById('legend');
+                glpn.color.drawLegend(box, { palette: 'turbo', low, high, curve });
+                return [...box.querySelectorAll('.tick')].map((tick) => tick.getBoundingClientRect())
+                    .map(({ left, right }) => [left, right]); }""",
+            [low_m, high_m, str(curve)],
+        )
+        assert all(first[1] < second[0] for first, second in pairwise(sorted(spans)))
+        assert len(spans) >= (1 if low_m == high_m else 3)
 
 
 def test_page_works_with_the_keyboard(visit: Visit) -> None:
@@ -236,43 +226,72 @@ def test_page_works_with_the_keyboard(visit: Visit) -> None:
     until(page, "document.activeElement.dataset.position === '2'")
 
 
-def test_url_opens_an_image(visit: Visit) -> None:
-    visit.open("a.png")
-    assert visit.page.url.endswith("#" + entry_name("/photos/a.png"))
-    visit.page.reload()
-    until(visit.page, "document.getElementById('viewer').open")
-    assert visit.page.locator("#viewer-name").text_content() == "a.png"
-    visit.page.evaluate("location.hash = ''")
-    until(visit.page, "!document.getElementById('viewer').open")
+@pytest.mark.parametrize("curve", Curve)
+def test_colors_are_those_of_the_color_files(visit: Visit, report: SyntheticReport, curve: Curve) -> None:
+    page = visit.page
+    until(page, "[...document.querySelectorAll('.pair canvas')].every((canvas) => canvas.width === 40)")
+    assert page.input_value("#curve") == "inverse"
+    page.select_option("#curve", str(curve))
+    page.select_option("#palette", "gray")
+    settings = OutputSettings(colormap=Colormap.GRAY, curve=curve)
+    highs = sorted(np.percentile(depth.meters, 99) for depth in report.depths.values())
+    lows = sorted(np.percentile(depth.meters, 1) for depth in report.depths.values())
+    for name in ("a.png", "b/10.png"):
+        depth = report.depths[name]
+        own = np.percentile(depth.meters, (1, 99))
+        for range_name, (low_m, high_m) in {"image": own, "run": (lows[0], highs[-1]), "model": (0, 10)}.items():
+            page.select_option("#range", range_name)
+            expected = colorize(depth, settings, float(low_m), float(high_m)).astype(int)
+            assert np.abs(visit.card_pixels(name).astype(int) - expected).max() <= 2, (name, range_name)
 
 
-def test_links_lead_to_the_outputs(visit: Visit, report: SyntheticReport) -> None:
-    for name in ("b/2.png", "a[red] 'q' \"&amp;.png", "\udcff#?%41.png"):
-        visit.open(name)
-        visit.page.wait_for_selector("#viewer-files a")
-        address = visit.page.locator("#viewer-files a").evaluate("(link) => link.href")
-        assert unquote_to_bytes(address.removeprefix("file://")) == os.fsencode(report.folder / f"{name}.depth.npy")
-        visit.page.keyboard.press("Escape")
-
-
-def test_colors_span_the_run_or_each_image(visit: Visit) -> None:
+def test_colors_span_each_image_or_all(visit: Visit, report: SyntheticReport) -> None:
     page = visit.page
     page.select_option("#palette", "gray")
     until(page, "[...document.querySelectorAll('.pair canvas')].every((canvas) => canvas.width === 40)")
-    mean = """() => [...document.querySelectorAll('.card:not(.failed)')].map((card) => {
-        const canvas = card.querySelector('canvas');
-        const copy = new OffscreenCanvas(40, 30).getContext('2d', { willReadFrequently: true });
-        copy.drawImage(canvas, 0, 0);
-        const { data } = copy.getImageData(0, 0, 40, 30);
-        return data.reduce((sum, value) => sum + value) / data.length; })"""
-    page.select_option("#sort", "median")
-    until(page, "[...document.querySelectorAll('.pair canvas')].every((canvas) => canvas.width === 40)")
-    brightness = page.evaluate(mean)
+    order = sorted(NAMES, key=lambda name: np.median(report.depths[name].meters))
+    assert page.input_value("#range") == "image"
+    brightness = [visit.card_pixels(name).mean() for name in order]
+    assert max(brightness) - min(brightness) < 15
+    page.select_option("#range", "run")
+    brightness = [visit.card_pixels(name).mean() for name in order]
     assert brightness == sorted(brightness, reverse=True)
     assert max(brightness) - min(brightness) > 40
-    page.select_option("#range", "image")
-    brightness = page.evaluate(mean)
-    assert max(brightness) - min(brightness) < 15
+
+
+def test_page_starts_with_the_look_of_the_outputs(
+    browser: Browser, make_report: Callable[..., SyntheticReport]
+) -> None:
+    colors = OutputSettings(range=DepthRange.parse("2:7"), curve=Curve.LOG, colormap=Colormap.MAGMA)
+    visit = Visit(browser, make_report({"a.png": random_depth(1)}, colors=colors).folder)
+    assert [visit.page.input_value(f"#{control}") for control in ("range", "curve", "palette")] == [
+        "run",
+        "log",
+        "magma",
+    ]
+    assert visit.page.locator("#legend .near").inner_text() == "near 2.00 m"
+    visit.context.close()
+
+
+def test_thumbnails_have_enough_pixels_for_dense_screens(browser: Browser, step_report: SyntheticReport) -> None:
+    visit = Visit(browser, step_report.folder, device_scale_factor=2)
+    until(visit.page, "[...document.querySelectorAll('.pair canvas')].every((canvas) => canvas.width === 400)")
+    shown_px = 2 * visit.box(".pair img")["width"]
+    assert shown_px <= 480
+    assert shown_px <= 1.1 * 400
+    visit.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_follows_the_color_scheme(browser: Browser, report: SyntheticReport, scheme: str) -> None:
+    visit = Visit(browser, report.folder, color_scheme=scheme)
+    visit.open("a.png")
+    for selector in ("body", "#viewer", "#viewer-range"):
+        levels = visit.page.locator(selector).evaluate(
+            "(part) => getComputedStyle(part).backgroundColor.match(/\\d+/g)"
+        )
+        assert (int(levels[0]) > 128) == (scheme == "light"), selector
+    visit.context.close()
 
 
 def test_moved_report_works(browser: Browser, report: SyntheticReport, tmp_path: Path) -> None:
@@ -286,13 +305,19 @@ def test_moved_report_works(browser: Browser, report: SyntheticReport, tmp_path:
 
 
 def test_report_of_version_0_1_is_shown(browser: Browser, report: SyntheticReport, tmp_path: Path) -> None:
-    """Scripts of version 0.1 call a function with another name."""
+    """Scripts of version 0.1 call a function with another name, and their depth has equal steps."""
     shutil.copytree(report.folder, tmp_path / "out")
+    meters = report.depths["a.png"].meters
     script = tmp_path / "out" / PARTS_NAME / f"{entry_name('/photos/a.png')}.js"
-    script.write_text(script.read_text(encoding="ascii").replace("glpn.image(", "glpn.picture("), encoding="ascii")
+    found = re.fullmatch(r'glpn\.image\(("\w+"), (.*)\);\n', script.read_text(encoding="ascii"))
+    assert found is not None
+    image = json.loads(found[2]) | {"grid": grid_of_version_0_1(meters)}
+    script.write_text(f"glpn.picture({found[1]}, {json.dumps(image)});\n", encoding="ascii")
     visit = Visit(browser, tmp_path / "out")
     visit.open("a.png")
-    assert visit.point_at(3, 4, (30, 40)).endswith("3, 4")
+    text, pixel = visit.point_at(3, 4, (30, 40)).splitlines()
+    assert pixel == "3, 4"
+    assert float(text.split()[0]) == pytest.approx(meters[4, 3], abs=0.0056)
     assert visit.errors == []
     visit.context.close()
 
@@ -317,14 +342,6 @@ def test_network_access_is_blocked(browser: Browser, report: SyntheticReport) ->
     )
     assert blocked.startswith("http://127.0.0.1:9")
     assert visit.page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'came', () => 'refused')") == "refused"
-    visit.context.close()
-
-
-def test_approximate_meters_are_marked(browser: Browser, make_report: Callable[..., SyntheticReport]) -> None:
-    visit = Visit(browser, make_report({"a.png": random_depth(1)}, metric=False).folder)
-    assert "median ≈ " in visit.page.locator(".card").inner_text()
-    visit.open("a.png")
-    assert visit.point_at(1, 1, (30, 40)).startswith("≈ ")
     visit.context.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -13,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glpn_cli.depth import DepthMap
+from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import OutputError, OutputExistsError
-from glpn_cli.inference.manifest import Manifest, Record, file_mark
-from glpn_cli.output.color import colorize
+from glpn_cli.inference.manifest import FAILED, Manifest, Record, file_mark
+from glpn_cli.output.color import colorize, curve_meters, resolve_range
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PAGE_NAME, PARTS_NAME, Report, refuse_to_replace_page
-from glpn_cli.settings import Colormap, Near, OutputSettings
+from glpn_cli.settings import Colormap, Curve, DepthRange, Near, OutputSettings
 from synthetic_report import HOSTILE, done_record, failed_record, random_depth, run_facts
 
 if TYPE_CHECKING:
@@ -143,7 +144,6 @@ def test_images_from_urls_are_listed_by_url(tmp_path: Path) -> None:
     report = begin_report(tmp_path, *records)
     assert len(list(report.catch_up(report.missing(), workers=1))) == 2
     report.end(complete=True)
-    assert read_script(tmp_path / PARTS_NAME / "images.js")["folder"] == ""
     assert sorted(read_rows(tmp_path)) == urls
 
 
@@ -303,7 +303,11 @@ def test_report_of_version_0_1_is_continued(tmp_path: Path) -> None:
     before = script.read_bytes()
     report = begin_report(tmp_path, done_record("a.png"))
     assert report.missing() == []
-    assert {path.name for path in parts.glob("*s.js*")} == {"images.js", "images.jsonl"}
+    old = {"pictures.js", "pictures.jsonl"}
+    assert {path.name for path in parts.iterdir()} & {"images.js", "images.jsonl", *old} == {
+        "images.js",
+        "images.jsonl",
+    }
     report.end(complete=True)
     assert read_rows(tmp_path)["a.png"]["median"] is not None
     assert script.read_bytes() == before
@@ -323,8 +327,72 @@ def test_page_has_the_colors_of_the_outputs(tmp_path: Path) -> None:
     colors = OutputSettings(colormap=Colormap.MAGMA, near=Near.DARK, range_m=(0.5, 4.0))
     Report(tmp_path, replace(run_facts(), colors=colors)).begin({}, total=0)
     index = read_script(tmp_path / PARTS_NAME / "images.js")
-    assert (index["palette"], index["range_m"]) == ("magma", [0.5, 4.0])
+    assert (index["palette"], index["run_range_m"]) == ("magma", [0.5, 4.0])
+    assert index["curve"] == "inverse"
     assert set(index["palettes"]) == {str(name) for name in Colormap}
     of_page = np.frombuffer(base64.b64decode(index["palettes"]["magma"]), np.uint8).reshape(256, 3)
-    meters = np.linspace(0.5, 4.0, 256, dtype=np.float32)[None]
+    meters = curve_meters(np.linspace(0, 1, 256, dtype=np.float32)[None], 0.5, 4.0, Curve.INVERSE)
     np.testing.assert_array_equal(colorize(DepthMap(meters), colors, 0.5, 4.0)[0], of_page)
+
+
+def test_image_has_the_range_of_its_color_file(tmp_path: Path) -> None:
+    depth = random_depth(1)
+    for text in ("auto", "p10:p80"):
+        colors = OutputSettings(range=DepthRange.parse(text))
+        report = Report(tmp_path, run_facts(colors=colors))
+        report.begin({}, total=1)
+        report.add(done_record("a.png"), depth)
+        report.settle(done_record("a.png"))
+        report.end(complete=True)
+        row = read_rows(tmp_path)["a.png"]
+        assert (row["low"], row["high"]) == pytest.approx(resolve_range(depth, colors, Curve.INVERSE), abs=1e-4)
+
+
+def test_thumbnails_are_sharp_on_dense_screens(tmp_path: Path) -> None:
+    """Cards are about 200 CSS pixels wide for each image."""
+    report = begin_report(tmp_path)
+    report.add(done_record("a.png"), random_depth(1, 600, 800))
+    small = read_script(script_of(tmp_path, "a.png", ".small.js"))
+    with Image.open(io.BytesIO(base64.b64decode(small["photo"].partition(",")[2]))) as photo:
+        assert photo.size == (480, 360)
+    assert (small["grid"]["width"], small["grid"]["height"]) == (400, 300)
+
+
+def test_files_have_no_absolute_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "home of ann" / "shots"
+    records = [replace(done_record("a.png"), source=str(folder / "sub" / "a.png"))]
+    for number, error in enumerate((f"{tmp_path}/out/a.png: is already the output of {folder}/a.png", "empty")):
+        source = str(folder / f"bad{number}.png")
+        hint = f"there is no folder {folder}/sub"
+        records.append(Record(source, FAILED, error=f"{source}: {error}", hint=hint, exit_code=4))
+    facts = replace(run_facts(folders=(str(folder),)), lines=(("Camera", f"camera_file {tmp_path}/cameras/c.json"),))
+    report = Report(tmp_path / "out", facts)
+    report.begin({}, total=3)
+    provenance = Provenance(notes=(f"read from {folder}/sub/a.png",))
+    report.add(records[0], DepthMap(random_depth(1).meters, provenance))
+    for record in records:
+        report.settle(record)
+    report.end(complete=True)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {"index.html", "images.js", "images.jsonl"} < {path.name for path in files}
+    for path in files:
+        assert str(tmp_path) not in path.read_text(encoding="utf-8"), path.name
+        assert "home of ann" not in path.read_text(encoding="utf-8"), path.name
+    assert set(read_rows(tmp_path / "out")) == {"sub/a.png", "bad0.png", "bad1.png"}
+
+
+def test_journal_with_paths_is_continued_without(tmp_path: Path) -> None:
+    report = begin_report(tmp_path)
+    report.add(done_record("a.png"), random_depth(1))
+    report.settle(done_record("a.png"))
+    report.end(complete=True)
+    journal = tmp_path / PARTS_NAME / "images.jsonl"
+    values = json.loads(journal.read_text())
+    del values["id"], values["range_m"]
+    journal.write_text(json.dumps({"source": "/photos/a.png", **values}) + "\n")
+    report = begin_report(tmp_path, done_record("a.png"))
+    assert report.missing() == []
+    report.end(complete=True)
+    row = read_rows(tmp_path)["a.png"]
+    assert (row["low"], row["high"]) == (row["near"], row["far"])
+    assert "/photos" not in journal.read_text()

@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 LARGE_PX = 1024
 """Longest side of the photo in the large view."""
 
-THUMBNAIL_PX = 240
-"""Longest side of the photo in the overview."""
+THUMBNAIL_PX = 480
+"""Longest side of the photo in the overview, where it is about 200 CSS pixels wide: sharp on screens of 2x density."""
 
 _LARGE_QUALITY = 82
 _THUMBNAIL_QUALITY = 75
 
 _STEP_M = 0.001
 _MAX_STEPS = 65_534
+_INVERSE_STEPS = 512
 _ZLIB_LEVEL = 1  # higher levels take ten times as long and save a fifth of the bytes
 
 _MOST_EXACT_FIRST = (ReadsBack.METERS, ReadsBack.VALUES, ReadsBack.APPROXIMATE)
@@ -117,14 +118,19 @@ def subsample(meters: NDArray[np.float32], max_side_px: int) -> NDArray[np.float
     return sampled
 
 
-def encode_grid(meters: NDArray[np.float32]) -> dict[str, Any]:
-    """Return depth as text, in integer steps of 1 mm, or of 1/65,534 of the span if that is more than 65 m.
+def encode_grid(meters: NDArray[np.float32], *, max_steps: int = _MAX_STEPS) -> dict[str, Any]:
+    """Return depth as text, in integer steps that are fine in meters and in inverse depth.
+
+    Depth d becomes (d - low)/step + 512·(1 - low/d)/(1 - low/high): steps of at most 1 mm, or of an equal fraction of
+    the span if that has more than 65 m, and at least 512 steps from low to high that are equal in 1/d. So near
+    depth is fine enough for colors by inverse depth, even if the image spans few millimeters or many meters.
 
     Each value is stored as its difference from the prediction by its left, upper and upper left neighbors, first all
     high bytes and then all low bytes, compressed with zlib.
 
     Args:
         meters: (h, w) float32, meters; values that are not finite and positive are unknown.
+        max_steps: the number of steps at most, above 512; fewer make the text shorter.
 
     Returns:
         The input of `decode_grid` and of `store.js` in the page, ready for JSON.
@@ -133,9 +139,12 @@ def encode_grid(meters: NDArray[np.float32]) -> dict[str, Any]:
     all_known = bool(known.all())
     depths = meters if all_known else meters[known]
     low, high = (float(depths.min()), float(depths.max())) if depths.size else (0.0, 0.0)
-    step_m = max(_STEP_M, (high - low) / _MAX_STEPS)
+    step_m = max(_STEP_M, (high - low) / (max_steps - _INVERSE_STEPS))
     filled = meters if all_known else np.where(known, meters, np.float32(low))
-    values = ((filled - np.float32(low)) * np.float32(1 / step_m) + np.float32(1.5)).astype(np.uint16)
+    steps = filled - np.float32(low)
+    if high > low:
+        steps *= np.float32(1 / step_m) + np.float32(_inverse_factor(low, high)) / filled
+    values = (steps + np.float32(1.5)).astype(np.uint16)
     if not all_known:
         values[~known] = 0
     horizontal = np.diff(values, axis=1, prepend=np.uint16(0))
@@ -148,20 +157,36 @@ def encode_grid(meters: NDArray[np.float32]) -> dict[str, Any]:
         "height": meters.shape[0],
         "width": meters.shape[1],
         "low_m": low,
+        "high_m": high,
         "step_m": step_m,
         "data": base64.b64encode(zlib.compress(planes.tobytes(), _ZLIB_LEVEL)).decode("ascii"),
     }
 
 
 def decode_grid(grid: dict[str, Any]) -> NDArray[np.float32]:
-    """Return the depth that `encode_grid` encoded: (h, w) float32, meters; NaN is unknown."""
+    """Return the depth that `encode_grid` encoded: (h, w) float32, meters; NaN is unknown.
+
+    Grids of earlier versions have no `high_m`: all their steps are equal in meters.
+    """
     planes = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), np.uint8)
-    high, low = planes.reshape(2, grid["height"], grid["width"]).astype(np.uint16)
-    zigzag = (high << 8) | low
+    first, second = planes.reshape(2, grid["height"], grid["width"]).astype(np.uint16)
+    zigzag = (first << 8) | second
     residual = (zigzag >> 1) ^ (0 - (zigzag & 1))
     values = residual.cumsum(axis=0, dtype=np.uint16).cumsum(axis=1, dtype=np.uint16)
-    meters = np.float32(grid["low_m"]) + (values.astype(np.float32) - 1) * np.float32(grid["step_m"])
-    return np.where(values == 0, np.float32(np.nan), meters)
+    low, step_m = grid["low_m"], grid["step_m"]
+    high = grid.get("high_m", low)
+    meters = low + (values.astype(np.float64) - 1) * step_m
+    if high > low:
+        # Solves d/step - factor·low/d = offset for d.
+        factor = _inverse_factor(low, high)
+        offset = meters / step_m - factor
+        meters = np.clip(step_m / 2 * (offset + np.sqrt(offset**2 + 4 * factor * low / step_m)), low, high)
+    return np.where(values == 0, np.nan, meters).astype(np.float32)
+
+
+def _inverse_factor(low_m: float, high_m: float) -> float:
+    """Return k, where k·(d - low)/d are the steps that are equal in inverse depth."""
+    return _INVERSE_STEPS * high_m / (high_m - low_m)
 
 
 # Images that were finished without a report

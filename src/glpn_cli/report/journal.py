@@ -36,7 +36,7 @@ class Journal:
         self._lock = threading.Lock()
 
     def read(self) -> dict[str, Entry]:
-        """Return the last entry of each image, by source. Invalid lines are ignored, a missing file is empty.
+        """Return the last entry of each image, by id. Invalid lines are ignored, a missing file is empty.
 
         Raises:
             OutputError: the file cannot be read.
@@ -48,7 +48,7 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be read: {os_reason(error)}") from error
         entries = (_parse_line(line) for line in text.splitlines())
-        return {entry.source: entry for entry in entries if entry is not None}
+        return {entry.id: entry for entry in entries if entry is not None}
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
         """Replace all entries, atomically.
@@ -77,31 +77,41 @@ class Entry:
     """What the report knows about an image besides its record in the manifest.
 
     Attributes:
-        source: absolute path of the image, as in the manifest.
+        id: from `entry_name`; the report is made to be passed on, so it has no paths of this machine.
         outputs_mark: identifies the outputs that were written from the same depth, see `mark_outputs`.
         height: of the upright image, pixels; 0 if unknown.
         width: of the upright image, pixels; 0 if unknown.
         depth: statistics of the depth; None if it is unknown.
         approximate: whether the depth was read from an output that rounds it.
+        range_m: nearest and farthest depth of the image's colors, meters; None in entries of earlier versions.
     """
 
-    source: str
+    id: str
     outputs_mark: str
     height: int
     width: int
     depth: DepthStatistics | None = None
     approximate: bool = False
+    range_m: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, record: Record, depth: DepthMap, sampled: np.ndarray) -> Self:
+    def of(cls, record: Record, depth: DepthMap, sampled: np.ndarray, range_m: tuple[float, float]) -> Self:
         """Return the entry of an image whose depth is known; for `sampled` see `DepthStatistics.of`."""
-        height, width = depth.meters.shape
-        statistics = DepthStatistics.of(depth.meters, sampled)
-        return cls(record.source, mark_outputs(record), height, width, statistics, depth.provenance.approximate)
+        return cls(
+            entry_name(record.source),
+            mark_outputs(record),
+            *depth.meters.shape,
+            depth=DepthStatistics.of(depth.meters, sampled),
+            approximate=depth.provenance.approximate,
+            range_m=range_m,
+        )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self | None:
-        """Return the entry of a line; None if it is invalid. Fields that a newer version added are ignored."""
+        """Return the entry of a line; None if it is invalid. Fields that a newer version added are ignored.
+
+        Earlier versions stored the path of the image instead of its id.
+        """
         names = {item.name for item in fields(cls)}
         try:
             depth = values.get("depth")
@@ -109,10 +119,15 @@ class Entry:
             if depth is not None:
                 statistics = DepthStatistics(**{name: float(value) for name, value in depth.items()})
             known = {name: value for name, value in values.items() if name in names}
+            if "id" not in known and isinstance(values.get("source"), str):
+                known["id"] = entry_name(values["source"])
+            if (ends := known.get("range_m")) is not None:
+                low_m, high_m = map(float, ends)
+                known["range_m"] = (low_m, high_m)
             entry = cls(**known | {"depth": statistics})
         except (TypeError, ValueError, AttributeError):
             return None
-        texts, sizes = (entry.source, entry.outputs_mark), (entry.height, entry.width)
+        texts, sizes = (entry.id, entry.outputs_mark), (entry.height, entry.width)
         is_valid = all(isinstance(text, str) for text in texts) and all(isinstance(size, int) for size in sizes)
         return entry if is_valid else None
 

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from glpn_cli.depth import DepthMap
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.files import is_partial_name, make_folder, os_reason, partial_path, refuse_outside, write_together
 from glpn_cli.inference.manifest import DONE, Record, read_records
 from glpn_cli.report.content import (
-    THUMBNAIL_PX,
     encode_grid,
     recover_depth,
     recover_photo,
@@ -26,7 +26,7 @@ from glpn_cli.report.content import (
     to_jpegs,
     to_script,
 )
-from glpn_cli.report.index import build_index
+from glpn_cli.report.index import Names, build_index, image_range
 from glpn_cli.report.journal import Entry, Journal, entry_name, mark_outputs
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from glpn_cli.depth import DepthMap
     from glpn_cli.report.index import RunFacts
 
 PAGE_NAME = "index.html"
@@ -45,7 +44,11 @@ PARTS_NAME = "glpn-report"
 GRID_PX = 640
 """Longest side of the depth grid in the large view: the working size of the published weights."""
 
-_THUMBNAIL_GRID_PX = THUMBNAIL_PX * 2 // 3
+THUMBNAIL_GRID_PX = 400
+"""Longest side of the depth grid in the overview."""
+
+_THUMBNAIL_STEPS = 4096  # colors have 256 steps
+_STATISTICS_PX = 160  # percentiles of more values take as long as everything else
 
 _JOURNAL_NAME = "images.jsonl"
 _INDEX_NAME = "images.js"
@@ -70,6 +73,8 @@ class Report:
         self._folder = folder
         self._parts = folder / PARTS_NAME
         self._run = run
+        self._out = os.path.abspath(folder)
+        self._names = Names([], run.folders, self._out)
         self._journal = Journal(self._parts / _JOURNAL_NAME)
         self._entries: dict[str, Entry] = {}
         self._records: dict[str, Record] = {}
@@ -92,7 +97,8 @@ class Report:
         self._records = dict(records)
         self._total = max(total, len(records))
         known = self._read_journal()
-        self._entries = {source: entry for source, entry in known.items() if source in records}
+        current = set(map(entry_name, records))
+        self._entries = {name: entry for name, entry in known.items() if name in current}
         self._journal.rewrite(known.values())
         for file in (resources.files("glpn_cli.report") / "page").iterdir():
             if file.name != PAGE_NAME:
@@ -153,8 +159,9 @@ class Report:
             self._records |= read_records(self._folder)
         self._write_index(complete=complete)
         if complete:
-            self._journal.rewrite(entry for source, entry in self._entries.items() if source in self._records)
-            self._remove_stale_entries()
+            current = set(map(entry_name, self._records))
+            self._journal.rewrite(entry for name, entry in self._entries.items() if name in current)
+            self._remove(lambda name: bool(_ENTRY_FILE.fullmatch(name)) and name.split(".")[0] not in current)
 
     def _read_journal(self) -> dict[str, Entry]:
         if not (self._parts / _JOURNAL_NAME).exists():
@@ -167,31 +174,32 @@ class Report:
         large_grid = small_grid = None
         if depth is not None:
             large_grid = encode_grid(subsample(depth.meters, GRID_PX))
-            sampled = subsample(depth.meters, _THUMBNAIL_GRID_PX)
-            small_grid = encode_grid(sampled)
-            entry = Entry.of(record, depth, sampled)
+            small_grid = encode_grid(subsample(depth.meters, THUMBNAIL_GRID_PX), max_steps=_THUMBNAIL_STEPS)
+            sampled = subsample(depth.meters, _STATISTICS_PX)
+            range_m = image_range(DepthMap(sampled, depth.provenance), self._run.colors)
+            entry = Entry.of(record, depth, sampled, range_m)
         else:
             height, width = (0, 0) if rgb is None else rgb.shape[:2]
-            entry = Entry(record.source, mark_outputs(record), height, width)
+            entry = Entry(name, mark_outputs(record), height, width)
         large = {
             "photo": photo,
             "grid": large_grid,
             "outputs": record.outputs,
-            "notes": [] if depth is None else list(depth.provenance.notes),
+            "notes": [] if depth is None else list(map(self._names.redact, depth.provenance.notes)),
         }
         small = {"photo": thumbnail, "grid": small_grid}
         self._write(self._parts / f"{name}.js", to_script("image", name, large), durable=False)
         self._write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small), durable=False)
         self._journal.append(entry)
-        self._entries[record.source] = entry
+        self._entries[name] = entry
 
     def _recover(self, record: Record) -> None:
         depth = recover_depth(record, self._folder, meters_per_unit=self._run.meters_per_unit)
         self._add(record, depth, recover_photo(record))
 
     def _has(self, record: Record) -> bool:
-        entry = self._entries.get(record.source)
         name = entry_name(record.source)
+        entry = self._entries.get(name)
         return (
             entry is not None
             and entry.outputs_mark == mark_outputs(record)
@@ -204,16 +212,13 @@ class Report:
             self._run,
             self._records.values(),
             self._entries,
+            out=self._out,
             total=len(self._records) if complete else self._total,
             written=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),  # wall clock: the date of the report
         )
         self._write(self._parts / _INDEX_NAME, to_script("index", index))
         end_s = time.monotonic()
         self._next_index_s = end_s + max(_SECONDS_BETWEEN_INDEXES, _INDEX_FACTOR * (end_s - start_s))
-
-    def _remove_stale_entries(self) -> None:
-        current = {entry_name(source) for source in self._records}
-        self._remove(lambda name: bool(_ENTRY_FILE.fullmatch(name)) and name.split(".")[0] not in current)
 
     def _remove(self, is_stale: Callable[[str], object]) -> None:
         try:

@@ -14,7 +14,6 @@ glpn.list = (() => {
   const waiting = [];
   let loading = 0;
   let images = [];
-  let lookOf = null;
   let shape = { columns: 1, width: CARD_WIDTH, height: 1 };
 
   function measure() {
@@ -22,6 +21,7 @@ glpn.list = (() => {
     const columns = Math.max(1, Math.floor((available + GAP) / (CARD_WIDTH + GAP)));
     const width = (available - GAP * (columns - 1)) / columns;
     shape = { columns, width, height: Math.round(width * 3 / 8) + CAPTION };
+    list.style.setProperty("--pane-height", `${shape.height - CAPTION}px`);
     list.style.height = `${Math.max(0, Math.ceil(images.length / columns) * (shape.height + GAP) - GAP)}px`;
   }
 
@@ -76,6 +76,7 @@ glpn.list = (() => {
       depth.setAttribute("role", "img");
       depth.setAttribute("aria-label", `Depth map, ${summary(image)}`);
       pair.append(photo, depth);
+      if (image.width) pair.style.setProperty("--ratio", image.width / image.height);
       link.append(pair);
       waiting.push({ card, image, pair, photo, depth });
     }
@@ -113,14 +114,14 @@ glpn.list = (() => {
       item.photo.hidden = false;
     } else item.pair.classList.add("no-photo");
     if (data.grid) {
-      item.card.repaint = () => glpn.color.paint(item.depth, data.grid, lookOf(item.image));
+      if (!item.image.width) item.pair.style.setProperty("--ratio", data.grid.width / data.grid.height);
+      item.card.repaint = () => glpn.color.paint(item.depth, data.grid, glpn.looks.of(item.image));
       item.card.repaint();
     } else item.pair.classList.add("no-depth");
   }
 
-  function show(chosen, look) {
+  function show(chosen) {
     images = chosen;
-    lookOf = look;
     for (const card of shown.values()) card.remove();
     shown.clear();
     waiting.length = 0;
@@ -128,8 +129,7 @@ glpn.list = (() => {
     draw();
   }
 
-  function repaint(look) {
-    lookOf = look;
+  function repaint() {
     for (const card of shown.values()) card.repaint?.();
   }
 

@@ -7,19 +7,10 @@ glpn.start = (index) => {
   const images = index.rows.map((row) => Object.fromEntries(index.columns.map((column, at) => [column, row[at] ?? null])));
   for (const image of images) image.isApproximate = index.metric === false || image.approximate;
   glpn.choose.prepare(images);
-  const palettes = glpn.color.addTables(index.palettes);
-  const wholeRun = rangeOfRun(images, index);
   const filter = {
     status: "all", words: [], sort: "name", descending: false, medianFrom: null, medianTo: null, secondsFrom: null, secondsTo: null,
   };
-  const look = { palette: palettes.includes(index.palette) ? index.palette : palettes[0], range: "run" };
   let chosen = [];
-
-  function lookOf(image) {
-    if (look.range === "image" && image.far !== null) return { palette: look.palette, low: image.near, high: image.far };
-    if (look.range === "model") return { palette: look.palette, low: 0, high: index.depth_limit_m };
-    return { palette: look.palette, ...wholeRun };
-  }
 
   function showRun() {
     const failed = images.filter((image) => image.status === "failed").length;
@@ -30,7 +21,7 @@ glpn.start = (index) => {
     if (index.total > images.length) parts.push(`${count(index.total - images.length)} pending; reload to update`);
     parts.push(...index.lines.slice(0, 2).map(([, text]) => printable(text)));
     part("summary").textContent = parts.join(" · ");
-    const lines = [["Images", index.folder], ...index.lines, ["Written", index.written]];
+    const lines = [...index.lines, ["Written", index.written]];
     for (const [label, text] of lines) {
       if (text) part("run-lines").append(element("dt", "", printable(label)), element("dd", "", printable(text)));
     }
@@ -42,8 +33,6 @@ glpn.start = (index) => {
       box.append(button, element("span", "", `${label} ${count(many)}`));
       part("status").append(box);
     }
-    for (const name of palettes) part("palette").append(element("option", "", name));
-    part("palette").value = look.palette;
     part("tools").hidden = images.length === 0;
   }
 
@@ -54,15 +43,13 @@ glpn.start = (index) => {
     part("empty").hidden = chosen.length > 0;
     const used = ["median-from", "median-to", "seconds-from", "seconds-to"].filter((id) => part(id).value !== "").length;
     part("more-summary").textContent = used ? `More filters (${used})` : "More filters";
-    glpn.list.show(chosen, lookOf);
+    glpn.list.show(chosen);
   }
 
   function recolor() {
-    const isOne = look.range !== "image";
-    part("legend").hidden = !isOne;
-    if (isOne) glpn.color.drawLegend(part("legend"), lookOf({ far: null }), 4);
-    glpn.list.repaint(lookOf);
-    glpn.viewer.repaint(lookOf);
+    glpn.color.drawLegend(part("legend"), glpn.looks.of(null));
+    glpn.list.repaint();
+    glpn.viewer.repaint();
   }
 
   function openFromUrl() {
@@ -73,7 +60,7 @@ glpn.start = (index) => {
       clear();
       position = chosen.findIndex((image) => image.id === id);
     }
-    if (position >= 0) glpn.viewer.show(chosen, lookOf, position);
+    if (position >= 0) glpn.viewer.show(chosen, position);
   }
 
   function clear() {
@@ -102,21 +89,28 @@ glpn.start = (index) => {
     event.currentTarget.setAttribute("aria-label", `${filter.descending ? "Descending" : "Ascending"}, click to reverse`);
     choose();
   });
-  part("palette").addEventListener("change", (event) => { look.palette = event.target.value; recolor(); });
-  part("range").addEventListener("change", (event) => { look.range = event.target.value; recolor(); });
   part("clear").addEventListener("click", clear);
   window.addEventListener("hashchange", openFromUrl);
 
+  glpn.looks.start(index, recolor);
   showRun();
   choose();
   recolor();
   openFromUrl();
 };
 
-/* The range of the colored outputs, else from the nearest to the farthest 2 % of all images. */
-function rangeOfRun(images, index) {
-  if (index.range_m) return { low: index.range_m[0], high: index.range_m[1] };
-  const known = images.filter((image) => image.far !== null);
-  if (!known.length) return { low: 0, high: index.depth_limit_m };
-  return { low: Math.min(...known.map((image) => image.near)), high: Math.max(...known.map((image) => image.far)) };
-}
+/* Panels close by Esc, which then closes nothing else, and when something else gets the focus. A click outside hits the
+   backdrop of the panel's summary and closes the panel, by CSS alone. */
+const openPanel = () => document.querySelector("details.panel[open]");
+
+document.addEventListener("focusin", (event) => {
+  const panel = openPanel();
+  if (panel && !panel.contains(event.target)) panel.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const panel = openPanel();
+  if (event.key !== "Escape" || !panel) return;
+  panel.open = false;
+  panel.querySelector("summary").focus();
+  event.preventDefault();
+});

@@ -4,6 +4,7 @@
 
 const glpn = (() => {
   const FOLDER = "glpn-report/";
+  const INVERSE_STEPS = 512;
   const ENDINGS = { thumbnail: ".small.js", image: ".js" };
   const delivered = new Map();
 
@@ -42,23 +43,38 @@ const glpn = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  /* The inverse of encode_grid in content.py: meters row by row; NaN is unknown. */
+  /* The inverse of encode_grid in content.py: the step of each value row by row, 0 if it is unknown, and the meters of
+     each step. */
   async function decodeGrid(grid) {
-    const { height, width, low_m: low, step_m: step } = grid;
+    const { height, width } = grid;
     const planes = await inflate(grid.data);
     const size = height * width;
     const steps = new Uint16Array(size);
-    const meters = new Float32Array(size);
+    let most = 0;
     for (let row = 0, at = 0; row < height; row++) {
       let horizontal = 0;
       for (let column = 0; column < width; column++, at++) {
         const zigzag = (planes[at] << 8) | planes[size + at];
         horizontal += (zigzag >> 1) ^ -(zigzag & 1);
         steps[at] = horizontal + (row ? steps[at - width] : 0);
-        meters[at] = steps[at] ? low + (steps[at] - 1) * step : NaN;
+        if (steps[at] > most) most = steps[at];
       }
     }
-    return { height, width, meters };
+    return { height, width, steps, meters: metersOfSteps(grid, most) };
+  }
+
+  /* As decode_grid in content.py. Grids of earlier versions have no `high_m`: all their steps are equal in meters. */
+  function metersOfSteps({ low_m: low, high_m: high = low, step_m: step }, most) {
+    const meters = new Float32Array(most + 1);
+    const factor = high > low ? (INVERSE_STEPS * high) / (high - low) : 0;
+    for (let value = 1; value <= most; value++) {
+      const even = low + (value - 1) * step;
+      const offset = even / step - factor;
+      const solved = (step / 2) * (offset + Math.sqrt(offset * offset + (4 * factor * low) / step));
+      meters[value] = factor ? Math.min(high, Math.max(low, solved)) : even;
+    }
+    meters[0] = NaN;
+    return meters;
   }
 
   async function load(kind, id) {
@@ -67,7 +83,7 @@ const glpn = (() => {
   }
 
   return {
-    loadThumbnail: cached(400, (id) => load("thumbnail", id)),
+    loadThumbnail: cached(150, (id) => load("thumbnail", id)),
     loadImage: cached(5, (id) => load("image", id)),
     thumbnail: (id, data) => delivered.set("thumbnail" + id, data),
     image: (id, data) => delivered.set("image" + id, data),
