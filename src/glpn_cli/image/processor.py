@@ -278,7 +278,7 @@ class GLPNImageProcessor:
         del kwargs
         divisor, filter_ = _checked_divisor(size_divisor), _checked_filter(resample)
         values, layout = _to_rgb(image, data_format, input_data_format)
-        resized = _resize(values, floored_size(*values.shape[:2], divisor), filter_)
+        resized = _resize(values, floored_size(values.shape[0], values.shape[1], divisor), filter_)
         return np.array(resized.transpose(2, 0, 1) if layout == FIRST else resized, order="C")
 
     def rescale(

@@ -179,7 +179,7 @@ def check_pixel_values(pixel_values: Tensor, config: GLPNConfig, *, halves: bool
     Raises:
         ValueError: the shape or type is wrong; the message names the given and the expected one.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return  # sizes are symbolic then, and comparing them would specialize the graph
     shape = (*pixel_values.shape,)
     if len(shape) != 4 or shape[1] != config.num_channels:

@@ -75,7 +75,7 @@ class ModelOutput(OrderedDict[str, Any]):
     __delitem__ = pop = popitem = setdefault = update = clear = _refuse  # type: ignore[assignment]
     # Comparing the values would compare tensors, which have no single truth value.
     __eq__, __ne__ = object.__eq__, object.__ne__
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
 
 def _from_items(kind: type[ModelOutput], values: Iterable[Any], names: Iterable[str]) -> ModelOutput:

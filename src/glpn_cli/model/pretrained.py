@@ -204,10 +204,10 @@ class PretrainedModel(nn.Module):
         if not is_main_process:
             return
         config = copy.deepcopy(self.config)
-        config.architectures = [type(self).__name__]
+        vars(config)["architectures"] = [type(self).__name__]
         if self.dtype != torch.float32 or config.torch_dtype is not None:
-            config.torch_dtype = str(self.dtype).removeprefix("torch.")
             vars(config).pop("dtype", None)  # the newer name of the same field
+            vars(config)["torch_dtype"] = str(self.dtype).removeprefix("torch.")
         config.to_json_string()  # raises before anything is written
         tensors = self.state_dict() if state_dict is None else state_dict
         write_checkpoint(

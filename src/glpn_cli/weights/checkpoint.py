@@ -172,7 +172,7 @@ def read_config(file: Path, metadata: Mapping[str, str]) -> FoundConfig:
 
 def _reconcile(config: GLPNConfig, inside: Mapping[str, Any], metadata: Mapping[str, str], beside: Path) -> FoundConfig:
     """Return a configuration with the metadata of weights that have another copy of it."""
-    now, before = config.to_dict(), GLPNConfig().to_dict() | inside
+    now, before = config.to_dict(), {**GLPNConfig().to_dict(), **inside}
     changed = [name for name in _DOCUMENTED_FIELDS if now[name] != before[name]]
     if not changed:
         return FoundConfig(config, dict(metadata))

@@ -232,12 +232,13 @@ def fetch_into_cache(
     """
     endpoint = HubAccess.from_environment(token).endpoint
     offline = offline or is_offline()
+    cache = _cache_folder() if cache_dir is None else Path(cache_dir)
 
     def fetch(name: str) -> Path | None:
         try:
             file = hf_hub_download(
                 repository, name, subfolder=subfolder or None, revision=revision, token=token, endpoint=endpoint,
-                cache_dir=cache_dir or _cache_folder(), local_files_only=offline, force_download=overwrite,
+                cache_dir=cache, local_files_only=offline, force_download=overwrite,
             )  # fmt: skip
         except EntryNotFoundError:
             return None

@@ -83,7 +83,7 @@ def copy_activations(encoder: readable.Encoder, target: Target) -> Iterator[Acti
 
     All are copied at once, because layers may share an activation with weights, which is released with the first.
     """
-    originals = [layer.mlp.intermediate_act_fn for layers in encoder.block for layer in layers]  # type: ignore[attr-defined, union-attr]
+    originals = [layer.mlp.intermediate_act_fn for layers in encoder.block for layer in layers]  # type: ignore[attr-defined]
     copies = {
         id(act): copy.deepcopy(act).to(target.device, target.dtype).eval() if isinstance(act, torch.nn.Module) else act
         for act in originals
