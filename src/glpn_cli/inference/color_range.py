@@ -9,6 +9,7 @@ from glpn_cli.errors import GLPNError
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.run import open_source
+from glpn_cli.output.formats import spans_range
 from glpn_cli.settings import DepthRange, RangeMode
 
 if TYPE_CHECKING:
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZE = 16
 """Number of images whose depth is predicted to choose the range."""
-
-
-def spans_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
-    """Return whether any image that is written spans a range of depth.
-
-    A format with `normalize` spans one only if a range or a curve is set.
-    """
-    asked = output.normalize is None and (output.range is not None or output.curve is not None)
-    return any("range" in row.settings and (asked or "normalize" not in row.settings) for row in formats)
 
 
 def shares_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:

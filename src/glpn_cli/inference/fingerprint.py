@@ -8,8 +8,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli._version import __version__
-from glpn_cli.inference.color_range import spans_range
-from glpn_cli.output.formats import FORMATS
+from glpn_cli.output.formats import FORMATS, spans_range
 from glpn_cli.settings import Colormap, Curve, Normalize, RangeMode, Tta
 
 if TYPE_CHECKING:

@@ -398,6 +398,15 @@ def check_settings(rows: Iterable[DepthFormat], settings: OutputSettings) -> Non
             )
 
 
+def spans_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
+    """Return whether any image that is written spans a range of depth.
+
+    A format with `normalize` spans one only if a range or a curve is set.
+    """
+    asked = output.normalize is None and (output.range is not None or output.curve is not None)
+    return any("range" in row.settings and (asked or "normalize" not in row.settings) for row in formats)
+
+
 def save_depth(
     depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
 ) -> None:
