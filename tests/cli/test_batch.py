@@ -350,8 +350,8 @@ def test_a_range_in_meters_applies_to_gray_images(glpn: Glpn, tmp_path: Path) ->
     run = glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png")
     assert b"--range was 1:3" in run.stderr
     glpn("batch", "in", "--out", "out", "-f", "color", "-f", "png", "--overwrite")
-    ((low, high),) = ranges(tmp_path)
-    assert (low, high) != (1.0, 3.0)
+    assert len(ranges(tmp_path)) > 1, "each image has its own"
+    assert (1.0, 3.0) not in ranges(tmp_path)
 
 
 def test_3d_and_augmentation_settings_are_recorded(glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path]) -> None:
