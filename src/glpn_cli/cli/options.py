@@ -199,10 +199,10 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "35 mm equivalent focal length, instead of the field of view.", INFERENCE, "MM", rare=True
         ),
         "camera": Option(
-            "Camera file with the intrinsics, instead of the field of view: JSON of Open3D, or camera_info.yaml of "
-            "ROS.",
+            "File with the intrinsics, instead of the field of view: JSON, also of Open3D, or camera_info.yaml of ROS.",
             INFERENCE,
             "FILE",
+            rare=True,
         ),
         "threads": _THREADS,
         "max_pixels": Option(
