@@ -34,6 +34,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["GLPN_HOME"] = str(Path(tempfile.gettempdir()) / "glpn-tests-empty-home")
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
+# A shell starts background jobs with SIGINT ignored. The programs that tests interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -21,33 +21,40 @@ from scenes.rendering import SCENE_KINDS
 from scenes.store import SceneRecipe, fill_folder, write_preview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], int] = lambda: 0) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: of the command line; None for those of the process.
+        stopped: returns an exit code when rendering should end early, else 0.
+    """
     options = _parser().parse_args(arguments)
     try:
         recipe = SceneRecipe(options.seed, options.size, tuple(options.textures), tuple(options.kind))
-        done = _render(options, recipe)
+        done = _render(options, recipe, stopped)
+        if stopped():
+            return stopped()
         print(f"{options.out}: {done} scenes")
         if options.preview:
             print(write_preview(options.out, recipe))
     except GLPNError as error:
         print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED_EXIT_CODE
     return 0
 
 
-def _render(options: argparse.Namespace, recipe: SceneRecipe) -> int:
+def _render(options: argparse.Namespace, recipe: SceneRecipe, stopped: Callable[[], int]) -> int:
     columns = TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     done = 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("scenes", total=options.count)
         for done in fill_folder(options.out, recipe, options.count, workers=options.workers, device=options.device):
             progress.update(task, completed=min(done, options.count))
+            if stopped():
+                break
     return done
 
 
@@ -108,5 +115,8 @@ def _parse_kind(text: str) -> tuple[str, float]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # also stops the workers
-    sys.exit(main())
+    # A handler that raises may do so while a lock of the process pool is held, and then stopping waits forever.
+    codes: list[int] = []
+    signal.signal(signal.SIGINT, lambda *_: codes.append(INTERRUPTED_EXIT_CODE))
+    signal.signal(signal.SIGTERM, lambda *_: codes.append(128 + signal.SIGTERM))
+    sys.exit(main(stopped=lambda: codes[0] if codes else 0))

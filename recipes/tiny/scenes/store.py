@@ -15,7 +15,7 @@ import os
 import random
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ _RECIPE_NAME = "scenes.json"
 _SIDES_PX = (16, 2048)
 _SCENES_PER_SEED = 2**48  # more than a run can render, so that no two seeds share a scene
 _BATCH = 4
+_POLL_S = 0.5
 _MAX_TEXTURE_IMAGES = 400
 _MAX_TEXTURE_PX = 640
 _SHAPES: tuple[tuple[float, float, int], ...] = (
@@ -116,7 +117,7 @@ def fill_folder(
         device: a GPU renders in this process, independent of `workers`.
 
     Yields:
-        The number of finished scenes, at the beginning and after each shard.
+        The number of finished scenes: at the beginning, after each shard, and every half second with processes.
 
     Raises:
         UsageError: the folder has scenes of another recipe, or a folder of textures does not exist.
@@ -139,8 +140,8 @@ def fill_folder(
         rendering = _render_in_processes(folder, recipe, missing, min(workers, len(missing)))
     else:
         rendering = _render_here(folder, recipe, missing, chosen)
-    for _ in rendering:
-        done += 1
+    for finished in rendering:
+        done += finished
         yield done * SHARD_SCENES
 
 
@@ -282,21 +283,25 @@ def _texture_fingerprint(folders: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(files).encode(errors="surrogateescape")).hexdigest()
 
 
-def _render_here(folder: Path, recipe: SceneRecipe, shards: Sequence[int], device: torch.device) -> Iterator[None]:
+def _render_here(folder: Path, recipe: SceneRecipe, shards: Sequence[int], device: torch.device) -> Iterator[int]:
     atlas = recipe.atlas()
     for shard in shards:
         write_shard(folder, recipe, shard, atlas, device=device)
-        yield
+        yield 1
 
 
-def _render_in_processes(folder: Path, recipe: SceneRecipe, shards: Sequence[int], workers: int) -> Iterator[None]:
+def _render_in_processes(folder: Path, recipe: SceneRecipe, shards: Sequence[int], workers: int) -> Iterator[int]:
+    """Yield the number of shards that were finished, also when there are none, so that the caller can stop."""
     # Spawned, because the threads of torch do not survive a fork.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
     finished = False
     try:
-        futures = [pool.submit(_render_in_worker, folder, recipe, shard) for shard in shards]
-        for future in as_completed(futures):
-            yield future.result()
+        pending = {pool.submit(_render_in_worker, folder, recipe, shard) for shard in shards}
+        while pending:
+            done, pending = wait(pending, _POLL_S, FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            yield len(done)
         finished = True
     except BrokenProcessPool as error:
         raise OutputError(

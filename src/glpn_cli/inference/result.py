@@ -110,7 +110,7 @@ def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
     return {
         "depth_m": {
             "min": float(depth.meters.min()),
-            "median": float(np.median(depth.meters)),
+            "median": float(np.percentile(depth.meters, 50)),  # np.median would import numpy.ma
             "max": float(depth.meters.max()),
         },
         "image_size": _sides(depth.meters.shape),

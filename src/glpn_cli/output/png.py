@@ -12,7 +12,6 @@ from PIL.PngImagePlugin import PngInfo
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.color import colorize, near_first_table, resolve_range, unknown_color
-from glpn_cli.output.legend import Legend, draw_legend
 from glpn_cli.output.metadata import (
     KEYWORD,
     build_metadata,
@@ -28,6 +27,7 @@ from glpn_cli.settings import Near, Normalize, Scale
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from glpn_cli.output.legend import Legend
     from glpn_cli.settings import OutputSettings
 
 _MAX_GRAY = 255
@@ -133,6 +133,8 @@ class ColorPNG(_PNGFile):
                 )
             image = np.concatenate([depth.rgb, image], axis=1)
         if settings.legend:
+            from glpn_cli.output.legend import draw_legend  # imports Pillow's fonts, which take 10 ms
+
             image = draw_legend(image, _build_legend(depth, settings, low_m, high_m))
         near = settings.near or Near.BRIGHT
         metadata = build_metadata(
@@ -208,6 +210,8 @@ def _quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[n
 
 
 def _build_legend(depth: DepthMap, settings: OutputSettings, low_m: float, high_m: float) -> Legend:
+    from glpn_cli.output.legend import Legend
+
     known = is_known(depth.meters)
     provenance = depth.provenance
     return Legend(
