@@ -72,10 +72,10 @@ class ModelOutput(OrderedDict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(f"values of {type(self).__name__} cannot be removed or set in bulk")
 
-    __delitem__ = pop = popitem = setdefault = update = clear = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = setdefault = update = clear = _refuse
     # Comparing the values would compare tensors, which have no single truth value.
     __eq__, __ne__ = object.__eq__, object.__ne__
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def _from_items(kind: type[ModelOutput], values: Iterable[Any], names: Iterable[str]) -> ModelOutput:
