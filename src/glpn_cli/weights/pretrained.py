@@ -109,7 +109,8 @@ def read_pretrained(
             if reference is None:
                 raise TypeError("from_pretrained needs a path or name, or `config` and `state_dict`")
             config = GLPNConfig.from_dict(read_config_fields(reference, hub))
-        return Checkpoint(Path("state_dict"), config, dict(state_dict), {})
+        own = {key: tensor.detach().clone() for key, tensor in state_dict.items()}  # training must not change the given
+        return Checkpoint(Path("state_dict"), config, own, {})
     if reference is None:
         raise TypeError("from_pretrained needs a path or name, or `config` and `state_dict`")
     names = weights_names(use_safetensors, variant)
