@@ -11,7 +11,7 @@
     ├── DeviceError             5   a device, a precision or memory is not available
     ├── OutputError             6   a result cannot be written
     │   ├── OutputExistsError   6   the output file exists
-    │   └── ReaderGoneError   141   the reader of standard output has closed it
+    │   └── ReaderGoneError     6   the reader of standard output has closed it
     ├── PartialFailureError     7   some of several inputs failed
     ├── MissingPackageError     8   an optional package is not installed
     └── TrainingError           9   training diverged
@@ -50,7 +50,8 @@ INTERRUPTED_EXIT_CODE = 130
 
 
 CLOSED_PIPE_EXIT_CODE = 141
-"""The exit code after the reader of standard output has closed it: 128 + SIGPIPE, as shells report it."""
+"""The exit code of the command line after the reader of standard output has closed it, without a message: 128 +
+SIGPIPE, as shells report it."""
 
 
 class GLPNError(Exception):
@@ -124,9 +125,7 @@ class OutputExistsError(OutputError):
 
 
 class ReaderGoneError(OutputError):
-    """The reader of standard output has closed it; the command line ends without a message."""
-
-    exit_code = CLOSED_PIPE_EXIT_CODE
+    """The reader of standard output has closed it; the command line exits with `CLOSED_PIPE_EXIT_CODE`."""
 
 
 class PartialFailureError(GLPNError):

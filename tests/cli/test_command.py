@@ -143,7 +143,7 @@ def test_formats_are_split_at_commas(given: tuple[str, ...], formats: list[str])
     assert received == [tuple(formats)]
 
 
-@pytest.mark.parametrize("given", ["pgn", "png,pgn", "png,"])
+@pytest.mark.parametrize("given", ["pgn", "png,pgn", ","])
 def test_an_unknown_format_is_refused(given: str) -> None:
     @command()
     def example(console: Console, *, formats: tuple[str, ...]) -> None:

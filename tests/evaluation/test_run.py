@@ -303,6 +303,7 @@ class _Predictor:
     def __init__(self, settings: PredictionSettings) -> None:
         self.card = _Card("same" if settings.weights.endswith(".safetensors") else settings.weights)
         self._settings = settings
+        self.weights_sha256 = settings.weights
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from glpn_cli.cli.options import all_flags
-from glpn_cli.errors import GLPNError, OutputError, PartialFailureError, ReaderGoneError
+from glpn_cli.errors import CLOSED_PIPE_EXIT_CODE, GLPNError, OutputError, PartialFailureError, ReaderGoneError
 from glpn_cli.files import os_reason
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
@@ -122,7 +122,7 @@ class Console:
         try:
             yield
         except ReaderGoneError as error:
-            raise typer.Exit(error.exit_code) from error
+            raise typer.Exit(CLOSED_PIPE_EXIT_CODE) from error
         except GLPNError as error:
             self.error(error)
             raise typer.Exit(error.exit_code) from error

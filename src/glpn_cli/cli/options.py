@@ -422,10 +422,7 @@ COMMON: Mapping[str, Option] = {
     ),
     "overwrite": Option("Replace existing outputs.", OUTPUT),
     "from_list": Option(
-        "Read paths of images from a file, one per line or separated by NUL; - is standard input. Other files are "
-        "skipped.",
-        INPUT,
-        "FILE",
+        "Read paths of images from a file, one per line or separated by NUL; - is standard input.", INPUT, "FILE"
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),

@@ -139,8 +139,8 @@ def _meters(meters: float | None, *, approximate: bool) -> str:
         return "unknown"
     if not approximate:
         return f"{meters:.2f}"
-    digits = 1 - math.floor(math.log10(meters)) if meters > 0 else 1
-    return f"{round(meters, digits):.{max(0, digits)}f}"
+    rounded = float(f"{meters:.2g}")
+    return f"{rounded:.{max(0, 1 - math.floor(math.log10(rounded)))}f}"  # known depth is positive
 
 
 def _record(source: str, kind: str, depth: DepthMap, results: Sequence[tuple[Region, Measurement]]) -> dict[str, Any]:

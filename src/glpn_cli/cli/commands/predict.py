@@ -70,7 +70,7 @@ def predict(
     """Predict the depth of photos.
 
     Writes photo.depth.png, a gray image for viewing, next to photo.jpg. Other formats store meters: npz, png16, tiff
-    and more. Outputs of the same image and the same settings are left as they are. `glpn photo.jpg` does the same.
+    and more.
     """
     from glpn_cli.inference.plan import check_downloads, check_formats, plan_beside
     from glpn_cli.inference.run import RunOptions
