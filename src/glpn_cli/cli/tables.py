@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def evaluation_tables(evaluation: Evaluation) -> Iterator[Table]:
     """Yield the table of means, and that of differences if there is something to compare with."""
     from glpn_cli.evaluation.baselines import MEDIAN_LABEL, RAMP_LABEL
-    from glpn_cli.metrics import METRICS
+    from glpn_cli.metrics import HIGHER_IS_BETTER
 
     means = evaluation.means()
     table = _table(evaluation.title)
@@ -27,8 +27,8 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Table]:
         else:
             aligned = "as predicted" if column.align is None else f"{column.align} aligned"
             table.add_column(f"{column.label}\n{aligned}", justify="right")
-    for name in METRICS:
-        _add(table, name, [means[column][name] for column in means], "{:.4f}")
+    for name in HIGHER_IS_BETTER:
+        _add(table, name, [figures.get(name) for figures in means.values()], "{:.4f}")
     yield table
 
     differences = evaluation.differences()
@@ -38,8 +38,8 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Table]:
     for difference in differences:
         aligned = "" if difference.ours.align is None else f"\n{difference.ours.align} aligned"
         compared.add_column(f"{difference.ours.label}\n- {difference.theirs.label}{aligned}", justify="right")
-    for name in METRICS:
-        _add(compared, name, [item.metrics[name] for item in differences], "{:+.4f}", verdict=_verdict)
+    for name in HIGHER_IS_BETTER:
+        _add(compared, name, [item.metrics.get(name) for item in differences], "{:+.4f}", verdict=_verdict)
     yield compared
 
 
@@ -52,25 +52,25 @@ def _table(title: str) -> Table:
 def _add(
     table: Table,
     name: str,
-    figures: Sequence[Estimate],
+    figures: Sequence[Estimate | None],
     form: str,
     *,
     verdict: Callable[[str, Estimate], str] = lambda _name, _figure: "",
 ) -> None:
-    """Add a row of means, and below it their intervals."""
-    table.add_row(name, *(verdict(name, figure) + form.format(figure.mean) for figure in figures))
-    if any(figure.interval for figure in figures):
-        ranges = (
-            "" if figure.interval is None else f"{form} to {form}".format(figure.interval.low, figure.interval.high)
-            for figure in figures
-        )
+    """Add a row of means, and below it their intervals; no row if no column has the metric."""
+    if not any(figures):
+        return
+    table.add_row(name, *("" if one is None else verdict(name, one) + form.format(one.mean) for one in figures))
+    intervals = [None if one is None else one.interval for one in figures]
+    if any(intervals):
+        ranges = ("" if one is None else f"{form} to {form}".format(one.low, one.high) for one in intervals)
         table.add_row("", *ranges, style="dim")
 
 
 def _verdict(name: str, figure: Estimate) -> str:
     """Return "better" or "worse" for a difference whose interval excludes zero."""
-    from glpn_cli.metrics import METRICS
+    from glpn_cli.metrics import HIGHER_IS_BETTER
 
     if figure.interval is None or not figure.interval.excludes_zero:
         return ""
-    return "better " if (figure.mean > 0) == METRICS[name].higher_is_better else "worse "
+    return "better " if (figure.mean > 0) == HIGHER_IS_BETTER[name] else "worse "
