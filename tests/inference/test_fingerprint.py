@@ -18,6 +18,7 @@ def predictor(**settings: Any) -> Any:
         weights_sha256="ab",
         input_size=prediction.input_size or InputSize.parse("native"),
         settings=prediction,
+        sharp_edges=bool(prediction.sharp_edges),
         runtime=SimpleNamespace(precision=Precision.FLOAT32),
     )
 
@@ -51,6 +52,8 @@ def test_defaults() -> None:
         ("color", {}, {"colormap": "grey", "legend": True}, {"colormap": "gray", "legend": "True"}),
         ("color", {}, {"range": "p2:p98", "near": "dark"}, {"range": "p2:p98", "near": "dark"}),
         ("npy", {"tta": "flip"}, {}, {"tta": "flip"}),
+        ("npy", {"sharp_edges": True}, {}, {"sharp_edges": "True"}),
+        ("npy", {"sharp_edges": False}, {}, {}),
         ("npy", {"tiles": "64x96", "input_size": "MODEL"}, {}, {"tiles": "64x96", "input_size": "model"}),
         ("ply", {"fov_deg": 60}, {"valid_range": ":8"}, {"camera": "fov_deg 60", "valid_range": ":8"}),
     ],

@@ -39,6 +39,8 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
     } | output.changed()
     if predictor.settings.tta is not Tta.NONE:
         values["tta"] = str(predictor.settings.tta)
+    if predictor.sharp_edges:
+        values["sharp_edges"] = "True"
     if any(row.needs_camera for row in formats):
         values["camera"] = str(predictor.settings.camera)
     return values
