@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
+from glpn_cli.metrics import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    compute_boundary_f1,
+    compute_metrics,
+    mean_over_images,
+    replace_invalid,
+)
 
 
 def loop_over_pixels(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -92,6 +99,98 @@ def test_every_image_counts_the_same() -> None:
     small = compute_metrics(np.array([2.0]), np.array([1.0]))
     large = compute_metrics(np.ones(99), np.ones(99))
     assert mean_over_images([small, large])["abs_rel"] == pytest.approx(0.5)
+
+
+def box_in_front(near_m: float = 2.0, far_m: float = 4.0, shift: int = 0) -> np.ndarray:
+    """Return (40, 60) depth of a box in front of a wall."""
+    depth = np.full((40, 60), far_m)
+    depth[10:30, 15 + shift : 45 + shift] = near_m
+    return depth
+
+
+def loop_over_pairs(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> float:
+    """Compute the boundary metric pair by pair, from ratios instead of logarithms."""
+    height, width = truth.shape
+    total = weight = 0.0
+    for ratio in np.linspace(1.05, 1.25, 10):
+        precision = recall = 0.0
+        for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+            found = true = both = 0
+            for y in range(height):
+                for x in range(width):
+                    ny, nx = y + down, x + right
+                    if not (0 <= ny < height and 0 <= nx < width and valid[y, x] and valid[ny, nx]):
+                        continue
+                    is_found = predicted[ny, nx] / predicted[y, x] > ratio
+                    is_true = truth[ny, nx] / truth[y, x] > ratio
+                    found, true, both = found + is_found, true + is_true, both + (is_found and is_true)
+            precision += both / max(found, 1) / 4
+            recall += both / max(true, 1) / 4
+        total += ratio * (2 * precision * recall / (precision + recall) if precision + recall else 0)
+        weight += ratio
+    return total / weight
+
+
+def test_boundary_f1_equals_loop_over_pairs() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.lognormal(1, 0.12, (40, 30))
+    predicted = truth * rng.lognormal(0, 0.05, truth.shape)
+    valid = rng.random(truth.shape) < 0.9
+    f1 = compute_boundary_f1(predicted, truth, valid)
+    assert f1 == pytest.approx(loop_over_pairs(predicted, truth, valid))
+    assert f1 is not None
+    assert 0.3 < f1 < 0.95
+
+
+def test_boundary_f1_of_known_edges() -> None:
+    truth, known = box_in_front(), np.ones((40, 60), bool)
+    assert compute_boundary_f1(truth, truth, known) == 1
+    assert compute_boundary_f1(7 * truth, truth, known) == 1  # the scale does not matter
+    assert compute_boundary_f1(np.full_like(truth, 3), truth, known) == 0
+    assert compute_boundary_f1(6 - truth, truth, known) == 0  # near and far exchanged
+    shifted = compute_boundary_f1(box_in_front(shift=1), truth, known)
+    assert shifted is not None
+    assert 0.3 < shifted < 0.6  # only the horizontal edges agree
+    gentle = compute_boundary_f1(box_in_front(far_m=2.3), truth, known)
+    assert gentle is not None
+    assert 0.3 < gentle < 0.6  # the edge is steep enough for half of the ratios
+
+
+def test_blurred_edges_have_a_worse_boundary_f1() -> None:
+    truth, known = box_in_front(), np.ones((40, 60), bool)
+    blurred = truth.copy()
+    for axis in (0, 1):
+        blurred = sum(np.roll(blurred, step, axis) for step in range(-3, 4)) / 7
+    f1 = compute_boundary_f1(blurred, truth, known)
+    assert f1 is not None
+    assert f1 < 0.5
+
+
+def test_sparse_ground_truth_has_no_boundary_f1() -> None:
+    truth, rng = box_in_front(), np.random.default_rng(0)
+    assert compute_boundary_f1(truth, truth, rng.random(truth.shape) < 0.3) is None
+    assert compute_boundary_f1(truth, truth, rng.random(truth.shape) < 0.8) == 1
+    assert compute_boundary_f1(truth, truth, np.zeros(truth.shape, bool)) is None
+
+
+def test_ground_truth_without_edges_has_no_boundary_f1() -> None:
+    flat, known = np.linspace(2, 3, 2400).reshape(40, 60), np.ones((40, 60), bool)
+    assert compute_boundary_f1(box_in_front(), flat, known) is None
+    one_pixel = np.ones((1, 1))
+    assert compute_boundary_f1(one_pixel, one_pixel, one_pixel > 0) is None
+
+
+def test_unknown_pixels_have_no_edges() -> None:
+    truth, known = box_in_front(), np.ones((40, 60), bool)
+    known[:5] = False
+    holes = truth.copy()
+    holes[:5] = 0
+    assert compute_boundary_f1(holes, holes, known) == 1
+
+
+def test_means_are_over_images_that_have_the_metric() -> None:
+    assert mean_over_images([{"a": 1.0}, {"a": 3.0, "b": 5.0}]) == {"a": 2.0, "b": 5.0}
+    assert list(HIGHER_IS_BETTER) == [*METRICS, "boundary_f1"]
 
 
 def test_empty_or_mismatched_arrays_are_errors() -> None:

@@ -46,6 +46,7 @@ the images are finished. `predict --json` writes no files unless `--format` or `
 | `scale` | unit of the outputs; `depth_m` is always in meters |
 | `device`, `precision` | the ones that were used |
 | `tta` | `flip`, or null |
+| `sharp_edges` | whether the edges of depth were aligned with those of the image |
 | `saturated_fraction` | fraction of pixels at the depth limit, whose true depth may be larger |
 | `camera` | `fx`, `fy`, `cx`, `cy`, `width`, `height` in pixels of the upright image; `focal_px` (`fx`), `source` |
 | `anchor_factor`, `anchors` | with `--anchor`: the factor; `x`, `y`, `known_m`, `predicted_m`, `residual_m` of each |

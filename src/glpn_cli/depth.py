@@ -44,6 +44,7 @@ class Provenance:
         notes: conversions of the image before prediction.
         approximate: whether the depth was read from a file that rounds it, such as an 8-bit image.
         tta: the test-time augmentation, such as "flip".
+        sharp_edges: whether the edges of depth were aligned with those of the image.
         anchor_factor: the factor that fitted the depth to known distances.
         anchors: the known distances: `x`, `y`, `known_m`, `predicted_m` (before the fit) and `residual_m` (after it).
         image_sha256: SHA-256 of the image file.
@@ -64,6 +65,7 @@ class Provenance:
     notes: tuple[str, ...] = ()
     approximate: bool = False
     tta: str | None = None
+    sharp_edges: bool = False
     anchor_factor: float | None = None
     anchors: tuple[dict[str, float], ...] = ()
     image_sha256: str | None = None

@@ -1,4 +1,4 @@
-"""The metrics of the paper, computed per image.
+"""The metrics of the paper, and one of depth edges, computed per image.
 
 Metrics are computed in float64 from the evaluated pixels; `data.sample.valid_pixels` selects those. The result of a
 data set is the mean over images, so that images with few known pixels count as much as any other.
@@ -77,6 +77,17 @@ is what the KITTI benchmark ranks by.
 """
 
 
+BOUNDARY_F1 = "boundary_f1"
+"""Name of the metric of depth edges; see `compute_boundary_f1`. Not every image has it."""
+
+HIGHER_IS_BETTER: dict[str, bool] = {name: row.higher_is_better for name, row in METRICS.items()} | {BOUNDARY_F1: True}
+"""Every metric of an evaluation, in the order of tables: `METRICS` and `BOUNDARY_F1`."""
+
+_BOUNDARY_RATIOS = np.linspace(1.05, 1.25, 10)
+_MIN_KNOWN_NEIGHBORS = 0.5
+_MIN_BOUNDARY_PAIRS = 20
+
+
 def compute_metrics(predicted: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> dict[str, float]:
     """Return all metrics of one prediction.
 
@@ -94,6 +105,55 @@ def compute_metrics(predicted: NDArray[np.floating[Any]], truth: NDArray[np.floa
         raise ValueError(f"prediction {predicted.shape} and ground truth {truth.shape} must have one shape and pixels")
     p, t = predicted.astype(np.float64), truth.astype(np.float64)
     return {name: float(metric.compute(p, t)) for name, metric in METRICS.items()}
+
+
+def compute_boundary_f1(
+    predicted: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]], valid: NDArray[np.bool_]
+) -> float | None:
+    """Return how well the depth edges of a prediction agree with those of the ground truth: 0 to 1, higher is better.
+
+    Two neighboring pixels have an edge between them if one is farther by more than a ratio. For each of ten ratios from
+    1.05 to 1.25, precision and recall count the pairs of pixels with an edge in the same direction in both maps, and
+    the result is the weighted mean of F1, with the ratios as weights. An edge must be in exactly the right place, and
+    as steep. The scale of the prediction does not matter.
+
+    Args:
+        predicted: (H, W) any float dtype, meters; positive and finite where `valid`.
+        truth: ground truth, (H, W) any float dtype, meters.
+        valid: which pixels are evaluated, (H, W) bool.
+
+    Returns:
+        None if the ground truth is too sparse (fewer than half of the neighbors of its pixels are known, as in
+        projected lidar), or has hardly any edges.
+
+    Source: Bochkovskii et al., Depth Pro, ICLR 2025, and its published evaluation code (the variant for true depth).
+    """
+    both = [valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]]
+    if sum(map(np.count_nonzero, both)) < _MIN_KNOWN_NEIGHBORS * 2 * np.count_nonzero(valid):
+        return None
+    p, t = (np.log(depth.astype(np.float64), out=np.zeros(depth.shape), where=valid) for depth in (predicted, truth))
+    pairs = [(np.diff(p, axis=axis)[both[axis]], np.diff(t, axis=axis)[both[axis]]) for axis in (0, 1)]
+    # The logarithm of a ratio and that of its inverse differ in sign: one for each direction.
+    directions = [(sign * found, sign * true) for found, true in pairs for sign in (1, -1)]
+    if sum(np.count_nonzero(true > np.log(_BOUNDARY_RATIOS[-1])) for _, true in directions) < _MIN_BOUNDARY_PAIRS:
+        return None
+    scores = [_edge_f1(directions, float(np.log(ratio))) for ratio in _BOUNDARY_RATIOS]
+    return float(np.average(scores, weights=_BOUNDARY_RATIOS))
+
+
+def _edge_f1(directions: list[tuple[Values, Values]], step: float) -> float:
+    """Return F1 of edges; precision and recall are means over the directions.
+
+    Args:
+        directions: for each direction, the log ratio of neighboring pixels in prediction and ground truth, (N,) each.
+        step: the smallest log ratio of an edge.
+    """
+    precision = recall = 0.0
+    for found, true in directions:
+        in_both = np.count_nonzero((found > step) & (true > step))
+        precision += in_both / max(np.count_nonzero(found > step), 1) / len(directions)
+        recall += in_both / max(np.count_nonzero(true > step), 1) / len(directions)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def replace_invalid(
@@ -121,7 +181,7 @@ def replace_invalid(
 
 
 def mean_over_images(images: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each metric; every image counts the same.
+    """Return the mean of each metric; every image that has the metric counts the same.
 
     Raises:
         ValueError: there are no images.
@@ -129,4 +189,5 @@ def mean_over_images(images: Iterable[Mapping[str, float]]) -> dict[str, float]:
     rows = list(images)
     if not rows:
         raise ValueError("no images to average")
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    names = dict.fromkeys(name for row in rows for name in row)  # an ordered set
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}

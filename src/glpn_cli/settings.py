@@ -200,6 +200,7 @@ class PredictionSettings(Settings):
         precision: number format of the network.
         input_size: size of the network's input; None leaves it to the weights.
         tiles: whether large images are also predicted in tiles.
+        sharp_edges: align the edges of depth with those of the image; None leaves it to the weights.
         tta: test-time augmentation.
         threads: CPU threads of the network; None leaves it to torch.
         max_pixels: larger images are refused before they are decoded.
@@ -214,6 +215,7 @@ class PredictionSettings(Settings):
     precision: Precision = Precision.FLOAT32
     input_size: InputSize | None = None
     tiles: Tiles = Tiles()
+    sharp_edges: bool | None = None
     tta: Tta = Tta.NONE
     threads: int | None = None
     max_pixels: int = MAX_IMAGE_PIXELS

@@ -13,7 +13,7 @@ from glpn_cli.data.settings import Align, Crop, DataSettings, EvaluationSettings
 from glpn_cli.errors import InputError, OutputExistsError, UsageError
 from glpn_cli.evaluation.run import Evaluation, ResultFiles, evaluate, open_evaluation
 from glpn_cli.evaluation.scores import Column, Failure, protocol_for
-from glpn_cli.metrics import METRICS, compute_metrics
+from glpn_cli.metrics import BOUNDARY_F1, HIGHER_IS_BETTER, METRICS, compute_metrics
 from glpn_cli.settings import PredictionSettings, Tta
 
 if TYPE_CHECKING:
@@ -92,6 +92,41 @@ def test_aligned_metrics_are_added_to_unaligned_ones(samples: Samples, align: Al
     assert unaligned["abs_rel"].mean > 0.4
     assert aligned["abs_rel"].mean < 0.15
     assert aligned["silog_kitti"].mean == pytest.approx(unaligned["silog_kitti"].mean)
+
+
+def test_boundaries_are_only_measured_on_dense_ground_truth(samples: Samples) -> None:
+    units = np.asarray(Image.open(samples.files[1].depth)).copy()
+    units[:, ::2] = 0
+    Image.fromarray(units).save(samples.files[1].depth)
+    evaluation = run(samples[:3], 1.0, 1.3, baselines=True, align=Align.MEDIAN)
+    column = Column("times 1.0")
+    assert [BOUNDARY_F1 in image.scores[column] for image in evaluation.images] == [True, False, True]
+    means = evaluation.means()
+    values = [image.scores[column][BOUNDARY_F1] for image in evaluation.images[::2]]
+    f1 = means[column][BOUNDARY_F1]
+    assert f1.mean == pytest.approx(np.mean(values))
+    assert f1.interval is not None
+    assert min(values) - 1e-9 <= f1.interval.low <= f1.mean <= f1.interval.high <= max(values) + 1e-9
+    assert means[Column("times 1.0", Align.MEDIAN)][BOUNDARY_F1].mean == f1.mean
+    assert BOUNDARY_F1 not in means[Column("median")]
+    for difference in evaluation.differences():
+        compared = difference.metrics.get(BOUNDARY_F1)
+        if difference.theirs.label == "times 1.3":
+            assert compared is not None
+            assert compared.mean == pytest.approx(0, abs=1e-9)
+        else:
+            assert compared is None
+    json.dumps(evaluation.summary(), allow_nan=False)
+
+
+def test_sparse_ground_truth_has_no_boundary_metric(samples: Samples) -> None:
+    for files in samples.files:
+        units = np.asarray(Image.open(files.depth)).copy()
+        units[:, ::2] = 0
+        Image.fromarray(units).save(files.depth)
+    evaluation = run(samples, 1.0, 1.3)
+    assert list(evaluation.means()[Column("times 1.0")]) == list(METRICS)
+    assert list(evaluation.differences()[0].metrics) == list(METRICS)
 
 
 def test_baselines_use_the_same_pixels(samples: Samples) -> None:
@@ -196,7 +231,7 @@ def test_evaluate_scores_depth_files_and_writes_results(data: DataSettings, tmp_
     assert counts == [(done, 5) for done in range(6)]
     assert names == ["0", "1", "2", "3", "4"]
     means = evaluation.means()[Column("mine")]
-    assert list(means) == list(METRICS)
+    assert list(means) == list(HIGHER_IS_BETTER)
     assert means["abs_rel"].mean == pytest.approx(0.1, rel=1e-4)
     assert evaluation.summary()["predictions"]["mine"]["unaligned"]["abs_rel"]["mean"] == means["abs_rel"].mean
     assert [json.loads(line)["status"] for line in per_image.read_text().splitlines()] == ["done"] * 4 + ["failed"]

@@ -11,6 +11,7 @@ from PIL import Image
 import glpn_cli
 from glpn_cli.device import choose_runtime
 from glpn_cli.errors import DeviceError, ImageError
+from glpn_cli.image.upsampling import LocalRange
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
 from glpn_cli.inference.predictor import LoadedWeights, Predictor
@@ -83,8 +84,10 @@ def test_depth_is_resized_then_scaled_then_clipped(photo: Path) -> None:
     whole = torch.nn.functional.interpolate(published[None], (400, 600), mode="bicubic", align_corners=False)[0, 0]
     assert float(whole.max()) * 8 > 40.0
     assert float(whole.min()) < 0.0
+    limited = LocalRange.around(published[0]).clip(whole.numpy().copy())
+    assert limited.min() > float(whole.min())
     meters = predictor.predict(photo).meters
-    np.testing.assert_allclose(meters, (whole * 8).clamp(0, 40).numpy(), atol=1e-3)
+    np.testing.assert_allclose(meters, np.clip(limited * 8, 0, 40), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +310,43 @@ def test_grouped_images_are_flipped_one_by_one(photo: Path) -> None:
     flipping = glpn_cli.load("tiny", tta="flip")
     prepared = [flipping.prepare(photo), flipping.prepare(np.ascontiguousarray(mirror(photo)))]
     assert [tuple(answer.shape) for answer in flipping.run(prepared)] == [(2, *WORKING_SIZE)] * 2
+
+
+def test_sharp_edges_follow_the_setting_then_the_card() -> None:
+    for on in (False, True):
+        weights = LoadedWeights(make_network(), WeightsCard("x", 10.0, sharp_edges=on), lambda: "0")
+        assert Predictor(weights, choose_runtime("cpu")).sharp_edges is on
+        assert Predictor(weights, choose_runtime("cpu"), settings(sharp_edges=not on)).sharp_edges is not on
+
+
+@pytest.mark.parametrize("options", [{}, {"tta": "flip"}, {"tiles": "96x128"}, {"tiles": "96x128", "tta": "flip"}])
+def test_sharp_edges_are_metric_and_recorded(photo: Path, options: dict[str, Any]) -> None:
+    plain = glpn_cli.load("tiny", sharp_edges=False, **options).predict(photo)
+    sharp = glpn_cli.load("tiny", sharp_edges=True, **options).predict(photo)
+    assert (plain.provenance.sharp_edges, sharp.provenance.sharp_edges) == (False, True)
+    assert "sharp_edges" not in plain.provenance.to_dict()
+    assert sharp.rgb is None
+    assert np.median(sharp.meters) == pytest.approx(np.median(plain.meters), rel=0.02)
+    assert plain.meters.min() * 0.95 <= sharp.meters.min()
+    assert sharp.meters.max() <= plain.meters.max() * 1.05
+    assert 0.005 < np.mean(np.abs(sharp.meters / plain.meters - 1)) < 0.1
+    if plain.uncertainty_m is not None:
+        np.testing.assert_array_equal(sharp.uncertainty_m, plain.uncertainty_m)
+
+
+def test_sharp_edges_of_grouped_images_use_their_own_image(photo: Path) -> None:
+    predictor = glpn_cli.load("tiny", sharp_edges=True)
+    given = [photo, np.ascontiguousarray(mirror(photo))]
+    prepared = [predictor.prepare(image) for image in given]
+    for image, one, predicted in zip(given, prepared, predictor.run(prepared), strict=True):
+        np.testing.assert_array_equal(predictor.finish(one, predicted).meters, predictor.predict(image).meters)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (33, 2)])
+def test_sharp_edges_of_tiny_images(size: tuple[int, int]) -> None:
+    depth = glpn_cli.load("tiny", sharp_edges=True).predict(np.full((*size, 3), 90, np.uint8))
+    assert depth.meters.shape == size
+    assert np.isfinite(depth.meters).all()
 
 
 def test_camera_from_settings_then_exif_then_assumption(tmp_path: Path) -> None:

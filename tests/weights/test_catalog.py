@@ -13,6 +13,7 @@ def read(**metadata: str) -> WeightsCard:
 def test_missing_metadata_defaults_to_the_published_convention() -> None:
     assert read() == WeightsCard("x", depth_limit_m=10.0, meters_per_unit=1.0, working_size=(480, 640), metric=None)
     assert not read().shrink
+    assert not read().sharp_edges
 
 
 def test_depth_limit_follows_the_scale() -> None:
@@ -31,6 +32,7 @@ def test_approximate_weights_shrink_to_their_working_size() -> None:
     [
         WeightsCard("x", 80.0, 8.0, (352, 1216), metric=True),
         WeightsCard("x", 80.0, 1.0, (96, 128), metric=False, shrink=True),
+        WeightsCard("x", 80.0, sharp_edges=True),
         WeightsCard("x", 10.0),
     ],
 )

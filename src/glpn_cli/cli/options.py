@@ -177,6 +177,11 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "device": _DEVICE,
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
         "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
+        "sharp_edges": Option(
+            "Align the edges of depth with those of the photo. Default: off, unless the weights say otherwise.",
+            INFERENCE,
+            flag="--sharp-edges/--no-sharp-edges",
+        ),
         "tta": Option(
             "Test-time augmentation: flip also predicts the mirrored image, in twice the time.",
             INFERENCE,

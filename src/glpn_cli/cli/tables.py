@@ -151,19 +151,19 @@ def _column_cells(results: _Results, index: int) -> list[str]:
 
 def _with_arrow(name: str, *, unicode: bool = True) -> str:
     """Return a metric with the direction that is better."""
-    from glpn_cli.metrics import METRICS
+    from glpn_cli.metrics import HIGHER_IS_BETTER
 
     up, down = "↑↓" if unicode else "^v"
-    return f"{name} {up if METRICS[name].higher_is_better else down}" if name in METRICS else name
+    return f"{name} {up if HIGHER_IS_BETTER[name] else down}" if name in HIGHER_IS_BETTER else name
 
 
 def _verdict(name: str, figure: Estimate) -> str:
     """Return "better" or "worse" for a difference whose interval excludes zero."""
-    from glpn_cli.metrics import METRICS
+    from glpn_cli.metrics import HIGHER_IS_BETTER
 
     if figure.interval is None or not figure.interval.excludes_zero:
         return ""
-    return "better" if (figure.mean > 0) == METRICS[name].higher_is_better else "worse"
+    return "better" if (figure.mean > 0) == HIGHER_IS_BETTER[name] else "worse"
 
 
 # Other programs

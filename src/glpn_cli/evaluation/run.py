@@ -21,7 +21,7 @@ from glpn_cli.evaluation.scores import Column, Failure, GroundTruth, ImageScores
 from glpn_cli.evaluation.sources import FilesSource, WeightsSource
 from glpn_cli.evaluation.statistics import Bootstrap, DepthProfile, Estimate
 from glpn_cli.files import make_folder, write_whole
-from glpn_cli.metrics import METRICS, compute_metrics, mean_over_images, replace_invalid
+from glpn_cli.metrics import HIGHER_IS_BETTER, compute_metrics, mean_over_images, replace_invalid
 from glpn_cli.settings import WEIGHTS_VARIABLE, PredictionSettings
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ class Evaluation:
         return list(self.images[0].scores) if self.images else []
 
     def means(self) -> dict[Column, dict[str, Estimate]]:
-        """Return the mean of each metric over the images, for each column."""
+        """Return the mean of each metric over the images that have it, for each column."""
         bootstrap = self._bootstrap()
         means = {column: mean_over_images(item.scores[column] for item in self.images) for column in self.columns}
         return {
@@ -362,8 +362,7 @@ class Evaluation:
         pairs += [(Column(first, self.protocol.align), baseline) for baseline in baselines]
         bootstrap = self._bootstrap()
         return [
-            Difference(ours, theirs, {name: self._difference(ours, theirs, name, bootstrap) for name in METRICS})
-            for ours, theirs in pairs
+            Difference(ours, theirs, dict(self._metric_differences(ours, theirs, bootstrap))) for ours, theirs in pairs
         ]
 
     def caveats(self) -> list[str]:
@@ -460,8 +459,13 @@ class Evaluation:
         )
 
     def _values(self, column: Column, metric: str) -> NDArray[np.float64]:
-        return np.array([image.scores[column][metric] for image in self.images])
+        return np.array([image.scores[column].get(metric, np.nan) for image in self.images])
 
-    def _difference(self, ours: Column, theirs: Column, metric: str, bootstrap: Bootstrap | None) -> Estimate:
-        values = self._values(ours, metric) - self._values(theirs, metric)
-        return Estimate(float(values.mean()), bootstrap.interval(values) if bootstrap else None)
+    def _metric_differences(
+        self, ours: Column, theirs: Column, bootstrap: Bootstrap | None
+    ) -> Iterator[tuple[str, Estimate]]:
+        """Yield the difference of each metric that both columns have."""
+        for metric in HIGHER_IS_BETTER:
+            values = self._values(ours, metric) - self._values(theirs, metric)
+            if np.isfinite(values).any():
+                yield metric, Estimate(float(np.nanmean(values)), bootstrap.interval(values) if bootstrap else None)

@@ -11,7 +11,7 @@ from glpn_cli.data.layouts import layout_of
 from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
 from glpn_cli.errors import InputError
 from glpn_cli.evaluation.statistics import scale_factor
-from glpn_cli.metrics import compute_metrics, replace_invalid
+from glpn_cli.metrics import BOUNDARY_F1, compute_boundary_f1, compute_metrics, replace_invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,11 +58,13 @@ class GroundTruth:
     """The evaluated pixels of a sample.
 
     Attributes:
-        valid: which pixels they are, (H, W) bool.
-        meters: ground truth, (N,) float64, meters.
+        depth: ground truth of all pixels, (H, W) float32, meters.
+        valid: which pixels are evaluated, (H, W) bool.
+        meters: ground truth of the evaluated pixels, (N,) float64, meters.
         heights: (N,) float64, 0 at the top of the image, 1 at the bottom.
     """
 
+    depth: NDArray[np.float32]
     valid: NDArray[np.bool_]
     meters: Values
     heights: Values
@@ -79,7 +81,7 @@ class GroundTruth:
         if not valid.any():
             raise InputError(f"{sample.name}: no ground truth inside the crop and below the cap")
         heights = (np.nonzero(valid)[0] + 0.5) / len(valid)
-        return cls(valid, sample.meters[valid].astype(np.float64), heights)
+        return cls(sample.meters, valid, sample.meters[valid].astype(np.float64), heights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class ImageScores:
         name: of the sample.
         pixels: number of evaluated pixels.
         replaced: for each label, the number of predicted values that were invalid; see `metrics.replace_invalid`.
-        scores: for each column, all metrics by name.
+        scores: for each column, all metrics by name; `BOUNDARY_F1` only where `compute_boundary_f1` returns it.
         factors: for each aligned column, the factor that the prediction was multiplied by.
     """
 
@@ -144,6 +146,9 @@ class ImageScores:
             The values that were scored: unaligned, and aligned if the protocol says so.
         """
         values, self.replaced[label] = replace_invalid(predicted[truth.valid], low_m=MIN_DEPTH_M, high_m=protocol.cap_m)
+        usable = np.zeros(truth.valid.shape)
+        usable[truth.valid] = values
+        boundary_f1 = compute_boundary_f1(usable, truth.depth, truth.valid)  # it does not depend on the scale
         scored = {Column(label): ScaledPrediction(values)}
         if protocol.align is not None:
             factor = scale_factor(values, truth.meters, protocol.align)
@@ -152,6 +157,8 @@ class ImageScores:
             self.factors[column] = factor
         for column, prediction in scored.items():
             self.scores[column] = compute_metrics(prediction.meters, truth.meters)
+            if boundary_f1 is not None:
+                self.scores[column][BOUNDARY_F1] = boundary_f1
         return scored
 
     def to_dict(self) -> dict[str, Any]:

@@ -102,11 +102,14 @@ class Bootstrap:
         """Return the confidence interval of a mean.
 
         Args:
-            values: (images,) float64, one per image; for a comparison, the differences of two predictions.
+            values: (images,) float64, one per image; for a comparison, the differences of two predictions. NaN where
+                an image has no value: the mean is over the others, at least one.
         """
-        images = self._counts.shape[1]
-        means = np.concatenate([self._counts[rows] @ values for rows in self._row_blocks()]) / images
-        low, high = np.percentile(means, self._percentiles)
+        has_value = np.isfinite(values)
+        known = np.where(has_value, values, 0.0)
+        sums = np.concatenate([self._counts[rows] @ known for rows in self._row_blocks()])
+        counts = np.concatenate([self._counts[rows] @ has_value.astype(np.float64) for rows in self._row_blocks()])
+        low, high = np.percentile(sums[counts > 0] / counts[counts > 0], self._percentiles)
         return Interval(float(low), float(high))
 
     def _row_blocks(self) -> Iterator[slice]:

@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
-from torch.nn import functional
 
 from glpn_cli.convert import SIZE_DIVISOR, closest_hint
 from glpn_cli.errors import ConfigError, MissingWeightsError, UsageError
 from glpn_cli.files import make_folder, read_json, write_whole
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
+from glpn_cli.image.upsampling import resize_bicubic, upsample, upsample_guided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,25 +90,32 @@ def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: 
 
 
 def to_meters(
-    predicted: Tensor, size: tuple[int, int], *, meters_per_unit: float, limit_m: float
+    predicted: Tensor,
+    size: tuple[int, int],
+    *,
+    meters_per_unit: float,
+    limit_m: float,
+    guide: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.float32]:
     """Convert the network's output to meters at the size of the image; the counterpart of `to_pixel_values`.
 
-    The order matters: first bicubic interpolation to the size of the image, which may overshoot, then the scale, then
-    the limits.
+    The order matters: first bicubic interpolation to the size of the image, then the scale, then the limits. Next to an
+    edge, interpolation overshoots; the result is limited to the depths that the network predicted around each pixel.
 
     Args:
         predicted: (1, h, w) of any float dtype, finite, in the unit of the weights, on any device.
         size: (height, width) of the image, pixels.
         meters_per_unit: the factor from that unit to meters.
         limit_m: the largest depth that the weights can predict, meters.
+        guide: the image, (height, width, 3) uint8, with whose edges those of depth are aligned; None does not.
 
     Returns:
         (height, width) float32, meters, in [0, limit_m].
     """
     predicted = predicted.detach().to(torch.float32)
-    meters = _interpolate(predicted, size)[0] * meters_per_unit
-    return meters.clamp_(0, limit_m).cpu().numpy()
+    if guide is not None:
+        return upsample_guided(predicted[0].cpu(), guide, factor=meters_per_unit, limit=limit_m)
+    return upsample(predicted[0], size, factor=meters_per_unit, limit=limit_m)
 
 
 class GLPNImageProcessor:
@@ -246,7 +253,7 @@ class GLPNImageProcessor:
         if len(sizes) != len(predicted):
             raise ValueError(f"{len(sizes)} target sizes for {len(predicted)} predictions")
         return [
-            {"predicted_depth": depth if size is None else _interpolate(depth[None], _checked_size(size))[0]}
+            {"predicted_depth": depth if size is None else resize_bicubic(depth[None], _checked_size(size))[0]}
             for depth, size in zip(predicted, sizes, strict=True)
         ]
 
@@ -547,11 +554,6 @@ def _to_image(image: Any) -> Image.Image | NDArray[Any]:
 
 
 # Arithmetic, bit for bit as in the reference
-
-
-def _interpolate(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, h, w) to (B, height, width)."""
-    return functional.interpolate(depth[:, None], size=size, mode="bicubic", align_corners=False)[:, 0]
 
 
 def _resize(values: NDArray[Any], size: tuple[int, int], resample: int) -> NDArray[Any]:

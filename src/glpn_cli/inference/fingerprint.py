@@ -61,6 +61,8 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         values["tta"] = str(predictor.settings.tta)
     if predictor.settings.stretch:
         values["stretch"] = "True"
+    if predictor.sharp_edges:
+        values["sharp_edges"] = "True"
     if any(row.needs_camera for row in formats):
         values["camera"] = str(predictor.calibration or predictor.settings.camera_settings)
     if any(row.name == "png16" for row in formats):
@@ -105,6 +107,7 @@ def file_fingerprint(
         "config_sha256": predictor.config_sha256,
         "camera": str(predictor.calibration or predictor.settings.camera_settings),
         "input_size": str(predictor.input_size),
+        "sharp_edges": predictor.sharp_edges,
         "precision": str(predictor.runtime.precision),
         "anchors": [asdict(anchor) for anchor in anchors],
     }

@@ -31,8 +31,8 @@ def load(
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
         precision: number format of the network: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
         **settings: any other field of `glpn_cli.settings.PredictionSettings`, also as text: `input_size` ("native",
-            "model" or "HxW"), `tiles` ("off", "auto" or "HxW"), `tta` ("none" or "flip"), `threads`, `max_pixels`,
-            `fov_deg`, `focal_px`, `focal_mm_35`, `camera` (a file), `offline`, `keep_rgb`.
+            "model" or "HxW"), `tiles` ("off", "auto" or "HxW"), `sharp_edges`, `tta` ("none" or "flip"), `threads`,
+            `max_pixels`, `fov_deg`, `focal_px`, `focal_mm_35`, `camera` (a file), `stretch`, `offline`, `keep_rgb`.
 
     Raises:
         UsageError: a setting is invalid.

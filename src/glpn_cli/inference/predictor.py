@@ -57,7 +57,7 @@ class PreparedImage:
         size: (height, width) of the upright image.
         notes: what was done to the image.
         pixel_values: (1, 3, h, w) float32, in [0, 1], on the CPU.
-        rgb: (H, W, 3) uint8, the upright image; None unless `keep_rgb` or tiles need it.
+        rgb: (H, W, 3) uint8, the upright image; None unless `keep_rgb`, tiles or sharp edges need it.
         grid: the tiles of the image; None if only the whole image is predicted.
         camera: what is known of the camera.
     """
@@ -103,6 +103,7 @@ class Predictor:
         settings: how images become depth.
         calibration: the intrinsics in the file that the settings name, or None.
         input_size: size of the network's input, with the default of the weights filled in.
+        sharp_edges: whether the edges of depth are aligned with those of the image, likewise.
         engine: the network prepared for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in network units.
     """
 
@@ -132,6 +133,7 @@ class Predictor:
         self.calibration = None if settings.camera is None else read_calibration(settings.camera)
         default = SizeMode.MODEL if weights.card.shrink else SizeMode.NATIVE
         self.input_size = settings.input_size or InputSize(default)
+        self.sharp_edges = weights.card.sharp_edges if settings.sharp_edges is None else settings.sharp_edges
         with memory_errors_named(f"the weights {weights.card.name}"):
             self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
 
@@ -193,7 +195,7 @@ class Predictor:
             (height, width),
             (*loaded.notes, *(() if grid else self._notes_on_size(height, width))),
             pixel_values,
-            rgb=loaded.rgb if self.settings.keep_rgb or grid else None,
+            rgb=loaded.rgb if self.settings.keep_rgb or self.sharp_edges or grid else None,
             grid=grid,
             camera=camera,
         )
@@ -242,7 +244,7 @@ class Predictor:
                 meters = self._meters_from_tiles(image.rgb, mean, image.grid, label)
         else:
             with stopwatch.stage("upsample"), memory_errors_named(label):
-                meters = self._to_meters(mean, image.size)
+                meters = self._to_meters(mean, image.size, guide=image.rgb if self.sharp_edges else None)
         uncertainty_m = None
         if self.settings.tta is Tta.FLIP:
             with stopwatch.stage("upsample"), memory_errors_named(label):
@@ -332,7 +334,7 @@ class Predictor:
 
         size = "x".join(str(side) for side in grid.network_size)
         with memory_errors_named(f"{label}, in tiles at {size}"):
-            meters = merge_tiles(rgb, whole, grid, predict=predict, batch_size=at_once)
+            meters = merge_tiles(rgb, whole, grid, predict=predict, batch_size=at_once, sharp_edges=self.sharp_edges)
         meters *= self.card.meters_per_unit  # in place, as images with tiles are large
         return meters.clip(0, self.card.depth_limit_m, out=meters)
 
@@ -342,8 +344,11 @@ class Predictor:
                 f"{label}: the network overflowed in {self.runtime.precision}", hint="use `precision='float32'`"
             )
 
-    def _to_meters(self, predicted: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-        return to_meters(predicted, size, meters_per_unit=self.card.meters_per_unit, limit_m=self.card.depth_limit_m)
+    def _to_meters(
+        self, predicted: Tensor, size: tuple[int, int], guide: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
+        scale, limit_m = self.card.meters_per_unit, self.card.depth_limit_m
+        return to_meters(predicted, size, meters_per_unit=scale, limit_m=limit_m, guide=guide)
 
     def _provenance(self, image: PreparedImage) -> Provenance:
         _, _, height, width = image.pixel_values.shape
@@ -361,6 +366,7 @@ class Predictor:
             tool=f"glpn-cli {__version__}",
             notes=image.notes,
             tta=None if self.settings.tta is Tta.NONE else str(self.settings.tta),
+            sharp_edges=self.sharp_edges,
         )
 
 

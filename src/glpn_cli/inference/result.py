@@ -154,6 +154,7 @@ def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:
         "device": known.device,
         "precision": known.precision,
         "tta": known.tta,
+        "sharp_edges": known.sharp_edges,
         "anchor_factor": known.anchor_factor,
         "anchors": list(known.anchors),
         "saturated_fraction": round(depth.saturated_fraction, 4),

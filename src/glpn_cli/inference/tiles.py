@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from glpn_cli.image.processor import floored_size
+from glpn_cli.image.upsampling import upsample, upsample_guided
 from glpn_cli.settings import FAR_LARGER_FACTOR
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def merge_tiles(
     *,
     predict: Callable[[Sequence[NDArray[np.uint8]]], Sequence[Tensor]],
     batch_size: int = 1,
+    sharp_edges: bool = False,
 ) -> NDArray[np.float32]:
     """Predict the depth of all tiles of an image and merge it.
 
@@ -142,6 +144,7 @@ def merge_tiles(
         grid: how to divide the image.
         predict: returns the depth of each of some parts of the image, (1, h, w) float32, in the same scale.
         batch_size: number of tiles that `predict` gets at a time.
+        sharp_edges: align the edges of depth with those of the image.
 
     Returns:
         (H, W) float32, depth in the same scale, not clipped.
@@ -152,8 +155,11 @@ def merge_tiles(
     for first in range(0, len(tiles), batch_size):
         batch = tiles[first : first + batch_size]
         for tile, predicted in zip(batch, predict([tile.crop(rgb) for tile in batch]), strict=True):
-            resized = functional.interpolate(predicted[None], tile.size, mode="bicubic", align_corners=False)[0]
-            aligned = align_tile(resized, _sample_whole(whole_log, tile, grid.size))
+            if sharp_edges:
+                resized = upsample_guided(predicted[0], tile.crop(rgb))
+            else:
+                resized = upsample(predicted[0], tile.size)
+            aligned = align_tile(torch.from_numpy(resized)[None], _sample_whole(whole_log, tile, grid.size))
             row_weights, column_weights = tile.weights
             tile.crop(depth)[...] += row_weights * aligned[0].numpy() * column_weights
     return depth

@@ -25,6 +25,7 @@ class WeightsCard:
         working_size: (height, width) of the images that they were trained on, pixels.
         metric: True if they were trained to predict meters, False if meters are approximate, None if unknown.
         shrink: whether images are resized to about the working size by default.
+        sharp_edges: whether the edges of depth are aligned with those of the image by default.
     """
 
     name: str
@@ -33,6 +34,7 @@ class WeightsCard:
     working_size: tuple[int, int] = _DEFAULT_WORKING_SIZE
     metric: bool | None = None
     shrink: bool = False
+    sharp_edges: bool = False
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, name: str, max_depth: float) -> WeightsCard:
@@ -65,6 +67,7 @@ class WeightsCard:
             working_size=(height, width),
             metric=metric,
             shrink=metadata.get("input_size", "native" if metric is not False else "model") == "model",
+            sharp_edges=metadata.get("sharp_edges") == "on",
         )
 
     def to_metadata(self) -> dict[str, str]:
@@ -76,6 +79,7 @@ class WeightsCard:
             "meters_per_unit": repr(self.meters_per_unit),
             "working_size": "{}x{}".format(*self.working_size),
             "input_size": "model" if self.shrink else "native",
+            "sharp_edges": "on" if self.sharp_edges else "off",
             **metric,
         }
 
