@@ -40,6 +40,24 @@ _SECONDS_BETWEEN_ROWS = 10.0
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder, which is created; without effect if a file system has no locks.
+
+    Raises:
+        OutputError: another process trains in the folder, or the folder or the lock file cannot be created.
+    """
+    busy = OutputError(f"{folder}: another process is training here", hint="wait for it, or choose another `out`")
+    make_folder(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK_NAME, busy))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise OutputError(f"{folder / LOCK_NAME}: cannot be locked: {os_reason(error)}") from error
+        yield
+
+
 class RunFolder:
     """The files of a run except its checkpoint. Only the main process uses it.
 
@@ -70,24 +88,6 @@ class RunFolder:
             _find_tensorboard()
         self._wants_tensorboard, self._tensorboard = run.tensorboard, None
         self._last_row_s = time.monotonic()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from training in the folder; without effect on file systems that have no locks.
-
-        Raises:
-            OutputError: another process trains in the folder, or the lock file cannot be created.
-        """
-        busy = OutputError(
-            f"{self._folder}: another process is training here", hint="wait for it, or choose another `out`"
-        )
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self._folder / LOCK_NAME, busy))
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise OutputError(f"{self._folder / LOCK_NAME}: cannot be locked: {os_reason(error)}") from error
-            yield
 
     def open_logs(self) -> None:
         """Open the logs. A new run replaces what an earlier one left; a resumed run drops rows of later steps.
