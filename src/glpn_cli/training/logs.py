@@ -58,6 +58,36 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_existing(settings: TrainSettings, run: TrainRun) -> None:
+    """Refuse to replace files without permission, and files that are not of a run even with it.
+
+    What the same run wrote before it was killed ahead of its first checkpoint may be replaced.
+
+    Raises:
+        OutputExistsError: the folder of a new run has such files.
+    """
+    folder = Path(run.out)
+    names = (_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME, *_WEIGHTS_NAMES)
+    existing = [name for name in names if (folder / name).exists()]
+    is_same_run = same_settings(_read_text(folder / _SETTINGS_NAME), settings)
+    if existing and not run.overwrite and (not is_same_run or set(_WEIGHTS_NAMES) & set(existing)):
+        raise OutputExistsError(
+            f"{folder / existing[-1]}: already exists",
+            hint="set `overwrite` to start over, or choose another `out`",
+        )
+    for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
+        text = _read_text(folder / name)
+        if text and not text.startswith(start):
+            raise OutputExistsError(f"{folder / name}: is not of a training run", hint="choose another `out`")
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 class RunFolder:
     """The files of a run except its checkpoint. Only the main process uses it.
 
@@ -83,7 +113,7 @@ class RunFolder:
         self._last_metrics_row = first_step - validates_first if first_step else -1
         make_folder(self._folder)
         if self._is_new:
-            self._check_existing(overwrite=run.overwrite)
+            check_existing(settings, run)
         if run.tensorboard:
             _find_tensorboard()
         self._wants_tensorboard, self._tensorboard = run.tensorboard, None
@@ -146,24 +176,6 @@ class RunFolder:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _check_existing(self, *, overwrite: bool) -> None:
-        """Refuse to replace files without permission, and files that are not of a run even with it.
-
-        What the same run wrote before it was killed ahead of its first checkpoint may be replaced.
-        """
-        names = (_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME, *_WEIGHTS_NAMES)
-        existing = [name for name in names if (self._folder / name).exists()]
-        is_same_run = same_settings(self._read_text(_SETTINGS_NAME), self._settings)
-        if existing and not overwrite and (not is_same_run or set(_WEIGHTS_NAMES) & set(existing)):
-            raise OutputExistsError(
-                f"{self._folder / existing[-1]}: already exists",
-                hint="set `overwrite` to start over, or choose another `out`",
-            )
-        for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
-            text = self._read_text(name)
-            if text and not text.startswith(start):
-                raise OutputExistsError(f"{self._folder / name}: is not of a training run", hint="choose another `out`")
-
     def _remove_earlier_run(self) -> None:
         try:
             (self._folder / STATE_NAME).unlink(missing_ok=True)
@@ -172,12 +184,6 @@ class RunFolder:
                     (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{error.filename}: cannot be removed: {os_reason(error)}") from error
-
-    def _read_text(self, name: str) -> str:
-        try:
-            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
 
     def _add_to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:

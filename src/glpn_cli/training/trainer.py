@@ -29,7 +29,7 @@ from glpn_cli.training.distributed import Processes
 from glpn_cli.training.initialization import NEW_NETWORK, InitialNetwork, create_network, restore_network
 from glpn_cli.training.learner import Learner
 from glpn_cli.training.loader import Batch, SamplingPlan, TrainingSamples, load_batches
-from glpn_cli.training.logs import RunFolder, lock_folder
+from glpn_cli.training.logs import RunFolder, check_existing, lock_folder
 from glpn_cli.training.optimizer import Schedule
 from glpn_cli.training.progress import QUIET, StepFacts, StopRequest, TrainWatcher, stop_on_signals
 from glpn_cli.training.settings import DEFAULT_CROP, NATIVE_CROP
@@ -150,7 +150,10 @@ class _Trainer:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs out of the folder, so that the checkpoint that is read is the one that is replaced."""
-        with lock_folder(self.folder) if self.processes.is_main else nullcontext():
+        is_main = self.processes.is_main
+        if is_main and (self.options.overwrite or not (self.folder / STATE_NAME).exists()):
+            check_existing(self.settings, self.options)  # before the lock creates a file in a folder of something else
+        with lock_folder(self.folder) if is_main else nullcontext():
             self.processes.wait()  # the other processes read the checkpoint too
             yield
 
