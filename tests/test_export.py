@@ -132,7 +132,7 @@ def test_file_that_differs_from_torch_is_refused(static: tuple[ExportModule, byt
 
 
 def test_float16_file_has_float32_output() -> None:
-    exported = small_module(size="32x64", precision=Precision.FLOAT16)
+    exported = small_module(2, size="32x64", precision=Precision.FLOAT16)
     data = build_onnx(exported)
     model = onnx.load_from_string(data)
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
