@@ -290,8 +290,8 @@ def _expand(pattern: str, *, hidden: bool) -> Iterator[Path | tuple[Path, ImageE
     search = SearchSettings(recursive=True, hidden=hidden)
     for found in walk_images(root, search=search, is_output=lambda _: False):
         if isinstance(found, tuple):
-            names = found[0].relative_to(root).parts
-            if all(pattern.match(name) for pattern, name in zip(first_names, names, strict=False)):
+            folders = found[0].relative_to(root).parts
+            if all(wanted.match(folder) for wanted, folder in zip(first_names, folders, strict=False)):
                 yield found
         elif matching.match(found.relative_to(root).as_posix()):
             yield found
