@@ -40,7 +40,7 @@ demo: $(VENV)/.ready-to-run
 	@echo "depth in gray levels:      $(CURDIR)/demo/coffee.depth.png"
 
 test: $(VENV)/.ready-to-develop
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 check: format lint types test
 

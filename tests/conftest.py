@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
+
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.settings import PredictionSettings
 
 pytest_plugins = ["parity", "soak_figures", "stand_in_hub"]
 
@@ -82,9 +85,44 @@ def depth_map() -> DepthMap:
     return DepthMap(meters, provenance, uncertainty_m=meters / np.float32(10))
 
 
+@pytest.fixture(scope="session")
+def shared_engine() -> Callable[..., Predictor]:
+    """Return a function that replaces `load_predictor`: the bundled weights are prepared for the CPU only once."""
+    from glpn_cli.device import choose_runtime
+    from glpn_cli.errors import WeightsError
+    from glpn_cli.inference import load, predictor
+    from glpn_cli.weights.catalog import CATALOG
+    from glpn_cli.weights.location import locate_weights
+
+    load_predictor = load.load_predictor
+    engines: dict[object, Predictor] = {}
+
+    def load_quickly(settings: PredictionSettings, **options: Any) -> Predictor:
+        try:
+            located = locate_weights(settings.weights)
+        except WeightsError:  # may be downloaded
+            return load_predictor(settings, **options)
+        is_tiny = located.entry is CATALOG["tiny"]
+        runtime = choose_runtime(settings.device, settings.precision, settings.threads) if is_tiny else None
+        if runtime is None or runtime.device.type != "cpu":
+            return load_predictor(settings, **options)
+        if runtime.precision not in engines:
+            engines[runtime.precision] = load_predictor(settings, **options)
+        first = engines[runtime.precision]
+        weights = predictor.LoadedWeights(None, first.card, lambda: first.weights_sha256, located.chosen)  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(predictor, "Engine", lambda *_, **_options: first.engine)
+            return predictor.Predictor(weights, runtime, settings)
+
+    return load_quickly
+
+
 @pytest.fixture
 def glpn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    shared_engine: Callable[..., Predictor],
 ) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     """Return a function that runs the command line in this process, which has loaded torch, in the test's folder."""
     from glpn_cli.cli.app import main
@@ -109,6 +147,7 @@ def glpn(
 
     monkeypatch.delenv("GLPN_WEIGHTS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setattr("glpn_cli.inference.load.load_predictor", shared_engine)
     return run
 
 

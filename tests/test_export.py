@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,13 +21,26 @@ from glpn_cli.weights.catalog import WeightsCard
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter warns about itself
 
 
-def small_module(**settings: object) -> ExportModule:
+STAGES: dict[int, dict[str, Any]] = {
+    4: {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 12, 16], "num_attention_heads": [1, 1, 2, 2]},
+    2: {
+        "num_encoder_blocks": 2,
+        "depths": [1, 1],
+        "hidden_sizes": [8, 12],
+        "num_attention_heads": [1, 2],
+        "patch_sizes": [7, 3],
+        "strides": [4, 2],
+        "sr_ratios": [4, 1],  # attention with and without reduction
+        "mlp_ratios": [4, 4],
+    },
+}
+"""Configurations by number of stages."""
+
+
+def small_module(stages: int = 4, **settings: object) -> ExportModule:
     """Wrap a small network whose every part changes the result; a unit of its published scale is 8 m."""
     torch.manual_seed(3)
-    config = GLPNConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 12, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
-    )
-    network = GLPNForDepthEstimation(config).eval()
+    network = GLPNForDepthEstimation(GLPNConfig(**STAGES[stages], decoder_hidden_size=8)).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.08)
@@ -55,10 +69,10 @@ def metadata(data: bytes) -> dict[str, str]:
     return {item.key: item.value for item in onnx.load_from_string(data).metadata_props}
 
 
-@pytest.fixture(scope="module")
-def dynamic() -> tuple[ExportModule, bytes]:
-    """An export of any size, from 8-bit images to meters."""
-    exported = small_module(size="dynamic", with_preprocessing=True)
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.soak)], ids="{} stages".format)
+def dynamic(request: pytest.FixtureRequest) -> tuple[ExportModule, bytes]:
+    """An export of any size, from 8-bit images to meters; with all stages it takes half a minute."""
+    exported = small_module(request.param, size="dynamic", with_preprocessing=True)
     return exported, build_onnx(exported)
 
 
@@ -129,7 +143,7 @@ def test_file_that_differs_from_torch_is_refused(static: tuple[ExportModule, byt
 
 
 def test_float16_file_has_float32_output() -> None:
-    exported = small_module(size="32x64", precision=Precision.FLOAT16)
+    exported = small_module(2, size="32x64", precision=Precision.FLOAT16)
     data = build_onnx(exported)
     model = onnx.load_from_string(data)
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT

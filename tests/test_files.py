@@ -36,6 +36,7 @@ from glpn_cli.files import (
     write_together,
     write_whole,
 )
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +124,27 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
     with pytest.raises(OutputExistsError):
         write_together([(tmp_path / "b", b"1"), (tmp_path / "a", b"2")], overwrite=False)
     assert contents(tmp_path) == {name: b"theirs"}  # none of ours, although one had its name already
+
+
+@pytest.mark.usefixtures("file_system")
+def test_permission_to_replace_is_per_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    targets = [(tmp_path / "a", b"1"), (tmp_path / "b", b"2")]
+    write_together(targets, overwrite=[True, False])
+    assert contents(tmp_path) == {"a": b"1", "b": b"2"}
+    with pytest.raises(OutputExistsError, match=r"b: "):
+        write_together([(target, b"new") for target, _ in targets], overwrite=[True, False])
+    assert contents(tmp_path) == {"a": b"1", "b": b"2"}
+    (tmp_path / "b").unlink()
+
+    def write_slowly(path: Path, data: bytes, *, durable: bool) -> None:
+        write_new(path, data, durable=durable)
+        (tmp_path / "b").write_bytes(b"theirs")
+
+    monkeypatch.setattr(files, "write_new", write_slowly)
+    with pytest.raises(OutputExistsError, match=r"b: "):
+        write_together(targets[::-1], overwrite=[False, True])
+    assert contents(tmp_path) == {"a": b"1", "b": b"theirs"}
 
 
 @pytest.mark.usefixtures("file_system")
@@ -275,7 +297,7 @@ def test_a_pipe_gets_the_bytes_and_stays_a_pipe(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
     write_whole(pipe, b"through", overwrite=True)
-    reader.join(timeout=10)
+    reader.join(HANG_S)
     assert received == [b"through"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

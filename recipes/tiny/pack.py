@@ -17,6 +17,7 @@ import torch
 
 from glpn_cli.files import file_sha256, write_whole
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
+from glpn_cli.weights.header import seal
 
 VERSION, LICENSE = "2", "CC-BY-4.0"
 WORKING_SIZE = "160x224"
@@ -60,7 +61,7 @@ def pack_weights(checkpoint: Path, packed: Path, working_size: str = WORKING_SIZ
         metadata["working_size"] = working_size
     with tempfile.TemporaryDirectory() as folder:
         data = write_checkpoint(folder, weights.config, tensors, metadata).read_bytes()
-    write_whole(packed, data, overwrite=True)
+    write_whole(packed, b"".join(seal(data)), overwrite=True)  # sealed, the same weights always give the same bytes
     return {
         "working_size": metadata["working_size"],
         "size_bytes": packed.stat().st_size,

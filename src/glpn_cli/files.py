@@ -86,7 +86,7 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool) -> None:
 def write_together(
     files: Sequence[tuple[Path, bytes]],
     *,
-    overwrite: bool,
+    overwrite: bool | Sequence[bool],
     partials: Sequence[Path] | None = None,
     durable: bool = True,
 ) -> None:
@@ -94,25 +94,27 @@ def write_together(
 
     Args:
         files: targets and their bytes.
-        overwrite: whether existing files may be replaced. If not, even a file that appeared a moment ago is safe.
+        overwrite: whether an existing file may be replaced, of all files or of each. If not, even a file that
+            appeared a moment ago is safe.
         partials: the temporary files to use, one per target, in the same folder; None invents names.
         durable: flush the bytes to the disk before the files get their names. Without it a power failure may leave
             an empty file, which is good enough for what can be made again.
 
     Raises:
-        OutputExistsError: a file exists and `overwrite` is False.
+        OutputExistsError: a file exists and may not be replaced.
         OutputError: the file system refuses.
     """
+    replaces = [overwrite] * len(files) if isinstance(overwrite, bool) else overwrite
     partials = partials or [partial_path(target) for target, _ in files]
     created: list[Path] = []
     target = files[0][0]
     try:
         try:
-            for (target, data), partial in zip(files, partials, strict=True):
-                _refuse_existing(target, overwrite=overwrite)
+            for (target, data), partial, may_replace in zip(files, partials, replaces, strict=True):
+                _refuse_existing(target, overwrite=may_replace)
                 write_new(partial, data, durable=durable)
-            for (target, _), partial in zip(files, partials, strict=True):
-                if overwrite:
+            for (target, _), partial, may_replace in zip(files, partials, replaces, strict=True):
+                if may_replace:
                     os.replace(partial, target)
                 else:
                     _rename_without_replacing(partial, target)

@@ -150,9 +150,9 @@ def _edge_f1(directions: list[tuple[Values, Values]], step: float) -> float:
     """
     precision = recall = 0.0
     for found, true in directions:
-        in_both = np.count_nonzero((found > step) & (true > step))
-        precision += in_both / max(np.count_nonzero(found > step), 1) / len(directions)
-        recall += in_both / max(np.count_nonzero(true > step), 1) / len(directions)
+        in_both = int(np.count_nonzero((found > step) & (true > step)))
+        precision += in_both / max(int(np.count_nonzero(found > step)), 1) / len(directions)
+        recall += in_both / max(int(np.count_nonzero(true > step)), 1) / len(directions)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from e2e.watched_glpn import start_watched
+from waiting import HANG_S
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -241,72 +243,77 @@ def many(make_image: Callable[..., Path], count: int) -> None:
         make_image(f"in/{index % 3}/{index:03}.png", 200, 300)
 
 
-def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "-f", "png", "-f", "npy", *options]
-    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+BATCH = ("batch", "in", "--out", "out", "-f", "png", "-f", "npy")
+
+
+@pytest.fixture
+def at_output(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, Callable[[], object]], None]:
+    """Return a function that replaces a function of `os`, such that right after its Nth call something happens."""
+
+    def arrange(name: str, number: int, event: Callable[[], object]) -> None:
+        function, calls = getattr(os, name), itertools.count(1)
+
+        def watched(*arguments: Any, **keywords: Any) -> Any:
+            result = function(*arguments, **keywords)
+            if next(calls) == number:
+                event()
+            return result
+
+        monkeypatch.setattr(os, name, watched)
+
+    return arrange
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_the_same_command_resumes_after_an_interrupt(
-    tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
 ) -> None:
-    many(make_image, 80)
-    process = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/*/*.npy")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal_number)
-    _, stderr = process.communicate(timeout=60)
+    many(make_image, 20)
+    process = start_watched(tmp_path, f"rename:5:after:{signal_number.name}", BATCH)
+    _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
     assert b"interrupted: " in stderr
     finished = len(list((tmp_path / "out").rglob("*.npy")))
-    assert 0 < finished < 80
+    assert 0 < finished < 20
     assert len(lines(tmp_path)) == finished
-    process = start(tmp_path)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert f"{80 - finished} of {80 - finished} done".encode() in stderr
-    assert len(lines(tmp_path)) == 80
+    run = glpn(*BATCH)
+    assert run.returncode == 0
+    assert f"{20 - finished} of {20 - finished} done".encode() in run.stderr
+    assert len(lines(tmp_path)) == 20
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupted_overwrite_resumes(tmp_path: Path, make_image: Callable[..., Path]) -> None:
-    many(make_image, 40)
-    start(tmp_path).communicate(timeout=60)
+def test_an_interrupted_overwrite_resumes(
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], at_output: Callable[..., None]
+) -> None:
+    many(make_image, 20)
+    assert glpn(*BATCH).returncode == 0
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.npy")}
-    process = start(tmp_path, "--overwrite")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and all(path.stat().st_mtime_ns == first[path] for path in first):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    at_output("replace", 6, lambda: signal.raise_signal(signal.SIGINT))
+    assert glpn(*BATCH, "--overwrite").returncode == 130
     second = {path: path.stat().st_mtime_ns for path in first}
     redone = {path for path in first if second[path] != first[path]}
-    assert 0 < len(redone) < 40
-    process = start(tmp_path, "--overwrite")
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stderr
-    assert f"{40 - len(redone)} of {40 - len(redone)} done".encode() in stderr
+    assert 0 < len(redone) < 20
+    run = glpn(*BATCH, "--overwrite")
+    assert run.returncode == 0, run.stderr
+    assert f"{20 - len(redone)} of {20 - len(redone)} done".encode() in run.stderr
     assert all(path.stat().st_mtime_ns == second[path] for path in redone)
     assert all(path.stat().st_mtime_ns != first[path] for path in first)
 
 
-def test_a_second_batch_into_the_same_folder_is_refused(tmp_path: Path, make_image: Callable[..., Path]) -> None:
-    many(make_image, 30)
-    first = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "out" / ".glpn-batch.lock").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    second = start(tmp_path)
-    _, stderr = second.communicate(timeout=60)
-    assert second.returncode == 6
-    assert str(tmp_path / "out").encode() in stderr
-    first.communicate(timeout=60)
-    assert first.returncode == 0
-    assert len(lines(tmp_path)) == 30
+@pytest.mark.skipif(os.name == "nt", reason="Windows gives files their names in another way")
+def test_a_second_batch_into_the_same_folder_is_refused(
+    glpn: Glpn, glpn_process: Glpn, tmp_path: Path, make_image: Callable[..., Path], at_output: Callable[..., None]
+) -> None:
+    many(make_image, 6)
+    second: list[subprocess.CompletedProcess[bytes]] = []
+    at_output("link", 1, lambda: second.append(glpn_process(*BATCH)))  # while the first one writes
+    assert glpn(*BATCH).returncode == 0
+    assert [run.returncode for run in second] == [6]
+    assert str(tmp_path / "out").encode() in second[0].stderr
+    assert len(lines(tmp_path)) == 6
 
 
 def ranges(tmp_path: Path) -> set[tuple[float, float]]:

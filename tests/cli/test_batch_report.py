@@ -6,18 +6,18 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from e2e.watched_glpn import start_watched
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
+from waiting import HANG_S
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -135,26 +135,24 @@ def test_another_page_is_not_replaced(glpn: Glpn, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_the_same_command_completes_an_interrupted_report(
-    tmp_path: Path, make_image: Callable[..., Path], end: signal.Signals
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], end: signal.Signals
 ) -> None:
     original = make_image("in/0.png")
-    for number in range(1, 40):
+    for number in range(1, 16):
         (tmp_path / "in" / f"{number}.png").write_bytes(original.read_bytes())
-    command = [sys.executable, "-m", "glpn_cli", "batch", "in", "--out", "out", "--report", "-w", "tiny"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("out/*.depth.png"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(end)
-    process.communicate(timeout=60)
+    command = ("batch", "in", "--out", "out", "--report", "-w", "tiny")
+    process = start_watched(tmp_path, f"record:10:after:{end.name}", command)  # a journal line and one of the manifest
+    process.communicate(timeout=HANG_S)
+    assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert (tmp_path / "out" / "index.html").exists()
     finished = len((tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines())
     if end == signal.SIGINT:
         assert len(rows(tmp_path)) == finished
-        assert index(tmp_path)["total"] == 40
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+        assert index(tmp_path)["total"] == 16
+    assert 0 < finished < 16
+    run = glpn(*command)
     assert run.returncode == 0, run.stderr
     assert b"adding" not in run.stderr  # no output had to be read again
-    assert len(rows(tmp_path)) == index(tmp_path)["total"] == 40
+    assert len(rows(tmp_path)) == index(tmp_path)["total"] == 16
     assert all(row["median"] and not row["approximate"] for row in rows(tmp_path).values())
     assert not list((tmp_path / "out").rglob("*.part"))

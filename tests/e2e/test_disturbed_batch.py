@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,8 @@ import numpy as np
 import pytest
 
 from glpn_cli import files
-from glpn_cli.image import reading
 from glpn_cli.inference import manifest as manifest_module
+from glpn_cli.inference.predictor import Predictor
 from waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -113,26 +115,18 @@ def test_disk_is_full_after_some_images(glpn: Glpn, tmp_path: Path, monkeypatch:
 def test_disk_is_full_when_a_manifest_line_is_written(
     glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    write_all = manifest_module._write_all
     lines = 0
 
-    class Full:
-        def __init__(self, stream: Any) -> None:
-            self._stream = stream
+    class Filling(FileIO):
+        """A file on a disk that is full from the sixth line on."""
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-        def write(self, data: bytes) -> int:
-            return int(self._stream.write(data[:room]))
-
-    def write(stream: Any, data: bytes, **keywords: Any) -> None:
-        nonlocal lines
-        lines += 1
-        write_all(Full(stream) if lines >= 6 else stream, data, **keywords)
+        def write(self, data: Any) -> int:
+            nonlocal lines
+            lines += 1
+            return super().write(data[:room] if lines >= 6 else data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest_module, "_write_all", write)
+        patch.setattr(manifest_module, "FileIO", Filling)
         run = glpn(*BATCH)
     assert run.returncode == 6
     assert b"No space left on device" in run.stderr
@@ -191,18 +185,15 @@ def test_another_batch_replaces_the_output_folder(glpn: Glpn, tmp_path: Path, mo
 
 
 def test_images_are_removed(glpn: Glpn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_file = reading._open_file
-    opened = 0
+    prepare, prepared = Predictor.prepare, itertools.count(1)
 
-    def open_or_move(path: str) -> Any:
-        nonlocal opened
-        opened += 1
-        if opened == 4:
+    def prepare_or_move(*arguments: Any, **keywords: Any) -> Any:
+        if next(prepared) == 4:
             os.rename(tmp_path / "in", tmp_path / "away")
-        return open_file(path)
+        return prepare(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "_open_file", open_or_move)
+        patch.setattr(Predictor, "prepare", prepare_or_move)
         run = glpn(*BATCH)
     assert run.returncode == 7
     assert b"7.png: " in run.stderr

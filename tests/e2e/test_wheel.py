@@ -38,7 +38,7 @@ def test_wheel_contents(wheel: Path) -> None:
 
 def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", environment], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", environment], check=True)
     # Dependencies come from the environment of the tests, glpn_cli must come from the wheel.
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     site = subprocess.run(
@@ -49,7 +49,8 @@ def test_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     ).stdout.strip()
     borrowed = Path(site) / "borrowed.pth"
     borrowed.write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", wheel]
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", wheel]
     subprocess.run(install, check=True, capture_output=True)
     glpn = python.with_name("glpn" + python.suffix)
     photo = ROOT / "examples" / "coffee.png"

@@ -1,8 +1,9 @@
 """Runs glpn, records in a file what it is doing, and can kill itself at a given moment.
 
 Usage: `watched_glpn.py NOTES AIM ARGUMENTS...`, as a process of its own. NOTES is a file of `SIZE` zero bytes, which
-can be read after the process was killed. AIM is empty, or PHASE:N:MOMENT: the process sends itself SIGKILL in the Nth
-PHASE. MOMENT is "before", "after", or a number of seconds after the phase begins; the phase never ends before the kill.
+can be read after the process was killed. AIM is empty, or PHASE:N:MOMENT:SIGNAL: the process sends itself the signal
+(without one SIGKILL) in the Nth PHASE. MOMENT is "before", "after", or a number of seconds after the phase begins; the
+phase never ends before the signal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import mmap
 import os
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PHASES = ("load", "read", "compute", "write", "rename", "record")
 _PHASE = struct.Struct("iid")  # threads in the phase now, how often it began, seconds in total
@@ -31,6 +33,13 @@ def read_notes(path: Path) -> dict[str, tuple[int, int, float]]:
     return dict(zip(PHASES, _PHASE.iter_unpack(path.read_bytes()), strict=True))
 
 
+def start_watched(folder: Path, aim: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start glpn in a folder; its notes are in the file `notes` there."""
+    (folder / "notes").write_bytes(bytes(SIZE))
+    command = [sys.executable, __file__, "notes", aim, *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
 class _Watch:
     """Writes the notes, and kills the process at the given moment."""
 
@@ -38,8 +47,9 @@ class _Watch:
         with Path(notes).open("r+b") as stream:
             self._notes = mmap.mmap(stream.fileno(), SIZE)
         self._lock = threading.Lock()
-        self._phase, number, self._moment = aim.split(":") if aim else ("", "0", "")
+        self._phase, number, self._moment, *signals = aim.split(":") if aim else ("", "0", "")
         self._number = int(number)
+        self._signal = signal.Signals[signals[0]] if signals else signal.SIGKILL
         self._started = threading.Event()
         if self._moment not in ("", "before", "after"):
             threading.Thread(target=self._wait_and_kill, daemon=True).start()
@@ -48,13 +58,13 @@ class _Watch:
         count = self._note(phase, +1, 0.0)
         if self._is_aim(phase, count):
             if self._moment == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self._signal)
             self._started.set()
         return count
 
     def leave(self, phase: str, count: int, seconds: float) -> None:
         if self._is_aim(phase, count):  # "after", or the other thread is late, as on a busy machine
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
         self._note(phase, -1, seconds)
 
     def around(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +85,7 @@ class _Watch:
     def _wait_and_kill(self) -> None:
         self._started.wait()
         time.sleep(float(self._moment))
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), self._signal)
 
     def _note(self, phase: str, step: int, seconds: float) -> int:
         at = PHASES.index(phase) * _PHASE.size

@@ -223,8 +223,7 @@ def test_evaluate_scores_depth_files_and_writes_results(data: DataSettings, tmp_
     evaluation = evaluate(
         data,
         predictions=str(tmp_path / "mine"),
-        figure=str(figure),
-        per_image=str(per_image),
+        files=ResultFiles(str(figure), str(per_image)),
         progress=lambda done, total: counts.append((done, total)),
         on_image=lambda result: names.append(result.name),
     )
@@ -247,8 +246,7 @@ def test_evaluate_without_usable_image_is_an_error(data: DataSettings, tmp_path:
         evaluate(
             data,
             predictions=str(tmp_path / "mine"),
-            figure=str(tmp_path / "f.png"),
-            per_image=str(tmp_path / "p.jsonl"),
+            files=ResultFiles(str(tmp_path / "f.png"), str(tmp_path / "p.jsonl")),
         )
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 5
     assert not (tmp_path / "f.png").exists()
@@ -275,7 +273,7 @@ def test_failed_first_image_writes_nothing(data: DataSettings, tmp_path: Path) -
             data,
             EvaluationSettings(crop=Crop.NYU),
             predictions=str(tmp_path / "mine"),
-            per_image=str(per_image),
+            files=ResultFiles(per_image=str(per_image)),
         )
     assert not per_image.exists()
 
@@ -283,7 +281,7 @@ def test_failed_first_image_writes_nothing(data: DataSettings, tmp_path: Path) -
 def test_invalid_prediction_is_drawn_as_it_is_scored(data: DataSettings, tmp_path: Path) -> None:
     for index in range(5):
         np.save(tmp_path / "mine" / f"{index}.npy", np.full((12, 20), np.nan, np.float32))
-    evaluation = evaluate(data, predictions=str(tmp_path / "mine"), figure=str(tmp_path / "f.png"))
+    evaluation = evaluate(data, predictions=str(tmp_path / "mine"), files=ResultFiles(str(tmp_path / "f.png")))
     assert evaluation.worst is not None
     for row in evaluation.worst.rows:
         _, truth, predicted, error = (np.asarray(tile) for tile in row.tiles)
@@ -299,13 +297,13 @@ def test_invalid_prediction_is_drawn_as_it_is_scored(data: DataSettings, tmp_pat
         ({"predictions": ""}, UsageError, "`predictions`"),
         ({"predictions": "mine", "prediction": PredictionSettings(weights="tiny")}, UsageError, "`weights`"),
         ({"predictions": "gone"}, InputError, "gone"),
-        ({"predictions": "mine", "figure": ""}, UsageError, "`figure`"),
-        ({"predictions": "mine", "per_image": ""}, UsageError, "`per_image`"),
-        ({"predictions": "mine", "figure": "f.jpg"}, UsageError, "f.jpg"),
-        ({"predictions": "mine", "figure": "set/0.png", "overwrite": True}, UsageError, "0.png"),
-        ({"predictions": "mine", "figure": "x.png", "per_image": "./x.png"}, UsageError, "`per_image`"),
-        ({"predictions": "mine", "per_image": "set"}, UsageError, "set"),
-        ({"predictions": "mine", "per_image": "existing"}, OutputExistsError, "existing"),
+        ({"files": ResultFiles("")}, UsageError, "`figure`"),
+        ({"files": ResultFiles(per_image="")}, UsageError, "`per_image`"),
+        ({"files": ResultFiles("f.jpg")}, UsageError, "f.jpg"),
+        ({"files": ResultFiles("set/0.png", overwrite=True)}, UsageError, "0.png"),
+        ({"files": ResultFiles("x.png", "./x.png")}, UsageError, "`per_image`"),
+        ({"files": ResultFiles(per_image="set")}, UsageError, "set"),
+        ({"files": ResultFiles(per_image="existing")}, OutputExistsError, "existing"),
     ],
 )
 def test_invalid_settings_are_refused_before_the_run(
@@ -320,7 +318,7 @@ def test_invalid_settings_are_refused_before_the_run(
     (tmp_path / "existing").write_text("old")
     monkeypatch.setattr(Evaluation, "run", None)
     with pytest.raises(error) as caught:
-        evaluate(data, **other)
+        evaluate(data, **{"predictions": "mine"} | other)
     assert named in caught.value.message
     assert (tmp_path / "existing").read_text() == "old"
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -20,6 +22,9 @@ from glpn_cli.image.discovery import (
 )
 from glpn_cli.image.fetching import Address
 from glpn_cli.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DEFAULTS = SearchSettings()
 
@@ -135,6 +140,34 @@ def test_recursive_pattern_survives_link_loops() -> None:
     assert names("./d/**/sub/*.jpg") == ["d/sub/b.jpg"]
     assert names("gone/**/*.jpg") == names("d/**/[z-a].jpg") == []
     assert names("d/**/*.jpg", search=SearchSettings(hidden=True)) == ["d/.hidden/c.jpg", "d/a.jpg", "d/sub/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reported"),
+    [
+        ("d/**/*.jpg", ["d/a/locked", "d/locked"]),
+        ("d/l*/**/*.jpg", ["d/locked"]),
+        ("d/?/**/*.jpg", ["d/a/locked"]),
+        ("**/*.jpg", ["d/a/locked", "d/locked"]),
+        ("d/locked/**/*.jpg", ["d/locked"]),
+    ],
+)
+def test_recursive_pattern_reports_folders_that_cannot_be_listed(
+    pattern: str, reported: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("d/locked/x.jpg", "d/a/locked/y.jpg", "d/a/z.jpg")
+    scandir = os.scandir
+
+    def refusing(path: str | Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    found = find(pattern)
+    assert [name for name, _ in found.failures] == reported
+    assert all(isinstance(error, ImageError) for _, error in found.failures)
+    assert ("d/a/z.jpg" in map(str, found.images)) is ("locked/" not in pattern and "l*" not in pattern)
 
 
 def test_folder_search_follows_the_settings() -> None:

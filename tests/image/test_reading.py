@@ -440,11 +440,14 @@ def test_impossible_name_is_an_error() -> None:
 
 
 def test_disk_failure_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(io.BytesIO):
-        def read(self, _: int | None = -1, /) -> bytes:
+    class Failing(io.FileIO):
+        def readinto(self, _: object) -> int:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reading, "_open_file", lambda _: Failing())
+        read = readall = readinto  # type: ignore[assignment]
+
+    (tmp_path / "a.jpg").touch()
+    monkeypatch.setattr(reading, "open", Failing, raising=False)
     message = message_for(tmp_path / "a.jpg")
     assert message.startswith(f"{tmp_path / 'a.jpg'}: ")
     assert message.endswith(": Input/output error")

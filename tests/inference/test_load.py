@@ -17,6 +17,7 @@ from glpn_cli.inference.predictor import load_network
 from glpn_cli.settings import PredictionSettings, Tiles
 from glpn_cli.weights.location import LocatedWeights, locate_weights
 from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file, weights_files
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,12 +146,12 @@ import glpn_cli
 glpn_cli.load("tiny")
 assert started == [False], started
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANG_S)
 
 
 def test_importing_load_does_not_import_torch() -> None:
     program = "import sys, glpn_cli; glpn_cli.load; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANG_S)
 
 
 def test_the_signature_has_every_setting() -> None:

@@ -6,7 +6,8 @@ import os
 import re
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from io import FileIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -290,26 +291,17 @@ def test_an_invalid_line_is_dropped(tmp_path: Path, fields: dict[str, object]) -
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Short:
-        """A disk with room for ten bytes."""
+    class Short(FileIO):
+        """A file on a disk with room for ten bytes."""
 
-        def __init__(self, stream: object) -> None:
-            self._stream = stream
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._stream, name)
-
-        def write(self, data: bytes) -> object:
-            return self._stream.write(data[:10])  # type: ignore[attr-defined]
+        def write(self, data: Any) -> int:
+            return super().write(data[:10])
 
     with Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.append(record("a"))
-        write_all = module._write_all
         with monkeypatch.context() as patch, pytest.raises(OutputError) as caught:
-            patch.setattr(
-                module, "_write_all", lambda stream, data, **keywords: write_all(Short(stream), data, **keywords)
-            )
+            patch.setattr(module, "FileIO", Short)
             manifest.append(record("b"))
         assert is_disk_wide(caught.value)
         manifest.append(record("c"))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import glpn_cli
-from glpn_cli.device import choose_runtime
+from glpn_cli.device import Runtime, choose_runtime
 from glpn_cli.errors import DeviceError, ImageError
 from glpn_cli.image.upsampling import LocalRange
 from glpn_cli.inference.autotune import Stopwatch
@@ -17,7 +17,7 @@ from glpn_cli.inference.load import load_weights
 from glpn_cli.inference.predictor import LoadedWeights, Predictor
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import PredictionSettings
+from glpn_cli.settings import Precision, PredictionSettings
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
 
 if TYPE_CHECKING:
@@ -177,13 +177,22 @@ def test_a_photo_is_read_upright(tiny: Predictor, tmp_path: Path, make_image: Ca
     assert tmp_path in turned.parents
 
 
-def test_a_stack_of_images_gives_each_its_own_depth() -> None:
+def test_a_stack_of_images_gives_each_its_own_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = make_predictor(WeightsCard("x", 10.0))
     random = np.random.default_rng(0)
     prepared = [predictor.prepare(random.integers(0, 256, (64, 96, 3), np.uint8)) for _ in range(3)]
-    stacked = predictor._run_stacked(prepared, [image.pixel_values for image in prepared])
-    for one, image in zip(stacked.split(1), prepared, strict=True):
-        torch.testing.assert_close(one, predictor.run([image])[0], rtol=1e-5, atol=1e-5)
+    expected = [predictor.run([image])[0] for image in prepared]
+    engine, batches = predictor.engine, []
+
+    def count(pixel_values: torch.Tensor) -> torch.Tensor:
+        batches.append(len(pixel_values))
+        return engine(pixel_values)
+
+    monkeypatch.setattr(predictor, "engine", count)
+    monkeypatch.setattr(predictor, "runtime", Runtime(torch.device("mps"), Precision.FLOAT32))  # not a CPU, it seems
+    for one, other in zip(predictor.run(prepared), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert batches == [3]
 
 
 def test_groups_do_not_change_bits_on_a_cpu() -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from glpn_cli.inference.plan import Task, plan_beside
 from glpn_cli.inference.run import RunOptions, open_source, run
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import OutputSettings, Precision, RunSettings
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
-
-HANG_S = 30
-"""A wait that takes this long has failed."""
 
 GPU = Runtime(torch.device("mps"), Precision.FLOAT32)
 """Not a CPU for the run loop; the stand-in predictors compute on the CPU all the same."""
@@ -452,31 +451,29 @@ def test_images_with_tiles_do_not_accumulate(tmp_path: Path, make_image: Callabl
 def test_reading_predicting_and_writing_overlap(
     tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for index in range(6):
+    for index in range(4):
         make_image(f"in/{index}.png")
-    busy: set[str] = set()
-    seen_together: set[frozenset[str]] = set()
-    lock = threading.Lock()
+    begun: Counter[str] = Counter()
+    changed = threading.Condition()
+    overlaps: list[tuple[str, bool]] = []
 
-    def during(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def slow(*arguments: Any, **keywords: Any) -> Any:
-            with lock:
-                busy.add(stage)
-                seen_together.add(frozenset(busy))
-            time.sleep(0.03)
-            try:
-                return function(*arguments, **keywords)
-            finally:
-                with lock:
-                    busy.discard(stage)
+    def during(stage: str, function: Callable[..., Any], other: str = "") -> Callable[..., Any]:
+        """Let the first call of a stage wait until the other one begins with the second image."""
 
-        return slow
+        def watched(*arguments: Any, **keywords: Any) -> Any:
+            with changed:
+                begun[stage] += 1
+                changed.notify_all()
+                if other and begun[stage] == 1:
+                    overlaps.append((stage, changed.wait_for(lambda: begun[other] > 1, HANG_S)))
+            return function(*arguments, **keywords)
 
-    monkeypatch.setattr(files, "write_new", during("write", files.write_new))
-    stand_in = _StandIn(tiny, prepare=during("read", tiny.prepare), run=during("predict", tiny.run))
-    assert len(list(beside(tmp_path, stand_in, workers=1))) == 6
-    assert any({"read", "predict"} <= together for together in seen_together)
-    assert any({"predict", "write"} <= together for together in seen_together)
+        return watched
+
+    monkeypatch.setattr(files, "write_new", during("write", files.write_new, "predict"))
+    stand_in = _StandIn(tiny, prepare=during("read", tiny.prepare), run=during("predict", tiny.run, "read"))
+    assert len(list(beside(tmp_path, stand_in, workers=1))) == 4
+    assert sorted(overlaps) == [("predict", True), ("write", True)]
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -629,6 +626,27 @@ def test_own_outputs_are_replaced_unless_edited_meanwhile(
     assert (tmp_path / "out" / "0.depth.npy").read_bytes() != before
     assert isinstance(results["1.png"].error, OutputExistsError)
     assert (tmp_path / "out" / "1.depth.npy").read_bytes() == b"edited"
+
+
+@pytest.mark.usefixtures("images")
+def test_a_file_that_takes_the_place_of_a_lost_output_is_not_replaced(
+    tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(mirrored(tmp_path, tiny))
+    make_image("in/0.png", 50, 50)  # changed, so that its output is written again
+    lost = tmp_path / "out" / "0.depth.npy"
+    lost.unlink()
+    link = os.link
+
+    def appear(partial: Path, target: Path) -> None:
+        if Path(target) == lost:
+            lost.write_bytes(b"theirs")  # after the last check
+        link(partial, target)
+
+    monkeypatch.setattr(files.os, "link", appear)
+    results = {Path(result.record.source).name: result for result in mirrored(tmp_path, tiny)}
+    assert isinstance(results["0.png"].error, OutputExistsError)
+    assert lost.read_bytes() == b"theirs"
 
 
 @pytest.mark.usefixtures("images")

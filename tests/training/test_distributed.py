@@ -17,6 +17,7 @@ from glpn_cli.errors import DeviceError
 from glpn_cli.training.checkpoints import settings_to_json
 from glpn_cli.training.distributed import BatchNormSync, Processes
 from glpn_cli.training.trainer import train
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def test_two_processes_agree_with_one_that_accumulates(
     recipe = tmp_path / "recipe.json"
     recipe.write_text(settings_to_json(steps), encoding="utf-8")
     both = start_two(recipe, run("two"))
-    messages = [process.communicate(timeout=100)[1] for process in both]
+    messages = [process.communicate(timeout=HANG_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], messages
     one, two = (torch.load(Path(run(name).out) / "state.pt", weights_only=True) for name in ("one", "two"))
     differences = {key: difference(one["network"][key], two["network"][key]) for key in one["network"]}
@@ -53,7 +54,7 @@ def test_a_process_reports_that_another_one_failed(
     recipe = tmp_path / "recipe.json"
     recipe.write_text(settings_to_json(replace(settings, data=(str(folder),), steps=200)), encoding="utf-8")
     both = start_two(recipe, run("two"))
-    messages = [process.communicate(timeout=100)[1].decode() for process in both]
+    messages = [process.communicate(timeout=HANG_S)[1].decode() for process in both]
     assert all(process.returncode for process in both), messages
     assert not any("Traceback" in text for text in messages), messages
     first, second = sorted(messages, key=lambda text: "another one failed" in text)

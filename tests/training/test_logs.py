@@ -15,7 +15,7 @@ from glpn_cli.errors import MissingPackageError, OutputError, OutputExistsError
 from glpn_cli.metrics import METRICS
 from glpn_cli.training import logs
 from glpn_cli.training.initialization import create_network
-from glpn_cli.training.logs import LOCK_NAME, CsvLog, RunFolder
+from glpn_cli.training.logs import LOCK_NAME, CsvLog, RunFolder, lock_folder
 from glpn_cli.training.progress import StepFacts
 from glpn_cli.training.recipe import build_settings, read_recipe
 from glpn_cli.weights.checkpoint import read_checkpoint
@@ -240,44 +240,44 @@ def test_missing_tensorboard_is_an_error(settings: TrainSettings, run: Run, monk
 
 
 HOLD_LOCK = """
-import sys, time
+import sys
 from filelock import FileLock
 lock = FileLock(sys.argv[1])
 lock.acquire()
 print("locked", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
-def test_only_one_process_has_the_lock(settings: TrainSettings, run: Run) -> None:
-    folder = open_folder(settings, run())
+def test_only_one_process_has_the_lock(run: Run) -> None:
+    folder = Path(run().out)
+    folder.mkdir()
     other = subprocess.Popen(
-        [sys.executable, "-c", HOLD_LOCK, str(Path(run().out) / LOCK_NAME)], stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD_LOCK, str(folder / LOCK_NAME)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert other.stdout is not None
         assert other.stdout.readline()
-        with pytest.raises(OutputError, match="run: "), folder.locked():
+        with pytest.raises(OutputError, match="run: "), lock_folder(folder):
             pass
     finally:
         other.kill()
         other.communicate()
-    with folder.locked():  # a killed process releases it
+    with lock_folder(folder):  # a killed process releases it
         pass
 
 
 @pytest.mark.parametrize(("number", "trains"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EACCES, False)])
 def test_file_systems_without_locks_can_be_used(
-    settings: TrainSettings, run: Run, monkeypatch: pytest.MonkeyPatch, *, number: int, trains: bool
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, number: int, trains: bool
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, "refused")
 
-    folder = open_folder(settings, run())
     monkeypatch.setattr(logs, "locked", refuse)
     if trains:
-        with folder.locked():
+        with lock_folder(Path(run().out)):
             pass
     else:
-        with pytest.raises(OutputError, match=LOCK_NAME), folder.locked():
+        with pytest.raises(OutputError, match=LOCK_NAME), lock_folder(Path(run().out)):
             pass

@@ -28,6 +28,7 @@ from glpn_cli.settings import Precision
 from glpn_cli.training import augmentation, trainer
 from glpn_cli.training.checkpoints import save_state
 from glpn_cli.training.initialization import create_network
+from glpn_cli.training.logs import lock_folder
 from glpn_cli.training.progress import StepFacts, TrainWatcher
 from glpn_cli.training.trainer import train
 from glpn_cli.weights.checkpoint import read_checkpoint
@@ -473,6 +474,23 @@ def test_a_damaged_checkpoint_is_named(settings: TrainSettings, run: Run) -> Non
     (Path(run().out) / "state.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"state\.pt"):
         train(settings, run())
+
+
+def test_the_checkpoint_is_not_read_while_another_process_trains(settings: TrainSettings, run: Run) -> None:
+    folder = Path(run().out)
+    folder.mkdir()
+    (folder / "state.pt").write_bytes(b"being written")
+    with lock_folder(folder), pytest.raises(OutputError, match="another process"):
+        train(settings, run())
+    with pytest.raises(InputError):
+        train(settings, run())
+
+
+@pytest.mark.parametrize("change", [{"data": ("nowhere",)}, {"validation": ("nowhere",)}], ids=str)
+def test_missing_data_creates_no_folder(settings: TrainSettings, run: Run, change: dict[str, tuple[str]]) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        train(replace(settings, **change), run())  # type: ignore[arg-type]
+    assert not Path(run().out).exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

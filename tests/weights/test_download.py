@@ -18,6 +18,7 @@ from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.download import download, find_cached
 from glpn_cli.weights.header import read_metadata, verify_seal
 from stand_in_hub import COMMIT, NEXT_COMMIT, Recorder, Refusal, sha256, to_bytes
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -472,7 +473,7 @@ def test_second_download_waits_for_the_first(hub: StandInHub, home: Path) -> Non
             waiting.set()
 
     def send_when_the_second_waits(data: bytes) -> bytes:
-        waiting.wait(20)
+        waiting.wait(HANG_S)
         return data
 
     hub.body = send_when_the_second_waits

@@ -20,6 +20,7 @@ from glpn_cli.weights.store import (
     write_stored,
 )
 from stand_in_hub import Recorder
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,12 +132,12 @@ def test_second_waits_for_the_first() -> None:
     def first() -> None:
         with lock_weights("mine"):
             locked.set()
-            waiting.wait(30)
+            waiting.wait(HANG_S)
             order.append("first")
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert locked.wait(30)
+    assert locked.wait(HANG_S)
     waiter = Waiter()
     with lock_weights("mine", progress=waiter):
         order.append("second")

@@ -11,6 +11,7 @@ from glpn_cli.weights.hub import DownloadSettings, HubAccess, HubFile, find_hub_
 from glpn_cli.weights.store import NO_PROGRESS
 from glpn_cli.weights.transfer import fetch_file, is_etag, matches_etag
 from stand_in_hub import Refusal, sha256
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,8 @@ def file_of(hub: StandInHub, access: HubAccess) -> HubFile:
 
 def test_silent_connection_is_interrupted(hub: StandInHub, tmp_path: Path) -> None:
     hub.publish(KITTI)
-    hub.pause_s = 1.0
-    access = HubAccess(hub.url, {}, DownloadSettings(attempts=1, silence_timeout_s=0.2))
+    hub.pause_s = HANG_S
+    access = HubAccess(hub.url, {}, DownloadSettings(attempts=1, silence_timeout_s=1.0))
     with pytest.raises(WeightsError, match="interrupted"):
         fetch_file(file_of(hub, access), tmp_path / "part", access=access, progress=NO_PROGRESS)
     assert (tmp_path / "part").stat().st_size > 0
@@ -38,7 +39,7 @@ def test_silent_connection_is_interrupted(hub: StandInHub, tmp_path: Path) -> No
 
 def test_silent_hub_is_unreachable(hub: StandInHub) -> None:
     hub.publish(KITTI)
-    hub.pause_before_s = 1.0
+    hub.pause_before_s = HANG_S
     access = HubAccess(hub.url, {}, DownloadSettings(connect_timeout_s=0.2))
     with pytest.raises(WeightsError, match="cannot be reached"):
         file_of(hub, access)

@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import render
+from glpn_cli.training.settings import TrainRun, TrainSettings
+from glpn_cli.training.trainer import train
 from scenes import store
 from scenes.rendering import SCENE_KINDS
+from waiting import HANG_S, wait_until
 
 SCRIPT = Path(render.__file__)
 SMALL = ("--size", "32x64", "--workers", "0", "--count", "4")
@@ -100,25 +102,20 @@ def test_workers_end_with_the_script(number: signal.Signals, tmp_path: Path) -> 
     command = [sys.executable, SCRIPT, "--out", tmp_path / "scenes", "--size", "16x16", "--count", "640000"]
     script = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL)
     try:
-        while len(started := children(script.pid)) < 3:  # two workers and a helper of multiprocessing
-            assert script.poll() is None
-            time.sleep(0.05)
+        # Two workers and a helper of multiprocessing.
+        wait_until(lambda: len(children(script.pid)) >= 3, script)
+        started = children(script.pid)
         script.send_signal(number)
-        script.wait(300)
-        deadline = time.monotonic() + 300
-        while any(os.path.exists(f"/proc/{pid}") for pid in started):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        script.wait(HANG_S)
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in started))
     finally:
         script.kill()
 
 
 def test_training_reads_rendered_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # training expects shards of full size
-    folder = tmp_path / "scenes"
-    assert exit_code("--out", str(folder), "--size", "32x64", "--workers", "0", "--count", "64") == 0
-    command = [sys.executable, "-m", "glpn_cli", "train", "--data", folder, "--size", "32x64", "--batch-size", "2"]
-    command += ["--steps", "2", "--workers", "0", "--init", "none", "--config", "tiny", "--out", tmp_path / "run"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    folder = str(tmp_path / "scenes")
+    assert exit_code("--out", folder, "--size", "32x64", "--workers", "0", "--count", "64", "--kind", "tabletop") == 0
+    settings = TrainSettings((folder,), sizes=((32, 64, 1.0),), batch_size=2, steps=2, init="none", config="tiny")
+    assert train(settings, TrainRun(str(tmp_path / "run"), workers=0, threads=1)).finished
     assert (tmp_path / "run" / "last" / "model.safetensors").exists()

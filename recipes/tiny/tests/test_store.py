@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import threading
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 RECIPE = SceneRecipe(3, (32, 48), kinds=(("tabletop", 1.0),))
 
 
+START_WORKER = "from scenes import store; store.SHARD_SCENES = 4; store._start_worker()"
+
+
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four scenes per shard; only in this process."""
+    """Four scenes per shard, also in worker processes."""
     monkeypatch.setattr(store, "SHARD_SCENES", 4)
+    monkeypatch.setattr(store, "_start_worker", functools.partial(exec, START_WORKER, {}))
 
 
 def fill(folder: Path, count: int, recipe: SceneRecipe = RECIPE) -> list[int]:
@@ -107,22 +112,28 @@ def test_full_disk_leaves_no_partial_shard(tmp_path: Path, monkeypatch: pytest.M
     assert {path.name for path in tmp_path.iterdir()} == {"scenes.json"}
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_worker_processes_render_the_same_scenes(tmp_path: Path) -> None:
-    assert sorted(set(fill_folder(tmp_path, RECIPE, 65, workers=2))) == [0, 64, 128]
-    for shard in (0, 1):
+    found = list(fill_folder(tmp_path, RECIPE, 17, workers=2))
+    assert (found[0], found[-1]) == (0, 20)
+    assert sorted(found) == found
+    for shard in (0, 1, 4):
         rgb, _ = (np.load(file) for file in shard_files(tmp_path, shard))
-        seeds = [RECIPE.scene_seed(64 * shard + number) for number in range(4)]
+        seeds = [RECIPE.scene_seed(4 * shard + number) for number in range(4)]
         images, _ = render_scenes(seeds, RECIPE.atlas(), *RECIPE.shard_size(shard), kinds={"tabletop": 1})
-        assert np.array_equal(rgb[:4], images.numpy())
+        assert np.array_equal(rgb, images.numpy())
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_error_in_worker_is_reported(tmp_path: Path) -> None:
     _, depth = shard_files(tmp_path, 0)
     depth.mkdir()  # the worker cannot replace a folder by its file
     with pytest.raises(OutputError, match=r"00000\.rgb\.npy"):
         list(fill_folder(tmp_path, RECIPE, 1, workers=1))
+    assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_death_of_worker_is_reported(tmp_path: Path) -> None:
     def kill_worker() -> None:
         while not (workers := multiprocessing.active_children()):
@@ -136,12 +147,13 @@ def test_death_of_worker_is_reported(tmp_path: Path) -> None:
     killer.join()
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_interrupted_run_stops_its_workers(tmp_path: Path) -> None:
-    running = fill_folder(tmp_path, RECIPE, 64 * 1000, workers=1)
-    assert next(done for done in running if done) == 64
+    running = fill_folder(tmp_path, RECIPE, 4 * 1000, workers=1)
+    assert next(done for done in running if done) >= 4
     running.close()
     assert not multiprocessing.active_children()
-    assert len(list(tmp_path.glob("*.rgb.npy"))) < 10
+    assert len(list(tmp_path.glob("*.rgb.npy"))) < 1000
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,8 @@ import pack
 import score
 import train
 from glpn_cli.weights.checkpoint import read_checkpoint
+from glpn_cli.weights.header import verify_seal
+from waiting import HANG_S, wait_until
 
 HERE = Path(train.__file__).parent
 TINY = importlib.resources.files("glpn_cli") / "weights" / "glpn-tiny.safetensors"
@@ -95,11 +96,9 @@ def test_termination_waits_for_the_command(tmp_path: Path) -> None:
     )
     code = f"import sys, train; train.run([sys.executable, {str(child)!r}])"
     script = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": f"{HERE}:{package()}"})
-    while not (tmp_path / "ready").exists():
-        assert script.poll() is None
-        time.sleep(0.05)
+    wait_until((tmp_path / "ready").exists, script)
     script.send_signal(signal.SIGTERM)
-    assert script.wait(300) == 130
+    assert script.wait(HANG_S) == 130
     assert (tmp_path / "saved").exists()
 
 
@@ -124,7 +123,7 @@ def test_unfinished_training_stops_the_script(
             train.check_finished(Path("last"), until)
 
 
-def test_packed_weights_are_half_precision_and_named(tmp_path: Path) -> None:
+def test_packed_weights_are_half_precision_named_and_reproducible(tmp_path: Path) -> None:
     values = pack.pack_weights(Path(str(TINY)), tmp_path / "packed.safetensors", "192x256")
     assert values["size_bytes"] == (tmp_path / "packed.safetensors").stat().st_size
     assert values["parameters"] == pytest.approx(3.4e6, rel=0.05)
@@ -133,6 +132,12 @@ def test_packed_weights_are_half_precision_and_named(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "packed.safetensors")
     kinds = {("running" in key, value.dtype) for key, value in tensors.items() if value.is_floating_point()}
     assert kinds == {(False, torch.float16), (True, torch.float32)}
+    before = (tmp_path / "packed.safetensors").read_bytes()
+    for name in ("again", "repacked"):  # from the same checkpoint, and from what was packed
+        source = TINY if name == "again" else tmp_path / "packed.safetensors"
+        pack.pack_weights(Path(str(source)), tmp_path / name, "192x256")
+        assert (tmp_path / name).read_bytes() == before
+    assert verify_seal(tmp_path / "packed.safetensors")
 
 
 def test_score_tables_compare_and_judge() -> None:

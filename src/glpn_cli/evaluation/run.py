@@ -47,42 +47,23 @@ def evaluate(
     *,
     predictions: str | None = None,
     against: str | None = None,
-    figure: str | None = None,
-    per_image: str | None = None,
-    overwrite: bool = False,
+    files: ResultFiles | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     on_image: Callable[[ImageScores | Failure], None] = lambda _: None,
 ) -> Evaluation:
-    """Evaluate predictions on a data set.
+    """Evaluate predictions on a data set, from the first image to the files.
 
-    Args:
-        data: the data set.
-        settings: the protocol, baselines and confidence intervals.
-        prediction: weights and how to run them.
-        predictions: folder of depth files to evaluate instead of weights.
-        against: other weights to compare with, run in the same way.
-        figure: PNG file to draw errors and the worst images in; None draws nothing.
-        per_image: JSONL file for the scores of each image; None writes nothing.
-        overwrite: whether these files may exist.
-        progress: called with the number of finished images and of all images, first with 0.
-        on_image: called with the result of each image.
+    The arguments and errors are those of `open_evaluation`. `progress` is called with the number of finished images and
+    of all images, first with 0, and `on_image` with the result of each image.
 
     Returns:
         The finished evaluation; `means`, `differences` and `summary` are its results.
 
     Raises:
-        UsageError: settings are invalid, or contradict each other.
-        InputError: there are no samples, or no image could be evaluated. Single images become failures instead.
-        WeightsError: weights are missing or damaged.
-        OutputError: a file exists or cannot be written.
+        InputError: no image could be evaluated. Single images become failures instead.
     """
     with open_evaluation(
-        data,
-        settings,
-        prediction,
-        predictions=predictions,
-        against=against,
-        files=ResultFiles(figure, per_image, overwrite),
+        data, settings, prediction, predictions=predictions, against=against, files=files
     ) as evaluation:
         total = len(evaluation.samples)
         progress(0, total)

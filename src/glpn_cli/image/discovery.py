@@ -394,15 +394,18 @@ class _Finder:
 
     def _matches(self, pattern: str) -> Iterator[Path]:
         any_found = False
-        for path in _expand(pattern, hidden=self._search.hidden):
+        for found in _expand(pattern, hidden=self._search.hidden):
             any_found = True
-            yield path
+            if isinstance(found, tuple):
+                self.found.failures.append((str(found[0]), found[1]))
+            else:
+                yield found
         if not any_found:
             self.found.failures.append((pattern, ImageError(f"{pattern}: no image matches this pattern")))
 
 
-def _expand(pattern: str, *, hidden: bool) -> Iterator[Path]:
-    """Yield the images that a pattern matches, sorted."""
+def _expand(pattern: str, *, hidden: bool) -> Iterator[Path | tuple[Path, ImageError]]:
+    """Yield the images that a pattern matches, sorted; and folders that may contain some but cannot be listed."""
     parts = pattern.replace(os.sep, "/").split("/")
     plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     if "**" not in parts or ".." in parts[plain:]:
@@ -411,13 +414,21 @@ def _expand(pattern: str, *, hidden: bool) -> Iterator[Path]:
         return
     # `glob` would follow links in loops.
     root = Path("/".join(parts[:plain]) + "/" if plain else ".")
+    parts = parts[plain:]
     try:
-        matching = re.compile(to_regex("/".join(parts[plain:])) + r"\Z", re.DOTALL)
+        matching = re.compile(to_regex("/".join(parts)) + r"\Z", re.DOTALL)
     except re.error:
         return
+    if not os.path.isdir(root):
+        return
+    first_names = [re.compile(to_regex(part) + r"\Z", re.DOTALL) for part in parts[: parts.index("**")]]
     search = SearchSettings(recursive=True, hidden=hidden)
     for found in walk_images(root, search=search, is_output=lambda _: False):
-        if isinstance(found, Path) and matching.match(found.relative_to(root).as_posix()):
+        if isinstance(found, tuple):
+            folders = found[0].relative_to(root).parts
+            if all(wanted.match(folder) for wanted, folder in zip(first_names, folders, strict=False)):
+                yield found
+        elif matching.match(found.relative_to(root).as_posix()):
             yield found
 
 

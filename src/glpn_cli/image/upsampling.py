@@ -150,7 +150,8 @@ def _reduce_windows(padded: Map, window: int, end: np.ufunc) -> Map:
 def _cells(length: int, cells: int) -> NDArray[np.intp]:
     """Return the cell of each pixel along one side: (length,), 0 before the first center of the small map."""
     positions = (np.arange(length) + 0.5) * ((cells - 1) / length) - 0.5
-    return np.floor(positions).astype(np.intp) + 1
+    cells_of: NDArray[np.intp] = np.floor(positions).astype(np.intp) + 1
+    return cells_of
 
 
 # The guided filter
@@ -175,7 +176,7 @@ def _fit_models(log: Tensor, colors: Tensor) -> Tensor:
     means = _window_means(torch.cat((log[None], colors, log * colors, products)), reach)
     mean, mean_colors = means[0], means[1:4]
     covariance = means[4:7] - mean * mean_colors
-    variances = means[7:].unflatten(0, (3, 3)) - mean_colors[:, None] * mean_colors[None]
+    variances = means[7:].reshape(3, 3, *means.shape[1:]) - mean_colors[:, None] * mean_colors[None]
     slopes = _solve(variances + _RIDGE * torch.eye(3)[..., None, None], covariance)
     models = torch.cat((slopes, (mean - (slopes * mean_colors).sum(0))[None]))
     reach = min(_MODEL_REACH, reach)
@@ -187,7 +188,8 @@ def _solve(matrices: Tensor, vectors: Tensor) -> Tensor:
     first, second, third = matrices
     minors = [torch.linalg.cross(*rows, dim=0) for rows in ((second, third), (third, first), (first, second))]
     solution: Tensor = sum(minor * vector for minor, vector in zip(minors, vectors, strict=True))
-    return solution / (first * minors[0]).sum(0)
+    determinant: Tensor = (first * minors[0]).sum(0)
+    return solution / determinant
 
 
 def _pad_odd(values: Tensor, reach: int) -> Tensor:

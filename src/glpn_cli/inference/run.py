@@ -8,7 +8,6 @@ writer threads: encode → files → line of the manifest           `_Stream._wr
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import threading
 import time
@@ -533,10 +532,9 @@ class _Stream:
             for folder in {path.parent for path in paths}:
                 refuse_outside(folder, self._manifest.folder)
                 make_folder(folder)
-        # Asked again, because hours may have passed since the plan.
-        overwrite = all(task.may_replace(row, path) or not os.path.lexists(path) for row, path in task.outputs) and (
-            task.overwrite or task.record is not None
-        )
+        # Asked again, because hours may have passed since the plan. A file that is gone by now must not be replaced if
+        # it appears after all.
+        overwrite = [task.may_replace(row, path) for row, path in task.outputs]
         write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
 
     # Failing

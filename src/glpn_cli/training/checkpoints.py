@@ -73,7 +73,15 @@ def read_state(file: Path) -> dict[str, Any] | None:
         raise OutputError(f"{file.parent}: is not a folder", hint="choose another `out`") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {os_reason(error)}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(
             f"{file}: damaged, or not a training checkpoint", hint="set `overwrite` to start over"
         ) from error

@@ -40,6 +40,54 @@ _SECONDS_BETWEEN_ROWS = 10.0
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder, which is created; without effect if a file system has no locks.
+
+    Raises:
+        OutputError: another process trains in the folder, or the folder or the lock file cannot be created.
+    """
+    busy = OutputError(f"{folder}: another process is training here", hint="wait for it, or choose another `out`")
+    make_folder(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK_NAME, busy))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise OutputError(f"{folder / LOCK_NAME}: cannot be locked: {os_reason(error)}") from error
+        yield
+
+
+def check_existing(settings: TrainSettings, run: TrainRun) -> None:
+    """Refuse to replace files without permission, and files that are not of a run even with it.
+
+    What the same run wrote before it was killed ahead of its first checkpoint may be replaced.
+
+    Raises:
+        OutputExistsError: the folder of a new run has such files.
+    """
+    folder = Path(run.out)
+    names = (_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME, *_WEIGHTS_NAMES)
+    existing = [name for name in names if (folder / name).exists()]
+    is_same_run = same_settings(_read_text(folder / _SETTINGS_NAME), settings)
+    if existing and not run.overwrite and (not is_same_run or set(_WEIGHTS_NAMES) & set(existing)):
+        raise OutputExistsError(
+            f"{folder / existing[-1]}: already exists",
+            hint="set `overwrite` to start over, or choose another `out`",
+        )
+    for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
+        text = _read_text(folder / name)
+        if text and not text.startswith(start):
+            raise OutputExistsError(f"{folder / name}: is not of a training run", hint="choose another `out`")
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 class RunFolder:
     """The files of a run except its checkpoint. Only the main process uses it.
 
@@ -65,29 +113,11 @@ class RunFolder:
         self._last_metrics_row = first_step - validates_first if first_step else -1
         make_folder(self._folder)
         if self._is_new:
-            self._check_existing(overwrite=run.overwrite)
+            check_existing(settings, run)
         if run.tensorboard:
             _find_tensorboard()
         self._wants_tensorboard, self._tensorboard = run.tensorboard, None
         self._last_row_s = time.monotonic()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from training in the folder; without effect on file systems that have no locks.
-
-        Raises:
-            OutputError: another process trains in the folder, or the lock file cannot be created.
-        """
-        busy = OutputError(
-            f"{self._folder}: another process is training here", hint="wait for it, or choose another `out`"
-        )
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self._folder / LOCK_NAME, busy))
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise OutputError(f"{self._folder / LOCK_NAME}: cannot be locked: {os_reason(error)}") from error
-            yield
 
     def open_logs(self) -> None:
         """Open the logs. A new run replaces what an earlier one left; a resumed run drops rows of later steps.
@@ -147,24 +177,6 @@ class RunFolder:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _check_existing(self, *, overwrite: bool) -> None:
-        """Refuse to replace files without permission, and files that are not of a run even with it.
-
-        What the same run wrote before it was killed ahead of its first checkpoint may be replaced.
-        """
-        names = (_SETTINGS_NAME, _STEPS_NAME, _METRICS_NAME, *_WEIGHTS_NAMES)
-        existing = [name for name in names if (self._folder / name).exists()]
-        is_same_run = same_settings(self._read_text(_SETTINGS_NAME), self._settings)
-        if existing and not overwrite and (not is_same_run or set(_WEIGHTS_NAMES) & set(existing)):
-            raise OutputExistsError(
-                f"{self._folder / existing[-1]}: already exists",
-                hint="set `overwrite` to start over, or choose another `out`",
-            )
-        for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
-            text = self._read_text(name)
-            if text and not text.startswith(start):
-                raise OutputExistsError(f"{self._folder / name}: is not of a training run", hint="choose another `out`")
-
     def _remove_earlier_run(self) -> None:
         try:
             (self._folder / STATE_NAME).unlink(missing_ok=True)
@@ -173,12 +185,6 @@ class RunFolder:
                     (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{error.filename}: cannot be removed: {os_reason(error)}") from error
-
-    def _read_text(self, name: str) -> str:
-        try:
-            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
 
     def _add_to_tensorboard(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:

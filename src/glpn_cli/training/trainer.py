@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from glpn_cli.training.distributed import Processes
 from glpn_cli.training.initialization import NEW_NETWORK, InitialNetwork, create_network, restore_network
 from glpn_cli.training.learner import Learner
 from glpn_cli.training.loader import Batch, SamplingPlan, TrainingSamples, load_batches
-from glpn_cli.training.logs import RunFolder
+from glpn_cli.training.logs import RunFolder, check_existing, lock_folder
 from glpn_cli.training.optimizer import Schedule
 from glpn_cli.training.progress import QUIET, StepFacts, StopRequest, TrainWatcher, stop_on_signals
 from glpn_cli.training.settings import DEFAULT_CROP, NATIVE_CROP
@@ -111,8 +111,10 @@ def train(
     """
     with ExitStack() as stack:
         processes = stack.enter_context(Processes.from_environment(run.device))
-        trainer = _Trainer(settings, run, processes, watcher if processes.is_main else QUIET, downloads)
+        trainer = _Trainer(settings, run, processes, watcher if processes.is_main else QUIET)
         stack.callback(trainer.watcher.end)
+        stack.enter_context(trainer.locked())
+        trainer.prepare(downloads)
         stop = stack.enter_context(stop_on_signals(run.max_minutes))
         return trainer.run(stop)
 
@@ -129,40 +131,48 @@ class _Evaluation:
 class _Trainer:
     """A run from its settings to the saved weights.
 
-    `run` prepares the folder and calls `_loop`. After a step, `_save_checkpoint` saves the state and the last weights,
-    and `_validate` evaluates them, logs the metrics and saves the weights if they are the best.
+    The constructor checks what can be checked without the folder. `locked` keeps other runs out of it, `prepare` reads
+    the checkpoint and builds the network, and `run` calls `_loop`. After a step, `_save_checkpoint` saves the state and
+    the last weights, and `_validate` evaluates them, logs the metrics and saves the weights if they are the best.
     """
 
-    def __init__(
-        self,
-        settings: TrainSettings,
-        options: TrainRun,
-        processes: Processes,
-        watcher: TrainWatcher,
-        downloads: ProgressCallback,
-    ) -> None:
+    def __init__(self, settings: TrainSettings, options: TrainRun, processes: Processes, watcher: TrainWatcher) -> None:
         self.settings, self.options, self.processes, self.watcher = settings, options, processes, watcher
         _check_settings(settings, options, processes)
         self.folder = Path(options.out)
         self.runtime: Runtime = choose_runtime(processes.device(options.device), settings.precision, options.threads)
-        state = self._read_state()
         self.sets = training_sets(settings)
+        # Only the main process validates.
+        self.validation: list[ValidationSet] = validation_sets(settings) if processes.is_main else []
+        self.initial_evaluation: _Evaluation | None = None  # of step 0; logged with the first checkpoint
+        self.results: RunFolder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder, so that the checkpoint that is read is the one that is replaced."""
+        is_main = self.processes.is_main
+        if is_main and (self.options.overwrite or not (self.folder / STATE_NAME).exists()):
+            check_existing(self.settings, self.options)  # before the lock creates a file in a folder of something else
+        with lock_folder(self.folder) if is_main else nullcontext():
+            self.processes.wait()  # the other processes read the checkpoint too
+            yield
+
+    def prepare(self, downloads: ProgressCallback) -> None:
+        """Read the checkpoint, and create or restore the network."""
+        settings, state = self.settings, self._read_state()
         self.sample_counts = json.dumps(
             [[Path(dataset.name).name, len(dataset.samples), dataset.count] for dataset in self.sets]
         )
         self.initial = self._initial_network(state, downloads)
         self.plan, self.samples, self.schedule = self._plan_steps()
         with memory_errors_named("the network", hint=_LESS_MEMORY):
-            self.learner = Learner(self.initial, settings, self.runtime, processes)
+            self.learner = Learner(self.initial, settings, self.runtime, self.processes)
         self._note_depth_limits()
         self.first_step, self.validation_due = 0, False
         self.best: dict[str, float] | None = None
         self.best_step: int | None = None
         if state is not None:
             self._restore(state)
-        self.initial_evaluation: _Evaluation | None = None  # of step 0; logged with the first checkpoint
-        self.validation: list[ValidationSet] = []  # of the main process
-        self.results: RunFolder
 
     def _read_state(self) -> dict[str, Any] | None:
         state = None if self.options.overwrite else read_state(self.folder / STATE_NAME)
@@ -207,13 +217,12 @@ class _Trainer:
         """Train until the last step or a request to stop."""
         if not self.processes.is_main:
             return self._loop(stop)
-        self.validation = validation_sets(self.settings)  # before files of an earlier run are replaced
         if not self._validates_first():
             check_samples(self.validation, self.initial.card)
         results = RunFolder(
             self.settings, self.options, first_step=self.first_step, validates_first=self.validation_due
         )
-        with results.locked(), closing(results) as self.results:
+        with closing(results) as self.results:
             self._report_details()
             return self._loop(stop)
 
