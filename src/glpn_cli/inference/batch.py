@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from glpn_cli.convert import EMPTY_HINT
+from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.inference.color_range import measure_run_range, needs_range, spread_sample
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
-from glpn_cli.inference.plan import check_downloads, check_formats
+from glpn_cli.inference.plan import MemoryImage, check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, find_formats
@@ -253,7 +253,9 @@ class BatchRun:
         if self.batch.output.range_m is not None:
             return self.batch.output.range_m
         sources: list[Source] = [
-            task.source for task in self.tasks if task.failure is None and not isinstance(task.source, str)
+            task.source
+            for task in self.tasks
+            if task.failure is None and not isinstance(task.source, str | MemoryImage)
         ]
         sample = spread_sample(sources)
         self._progress.start("color range", len(sample))
@@ -309,7 +311,8 @@ def make_batch(
         names = settings.keys() & kind.__dataclass_fields__.keys()
         groups[group] = kind(**{name: settings.pop(name) for name in names})
     if settings:
-        raise TypeError(f"there is no setting {', '.join(sorted(settings))}")
+        known = [name for kind in _GROUPS.values() for name in kind.__dataclass_fields__]
+        refuse_unknown_keywords("run_batch", settings, ["formats", "overwrite", "report", "progress", *known])
     return Batch(
         [os.fspath(folder) for folder in named],
         Path(os.path.abspath(output)),

@@ -9,14 +9,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import GLPNError, InputError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import STDIN, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import image_names
-from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, check_settings, find_formats, format_of_name
+from glpn_cli.output.formats import (
+    DEFAULT_FORMAT,
+    FORMATS,
+    check_settings,
+    find_formats,
+    format_of_name,
+    unwritten_users,
+)
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
 from glpn_cli.settings import SearchSettings, Tta
 
@@ -36,12 +43,27 @@ _SEARCH = SearchSettings()
 _CACHED_FOLDERS = 32
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryImage:
+    """An image that a Python user gave, in any form that `read_image` takes.
+
+    Attributes:
+        image: the image.
+    """
+
+    image: Any
+
+    def __str__(self) -> str:
+        return str(self.image) if isinstance(self.image, str | os.PathLike) else "the image"
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One image and the files that its depth is written to.
 
     Attributes:
         source: the image; `STDIN` for standard input. The text of an argument that gave no image.
+            A `MemoryImage` for `Predictor.predict`.
         outputs: a path for each format; `STDOUT` for standard output.
         done: an earlier run wrote these outputs, and nothing has changed since.
         overwrite: the outputs may be replaced, whatever they are.
@@ -49,7 +71,7 @@ class Task:
         failure: why the image cannot be processed, if that is known beforehand.
     """
 
-    source: Source | str
+    source: Source | str | MemoryImage
     outputs: tuple[tuple[DepthFormat, Path], ...] = ()
     done: bool = False
     overwrite: bool = False
@@ -200,12 +222,11 @@ def check_formats(rows: Sequence[DepthFormat], output: OutputSettings, predictio
             f"the format {uncertain} needs `tta='flip'`", hint="it is the difference to the mirrored image"
         )
     for name in output.changed():
-        users = {row.name for row in FORMATS.values() if name in row.settings}
-        if users and not users & {row.name for row in rows}:
+        users = unwritten_users(name, rows)
+        if users:
             raise UsageError(
-                f"`{name}` only affects {' and '.join(sorted(users))}, which {'is' if len(users) == 1 else 'are'} not "
-                "written",
-                hint=f"add `formats={min(users)}`",
+                f"`{name}` only affects {' and '.join(users)}, which {'is' if len(users) == 1 else 'are'} not written",
+                hint=f"add `formats={users[0]}`",
             )
 
 

@@ -32,6 +32,7 @@ from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.manifest import DONE, Record, file_mark
+from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.result import Result, describe_depth, failed_result, without_traceback
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
@@ -55,6 +56,8 @@ class RunOptions:
         anchors: known distances; the depth of each image is scaled to match.
         keep_depth: leave depth maps in the results.
         describe: fill `Result.facts`.
+        tune_threads: try fewer CPU threads for the network, if images take long to read and write. The number of
+            torch's threads belongs to the whole process.
         named_file: follow a link at the only output; see `Plan.named_file`.
         fingerprint: what determines the content of the outputs, for the manifest.
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
@@ -66,6 +69,7 @@ class RunOptions:
     anchors: Sequence[Anchor] = ()
     keep_depth: bool = False
     describe: bool = False
+    tune_threads: bool = True
     named_file: bool = False
     fingerprint: dict[str, Any] = field(default_factory=dict)
     on_depth: Callable[[Record, DepthMap], None] | None = None
@@ -108,9 +112,9 @@ def run(
 
 
 def open_source(
-    source: Source | str, *, stopwatch: Stopwatch, stopper: Stopper | None = None
-) -> tuple[Path | str | bytes, str]:
-    """Return what `Predictor.prepare` takes for a source, and its name; a URL is downloaded.
+    source: Source | str | MemoryImage, *, stopwatch: Stopwatch, stopper: Stopper | None = None
+) -> tuple[Any, str | None]:
+    """Return what `Predictor.prepare` takes for a source, and its name if it needs one; a URL is downloaded.
 
     Args:
         source: a path, a URL, or `STDIN`.
@@ -122,6 +126,8 @@ def open_source(
     """
     if source is STDIN:
         return read_stdin(), "stdin"
+    if isinstance(source, MemoryImage):
+        return source.image, None
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):
@@ -179,7 +185,7 @@ class _Stream:
         self._options = options
         self._workers = settings.worker_count
         self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
-        is_tuned = on_cpu and predictor.settings.threads is None
+        is_tuned = options.tune_threads and on_cpu and predictor.settings.threads is None
         cores = torch.get_num_threads() if is_tuned else 1
         self._core_share = CoreShare(cores, torch.set_num_threads)
         self._stopper = Stopper()
@@ -219,7 +225,8 @@ class _Stream:
             task = next(tasks, None)
             if task is None:
                 return
-            mark = "" if isinstance(task.source, str) or task.source is STDIN else file_mark(task.source)
+            is_file = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
+            mark = file_mark(task.source) if is_file else ""
             item = _Item(task, Stopwatch(), mark)
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
@@ -388,7 +395,7 @@ class _Stream:
         )
 
     def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
-        if task.to_stdout:
+        if task.to_stdout or not task.outputs:
             return
         paths = [path for _, path in task.outputs]
         if self._options.named_file:
@@ -430,7 +437,7 @@ class _Stream:
         folder = self._manifest.folder
         if not folder.exists():
             raise OutputError(
-                f"{folder}: was removed during the run", hint="run the same command again to write what is missing"
+                f"{folder}: was removed during the run", hint="run it again to write what is missing"
             ) from error
         if is_disk_wide(error) or refuses_files(folder):
             raise error
