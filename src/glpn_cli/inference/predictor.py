@@ -6,6 +6,7 @@ import os
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -98,7 +99,7 @@ class Predictor:
 
     Threads may share a predictor: depth has the same bits, on a CPU they compute at the same time, and on a GPU one
     after the other. Other processes may get one, for example those of a `ProcessPoolExecutor`: a pickled predictor is
-    the path of its weights and its settings, and is loaded again where it arrives.
+    the path of its weights and its settings. It is loaded again where it arrives, once in a process.
 
     Attributes:
         card: the facts that turn the network's output into meters.
@@ -426,6 +427,7 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
     return LoadedWeights(network, card, digest.hexdigest, located.chosen, absolute)
 
 
+@lru_cache(maxsize=1)  # a pool pickles its function for every task
 def _load_again(
     located: LocatedWeights, sha256: str, settings: PredictionSettings, device: str, precision: str
 ) -> Predictor:
