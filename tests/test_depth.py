@@ -150,8 +150,11 @@ def test_image_beside_the_photo_needs_the_photo(depth_map: DepthMap) -> None:
 def test_a_notebook_shows_a_small_image(shape: tuple[int, int]) -> None:
     meters = np.linspace(1, 9, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     image = pixels_of(DepthMap(meters, Provenance(weights="tiny", metric=False))._repr_png_())
-    assert max(image.shape) <= 1000  # with the legend
-    assert image.shape[0] > min(shape[0], 700)
+    height, width, _ = image.shape
+    assert height > min(shape[0], round(shape[0] * 800 / max(shape)))  # with the legend
+    assert height <= 1000
+    assert min(width, 800) >= min(shape[1], round(shape[1] * 800 / max(shape)))
+    assert width <= 1000
 
 
 def test_a_notebook_shows_unknown_depth() -> None:

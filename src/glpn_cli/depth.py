@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -177,7 +176,7 @@ class DepthMap:
         extent = "no known depth"
         if depths.size:
             extent = f"{_short(float(depths.min()))}–{_short(float(depths.max()))} m"  # noqa: RUF001 - a range
-        trust = {False: "approximate", "anchored": "anchored"}.get(known.metric)  # type: ignore[arg-type]  # None is no key
+        trust = {False: "approximate", "anchored": "anchored"}.get(known.metric)
         weights = " ".join(filter(None, [known.weights, trust and f"({trust})"]))
         return f"DepthMap {', '.join(filter(None, [f'{self.width}x{self.height}', extent, weights]))}"
 
@@ -185,9 +184,10 @@ class DepthMap:
         """Return the image that a notebook shows: colors with a legend, at most 800 pixels wide and high."""
         from glpn_cli.output.formats import encode_depth
 
-        step = math.ceil(max(self.shape) / _NOTEBOOK_PX)
-        rows, columns = (slice(min(step // 2, side - 1), None, step) for side in self.shape)
-        small = DepthMap(np.ascontiguousarray(self.meters[rows, columns]), self.provenance)
+        factor = max(1.0, max(self.shape) / _NOTEBOOK_PX)
+        counts = (max(1, round(side / factor)) for side in self.shape)
+        rows, columns = (np.arange(n) * side // n for n, side in zip(counts, self.shape, strict=True))
+        small = DepthMap(self.meters[np.ix_(rows, columns)], self.provenance)
         return encode_depth(small, "color", {"legend": True})
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.settings import CameraSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from glpn_cli.depth import DepthMap
 
@@ -264,17 +265,17 @@ def _huber_mean(values: np.ndarray) -> float:
     return center
 
 
-def _parse_integers(numbers: str | Sequence[Any], count: int, *, setting: str, text: object, hint: str) -> list[int]:
+def _parse_integers(numbers: str | Iterable[Any], count: int, *, setting: str, text: object, hint: str) -> list[int]:
     """Return the integers of a text such as "1,2", or of a sequence; `text` is what the user gave."""
-    try:
-        if isinstance(numbers, str):
-            parts = [part.strip() for part in numbers.split(",")]
-            integers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
-        else:
-            integers = [operator.index(number) for number in numbers]
-    except TypeError:
-        integers = []
-    if len(integers) != count or (isinstance(numbers, str) and len(parts) != count):
+    integers: list[int] = []
+    if isinstance(numbers, str):
+        parts = [part.strip() for part in numbers.split(",")]
+        if all(part.isascii() and part.isdecimal() for part in parts):
+            integers = [int(part) for part in parts]
+    else:
+        with suppress(TypeError):
+            integers = list(map(operator.index, numbers))
+    if len(integers) != count:
         raise UsageError(f"{text}: expected {count} integers, separated by commas", hint=hint, setting=setting)
     return integers
 

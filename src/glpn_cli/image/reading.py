@@ -508,6 +508,8 @@ def _decode(image: Image.Image, max_pixels: int) -> tuple[NDArray[np.uint8], tup
 
 def _load_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
     """Decode an image, after a look at its size."""
+    if 0 in image.size:
+        raise ImageError(f"{image.height}x{image.width}: has no pixels")
     _check_size(image.height, image.width, max_pixels)
     try:
         _avoid_size_warning(image)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 
@@ -164,8 +164,8 @@ class Predictor:
         runtime = (str(self.runtime.device), str(self.runtime.precision))
         return _load_again, (self._located, self.weights_sha256, self.settings, *runtime)
 
-    @overload
-    def predict(
+    @overload  # a file object is one image, although it can be iterated over
+    def predict(  # type: ignore[overload-overlap]
         self, image: ImageInput, *, name: str | None = None, stopwatch: Stopwatch | None = None
     ) -> DepthMap: ...
 
@@ -226,7 +226,8 @@ class Predictor:
             from glpn_cli.inference.several import predict_several
 
             is_list = isinstance(image, list | tuple)
-            depths = predict_several(self, image, return_exceptions=return_exceptions, hold=not is_list)
+            images = cast("Iterable[ImageInput]", image)
+            depths = predict_several(self, images, return_exceptions=return_exceptions, hold=not is_list)
             return list(depths) if is_list else depths
         if return_exceptions:
             raise TypeError("`return_exceptions` is for several images")

@@ -225,8 +225,8 @@ class _Stream:
             task = next(tasks, None)
             if task is None:
                 return
-            is_file = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
-            mark = file_mark(task.source) if is_file else ""
+            is_marked = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
+            mark = file_mark(task.source) if is_marked else ""  # type: ignore[arg-type]  # a path or URL
             item = _Item(task, Stopwatch(), mark)
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)

@@ -79,7 +79,8 @@ def test_threads_may_share_a_head() -> None:
     torch.manual_seed(0)
     head = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
     limits = {"strip_bytes": 200, "cache_bytes": 200, "scores_bytes": 200}
-    fast = DepthHead(head, Target(torch.device("cpu"), torch.float32, packed=False, **limits))
+    with torch.inference_mode():
+        fast = DepthHead(head, Target(torch.device("cpu"), torch.float32, packed=False, **limits))
     maps = [torch.randn(1, 4, height, 3) for height in range(1, 60)]  # more sizes than matrices are stored
 
     def compute(index: int) -> torch.Tensor:
