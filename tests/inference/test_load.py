@@ -101,8 +101,7 @@ def test_the_command_line_is_not_warned(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_metric_weights_give_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_warned_names", set())
-    for metric in (True, None):
-        loaded = load_weights("tiny")
+    for metric, loaded in ((True, load_weights("tiny")), (None, load_weights("tiny"))):
         monkeypatch.setattr(
             "glpn_cli.inference.predictor.load_network",
             lambda *_, loaded=loaded, metric=metric: replace(loaded, card=replace(loaded.card, metric=metric)),

@@ -272,8 +272,8 @@ def _unit_floats_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
         hint = "use array / 255, or array.astype(np.uint8)" if eight_bits else "undo their normalization first"
         raise ImageError(f"float values range from {low:g} to {high:g}, outside of 0 to 1", hint=hint)
     scaled = np.multiply(values, _MAX_8, dtype=np.float32)
-    eight_bits: NDArray[np.uint8] = np.rint(scaled, out=scaled).clip(0, _MAX_8, out=scaled).astype(np.uint8)
-    return eight_bits
+    rounded: NDArray[np.uint8] = np.rint(scaled, out=scaled).clip(0, _MAX_8, out=scaled).astype(np.uint8)
+    return rounded
 
 
 def _one_line(error: BaseException) -> str:
