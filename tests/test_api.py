@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ def test_several_folders_and_text_settings(tmp_path: Path, make_image: Callable[
         ({"precision": "int8"}, "precision"),
         ({"batch_size": 0}, "batch_size"),
         ({"output": ""}, "output"),
+        ({"folders": []}, "folders"),
     ],
 )
 def test_an_invalid_setting_is_refused_before_anything_happens(
@@ -126,8 +128,40 @@ def test_an_invalid_setting_is_refused_before_anything_happens(
 
 
 def test_an_unknown_setting_is_a_type_error(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="colourmap"):
+    with pytest.raises(TypeError, match=r"colourmap.*'colormap'"):
         glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", colourmap="magma")
+    with pytest.raises(TypeError, match=r"formts.*'formats'"):
+        glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", formts="npz")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"folders": []},
+        {"folders": ""},
+        {"folders": "in/a.png"},
+        {"folders": "in", "output": ""},
+        {"folders": "in", "weights": ""},
+        {"folders": "in", "weights": "nyu", "offline": True},
+        {"folders": "in", "weights": "nyu"},
+        {"folders": "in", "weights": "nyv"},
+        {"folders": "in", "colormap": "magma"},
+        {"folders": "in", "formats": "uncertainty"},
+    ],
+)
+def test_hints_name_no_command(tmp_path: Path, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GLPNError) as caught:
+        glpn_cli.run_batch(**({"output": "out"} | arguments))
+    text = f"{caught.value} {caught.value.hint}"
+    assert not re.search(r"glpn [a-z]|(?<!\w)--[a-z]|command|shell|flag", text), text
+
+
+def test_approximate_weights_give_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glpn_cli.inference.load._warned_names", set())
+    with pytest.warns(glpn_cli.ApproximateDepthWarning) as caught:
+        glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", weights="tiny")
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from glpn_cli.device import (
 )
 from glpn_cli.errors import DeviceError, UsageError
 from glpn_cli.settings import Precision
+from waiting import HANG_S
 
 
 def test_cpu_is_always_available_and_last() -> None:
@@ -96,6 +98,33 @@ def test_tf32_is_only_used_if_requested() -> None:
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
     with Runtime(torch.device("cuda"), Precision.FLOAT32).products():
         assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_threads_share_the_settings_of_products() -> None:
+    tf32 = Runtime(torch.device("cuda"), Precision.TF32)
+    float32 = Runtime(torch.device("cuda"), Precision.FLOAT32)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    both_inside, wrong = threading.Barrier(2), []
+
+    def meet() -> None:
+        with float32.products():
+            both_inside.wait(HANG_S)  # equal settings do not wait for each other
+
+    def compute(runtime: Runtime) -> None:
+        for _ in range(200):
+            with runtime.products():
+                if torch.backends.cudnn.allow_tf32 != (runtime is tf32):
+                    wrong.append(runtime)
+
+    for work in ([meet, meet], [lambda: compute(tf32), lambda: compute(float32), lambda: compute(float32)]):
+        threads = [threading.Thread(target=function) for function in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert not both_inside.broken
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
 
 
 def test_every_device_is_described() -> None:

@@ -7,6 +7,7 @@ In short:
     predictor = glpn_cli.load()
     depth = predictor.predict("photo.jpg")
     depth.meters                    # (H, W) float32
+    depth.image(legend=True)        # in colors, a PIL image
     depth.save("photo.depth.png")
     glpn_cli.read("photo.depth.png")
 
@@ -26,14 +27,16 @@ from glpn_cli._version import __version__
 if TYPE_CHECKING:
     from glpn_cli.api import run_batch
     from glpn_cli.depth import DepthMap
-    from glpn_cli.errors import GLPNError
+    from glpn_cli.errors import ApproximateDepthWarning, GLPNError
     from glpn_cli.image.processor import GLPNFeatureExtractor, GLPNImageProcessor
     from glpn_cli.inference.load import load
+    from glpn_cli.inference.predictor import Predictor
     from glpn_cli.model.config import GLPNConfig
     from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
     from glpn_cli.output.reading import read_depth as read
 
 __all__ = [
+    "ApproximateDepthWarning",
     "DepthMap",
     "GLPNConfig",
     "GLPNError",
@@ -41,6 +44,7 @@ __all__ = [
     "GLPNForDepthEstimation",
     "GLPNImageProcessor",
     "GLPNModel",
+    "Predictor",
     "__version__",
     "load",
     "read",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ApproximateDepthWarning": ("glpn_cli.errors", "ApproximateDepthWarning"),
     "DepthMap": ("glpn_cli.depth", "DepthMap"),
     "GLPNConfig": ("glpn_cli.model.config", "GLPNConfig"),
     "GLPNError": ("glpn_cli.errors", "GLPNError"),
@@ -55,6 +60,7 @@ _HOMES = {
     "GLPNForDepthEstimation": ("glpn_cli.model.glpn", "GLPNForDepthEstimation"),
     "GLPNImageProcessor": ("glpn_cli.image.processor", "GLPNImageProcessor"),
     "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
+    "Predictor": ("glpn_cli.inference.predictor", "Predictor"),
     "load": ("glpn_cli.inference.load", "load"),
     "read": ("glpn_cli.output.reading", "read_depth"),
     "run_batch": ("glpn_cli.api", "run_batch"),

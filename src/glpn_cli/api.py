@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.errors import OutputError
+from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.inference.batch import BatchRun, make_batch
-from glpn_cli.inference.load import load_predictor
+from glpn_cli.inference.load import load_predictor, warn_if_approximate
 from glpn_cli.inference.progress import BatchProgress
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def run_batch(
         TypeError: there is no such setting.
     """
     batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
+    if not batch.folders:
+        raise UsageError("must name at least one folder", setting="folders")
     with open_batch(batch, load_predictor, report=report) as running:
+        warn_if_approximate(running.predictor)
         known = running.manifest.records
         records = [known[str(task.source)] for task in running.tasks if task.done]
         for finished, result in enumerate(running, start=1):

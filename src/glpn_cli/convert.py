@@ -24,8 +24,8 @@ SIZE_DIVISOR = 32
 """The sides of the network's input are multiples of this, because the encoder halves them five times."""
 
 
-EMPTY_HINT = "is a shell variable unset?"
-"""The hint where a text is empty that must not be: on a command line it is usually an unset variable."""
+EMPTY_HINT = "is a variable unset or empty?"
+"""The hint where a text is empty that must not be: usually it comes from an environment variable."""
 
 
 class Settings:
@@ -149,6 +149,19 @@ def closest_hint(text: str, names: Iterable[str]) -> str | None:
     """Return a hint with the name that a text resembles most, or None if it resembles none."""
     close = difflib.get_close_matches(text.lower(), list(names), 1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def refuse_unknown_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keyword arguments that a function does not have, and name the one that was probably meant.
+
+    Raises:
+        TypeError: there is one; as Python itself raises it.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            hint = closest_hint(name, known)
+            raise TypeError(f"{function}() has no keyword {name!r}" + (f"; {hint}" if hint else ""))
 
 
 def parse_size(text: str, setting: str) -> tuple[int, int]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from glpn_cli.settings import SATURATED_FRACTION, Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+    from PIL import Image
 
+    from glpn_cli.geometry.measure import Anchor, Measurement
     from glpn_cli.settings import OutputSettings
+
+_NOTEBOOK_PX = 800
+"""The longest side of the image that a notebook shows, before the legend."""
 
 
 def is_known(meters: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -184,9 +190,27 @@ class Camera:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class PointCloud(NamedTuple):
+    """Points in space; unpacks as `xyz, rgb`.
+
+    Attributes:
+        xyz: (n, 3) float32, meters.
+        rgb: (n, 3) uint8, in [0, 255]; None if the depth map does not contain the image.
+    """
+
+    xyz: np.ndarray[Any, np.dtype[np.float32]]
+    rgb: np.ndarray[Any, np.dtype[np.uint8]] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DepthMap:
     """Depth along the optical axis for every pixel of an image.
+
+    It is an array for NumPy: `np.asarray(depth)` is `depth.meters`. A notebook shows it as a colored image.
+
+    Keyword arguments of its methods are the settings of the command line, also as text, such as `range="0:10"`; they
+    are the fields of `glpn_cli.settings.OutputSettings`. An unknown one is a TypeError, and an invalid one, or one that
+    does not affect the format, is a UsageError.
 
     Attributes:
         meters: (H, W) float32, meters, at the size of the upright image; 0, NaN and infinite values are unknown.
@@ -219,6 +243,46 @@ class DepthMap:
         if self.camera is not None:
             object.__setattr__(self, "camera", self.camera.completed(shape))
 
+    def __repr__(self) -> str:
+        """Return one line: width x height, the nearest and the farthest depth, and the weights."""
+        known = self.provenance
+        depths = self.meters[is_known(self.meters)]
+        extent = "no known depth"
+        if depths.size:
+            extent = f"{_short(float(depths.min()))}–{_short(float(depths.max()))} m"  # noqa: RUF001 - a range
+        trust = {False: "approximate", "anchored": "anchored"}.get(known.metric)
+        weights = " ".join(filter(None, [known.weights, trust and f"({trust})"]))
+        return f"DepthMap {', '.join(filter(None, [f'{self.width}x{self.height}', extent, weights]))}"
+
+    def _repr_png_(self) -> bytes:
+        """Return the image that a notebook shows: colors with a legend, at most 800 pixels wide and high."""
+        from glpn_cli.output.formats import encode_depth
+
+        factor = max(1.0, max(self.shape) / _NOTEBOOK_PX)
+        counts = (max(1, round(side / factor)) for side in self.shape)
+        rows, columns = (np.arange(n) * side // n for n, side in zip(counts, self.shape, strict=True))
+        small = DepthMap(self.meters[np.ix_(rows, columns)], self.provenance)
+        return encode_depth(small, "color", {"legend": True})
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return `meters`, converted or copied only if NumPy asks for it."""
+        return np.array(self.meters, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels, as of `meters`."""
+        return self.meters.shape
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.meters.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.meters.shape[0]
+
     @property
     def metres(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """The name of `meters` until version 0.1."""
@@ -239,23 +303,141 @@ class DepthMap:
             return self.meters
         return self.meters / np.float32(self.provenance.meters_per_unit)
 
+    # Images and files
+
+    def image(self, **settings: Any) -> Image.Image:
+        """Return the depth in colors, as the format "color" writes it.
+
+        Args:
+            **settings: `colormap`, `range`, `near`, `legend`, `side_by_side` and the other settings of that format.
+
+        Raises:
+            UsageError: a setting is invalid, or `side_by_side` needs the photo and the depth map does not contain it:
+                load the predictor with `keep_rgb=True`.
+            TypeError: there is no such setting.
+        """
+        from glpn_cli.output.formats import draw_depth  # a deliberate import upward, see tests/contracts
+
+        return draw_depth(self, settings)
+
+    def encode(self, format: str, **settings: Any) -> bytes:  # noqa: A002 - as Pillow calls it
+        """Return the bytes of a depth file.
+
+        Args:
+            format: the name of a format, such as "png16", "npz" or "color".
+            **settings: the settings of the command line for that format.
+
+        Raises:
+            UsageError: there is no such format, or a setting is invalid for it.
+            MissingPackageError: the format needs a package that is not installed.
+            TypeError: there is no such setting.
+        """
+        from glpn_cli.output.formats import encode_depth
+
+        return encode_depth(self, format, settings)
+
     def save(
-        self, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
+        self,
+        path: str | PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002 - as Pillow calls it
+        overwrite: bool = False,
+        settings: OutputSettings | None = None,
+        **keywords: Any,
     ) -> None:
         """Write the depth map to a file, atomically. The file name selects the format.
 
         Args:
             path: a name with the ending of a format, such as `.depth16.png`, or with its suffix only, such as `.npy`;
-                `.png` alone is the 8-bit gray image.
+                `.png` alone is the 8-bit gray image. As in `open`, `~` is not expanded.
+            format: the name of the format, for a file name that does not select it, such as `x.png` for "png16".
             overwrite: whether to replace an existing file.
-            settings: scale, range, colors and so on; None for the defaults.
+            settings: settings for several files; None for the defaults. Those that do not affect the format are
+                ignored.
+            **keywords: single settings, such as `range="0:10"`; they replace those of `settings`.
 
         Raises:
-            UsageError: no format has this suffix, or the settings are invalid for the format.
+            UsageError: no format has this suffix, or a setting is invalid for the format.
             OutputExistsError: the file exists and `overwrite` is False.
             OutputError: the file cannot be written.
             MissingPackageError: the format needs a package that is not installed.
+            TypeError: there is no such setting.
         """
-        from glpn_cli.output.formats import save_depth  # a deliberate import upward, see tests/contracts
+        from glpn_cli.output.formats import save_depth
 
-        save_depth(self, path, overwrite=overwrite, settings=settings)
+        save_depth(self, path, format=format, overwrite=overwrite, settings=settings, keywords=keywords)
+
+    # Measurements and points
+
+    def measure(self, at: str | Sequence[int] | None = None, *, box: str | Sequence[int] | None = None) -> Measurement:
+        """Return the depth of a pixel, of a box, or of the whole image, as `glpn measure` prints it.
+
+        Args:
+            at: a pixel of the upright image, (x, y): column from the left and row from the top, from 0.
+            box: (x0, y0, x1, y1), without column x1 and row y1.
+
+        Returns:
+            `median_m`, `p10_m` and `p90_m` in meters, None if all of it is unknown, and more.
+
+        Raises:
+            UsageError: both are given, or one is invalid or outside of the image.
+        """
+        from glpn_cli.geometry.measure import measure_at
+
+        return measure_at(self, at, box)
+
+    def distance(self, start: str | Sequence[int], end: str | Sequence[int]) -> float:
+        """Return the distance in space between what two pixels show, in meters.
+
+        It depends on the camera, too: state it when loading the predictor, if the image does not.
+
+        Args:
+            start: a pixel (x, y).
+            end: another one.
+
+        Raises:
+            UsageError: a pixel is outside of the image, or its depth is unknown.
+        """
+        from glpn_cli.geometry.measure import measure_distance
+
+        return measure_distance(self, start, end)
+
+    def anchored(self, *anchors: Anchor | str | tuple[int, int, float]) -> DepthMap:
+        """Return the depth map scaled to known distances, as `anchor` does on the command line.
+
+        Args:
+            *anchors: (x, y, meters): the pixel and its depth along the viewing direction; or text, "320,240=2.4".
+
+        Raises:
+            UsageError: an anchor is invalid or outside of the image, or depth is unknown at its pixel.
+        """
+        from glpn_cli.geometry.measure import Anchor, anchor_depth
+
+        return anchor_depth(self, [Anchor.of(anchor) for anchor in anchors])
+
+    def points(self, **settings: Any) -> PointCloud:
+        """Return the points in space that the pixels show.
+
+        By default X is right, Y up, and the camera is at the origin and looks along -Z, so that Z is negative.
+
+        Args:
+            **settings: `axes`, `edge_filter`, `valid_range` and `max_points`, as of the format "ply", whose points these
+                are: stray points, unknown depth and depth at the limit of the weights are left out, and larger images are
+                subsampled. `edge_filter=0, max_points=0` keeps every known pixel.
+
+        Raises:
+            UsageError: a setting is invalid, or does not affect points.
+            OutputError: the image is a panorama.
+            TypeError: there is no such setting.
+        """
+        from glpn_cli.geometry.camera import in_axes, to_points
+        from glpn_cli.output.formats import points_settings
+
+        chosen = points_settings(settings)
+        grid = to_points(self, chosen)
+        rgb = None if self.rgb is None else self.rgb[np.ix_(grid.rows, grid.columns)][grid.kept]
+        return PointCloud(in_axes(grid.xyz[grid.kept], chosen.axes), rgb)
+
+
+def _short(meters: float) -> str:
+    return f"{meters:.2f}" if meters >= 0.1 else f"{meters:.2g}"

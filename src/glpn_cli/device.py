@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ class Runtime:
 
         Global torch settings do not matter inside, and are restored at the end.
         """
-        return _float32_products(tf32=self.precision is Precision.TF32)
+        return _FLOAT32_PRODUCTS.use(tf32=self.precision is Precision.TF32)
 
 
 def choose_runtime(
@@ -151,7 +152,7 @@ def exact_float32() -> AbstractContextManager[None]:
 
     Global torch settings do not matter inside, and are restored at the end.
     """
-    return _float32_products(tf32=False)
+    return _FLOAT32_PRODUCTS.use(tf32=False)
 
 
 @contextmanager
@@ -176,17 +177,46 @@ def memory_errors_named(what: str, *, hint: str = _LESS_MEMORY_HINT) -> Iterator
         raise
 
 
-@contextmanager
-def _float32_products(*, tf32: bool) -> Iterator[None]:
-    matmul_precision = torch.get_float32_matmul_precision()
-    cudnn_tf32 = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
-    try:
-        yield
-    finally:
+class _Float32Products:
+    """Torch's settings of float32 products, which are global, shared by the threads that compute.
+
+    Threads that want the same setting compute at the same time; one that wants the other waits for them. The last one
+    restores what the process had set. Blocks of different settings cannot be nested.
+    """
+
+    def __init__(self) -> None:
+        self._is_free = threading.Condition()
+        self._users = 0
+        self._tf32 = False
+        self._before = ("", False)
+
+    @contextmanager
+    def use(self, *, tf32: bool) -> Iterator[None]:
+        """Compute the float32 products of the block with TF32, or without it."""
+        with self._is_free:
+            self._is_free.wait_for(lambda: not self._users or self._tf32 == tf32)
+            if not self._users:
+                self._before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+                self._tf32 = tf32
+                self._set("high" if tf32 else "highest", cudnn_tf32=tf32)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._is_free:
+                self._users -= 1
+                if not self._users:
+                    matmul_precision, cudnn_tf32 = self._before
+                    self._set(matmul_precision, cudnn_tf32=cudnn_tf32)
+                    self._is_free.notify_all()
+
+    @staticmethod
+    def _set(matmul_precision: str, *, cudnn_tf32: bool) -> None:
         torch.set_float32_matmul_precision(matmul_precision)
         torch.backends.cudnn.allow_tf32 = cudnn_tf32
+
+
+_FLOAT32_PRODUCTS = _Float32Products()
 
 
 def _describe(name: str) -> DeviceFacts:

@@ -146,4 +146,8 @@ class TrainingError(GLPNError):
     exit_code = 9
 
 
+class ApproximateDepthWarning(UserWarning):
+    """The meters of the loaded weights are approximate. `load` warns once in a process."""
+
+
 PictureError = ImageError  # the name until version 0.1

@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """What each module or package of `glpn_cli` may import besides itself."""
 
 UPWARD = {
-    ("depth", "output"),  # DepthMap.save
+    ("depth", "output"),  # methods of DepthMap, such as save
+    ("depth", "geometry"),  # methods of DepthMap, such as measure
     ("model", "weights"),  # from_pretrained and save_pretrained
     ("image", "weights"),  # GLPNImageProcessor.from_pretrained
 }

@@ -22,6 +22,7 @@ MODULES = sorted(
 
 def test_public_names() -> None:
     assert set(glpn_cli.__all__) == {
+        "ApproximateDepthWarning",
         "DepthMap",
         "GLPNConfig",
         "GLPNError",
@@ -29,6 +30,7 @@ def test_public_names() -> None:
         "GLPNForDepthEstimation",
         "GLPNImageProcessor",
         "GLPNModel",
+        "Predictor",
         "__version__",
         "load",
         "read",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import UsageError
-from glpn_cli.geometry.measure import Anchor, Measurement, Region, anchor_depth, measure
+from glpn_cli.geometry.measure import Anchor, Measurement, Region, anchor_depth, measure, measure_distance
 
 DEPTH = DepthMap(np.arange(1, 101, dtype=np.float32).reshape(10, 10))
 
@@ -150,3 +151,48 @@ def test_invalid_anchors_are_refused(text: str) -> None:
         Anchor.parse(text)
     assert caught.value.setting == "anchor"
     assert text in caught.value.message
+
+
+# As Python users write them
+
+
+def test_pixels_and_boxes_may_be_numbers() -> None:
+    assert Region.at((3, 7)) == Region.at("3,7")
+    assert Region.at(np.array([3, 7])) == Region.at("3,7")  # type: ignore[arg-type]
+    assert Region.within((2, 5, 5, 6)) == Region.within("2,5,5,6")
+    assert Anchor.of((3, 7, 2.5)) == Anchor.of("3,7=2.5") == Anchor.of(Anchor(3, 7, 2.5))
+
+
+@pytest.mark.parametrize("pixel", [(1,), (1, 2, 3), (1.5, 2), (None, 1), 7, ("1", "2")])
+def test_values_that_are_no_pixel_are_refused(pixel: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        Region.at(pixel)
+    assert caught.value.setting == "at"
+
+
+@pytest.mark.parametrize("anchor", [(1, 2), (1, 2, 3, 4), (1.5, 2, 3), (1, 2, -3), (1, 2, "x"), (1, 2, np.nan), 7])
+def test_values_that_are_no_anchor_are_refused(anchor: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        Anchor.of(anchor)
+    assert caught.value.setting == "anchor"
+
+
+def test_distance_is_that_of_points_in_space() -> None:
+    depth = DepthMap(np.full((10, 10), 4, np.float32), camera=Camera(20.0, "test"))
+    assert measure_distance(depth, (1, 3), (6, 3)) == pytest.approx(4 * 5 / 20)
+    assert measure_distance(depth, "1,3", "4,7") == pytest.approx(4 * 5 / 20)
+    assert measure_distance(depth, (1, 3), (1, 3)) == 0
+    meters = depth.meters.copy()
+    meters[5, 5] = 6
+    straight = DepthMap(meters, camera=Camera(1e9, "test"))
+    assert measure_distance(straight, (4, 4), (5, 5)) == pytest.approx(2)
+    assert measure_distance(DepthMap(meters), (4, 4), (5, 5)) > 2  # with the assumed camera
+
+
+def test_distance_of_unknown_or_outside_pixels_is_refused() -> None:
+    meters = DEPTH.meters.copy()
+    meters[0, 0] = np.nan
+    for start, end, setting in (((0, 0), (1, 1), "start"), ((1, 1), (0, 0), "end"), ((1, 1), (10, 0), "end")):
+        with pytest.raises(UsageError) as caught:
+            measure_distance(DepthMap(meters), start, end)
+        assert caught.value.setting == setting

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image, ImageCms
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.conversion import FIRST, LAST, NONE, to_8_bits, to_rgb, to_rgb_array, to_unit_range
+from glpn_cli.image.conversion import (
+    FIRST,
+    LAST,
+    NONE,
+    array_to_rgb,
+    to_8_bits,
+    to_rgb,
+    to_rgb_array,
+    to_unit_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -439,3 +448,99 @@ def test_to_unit_range_multiplies_in_double_precision() -> None:
     values = to_unit_range(np.arange(256))
     assert values.dtype == np.float32
     assert values.tolist() == [float(np.float32(value * (1 / 255))) for value in range(256)]
+
+
+# Arrays of Python users
+
+
+def test_8_bit_rgb_of_python_users_is_not_copied(photo: NDArray[np.uint8]) -> None:
+    rgb, notes = array_to_rgb(photo)
+    assert rgb is photo
+    assert notes == ()
+    mirrored, _ = array_to_rgb(photo[:, ::-1])
+    assert mirrored.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("values", "notes"),
+    [
+        (lambda photo: photo.astype(np.uint16) * 257, ("16-bit values scaled to 8 bits",)),
+        (lambda photo: photo.astype(np.int64), ()),
+        (lambda photo: photo / np.float32(255), ("float values taken as 0 to 1",)),
+        (lambda photo: photo / 255, ("float values taken as 0 to 1",)),
+        (lambda photo: photo / 255 * 1.0006 - 0.0003, ("float values taken as 0 to 1",)),
+        (np.asfortranarray, ()),
+    ],
+)
+def test_dtype_decides_the_range(
+    values: Callable[[NDArray[np.uint8]], NDArray[Any]], notes: tuple[str, ...], photo: NDArray[np.uint8]
+) -> None:
+    rgb, said = array_to_rgb(values(photo))
+    assert np.array_equal(rgb, photo)
+    assert said == notes
+    assert rgb.flags.c_contiguous
+    assert rgb.dtype == np.uint8
+
+
+def test_half_floats_are_fractions(photo: NDArray[np.uint8]) -> None:
+    rgb, _ = array_to_rgb((photo / 255).astype(np.float16))
+    assert np.abs(rgb.astype(int) - photo).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, bool])
+def test_gray_arrays_may_have_a_channel_or_none(dtype: type) -> None:
+    gray = np.array([[0, 1], [1, 0], [1, 1]], dtype)
+    white = 255 if dtype is bool or dtype is np.float32 else 1
+    if dtype is np.uint16:
+        gray *= 257
+    for values in (gray, gray[..., None]):
+        rgb, _ = array_to_rgb(values)
+        assert np.array_equal(rgb, np.stack([(gray > 0) * white] * 3, axis=-1))
+
+
+def test_alpha_of_arrays_is_composited_over_white() -> None:
+    rgba = np.array([[[10, 20, 30, 128], [10, 20, 30, 255]]], np.uint8)
+    expected = [over_white(value, 128) for value in (10, 20, 30)]
+    for values in (rgba, rgba.astype(np.uint16) * 257, rgba / 255):
+        rgb, notes = array_to_rgb(values)
+        assert rgb[0].tolist() == [expected, [10, 20, 30]]
+        assert notes[-1:] == ALPHA_OVER_WHITE
+    gray_alpha, notes = array_to_rgb(rgba[..., [0, 3]])
+    assert gray_alpha[0].tolist() == [[over_white(10, 128)] * 3, [10] * 3]
+    assert notes == ALPHA_OVER_WHITE
+    _, notes = array_to_rgb(rgba[:, 1:])
+    assert notes == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (np.full((2, 2, 3), 255.0), "255"),
+        (np.full((2, 2, 3), 1.5, np.float32), "1.5"),
+        (np.full((2, 2), -0.5), "-0.5"),
+        (np.full((2, 2), np.nan), "NaN"),
+        (np.full((2, 2), np.inf, np.float16), "NaN"),
+        (np.full((2, 2), 200, np.uint16), "uint16"),
+        (np.full((2, 2), 4095, np.int32), "uint16"),
+        (np.full((2, 2), -1, np.int8), "-1"),
+        (np.zeros((2, 2), complex), "complex"),
+        (np.array([["a"]]), "<U1"),
+        (np.array([None]), "list"),
+        (np.zeros((0, 8, 3), np.uint8), "(0, 8, 3)"),
+        (np.zeros((), np.uint8), "()"),
+        (np.zeros(7, np.uint8), "(7,)"),
+        (np.zeros((9, 8, 5), np.uint8), "(9, 8, 5)"),
+        (np.zeros((3, 9, 8), np.uint8), "transpose(1, 2, 0)"),
+        (np.zeros((1, 9, 8, 3), np.uint8), "array[0]"),
+        (np.zeros((2, 9, 8, 3), np.uint8), "list(array)"),
+    ],
+)
+def test_ambiguous_arrays_are_refused_with_a_remedy(values: NDArray[Any], named: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        array_to_rgb(values)
+    assert named in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_black_16_bit_images_are_not_ambiguous() -> None:
+    rgb, _ = array_to_rgb(np.zeros((2, 2), np.uint16))
+    assert not rgb.any()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +79,37 @@ def test_invalid_settings_are_refused_before_weights_are_located(monkeypatch: py
 
 
 def test_an_unknown_setting_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="tile"):
+    with pytest.raises(TypeError, match=r"'tile'.*'tiles'"):
         load("tiny", tile="auto")
+
+
+def test_approximate_weights_give_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_warned_names", set())
+    with pytest.warns(glpn_cli.ApproximateDepthWarning, match="'tiny'") as caught:
+        load("tiny")
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("tiny")
+
+
+def test_the_command_line_is_not_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_warned_names", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_predictor(PredictionSettings(weights="tiny"))
+
+
+def test_metric_weights_give_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_warned_names", set())
+    for metric, loaded in ((True, load_weights("tiny")), (None, load_weights("tiny"))):
+        monkeypatch.setattr(
+            "glpn_cli.inference.predictor.load_network",
+            lambda *_, loaded=loaded, metric=metric: replace(loaded, card=replace(loaded.card, metric=metric)),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load("tiny")
 
 
 def test_device_errors_come_before_a_download(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_invalid_folders_are_usage_errors() -> None:
         mirror("gone")
     with pytest.raises(UsageError) as caught:
         mirror("x/set/a.jpg")
-    assert "glpn predict" in str(caught.value.hint)
+    assert "`predict`" in str(caught.value.hint)
     with pytest.raises(UsageError):
         mirror()
 

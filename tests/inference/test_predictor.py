@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import copy
+import io
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +16,7 @@ from PIL import Image
 
 import glpn_cli
 from glpn_cli.device import Runtime, choose_runtime
-from glpn_cli.errors import DeviceError, ImageError
+from glpn_cli.errors import DeviceError, GLPNError, ImageError, WeightsError
 from glpn_cli.image.upsampling import LocalRange
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
@@ -21,7 +27,7 @@ from glpn_cli.settings import Precision, PredictionSettings
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 WORKING_SIZE = CATALOG["tiny"].card.working_size
 
@@ -56,7 +62,9 @@ def test_every_kind_of_input_gives_the_same_depth(tiny: Predictor, photo: Path) 
     with Image.open(photo) as image:
         image.load()
     from_path = tiny.predict(photo)
-    for given in (str(photo), photo.read_bytes(), image, np.asarray(image)):
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    file = io.BytesIO(photo.read_bytes())
+    for given in (str(photo), photo.read_bytes(), image, np.asarray(image), np.asarray(image) / 255, tensor, file):
         np.testing.assert_array_equal(tiny.predict(given).meters, from_path.meters)
 
 
@@ -405,3 +413,186 @@ def test_tiles_of_unusual_architectures_have_a_size_that_they_take() -> None:
     assert prepared.grid is not None
     assert prepared.grid.network_size == (256, 256)
     assert predictor.predict(np.zeros((100, 90, 3), np.uint8)).meters.shape == (100, 90)
+
+
+# Several images
+
+
+def noise(count: int, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (*size, 3), np.uint8) for _ in range(count)]
+
+
+def test_a_list_gives_a_list_in_its_order(make_image: Callable[..., Path]) -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    images: list[Any] = [*noise(3), make_image("a.png"), str(make_image("b.png", 40, 90)), *noise(2, (33, 50))]
+    images.append(io.BytesIO(Path(images[3]).read_bytes()))
+    expected = [predictor.predict(image) for image in images]
+    images[-1].seek(0)
+    depths = predictor.predict(images)
+    assert isinstance(depths, list)
+    for depth, alone in zip(depths, expected, strict=True):
+        np.testing.assert_array_equal(depth.meters, alone.meters)
+        assert depth.provenance == alone.provenance
+    assert depths[3].provenance.source == "a.png"
+    assert depths[0].provenance.source is None
+    assert predictor.predict([]) == []
+    assert len(predictor.predict(tuple(images[:2]))) == 2
+
+
+def test_an_iterator_gives_an_iterator_that_reads_only_a_few_ahead() -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    (image,) = noise(1)
+    given = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal given
+        while True:
+            given += 1
+            yield image
+
+    depths = predictor.predict(endless())
+    assert given == 0
+    np.testing.assert_array_equal(next(depths).meters, predictor.predict(image).meters)
+    assert given < 20
+    depths.close()  # type: ignore[attr-defined]
+
+
+def test_an_iterator_may_reuse_its_array_and_close_its_files(photo: Path) -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    images = noise(6)
+
+    def frames() -> Iterator[Any]:
+        frame = np.empty_like(images[0])
+        for image in images:
+            frame[...] = image
+            yield frame
+        with photo.open("rb") as file:
+            yield file
+        with Image.open(photo) as image:
+            yield image
+
+    depths = list(predictor.predict(frames()))
+    for depth, image in zip(depths, [*images, photo, photo], strict=True):
+        np.testing.assert_array_equal(depth.meters, predictor.predict(image).meters)
+
+
+def test_a_failed_image_raises_at_its_turn(make_image: Callable[..., Path]) -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    broken = make_image("broken.jpg")
+    broken.write_bytes(b"no image")
+    images = [*noise(2), broken, *noise(1)]
+    depths = predictor.predict(iter(images))
+    next(depths)
+    next(depths)
+    with pytest.raises(ImageError, match=r"broken\.jpg") as caught:
+        next(depths)
+    assert "3" in caught.value.__notes__[0]
+    assert list(depths) == []
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        predictor.predict(images)
+
+
+def test_errors_may_take_the_place_of_depth(make_image: Callable[..., Path]) -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    images: list[Any] = [b"no image", *noise(1), None, io.BytesIO(), np.zeros((4, 4, 9), np.uint8), *noise(1)]
+    for results in (
+        predictor.predict(images, return_exceptions=True),
+        list(predictor.predict(iter(images), return_exceptions=True)),
+    ):
+        assert [isinstance(result, GLPNError) for result in results] == [True, False, True, True, True, False]
+        assert all(str(result).startswith("the image: ") for result in results if isinstance(result, GLPNError))
+
+
+def test_an_error_of_the_iterator_is_raised_unchanged() -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+
+    def interrupted() -> Iterator[np.ndarray]:
+        yield from noise(1)
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        list(predictor.predict(interrupted()))
+
+
+def test_arguments_for_one_image_are_refused_for_several() -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    with pytest.raises(TypeError, match="name"):
+        predictor.predict(noise(2), name="x")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="return_exceptions"):
+        predictor.predict(noise(1)[0], return_exceptions=True)  # type: ignore[call-overload]
+    for wrong in ({"a": 1}, 7, None):
+        with pytest.raises(ImageError, match=type(wrong).__name__):
+            predictor.predict(wrong)  # type: ignore[call-overload]
+
+
+def test_several_images_leave_the_threads_of_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = make_predictor(WeightsCard("x", 10.0))
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: pytest.fail("changed"))
+    assert len(predictor.predict(noise(8))) == 8
+
+
+# Threads, tasks and processes
+
+
+def test_four_threads_get_the_same_bits(tiny: Predictor) -> None:
+    images = [*noise(4), *noise(4, (90, 40))]
+    alone = [tiny.predict(image).meters for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for depth, expected in zip(pool.map(tiny.predict, images * 3), alone * 3, strict=True):
+            np.testing.assert_array_equal(depth.meters, expected)
+
+
+def test_asynchronous_code_uses_a_thread(tiny: Predictor) -> None:
+    images = noise(3)
+
+    async def predict_all() -> list[Any]:
+        return await asyncio.gather(*(asyncio.to_thread(tiny.predict, image) for image in images))
+
+    for depth, image in zip(asyncio.run(predict_all()), images, strict=True):
+        np.testing.assert_array_equal(depth.meters, tiny.predict(image).meters)
+
+
+def test_other_processes_get_a_predictor(tiny: Predictor) -> None:
+    images = noise(2)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        depths = list(pool.map(tiny.predict, images))
+    for depth, image in zip(depths, images, strict=True):
+        np.testing.assert_array_equal(depth.meters, tiny.predict(image).meters)
+
+
+def test_a_pickle_has_the_settings_and_no_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_weights("tiny").network.save_pretrained(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    predictor = glpn_cli.load("mine/", tta="flip", fov_deg=70)
+    data = pickle.dumps(predictor)
+    assert len(data) < 10_000
+    monkeypatch.chdir("/")
+    again = pickle.loads(data)  # noqa: S301 - our own
+    assert (again.card, again.settings, again.runtime) == (predictor.card, predictor.settings, predictor.runtime)
+    (image,) = noise(1)
+    np.testing.assert_array_equal(again.predict(image).meters, predictor.predict(image).meters)
+    assert repr(copy.deepcopy(predictor)) == repr(predictor)
+
+
+def test_a_pickle_of_weights_that_changed_is_refused(tmp_path: Path) -> None:
+    network = load_weights("tiny").network
+    network.save_pretrained(tmp_path / "mine")
+    data = pickle.dumps(glpn_cli.load(tmp_path / "mine"))
+    make_network().save_pretrained(tmp_path / "mine")
+    with pytest.raises(WeightsError, match="mine"):
+        pickle.loads(data)  # noqa: S301 - our own
+
+
+def test_a_network_without_a_file_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="file"):
+        pickle.dumps(make_predictor(WeightsCard("x", 10.0)))
+
+
+def test_representation_shows_what_was_chosen() -> None:
+    assert repr(make_predictor(WeightsCard("x", 10.0))) == "Predictor(weights='x', device='cpu', precision='float32')"
+    predictor = glpn_cli.load("tiny", tta="flip", fov_deg=70, tiles="64x96", keep_rgb=True)
+    assert repr(predictor) == (
+        "Predictor(weights='tiny', device='cpu', precision='float32', tiles='64x96', tta='flip', fov_deg=70.0, "
+        "keep_rgb=True)"
+    )

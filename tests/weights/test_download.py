@@ -412,7 +412,7 @@ def test_missing_network_is_not_retried(hub: StandInHub, waits: list[float], mon
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9") as caught:
         download("kitti")
-    assert "weights import" in str(caught.value.hint)
+    assert "`weights=" in str(caught.value.hint)
     assert waits == []
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import operator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from glpn_cli.depth import is_known
 from glpn_cli.errors import UsageError
+from glpn_cli.geometry.camera import pinhole_camera
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from glpn_cli.depth import DepthMap
 
@@ -38,27 +41,31 @@ class Region:
     box: tuple[int, int, int, int] | None = None
 
     @classmethod
-    def at(cls, text: str) -> Self:
-        """Return the pixel "x,y".
+    def at(cls, pixel: str | Sequence[int], *, setting: str = "at") -> Self:
+        """Return the pixel "x,y" or (x, y).
+
+        Args:
+            pixel: column and row.
+            setting: the name of the setting, for errors.
 
         Raises:
-            UsageError: the text is not two integers.
+            UsageError: these are not two integers.
         """
         hint = "for example 320,240: column 320, row 240"
-        x, y = _parse_integers(text, 2, setting="at", text=text, hint=hint)
+        x, y = _parse_integers(pixel, 2, setting=setting, text=pixel, hint=hint)
         return cls(f"{x},{y}", (x, y, x + 1, y + 1))
 
     @classmethod
-    def within(cls, text: str) -> Self:
-        """Return the box "x0,y0,x1,y1", which excludes column x1 and row y1.
+    def within(cls, box: str | Sequence[int]) -> Self:
+        """Return the box "x0,y0,x1,y1" or (x0, y0, x1, y1), which excludes column x1 and row y1.
 
         Raises:
-            UsageError: the text is not four integers, or the box is empty.
+            UsageError: these are not four integers, or the box is empty.
         """
         hint = "for example 0,0,100,50: 100 columns and 50 rows from the top left"
-        x0, y0, x1, y1 = _parse_integers(text, 4, setting="box", text=text, hint=hint)
+        x0, y0, x1, y1 = _parse_integers(box, 4, setting="box", text=box, hint=hint)
         if x1 <= x0 or y1 <= y0:
-            raise UsageError(f"{text}: the box is empty", hint=hint, setting="box")
+            raise UsageError(f"{box}: the box is empty", hint=hint, setting="box")
         return cls(f"{x0},{y0},{x1},{y1}", (x0, y0, x1, y1))
 
 
@@ -104,6 +111,32 @@ def measure(depth: DepthMap, region: Region) -> Measurement:
     return Measurement(median, p10, p90, meters.size, known.size, uncertainty_m)
 
 
+def measure_at(
+    depth: DepthMap, at: str | Sequence[int] | None = None, box: str | Sequence[int] | None = None
+) -> Measurement:
+    """Return the depth of a pixel, of a box, or of the whole image; see `DepthMap.measure`."""
+    if at is not None and box is not None:
+        raise UsageError("`at` and `box` exclude each other")
+    if at is not None:
+        return measure(depth, Region.at(at))
+    return measure(depth, Region("whole image") if box is None else Region.within(box))
+
+
+def measure_distance(depth: DepthMap, start: str | Sequence[int], end: str | Sequence[int]) -> float:
+    """Return the distance in space between what two pixels show, in meters; see `DepthMap.distance`."""
+    return math.dist(_point_at(depth, start, "start"), _point_at(depth, end, "end"))
+
+
+def _point_at(depth: DepthMap, pixel: str | Sequence[int], setting: str) -> tuple[float, float, float]:
+    """Return the point that a pixel shows, in meters: right, down, forward."""
+    region = Region.at(pixel, setting=setting)
+    x, y, _, _ = region.box or (0, 0, 0, 0)
+    meters = _depth_at(depth, x, y, setting=setting)
+    camera = pinhole_camera(depth)
+    center_x, center_y = camera.center_px(depth.shape)
+    return meters * (x - center_x) / camera.focal_px, meters * (y - center_y) / camera.focal_y_px, meters
+
+
 # Anchors
 
 
@@ -139,6 +172,28 @@ class Anchor:
             raise UsageError(f"{text}: the distance must be a number above 0", hint=hint, setting="anchor")
         return cls(x, y, known_m)
 
+    @classmethod
+    def of(cls, anchor: Anchor | str | tuple[int, int, float]) -> Anchor:
+        """Return an anchor from (x, y, meters), or from a text.
+
+        Raises:
+            UsageError: it has another form, or the distance is not positive.
+        """
+        if isinstance(anchor, Anchor):
+            return anchor
+        if isinstance(anchor, str):
+            return cls.parse(anchor)
+        hint = "for example (320, 240, 2.4): the pixel in column 320 and row 240 is 2.4 m away"
+        try:
+            x, y, meters = anchor
+            known_m = float(meters)
+        except (TypeError, ValueError):
+            raise UsageError(f"must be (x, y, meters), not {anchor!r}", hint=hint, setting="anchor") from None
+        x, y = _parse_integers((x, y), 2, setting="anchor", text=anchor, hint=hint)
+        if not (math.isfinite(known_m) and known_m > 0):
+            raise UsageError(f"{anchor}: the distance must be a number above 0", hint=hint, setting="anchor")
+        return cls(x, y, known_m)
+
 
 def anchor_depth(depth: DepthMap, anchors: Sequence[Anchor]) -> DepthMap:
     """Return a depth map scaled by the factor that fits known distances best.
@@ -158,7 +213,7 @@ def anchor_depth(depth: DepthMap, anchors: Sequence[Anchor]) -> DepthMap:
     """
     if not anchors:
         return depth
-    predicted_m = [_depth_at(depth, anchor) for anchor in anchors]
+    predicted_m = [_depth_at(depth, anchor.x, anchor.y, setting="anchor") for anchor in anchors]
     logs = np.log([anchor.known_m / meters for anchor, meters in zip(anchors, predicted_m, strict=True)])
     factor = math.exp(_huber_mean(logs))
     before = depth.provenance
@@ -183,12 +238,17 @@ def anchor_depth(depth: DepthMap, anchors: Sequence[Anchor]) -> DepthMap:
     return replace(depth, meters=depth.meters * np.float32(factor), provenance=provenance, uncertainty_m=uncertainty_m)
 
 
-def _depth_at(depth: DepthMap, anchor: Anchor) -> float:
-    label = f"{anchor.x},{anchor.y}"
-    _check_inside((anchor.x, anchor.y, anchor.x + 1, anchor.y + 1), depth, label=label, setting="anchor")
-    meters = float(depth.meters[anchor.y, anchor.x])
+def _depth_at(depth: DepthMap, x: int, y: int, *, setting: str) -> float:
+    """Return the depth at a pixel, meters.
+
+    Raises:
+        UsageError: the pixel is outside the image, or its depth is unknown.
+    """
+    label = f"{x},{y}"
+    _check_inside((x, y, x + 1, y + 1), depth, label=label, setting=setting)
+    meters = float(depth.meters[y, x])
     if not (math.isfinite(meters) and meters > 0):
-        raise UsageError(f"{label}: depth is unknown at this pixel", setting="anchor")
+        raise UsageError(f"{label}: depth is unknown at this pixel", setting=setting)
     return meters
 
 
@@ -204,11 +264,19 @@ def _huber_mean(values: np.ndarray) -> float:
     return center
 
 
-def _parse_integers(numbers: str, count: int, *, setting: str, text: str, hint: str) -> list[int]:
-    parts = [part.strip() for part in numbers.split(",")]
-    if len(parts) != count or not all(part.isascii() and part.isdecimal() for part in parts):
+def _parse_integers(numbers: str | Iterable[Any], count: int, *, setting: str, text: object, hint: str) -> list[int]:
+    """Return the integers of a text such as "1,2", or of a sequence; `text` is what the user gave."""
+    integers: list[int] = []
+    if isinstance(numbers, str):
+        parts = [part.strip() for part in numbers.split(",")]
+        if all(part.isascii() and part.isdecimal() for part in parts):
+            integers = [int(part) for part in parts]
+    else:
+        with suppress(TypeError):
+            integers = list(map(operator.index, numbers))
+    if len(integers) != count:
         raise UsageError(f"{text}: expected {count} integers, separated by commas", hint=hint, setting=setting)
-    return [int(part) for part in parts]
+    return integers
 
 
 def _check_inside(box: tuple[int, int, int, int], depth: DepthMap, *, label: str, setting: str | None = None) -> None:

@@ -30,6 +30,9 @@ _LOW_CONTRAST = 0.25
 _STRETCHED_PERCENTILES = (0.5, 99.5)
 _SAMPLED_PIXELS = 1_000_000
 
+_UNIT_TOLERANCE = 1e-3
+"""How far floats may be outside of [0, 1]: resizing overshoots by that much, and it is no visible step of 8 bits."""
+
 _CHANNELS_WITHOUT_ALPHA = frozenset({1, 3})
 _CHANNELS_WITH_ALPHA = frozenset({2, 4})
 
@@ -66,6 +69,40 @@ def to_rgb(image: Image.Image, *, stretch: bool = False, is_wide: bool = False) 
         raise
     except Exception as error:  # Pillow and its decoders raise anything
         raise ImageError(f"cannot be converted from {image.mode} to RGB: {_one_line(error)}") from error
+
+
+def array_to_rgb(values: NDArray[Any], *, stretch: bool = False) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Convert an array from a Python user to 8-bit RGB.
+
+    The dtype decides what the values mean: uint8 is 0 to 255, uint16 is 0 to 65535, floats are 0 to 1, and False and
+    True are black and white. Other integers must be 0 to 255. What could mean two things is refused.
+
+    Args:
+        values: (H, W), or (H, W, C) with 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGBA) channels.
+        stretch: scale numbers of more than 8 bits, whatever they mean, as `to_rgb` does; alpha is left out then.
+
+    Returns:
+        (H, W, 3) uint8, contiguous, the same array if it already is; and one note per conversion.
+
+    Raises:
+        ImageError: the array has another shape or dtype, or values outside of its range.
+    """
+    channels = _count_channels(values)
+    if stretch and values.dtype != np.uint8 and values.dtype.kind in "uif":
+        if channels in _CHANNELS_WITH_ALPHA:
+            values, channels = values[..., :-1], channels - 1
+        eight_bits, note = _stretch(values)
+        notes: tuple[str, ...] = (note,)
+    else:
+        eight_bits, notes = _array_to_8_bits(values)
+        if values.dtype.kind in "uf" and values.dtype != np.uint8:
+            notes = (*notes, *_notes_on_contrast(eight_bits))
+    if channels in _CHANNELS_WITH_ALPHA:
+        image, alpha_notes = to_rgb(Image.fromarray(np.ascontiguousarray(eight_bits)))
+        return np.array(image), (*notes, *alpha_notes)
+    if channels == 1:
+        eight_bits = eight_bits.reshape(*eight_bits.shape[:2], 1).repeat(3, axis=2)
+    return np.ascontiguousarray(eight_bits), notes
 
 
 def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -243,6 +280,72 @@ def _spread(values: NDArray[Any]) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = (float(value) for value in np.percentile(sample, _STRETCHED_PERCENTILES))
     return (low, high) if low < high else (float(sample.min()), float(sample.max()))
+
+
+# Arrays
+
+
+def _count_channels(values: NDArray[Any]) -> int:
+    """Return the number of channels of an array that may be an image.
+
+    Raises:
+        ImageError: its shape is not that of an image.
+    """
+    shape, channel_counts = values.shape, _CHANNELS_WITHOUT_ALPHA | _CHANNELS_WITH_ALPHA
+    if values.dtype.kind not in "buif":
+        several = "; pass several images as a list" if values.dtype.kind == "O" else ""
+        raise ImageError(
+            f"an array of dtype {values.dtype} is not an image", hint=f"use uint8, uint16 or float32{several}"
+        )
+    if values.size == 0:
+        raise ImageError(f"an array of shape {shape} has no pixels")
+    if len(shape) == 2:
+        return 1
+    if len(shape) == 3 and shape[2] in channel_counts:
+        return int(shape[2])
+    hint = "expected (height, width), or (height, width, channels) with 1 to 4 channels"
+    if len(shape) == 3 and shape[0] in channel_counts:
+        hint = "its channels come first: use array.transpose(1, 2, 0)"
+    elif len(shape) == 4:
+        hint = "use array[0]" if shape[0] == 1 else "pass several images as a list: list(array)"
+    raise ImageError(f"an array of shape {shape} is not an image", hint=hint)
+
+
+def _array_to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Scale values to 8 bits by their dtype; see `array_to_rgb`."""
+    if values.dtype == np.uint8:
+        return values, ()
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8) * np.uint8(_MAX_8), ()
+    if values.dtype.kind == "f":
+        return _unit_floats_to_8_bits(values), ("float values taken as 0 to 1",)
+    low, high = int(values.min()), int(values.max())
+    if values.dtype == np.uint16:
+        if 0 < high <= _MAX_8:
+            raise ImageError(
+                f"uint16 values up to {high} may be 8-bit or very dark 16-bit values",
+                hint="use array.astype(np.uint8) for 8-bit values, or array * 257",
+            )
+        return _wide_to_8_bits(values), ("16-bit values scaled to 8 bits",)
+    if low < 0 or high > _MAX_8:
+        raise ImageError(
+            f"{values.dtype} values range from {low} to {high}, outside of 0 to {_MAX_8}",
+            hint="use array.astype(np.uint16) if they are 16-bit values, from 0 to 65535",
+        )
+    return values.astype(np.uint8), ()
+
+
+def _unit_floats_to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if not np.isfinite(values).all():
+        raise ImageError("float values are NaN or infinite", hint="use finite values from 0 to 1")
+    low, high = float(values.min()), float(values.max())
+    if low < -_UNIT_TOLERANCE or high > 1 + _UNIT_TOLERANCE:
+        eight_bits = low >= 0 and high <= _MAX_8
+        hint = "use array / 255, or array.astype(np.uint8)" if eight_bits else "undo their normalization first"
+        raise ImageError(f"float values range from {low:g} to {high:g}, outside of 0 to 1", hint=hint)
+    scaled = np.multiply(values, _MAX_8, dtype=np.float32)
+    rounded: NDArray[np.uint8] = np.rint(scaled, out=scaled).clip(0, _MAX_8, out=scaled).astype(np.uint8)
+    return rounded
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import difflib
+import inspect
 import io
 import logging
 import os
 import re
 import stat
 import struct
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
@@ -38,8 +40,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+    from torch import Tensor
 
     from glpn_cli.image.exif import ExifFocal
+
+
+class ReadableFile(Protocol):
+    """A binary file object: an open file, an upload, a response, a member of an archive. It need not be seekable."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many of the next bytes; none at the end."""
+
+
+ImageInput: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | Image.Image | NDArray[Any] | Tensor"
+)
+"""What `read_image` accepts."""
 
 _ACCEPT_BYTES = 16
 _MAX_NEIGHBORS = 10_000
@@ -79,7 +95,7 @@ class LoadedImage:
 
 
 def read_image(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8],
+    source: ImageInput,
     *,
     name: str | None = None,
     max_pixels: int = MAX_IMAGE_PIXELS,
@@ -90,9 +106,10 @@ def read_image(
     The format is determined by the content, not by the suffix. Of several frames or pages, the first is read.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array, which is not copied if it
-            is contiguous.
-        name: how messages call the image; defaults to the path.
+        source: a path; the bytes of a file; a binary file object, which is read from its position to its end; a PIL
+            image of any mode; an array, (H, W) or (H, W, C), see `conversion.array_to_rgb`, whose RGB channels are not
+            copied if they are uint8 and contiguous; or a torch tensor, (C, H, W) or (H, W).
+        name: how messages call the image; defaults to the path, or the name of a file object.
         max_pixels: an image with more pixels is refused before it is decoded.
         stretch: stretch 16-bit and float values to the range that the image uses.
 
@@ -101,7 +118,8 @@ def read_image(
         MissingPackageError: the image is HEIC, and pillow-heif is not installed.
     """
     path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
-    name = path if name is None else name
+    if name is None:
+        name = path if path is not None else _name_of_file(source)
     try:
         if path is None:
             return _read_memory(source, name, max_pixels, stretch)
@@ -110,6 +128,49 @@ def read_image(
     except (ImageError, MissingPackageError) as error:
         label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
+
+
+def is_file_object(source: object) -> bool:
+    """Return whether an image is given as a file object. It can also be iterated over, but is one image."""
+    return callable(getattr(source, "read", None))
+
+
+def is_image_input(source: object) -> bool:
+    """Return whether a value is one image, which may be unusable, and not several images."""
+    return (
+        isinstance(source, str | os.PathLike | bytes | bytearray | memoryview)
+        or is_file_object(source)
+        or _is_like_array(source)
+    )
+
+
+def _is_like_array(source: object) -> bool:
+    """Return whether a value is an array, or has one inside: an image of Pillow or another library, or a tensor."""
+    # Asked of the type, because Pillow decodes an image when its attribute is asked for.
+    return hasattr(type(source), "__array__") or hasattr(type(source), "__array_interface__")
+
+
+def hold_image(source: Any, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Any:
+    """Return an image that stays as it is when its owner closes the file or writes into the array again.
+
+    Args:
+        source: as for `read_image`. Paths and bytes are returned as they are.
+        max_pixels: a PIL image with more pixels is refused before it is decoded.
+
+    Raises:
+        ImageError: the file object or the PIL image cannot be read.
+    """
+    if isinstance(source, str | os.PathLike | bytes):
+        return source
+    if is_file_object(source):
+        return _read_file_object(source)
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        return _load_pixels(source, max_pixels)
+    return _to_array(source).copy()
 
 
 def missing_image(path: str) -> ImageError:
@@ -122,9 +183,12 @@ def missing_image(path: str) -> ImageError:
 
 
 def _read_memory(source: object, name: str | None, max_pixels: int, stretch: bool) -> LoadedImage:
-    import numpy as np
     from PIL import Image
 
+    from glpn_cli.image.conversion import array_to_rgb
+
+    if is_file_object(source):
+        source = _read_file_object(source)
     if isinstance(source, bytes | bytearray | memoryview):
         stream = io.BytesIO(source)
         return _read_stream(stream, name, suffix=_suffix(name or ""), max_pixels=max_pixels, stretch=stretch)
@@ -132,14 +196,90 @@ def _read_memory(source: object, name: str | None, max_pixels: int, stretch: boo
         focal, panorama = _read_lens_early(source)
         rgb, notes = _decode(source, max_pixels, stretch)
         return _with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
-    if not isinstance(source, np.ndarray):
-        raise ImageError(f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}")
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or source.size == 0:
+    values = _to_array(source)
+    if values.ndim >= 2:
+        _check_size(values.shape[0], values.shape[1], max_pixels)
+    rgb, notes = array_to_rgb(values, stretch=stretch)
+    return LoadedImage(rgb, name, notes=notes)
+
+
+def _to_array(source: object) -> NDArray[Any]:
+    """Return an array, or the array in a torch tensor or another wrapper."""
+    import numpy as np
+
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    try:
+        if torch is not None and isinstance(source, torch.Tensor):
+            return _tensor_to_array(source)
+        if _is_like_array(source):
+            return np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a sparse tensor
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"the {type(source).__name__} is not an array: {error}") from error
+    raise ImageError(
+        f"expected a path, bytes, a file object, a PIL image, an array or a tensor, got {type(source).__name__}"
+    )
+
+
+def _tensor_to_array(tensor: Any) -> NDArray[Any]:
+    """Return (H, W) or (H, W, C), channels last, from a tensor, whose channels are first."""
+    shape = (*tensor.shape,)
+    if len(shape) == 3 and shape[0] > 4:
+        hint = "use tensor.permute(2, 0, 1)" if shape[2] <= 4 else None
+        raise ImageError(f"a tensor of shape {shape} is not an image; expected (channels, height, width)", hint=hint)
+    if len(shape) not in (2, 3):
+        hint = "use tensor[0]" if shape[:1] == (1,) else "pass several images as a list: list(tensor)"
         raise ImageError(
-            f"expected an RGB array of shape (height, width, 3) and dtype uint8, got {source.shape} {source.dtype}"
+            f"a tensor of shape {shape} is not an image; expected (channels, height, width) or (height, width)",
+            hint=hint if len(shape) == 4 else None,
         )
-    _check_size(source.shape[0], source.shape[1], max_pixels)
-    return LoadedImage(np.ascontiguousarray(source), name)
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()  # numpy has no bfloat16
+    array: NDArray[Any] = (tensor.permute(1, 2, 0) if len(shape) == 3 else tensor).numpy()
+    return array
+
+
+def _read_file_object(stream: Any) -> bytes:
+    """Read a file object from its position to its end."""
+    try:
+        data = read_bounded(_CheckedFile(stream), MAX_STREAM_BYTES)  # type: ignore[arg-type]  # it has `read`
+    except ImageError:
+        raise
+    except Exception as error:  # archives, sockets and uploads raise anything
+        reason = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        raise ImageError(f"the file object cannot be read: {reason}") from error
+    if data is None:
+        raise ImageError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
+    if not data:
+        raise ImageError("the file object has no more bytes", hint="use file.seek(0) if it was read before")
+    return data
+
+
+class _CheckedFile:
+    """A file object whose reads are checked: text files and asynchronous ones are common mistakes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        if isinstance(data, bytes | bytearray | memoryview):
+            return bytes(data)
+        if inspect.iscoroutine(data):
+            data.close()  # or Python warns that it was never awaited
+        if inspect.isawaitable(data):
+            raise ImageError("the file object is asynchronous", hint="await its read() and pass the bytes")
+        if isinstance(data, str):
+            raise ImageError("the file object reads text", hint="open the file with mode 'rb'")
+        raise ImageError(f"the file object reads {type(data).__name__}, not bytes")
+
+
+def _name_of_file(source: object) -> str | None:
+    """Return the name of a file object, if it has one; temporary files have numbers."""
+    name = getattr(source, "name", None) if is_file_object(source) else None
+    return name if isinstance(name, str) and name and not name.startswith("<") else None
 
 
 def _suffix(path: str) -> str:
@@ -170,7 +310,7 @@ def _open_file(path: str) -> BinaryIO:
 
 def _missing(path: str) -> ImageError:
     if "://" in path:
-        return ImageError("is a URL, not a file", hint="download it first, or set `allow_url` (http and https)")
+        return ImageError("is a URL, not a file", hint="download it first")
     if os.path.islink(path):
         return ImageError("broken link: its target does not exist")
     folder, name = os.path.split(path)
@@ -368,14 +508,9 @@ def _decode(image: Image.Image, max_pixels: int, stretch: bool) -> tuple[NDArray
 
     from glpn_cli.image.conversion import to_rgb
 
-    _check_size(image.height, image.width, max_pixels)
     # Pillow reads 16 bits per color as 8; after decoding it does not tell.
     is_wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-    try:
-        _avoid_size_warning(image)
-        image.load()
-    except Exception as error:  # Pillow's decoders raise anything
-        raise _translate(error, image.format or "image") from error
+    _load_pixels(image, max_pixels)
     try:
         rgb, notes = to_rgb(image, stretch=stretch, is_wide=is_wide)
         transpose, orientation_notes = find_upright_transpose(image)
@@ -384,6 +519,19 @@ def _decode(image: Image.Image, max_pixels: int, stretch: bool) -> tuple[NDArray
         return np.array(rgb), (*notes, *orientation_notes)
     except MemoryError as error:
         raise _translate(error, image.format or "image") from error
+
+
+def _load_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
+    """Decode an image, after a look at its size."""
+    if 0 in image.size:
+        raise ImageError(f"{image.height}x{image.width}: has no pixels")
+    _check_size(image.height, image.width, max_pixels)
+    try:
+        _avoid_size_warning(image)
+        image.load()
+    except Exception as error:  # Pillow's decoders raise anything
+        raise _translate(error, image.format or "image") from error
+    return image
 
 
 def _avoid_size_warning(image: Image.Image) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from glpn_cli.convert import EMPTY_HINT
+from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
 from glpn_cli.inference.color_range import choose_run_range, shares_range
@@ -305,7 +305,8 @@ def make_batch(
         names = settings.keys() & kind.__dataclass_fields__.keys()
         groups[group] = kind(**{name: settings.pop(name) for name in names})
     if settings:
-        raise TypeError(f"there is no setting {', '.join(sorted(settings))}")
+        known = [name for kind in _GROUPS.values() for name in kind.__dataclass_fields__]
+        refuse_unknown_keywords("run_batch", settings, ["formats", "overwrite", "report", "progress", *known])
     return Batch(
         [os.fspath(folder) for folder in named],
         Path(os.path.abspath(output)),

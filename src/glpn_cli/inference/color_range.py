@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from glpn_cli.errors import GLPNError
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
+from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
 from glpn_cli.settings import DepthRange, RangeMode
@@ -35,7 +36,7 @@ def shares_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool
 
 def choose_run_range(
     predictor: Predictor,
-    sources: Iterable[Source | str],
+    sources: Iterable[Source | str | MemoryImage],
     output: OutputSettings,
     progress: BatchProgress,
 ) -> tuple[float, float]:
@@ -43,13 +44,15 @@ def choose_run_range(
 
     Args:
         predictor: predicts a sample of the images.
-        sources: all images of the run. Standard input, and text that stands for no image, are left out.
+        sources: all images of the run. Only files and URLs can be in the sample.
         output: settings for which `shares_range` is true.
         progress: is told what happens.
     """
     if output.range_m is not None:
         return output.range_m
-    sample = spread_sample([source for source in sources if not isinstance(source, str) and source is not STDIN])
+    sample = spread_sample(
+        [source for source in sources if not isinstance(source, str | MemoryImage) and source is not STDIN]
+    )
     if output.range is None or output.range.mode is not RangeMode.RUN:
         sample = []
     if sample:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.errors import WeightsError
+from glpn_cli.convert import refuse_unknown_keywords
+from glpn_cli.errors import ApproximateDepthWarning, WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.settings import PredictionSettings
 from glpn_cli.weights.location import locate_weights, obtain_weights
@@ -18,11 +20,16 @@ if TYPE_CHECKING:
     from glpn_cli.inference.predictor import LoadedWeights, Predictor
     from glpn_cli.weights.location import LocatedWeights
 
+_warned_names: set[str] = set()
+"""Approximate weights that this process has been warned about."""
+
 
 def load(
     weights: str | PathLike[str] = "auto", device: str = "auto", precision: str = "float32", **settings: Any
 ) -> Predictor:
     """Load weights and return a ready predictor.
+
+    Weights whose meters are approximate, such as "tiny", give an `ApproximateDepthWarning` once in a process.
 
     Args:
         weights: a name ("tiny", "nyu", "kitti" or an imported one), a weights file, a folder as transformers saves
@@ -40,7 +47,31 @@ def load(
         DeviceError: the device or the precision is not available.
         TypeError: there is no such setting.
     """
-    return load_predictor(PredictionSettings(weights=weights, device=device, precision=precision, **settings))  # type: ignore[arg-type]  # text is converted
+    refuse_unknown_keywords("load", settings, [item.name for item in fields(PredictionSettings)])
+    predictor = load_predictor(PredictionSettings(weights=weights, device=device, precision=precision, **settings))  # type: ignore[arg-type]  # text is converted
+    warn_if_approximate(predictor)
+    return predictor
+
+
+def warn_if_approximate(predictor: Predictor, *, stacklevel: int = 2) -> None:
+    """Warn a Python user, once in a process, that the meters of these weights are approximate.
+
+    The command line does not call this: it prints a note, and marks each result.
+
+    Args:
+        predictor: has the weights.
+        stacklevel: of the function that calls this; 2 blames its caller.
+    """
+    card = predictor.card
+    if card.metric is not False or card.name in _warned_names:
+        return
+    _warned_names.add(card.name)
+    warnings.warn(
+        f"the meters of the weights {card.name!r} are approximate; `load('nyu')` or `load('kitti')` has weights that "
+        "measure, and `DepthMap.anchored` scales depth to known distances",
+        ApproximateDepthWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 def _signature_of_load() -> inspect.Signature:

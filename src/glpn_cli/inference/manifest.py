@@ -231,7 +231,7 @@ class Manifest:
                     os.fsync(stream.fileno())
         except FileNotFoundError as error:
             raise OutputError(
-                f"{path}: was removed during the run", hint="run the same command again to write what is missing"
+                f"{path}: was removed during the run", hint="run it again to write what is missing"
             ) from error
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error

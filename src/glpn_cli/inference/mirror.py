@@ -108,7 +108,7 @@ def _prefixes(folders: Sequence[str]) -> dict[Path, Path]:
             raise UsageError("the name of a folder is empty", hint=EMPTY_HINT)
         if not os.path.isdir(named):
             single = os.path.exists(named) or is_address(named)
-            hint = "use glpn predict or `from_list` for single images" if single else None
+            hint = "use `predict` for single images" if single else None
             raise UsageError(f"{named}: is not a folder", hint=hint)
     absolute = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
     if len(absolute) == 1:

@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import GLPNError, ImageError, InputError, OutputError, UsageError
@@ -18,7 +18,13 @@ from glpn_cli.image.discovery import STDIN, find_arriving, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import LeftOut, image_names, is_image_name
 from glpn_cli.inference.existing import exists_error, may_be_current
-from glpn_cli.output.formats import FORMATS, check_settings, default_formats, find_formats, format_of_name
+from glpn_cli.output.formats import (
+    check_settings,
+    default_formats,
+    find_formats,
+    format_of_name,
+    unwritten_users,
+)
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
 from glpn_cli.settings import OutputSettings, SearchSettings, Tta
 
@@ -41,12 +47,27 @@ _FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
 """A suffix that means a file and not, as in "run.12", the end of a folder's name."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryImage:
+    """An image that a Python user gave, in any form that `read_image` takes.
+
+    Attributes:
+        image: the image.
+    """
+
+    image: Any
+
+    def __str__(self) -> str:
+        return str(self.image) if isinstance(self.image, str | os.PathLike) else "the image"
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One image and the files that its depth is written to.
 
     Attributes:
         source: the image; `STDIN` for standard input. The text of an argument that gave no image.
+            A `MemoryImage` for `Predictor.predict`.
         outputs: a path for each format; `STDOUT` for standard output.
         done: an earlier run wrote these outputs, and nothing has changed since.
         overwrite: the outputs may be replaced, whatever they are.
@@ -56,7 +77,7 @@ class Task:
         failure: why the image cannot be processed, if that is known beforehand.
     """
 
-    source: Source | str
+    source: Source | str | MemoryImage
     outputs: tuple[tuple[DepthFormat, Path], ...] = ()
     done: bool = False
     overwrite: bool = False
@@ -269,12 +290,11 @@ def check_formats(rows: Sequence[DepthFormat], output: OutputSettings, predictio
             f"the format {uncertain} needs `tta='flip'`", hint="it is the difference to the mirrored image"
         )
     for name in output.changed():
-        users = {row.name for row in FORMATS.values() if name in row.settings}
-        if users and not users & {row.name for row in rows}:
+        users = unwritten_users(name, rows)
+        if users:
             raise UsageError(
-                f"`{name}` only affects {' and '.join(sorted(users))}, which {'is' if len(users) == 1 else 'are'} not "
-                "written",
-                hint=f"add `formats={min(users)}`",
+                f"`{name}` only affects {' and '.join(users)}, which {'is' if len(users) == 1 else 'are'} not written",
+                hint=f"add `formats={users[0]}`",
             )
 
 

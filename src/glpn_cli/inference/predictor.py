@@ -4,46 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 
 from glpn_cli._version import __version__
 from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.depth import DepthMap, Provenance
-from glpn_cli.device import memory_errors_named
-from glpn_cli.errors import ConfigError, DeviceError
+from glpn_cli.device import choose_runtime, memory_errors_named
+from glpn_cli.errors import ConfigError, DeviceError, WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.exif import ExifFocal
 from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
-from glpn_cli.image.reading import read_image
+from glpn_cli.image.reading import is_image_input, read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation, find_usable_sides
-from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, PredictionSettings, SizeMode, Tta
+from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, Precision, PredictionSettings, SizeMode, Tta
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.store import BEST_NAME, LAST_NAME, weights_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from os import PathLike
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
     from torch import Tensor
 
     from glpn_cli.depth import Camera
     from glpn_cli.device import Runtime
-    from glpn_cli.image.reading import LoadedImage
+    from glpn_cli.errors import GLPNError
+    from glpn_cli.image.reading import ImageInput, LoadedImage
     from glpn_cli.weights.location import LocatedWeights
 
 _DEFAULTS = PredictionSettings()
+_GPU_TURN = threading.Lock()
+"""Held while a GPU computes: nothing else may use it while torch records a graph, and a graph has a single output."""
+
 _TILES_AT_ONCE = 4
 """On a GPU; a CPU takes one."""
 
@@ -82,6 +88,7 @@ class LoadedWeights:
         chosen: False if "auto" fell back to these weights.
         notes: what the user should know of them.
         config_sha256: of the configuration, if it is another one than in the weights file; else None.
+        located: where they come from; None if the network is not from a file.
     """
 
     network: GLPNForDepthEstimation
@@ -90,10 +97,15 @@ class LoadedWeights:
     chosen: bool = True
     notes: tuple[str, ...] = ()
     config_sha256: str | None = None
+    located: LocatedWeights | None = None
 
 
 class Predictor:
-    """Predicts depth with one network on one device.
+    """Predicts depth with one network on one device. `glpn_cli.load` makes one.
+
+    Threads may share a predictor: depth has the same bits, on a CPU they compute at the same time, and on a GPU one
+    after the other. Other processes may get one, for example those of a `ProcessPoolExecutor`: a pickled predictor is
+    the path of its weights and its settings. It is loaded again where it arrives, once in a process.
 
     Attributes:
         card: the facts that turn the network's output into meters.
@@ -124,6 +136,7 @@ class Predictor:
             consume: free the network's own tensors. It is useless afterwards, and memory is saved.
         """
         self.card = weights.card
+        self._located = weights.located
         self._weights_sha256 = weights.sha256
         self.config_sha256 = weights.config_sha256
         self.weights_chosen = weights.chosen
@@ -142,19 +155,75 @@ class Predictor:
         """The SHA-256 of the weights file, hexadecimal."""
         return self._weights_sha256()
 
+    def __repr__(self) -> str:
+        """Return weights, device, precision, and the settings that differ from their defaults."""
+        runtime = self.runtime
+        shown: dict[str, Any] = {"weights": self.card.name}
+        shown |= {"device": str(runtime.device), "precision": str(runtime.precision)}
+        for item in fields(self.settings):
+            value = getattr(self.settings, item.name)
+            if item.name not in shown and value != item.default:
+                shown[item.name] = value if isinstance(value, int | float) else str(value)
+        return f"Predictor({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to load the predictor again, in this process or another one.
+
+        Raises:
+            TypeError: the network is not from a file.
+        """
+        if self._located is None:
+            raise TypeError("cannot pickle a Predictor whose network is not from a weights file")
+        runtime = (str(self.runtime.device), str(self.runtime.precision))
+        return _load_again, (self._located, self.weights_sha256, self.config_sha256, self.settings, *runtime)
+
+    @overload  # a file object is one image, although it can be iterated over
+    def predict(  # type: ignore[overload-overlap]
+        self, image: ImageInput, *, name: str | None = None, stopwatch: Stopwatch | None = None
+    ) -> DepthMap: ...
+
+    @overload
+    def predict(
+        self, image: list[Any] | tuple[Any, ...], *, return_exceptions: Literal[False] = False
+    ) -> list[DepthMap]: ...
+
+    @overload
+    def predict(
+        self, image: list[Any] | tuple[Any, ...], *, return_exceptions: Literal[True]
+    ) -> list[DepthMap | GLPNError]: ...
+
+    @overload
+    def predict(
+        self, image: Iterable[ImageInput], *, return_exceptions: Literal[False] = False
+    ) -> Iterator[DepthMap]: ...
+
+    @overload
+    def predict(
+        self, image: Iterable[ImageInput], *, return_exceptions: Literal[True]
+    ) -> Iterator[DepthMap | GLPNError]: ...
+
     def predict(
         self,
-        image: str | PathLike[str] | bytes | Image.Image | np.ndarray,
+        image: ImageInput | Iterable[ImageInput],
         *,
         name: str | None = None,
         stopwatch: Stopwatch | None = None,
-    ) -> DepthMap:
-        """Predict the depth of one image.
+        return_exceptions: bool = False,
+    ) -> DepthMap | list[Any] | Iterator[Any]:
+        """Predict the depth of an image, or of several.
 
         Args:
-            image: a path, the bytes of a file, a PIL image, or an (H, W, 3) uint8 RGB array.
-            name: the image's name in messages and metadata, if it has no file name.
-            stopwatch: collects the time of each stage.
+            image: a path; the bytes of a file; a binary file object, seekable or not; a PIL image of any mode; a torch
+                tensor, (C, H, W) or (H, W); or an array, (H, W) or (H, W, C) with 1 to 4 channels: gray, gray and
+                alpha, RGB, RGBA. Arrays are uint8, uint16 (0 to 65535), floats (0 to 1) or bool. Alpha is composited
+                over white.
+                Several images are a list or a tuple, which gives a list of depth maps, or any other iterable, such as
+                a generator, which gives an iterator of depth maps in the same order. Images are then read ahead while
+                others are computed; of an iterator about as many as there are cores, at most four.
+            name: the image's name in messages and metadata, if it has no file name. For one image.
+            stopwatch: collects the time of each stage. For one image.
+            return_exceptions: return the `GLPNError` of an image that cannot be used, in place of its depth. Without
+                it, the error is raised when its turn comes, and the images after it are not predicted. For several.
 
         Returns:
             Depth of the upright image at its own size, meters, in [0, depth limit].
@@ -162,9 +231,21 @@ class Predictor:
         Raises:
             ImageError: the image cannot be used.
             DeviceError: out of memory, or the precision overflowed.
+            TypeError: an argument is for one image and there are several, or the other way around.
         """
+        if not is_image_input(image) and _is_several(image):
+            if name is not None or stopwatch is not None:
+                raise TypeError("`name` and `stopwatch` are for one image")
+            from glpn_cli.inference.several import predict_several
+
+            is_list = isinstance(image, list | tuple)
+            images = cast("Iterable[ImageInput]", image)
+            depths = predict_several(self, images, return_exceptions=return_exceptions, hold=not is_list)
+            return list(depths) if is_list else depths
+        if return_exceptions:
+            raise TypeError("`return_exceptions` is for several images")
         stopwatch = stopwatch or Stopwatch()
-        prepared = self.prepare(image, name=name, stopwatch=stopwatch)
+        prepared = self.prepare(image, name=name, stopwatch=stopwatch)  # type: ignore[arg-type]  # one image, or refused
         with stopwatch.stage("network"):
             (predicted,) = self.run([prepared])
         return self.finish(prepared, predicted, stopwatch=stopwatch)
@@ -172,11 +253,7 @@ class Predictor:
     # The three steps of `predict`
 
     def prepare(
-        self,
-        image: str | PathLike[str] | bytes | Image.Image | np.ndarray,
-        *,
-        name: str | None = None,
-        stopwatch: Stopwatch | None = None,
+        self, image: ImageInput, *, name: str | None = None, stopwatch: Stopwatch | None = None
     ) -> PreparedImage:
         """Read an image and make the network's input; may run in any thread."""
         stopwatch = stopwatch or Stopwatch()
@@ -314,8 +391,14 @@ class Predictor:
         """Run the network once: (B, 3, h, w) float32 in [0, 1] to (B, h, w) float32 on the CPU."""
         size = "x".join(str(side) for side in views[0].shape[2:])
         label = images[0].name or "the image" if len(images) == 1 else f"{len(images)} images"
-        with memory_errors_named(f"{label} at {size}"), self.runtime.products():
-            return self.engine(torch.cat(list(views))).cpu()
+        with memory_errors_named(f"{label} at {size}"):
+            return self._compute(torch.cat(list(views)))
+
+    def _compute(self, pixel_values: Tensor) -> Tensor:
+        """Run the engine; its result, on the CPU."""
+        is_cpu = self.runtime.device.type == "cpu"
+        with nullcontext() if is_cpu else _GPU_TURN, self.runtime.products():
+            return self.engine(pixel_values).cpu()
 
     def _meters_from_tiles(
         self, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid, label: str
@@ -325,10 +408,9 @@ class Predictor:
 
         def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
             pixel_values = torch.cat([to_pixel_values(part, grid.network_size) for part in parts])
-            with self.runtime.products():
-                predicted = self.engine(pixel_values).cpu()
-                if self.settings.tta is Tta.FLIP:
-                    predicted = (predicted + self.engine(pixel_values.flip(-1)).cpu().flip(-1)) / 2
+            predicted = self._compute(pixel_values)
+            if self.settings.tta is Tta.FLIP:
+                predicted = (predicted + self._compute(pixel_values.flip(-1)).flip(-1)) / 2
             self._refuse_overflow(predicted, label)
             return list(torch.split(predicted, 1))
 
@@ -397,4 +479,36 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
     network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
     config = checkpoint.config.to_json_string().encode() if checkpoint.notes else None
     config_sha256 = None if config is None else hashlib.sha256(config).hexdigest()
-    return LoadedWeights(network, card, digest.hexdigest, located.chosen, checkpoint.notes, config_sha256)
+    absolute = replace(located, path=Path(os.path.abspath(located.path)))  # the current folder may change
+    return LoadedWeights(
+        network, card, digest.hexdigest, located.chosen, checkpoint.notes, config_sha256, located=absolute
+    )
+
+
+@lru_cache(maxsize=1)  # a pool pickles its function for every task
+def _load_again(
+    located: LocatedWeights,
+    sha256: str,
+    config_sha256: str | None,
+    settings: PredictionSettings,
+    device: str,
+    precision: str,
+) -> Predictor:
+    """Return the predictor that was pickled.
+
+    Raises:
+        WeightsError: the weights are no longer there, or are others.
+        DeviceError: this process does not have the device.
+    """
+    weights = load_network(located)
+    if (weights.sha256(), weights.config_sha256) != (sha256, config_sha256):
+        raise WeightsError(
+            f"{located.path}: has changed since the predictor was pickled", hint="load the weights again"
+        )
+    runtime = choose_runtime(device, Precision(precision), settings.threads)
+    return Predictor(weights, runtime, settings, consume=True)
+
+
+def _is_several(image: object) -> bool:
+    """Return whether something that is not an image may contain images."""
+    return hasattr(image, "__iter__") and not hasattr(image, "keys")

@@ -34,6 +34,7 @@ from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.existing import find_current, image_sha256, output_hashes, write_missing
 from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.manifest import DONE, Record, file_mark
+from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.result import (
     UP_TO_DATE,
     Result,
@@ -67,6 +68,8 @@ class RunOptions:
         anchors: known distances; the depth of each image is scaled to match.
         keep_depth: leave depth maps in the results.
         describe: fill `Result.facts`.
+        tune_threads: try fewer CPU threads for the network, if images take long to read and write. The number of
+            torch's threads belongs to the whole process.
         named_file: follow a link at the only output; see `Plan.named_file`.
         fingerprint: what determines the content of the outputs, for the manifest.
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
@@ -82,6 +85,7 @@ class RunOptions:
     anchors: Sequence[Anchor] = ()
     keep_depth: bool = False
     describe: bool = False
+    tune_threads: bool = True
     named_file: bool = False
     fingerprint: dict[str, Any] = field(default_factory=dict)
     on_depth: Callable[[Record, DepthMap], None] | None = None
@@ -130,9 +134,9 @@ def run(
 
 
 def open_source(
-    source: Source | str, *, stopwatch: Stopwatch, stopper: Stopper | None = None
-) -> tuple[Path | str | bytes, str]:
-    """Return what `Predictor.prepare` takes for a source, and its name; a URL is downloaded.
+    source: Source | str | MemoryImage, *, stopwatch: Stopwatch, stopper: Stopper | None = None
+) -> tuple[Any, str | None]:
+    """Return what `Predictor.prepare` takes for a source, and its name if it needs one; a URL is downloaded.
 
     Args:
         source: a path, a URL, or `STDIN`.
@@ -144,6 +148,8 @@ def open_source(
     """
     if source is STDIN:
         return read_stdin(), "standard input"
+    if isinstance(source, MemoryImage):
+        return source.image, None
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):
@@ -211,7 +217,7 @@ class _Stream:
         self._options = options
         self._workers = settings.worker_count
         self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
-        is_tuned = on_cpu and predictor.settings.threads is None
+        is_tuned = options.tune_threads and on_cpu and predictor.settings.threads is None
         cores = torch.get_num_threads() if is_tuned else 1
         self._core_share = CoreShare(cores, torch.set_num_threads)
         self._stopper = Stopper()
@@ -264,7 +270,8 @@ class _Stream:
             if task is None:
                 self._are_all_known = True
                 return
-            mark = "" if isinstance(task.source, str) or task.source is STDIN else file_mark(task.source)
+            is_marked = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
+            mark = file_mark(task.source) if is_marked else ""  # type: ignore[arg-type]  # a path or URL
             item = _Item(task, Stopwatch(), mark)
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
@@ -564,7 +571,7 @@ class _Stream:
         folder = self._manifest.folder
         if not folder.exists():
             raise OutputError(
-                f"{folder}: was removed during the run", hint="run the same command again to write what is missing"
+                f"{folder}: was removed during the run", hint="run it again to write what is missing"
             ) from error
         if is_disk_wide(error) or refuses_files(folder):
             raise error

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from glpn_cli.convert import closest_hint
+from glpn_cli.convert import closest_hint, refuse_unknown_keywords
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.files import write_whole
 from glpn_cli.settings import OutputSettings, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
+
+    from PIL import Image
 
     from glpn_cli.depth import DepthMap
 
@@ -330,11 +332,12 @@ FORMATS: dict[str, DepthFormat] = {
 DEFAULT_FORMAT = "png"
 
 
-def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
+def find_formats(names: str | Sequence[str], *, setting: str = "formats") -> list[DepthFormat]:
     """Return the rows of `FORMATS` with these names, each once.
 
     Args:
         names: in any case; one text may have several names, separated by commas.
+        setting: the name of the argument, for errors.
 
     Raises:
         UsageError: there is no such format.
@@ -344,7 +347,7 @@ def find_formats(names: str | Sequence[str]) -> list[DepthFormat]:
     for name in (part for text in texts for part in _split(text)):
         if name not in FORMATS:
             raise UsageError(
-                f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting="formats"
+                f"{name!r} is not one of {', '.join(FORMATS)}", hint=closest_hint(name, FORMATS), setting=setting
             )
         rows[name] = FORMATS[name]
     return list(rows.values())
@@ -407,15 +410,83 @@ def spans_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool:
     return any("range" in row.settings and (asked or "normalize" not in row.settings) for row in formats)
 
 
+def unwritten_users(setting: str, rows: Iterable[DepthFormat]) -> list[str]:
+    """Return the names of the formats that a setting affects, if none of them is in `rows`; else an empty list."""
+    users = {row.name for row in FORMATS.values() if setting in row.settings}
+    return [] if users & {row.name for row in rows} else sorted(users)
+
+
+# For the methods of `DepthMap`
+
+
 def save_depth(
-    depth: DepthMap, path: str | PathLike[str], *, overwrite: bool = False, settings: OutputSettings | None = None
+    depth: DepthMap,
+    path: str | PathLike[str],
+    *,
+    format: str | None,  # noqa: A002 - as Pillow calls it
+    overwrite: bool,
+    settings: OutputSettings | None,
+    keywords: Mapping[str, Any],
 ) -> None:
-    """Write a depth map in the format that the file name selects; see `DepthMap.save`."""
+    """Write a depth map to a file; see `DepthMap.save`."""
     target = Path(path)
-    row = format_of_name(target.name)
-    settings = settings or OutputSettings()
+    row = format_of_name(target.name) if format is None else _find_format(format)
+    if format is not None and target.suffix and not row.may_be_called(target.name):
+        raise UsageError(
+            f"a file called {target.name} is not {row.name}", hint=f"use the suffix {row.suffix}", setting="format"
+        )
+    data = _encode(depth, row, _apply("save", keywords, row, settings))
+    write_whole(target, data, overwrite=overwrite)
+
+
+def encode_depth(depth: DepthMap, format: str, keywords: Mapping[str, Any]) -> bytes:  # noqa: A002 - as Pillow calls it
+    """Return the bytes of a file; see `DepthMap.encode`."""
+    row = _find_format(format)
+    return _encode(depth, row, _apply("encode", keywords, row))
+
+
+def draw_depth(depth: DepthMap, keywords: Mapping[str, Any]) -> Image.Image:
+    """Return the image of a color file; see `DepthMap.image`."""
+    from PIL import Image
+
+    from glpn_cli.output.png import draw_color
+
+    return Image.fromarray(draw_color(depth, _apply("image", keywords, FORMATS["color"])))
+
+
+def points_settings(keywords: Mapping[str, Any]) -> OutputSettings:
+    """Return the settings of points; see `DepthMap.points`."""
+    return _apply("points", keywords, FORMATS["ply"])
+
+
+def _apply(
+    function: str, keywords: Mapping[str, Any], row: DepthFormat, settings: OutputSettings | None = None
+) -> OutputSettings:
+    """Return settings with the keyword arguments of a function, which must affect the format.
+
+    Raises:
+        TypeError: there is no such setting.
+        UsageError: a value is invalid, or has no effect.
+    """
+    refuse_unknown_keywords(function, keywords, [item.name for item in fields(OutputSettings)])
+    applied = replace(settings or OutputSettings(), **keywords)
+    for name in applied.changed().keys() & keywords.keys():
+        users = unwritten_users(name, [row])
+        if users:
+            raise UsageError(f"only affects {' and '.join(users)}, not {row.name}", setting=name)
+    return applied
+
+
+def _encode(depth: DepthMap, row: DepthFormat, settings: OutputSettings) -> bytes:
     check_settings([row], settings)
-    write_whole(target, row.load_codec().encode(depth, settings), overwrite=overwrite)
+    return row.load_codec().encode(depth, settings)
+
+
+def _find_format(name: str) -> DepthFormat:
+    rows = find_formats(name, setting="format")
+    if len(rows) != 1:
+        raise UsageError(f"must be one format, not {name!r}", setting="format")
+    return rows[0]
 
 
 def _find_by_ending(name: str) -> DepthFormat | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -147,19 +148,7 @@ class ColorPNG(_PNGFile):
                 depth limit is unknown.
         """
         low_m, high_m = resolve_range(depth, settings, color_curve(settings))
-        image = colorize(depth, settings, low_m, high_m)
-        if settings.side_by_side:
-            if depth.rgb is None:
-                raise UsageError(
-                    "the depth map does not contain the image",
-                    hint="predict with `keep_rgb=True`",
-                    setting="side_by_side",
-                )
-            image = np.concatenate([depth.rgb, image], axis=1)
-        if settings.legend:
-            from glpn_cli.output.legend import draw_legend  # imports Pillow's fonts, which take 10 ms
-
-            image = draw_legend(image, _build_legend(depth, settings, low_m, high_m))
+        image = draw_color(depth, replace(settings, range_m=(low_m, high_m)))
         near = settings.near or Near.BRIGHT
         metadata = build_metadata(
             "color",
@@ -177,6 +166,32 @@ class ColorPNG(_PNGFile):
         colors = f"{low_m:.6g} to {high_m:.6g} m in the colors {colormap_of(settings)}, near is {near}"
         description = f"{describe_origin(depth)}: {colors}"
         return _write_png(image, metadata, description, compression=settings.png_compression)
+
+
+def draw_color(depth: DepthMap, settings: OutputSettings) -> NDArray[np.uint8]:
+    """Return what a color file shows: the colored depth, perhaps with the photo to its left and a legend below.
+
+    Returns:
+        (h, w, 3) uint8, sRGB; larger than the depth map with the photo or the legend.
+
+    Raises:
+        UsageError: as `ColorPNG.encode`.
+    """
+    low_m, high_m = resolve_range(depth, settings, color_curve(settings))
+    image = colorize(depth, settings, low_m, high_m)
+    if settings.side_by_side:
+        if depth.rgb is None:
+            raise UsageError(
+                "the depth map does not contain the image",
+                hint="predict with `keep_rgb=True`",
+                setting="side_by_side",
+            )
+        image = np.concatenate([depth.rgb, image], axis=1)
+    if settings.legend:
+        from glpn_cli.output.legend import draw_legend  # imports Pillow's fonts, which take 10 ms
+
+        image = draw_legend(image, _build_legend(depth, settings, low_m, high_m))
+    return image
 
 
 class Disparity16(_PNGFile):

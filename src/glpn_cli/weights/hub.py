@@ -181,7 +181,7 @@ def find_hub_file(
         except CLIENT_ERRORS as error:
             raise WeightsError(
                 f"{urlsplit(url).netloc}: cannot be reached: {one_line(error)}",
-                hint="check the network, HF_ENDPOINT and the proxy, or install from a file: glpn weights import",
+                hint="check the network, HF_ENDPOINT and the proxy, or use a weights file: `weights=FILE`",
             ) from error
         if not (found.commit_hash and found.etag and found.size is not None):
             raise WeightsError(
@@ -279,7 +279,7 @@ def offline_error(repository: str) -> WeightsError:
     """Return the error for weights that would have to be downloaded while the network is disabled."""
     return WeightsError(
         f"{repository}: not installed, and the network is disabled",
-        hint="unset `offline` and HF_HUB_OFFLINE, or install from a file: glpn weights import",
+        hint="unset `offline` and HF_HUB_OFFLINE, or use a weights file: `weights=FILE`",
     )
 
 

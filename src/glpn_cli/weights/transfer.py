@@ -185,7 +185,7 @@ def _fetch_rest(file: HubFile, part: Path, access: HubAccess, progress: Progress
     except TransientError as failure:
         raise TransientError(
             f"{file}: {failure.reason}; {done} of {file.size_bytes} bytes downloaded",
-            hint="run the same command again to resume",
+            hint="try again to resume",
             wait_s=failure.wait_s,
         ) from failure
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -71,3 +73,21 @@ def test_head_matches_upsampling_and_convolutions(size: tuple[int, int], limit_b
         for images in (small, small[:1]):
             found = fast(images.float().contiguous(memory_format=torch.channels_last), factor)
             torch.testing.assert_close(found.double(), expected[: len(images)], rtol=0, atol=3e-6)
+
+
+def test_threads_may_share_a_head() -> None:
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+    limits = {"strip_bytes": 200, "cache_bytes": 200, "scores_bytes": 200}
+    with torch.inference_mode():
+        fast = DepthHead(head, Target(torch.device("cpu"), torch.float32, packed=False, **limits))
+    maps = [torch.randn(1, 4, height, 3) for height in range(1, 60)]  # more sizes than matrices are stored
+
+    def compute(index: int) -> torch.Tensor:
+        with torch.inference_mode():
+            return fast(maps[index].contiguous(memory_format=torch.channels_last), 4)
+
+    alone = [compute(index) for index in range(len(maps))]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(compute, [*range(len(maps))] * 3), alone * 3, strict=True):
+            assert torch.equal(found, expected)

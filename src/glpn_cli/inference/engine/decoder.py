@@ -28,6 +28,7 @@ Shapes: B images; C channels; a small map of h x w; depth of H x W = factor·h x
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -193,6 +194,7 @@ class DepthHead:
         self._tap_bias = target.copy_weight(taps @ first.bias.detach(), torch.float32)[:, None]
         self._bias = float(last.bias)
         self._row_matrices: dict[tuple[int, int, bool, bool], Tensor] = {}
+        self._row_matrices_lock = threading.Lock()  # threads may share a predictor
 
     def __call__(self, feature_map: Tensor, factor: int) -> Tensor:
         """Compute the logits of depth.
@@ -255,11 +257,12 @@ class DepthHead:
 
     def _row_matrix(self, rows: int, factor: int, *, above: bool, below: bool) -> Tensor:
         key = (rows, factor, above, below)
-        if key not in self._row_matrices:
-            if len(self._row_matrices) >= _MAX_ROW_MATRICES:  # a batch may have any number of image sizes
-                del self._row_matrices[next(iter(self._row_matrices))]
-            self._row_matrices[key] = self._target.copy_weight(row_matrix(rows, factor, above=above, below=below))
-        return self._row_matrices[key]
+        with self._row_matrices_lock:
+            if key not in self._row_matrices:
+                if len(self._row_matrices) >= _MAX_ROW_MATRICES:  # a batch may have any number of image sizes
+                    del self._row_matrices[next(iter(self._row_matrices))]
+                self._row_matrices[key] = self._target.copy_weight(row_matrix(rows, factor, above=above, below=below))
+            return self._row_matrices[key]
 
     def _multiply(self, matrix: Tensor, batch: Tensor) -> Tensor:
         """Multiply a matrix (n, k) with each of (B, k, m); without batching for one, which is faster."""
