@@ -421,9 +421,9 @@ class DepthMap:
         By default X is right, Y up, and the camera is at the origin and looks along -Z, so that Z is negative.
 
         Args:
-            **settings: `axes`, `edge_filter`, `valid_range` and `max_points`, as of the format "ply", whose points these
-                are: stray points, unknown depth and depth at the limit of the weights are left out, and larger images are
-                subsampled. `edge_filter=0, max_points=0` keeps every known pixel.
+            **settings: `axes`, `edge_filter`, `valid_range` and `max_points`, as of the format "ply", whose points
+                these are: stray points, unknown depth and depth at the limit of the weights are left out, and larger
+                images are subsampled. `edge_filter=0, max_points=0` keeps every known pixel.
 
         Raises:
             UsageError: a setting is invalid, or does not affect points.
