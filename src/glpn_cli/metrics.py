@@ -150,9 +150,10 @@ def _edge_f1(directions: list[tuple[Values, Values]], step: float) -> float:
     """
     precision = recall = 0.0
     for found, true in directions:
-        in_both = int(np.count_nonzero((found > step) & (true > step)))
-        precision += in_both / max(int(np.count_nonzero(found > step)), 1) / len(directions)
-        recall += in_both / max(int(np.count_nonzero(true > step)), 1) / len(directions)
+        counts = (int(np.count_nonzero(edge)) for edge in (found > step, true > step, (found > step) & (true > step)))
+        in_prediction, in_truth, in_both = counts
+        precision += in_both / max(in_prediction, 1) / len(directions)
+        recall += in_both / max(in_truth, 1) / len(directions)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

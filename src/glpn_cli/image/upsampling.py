@@ -147,11 +147,11 @@ def _reduce_windows(padded: Map, window: int, end: np.ufunc) -> Map:
     return np.ascontiguousarray(padded)
 
 
-def _cells(length: int, cells: int) -> NDArray[np.intp]:
+def _cells(length: int, count: int) -> NDArray[np.intp]:
     """Return the cell of each pixel along one side: (length,), 0 before the first center of the small map."""
-    positions = (np.arange(length) + 0.5) * ((cells - 1) / length) - 0.5
-    cells_of: NDArray[np.intp] = np.floor(positions).astype(np.intp) + 1
-    return cells_of
+    positions = (np.arange(length) + 0.5) * ((count - 1) / length) - 0.5
+    cells: NDArray[np.intp] = np.floor(positions).astype(np.intp) + 1
+    return cells
 
 
 # The guided filter
@@ -176,7 +176,7 @@ def _fit_models(log: Tensor, colors: Tensor) -> Tensor:
     means = _window_means(torch.cat((log[None], colors, log * colors, products)), reach)
     mean, mean_colors = means[0], means[1:4]
     covariance = means[4:7] - mean * mean_colors
-    variances = means[7:].reshape(3, 3, *means.shape[1:]) - mean_colors[:, None] * mean_colors[None]
+    variances = means[7:].reshape(3, 3, height, width) - mean_colors[:, None] * mean_colors[None]
     slopes = _solve(variances + _RIDGE * torch.eye(3)[..., None, None], covariance)
     models = torch.cat((slopes, (mean - (slopes * mean_colors).sum(0))[None]))
     reach = min(_MODEL_REACH, reach)
@@ -187,9 +187,9 @@ def _solve(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Solve symmetric equations (3, 3, h, w) with right sides (3, h, w) by Cramer's rule, much faster than LAPACK."""
     first, second, third = matrices
     minors = [torch.linalg.cross(*rows, dim=0) for rows in ((second, third), (third, first), (first, second))]
-    solution: Tensor = sum(minor * vector for minor, vector in zip(minors, vectors, strict=True))
-    determinant: Tensor = (first * minors[0]).sum(0)
-    return solution / determinant
+    solution = (torch.stack(minors) * vectors[:, None]).sum(0)
+    solution /= (first * minors[0]).sum(0)
+    return solution
 
 
 def _pad_odd(values: Tensor, reach: int) -> Tensor:
