@@ -17,7 +17,7 @@ from glpn_cli.inference.existing import image_sha256, may_be_current
 from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.plan import plan_beside
 from glpn_cli.inference.run import RunOptions, run
-from glpn_cli.output.formats import FORMATS, ReadsBack
+from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.result import Result
 
-WITH_METADATA = [name for name, row in FORMATS.items() if row.reads_back is not ReadsBack.VALUES]
+BY_BYTES = ["npy", "pfm", "normals-exr", "camera", "camera-info"]
+WITH_METADATA = [name for name in FORMATS if name not in BY_BYTES]
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,11 @@ def test_formats_with_metadata_are_up_to_date_without_computing(tiny: Predictor)
     assert "elapsed_ms" not in result.to_dict()
 
 
-@pytest.mark.parametrize("name", ["npy", "pfm"])
-def test_formats_without_metadata_are_compared_by_their_bytes(tiny: Predictor, name: str) -> None:
+@pytest.mark.parametrize("name", BY_BYTES)
+def test_other_formats_are_compared_by_their_bytes(tiny: Predictor, name: str) -> None:
     assert status(tiny, name) == "done"
     assert status(tiny, name) == "up to date"
-    (path,) = Path().glob("a.depth.*")
+    path = Path("a" + FORMATS[name].ending)
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert isinstance(predict(tiny, name).error, OutputExistsError)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from glpn_cli.inference.plan import Task
     from glpn_cli.output.formats import DepthFormat
 
+_SUFFIXES_OF_CHECKED_FILES = (".png", ".tiff", ".ply", ".glb")
+"""Formats that are never read back, but of which `_is_intact` knows whether a file is complete."""
+
 _PLY_HEADER_END = b"end_header\n"
 _PLY_SIZES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
 
@@ -122,6 +125,9 @@ def _has_bytes(path: Path, data: bytes) -> bool:
 
 
 def _has_metadata(row: DepthFormat) -> bool:
+    """Return whether a file says what it was made of, and whether it is complete can be judged. Else bytes count."""
+    if row.reads_back is ReadsBack.NEVER:
+        return row.suffix in _SUFFIXES_OF_CHECKED_FILES
     return row.reads_back is not ReadsBack.VALUES
 
 
