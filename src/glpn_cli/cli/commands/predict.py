@@ -186,7 +186,8 @@ class _Progress:
 
     def summary(self) -> str:
         """Return how many images are done."""
-        from glpn_cli.inference.result import DONE, UP_TO_DATE
+        from glpn_cli.inference.manifest import DONE
+        from glpn_cli.inference.result import UP_TO_DATE
 
         done, current = self._counts[DONE], self._counts[UP_TO_DATE]
         total = f" of {self._images}" if self._plan.arriving is None else ""
