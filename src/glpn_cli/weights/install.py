@@ -225,6 +225,8 @@ def _check_name(name: str) -> str:
     Raises:
         UsageError: the name is not allowed.
     """
+    if name.lower() in CATALOG and name not in CATALOG:
+        raise UsageError(f"invalid name for weights: {name!r}", hint=f"did you mean {name.lower()}?")
     known = to_download_name(name)
     if known is not None and (known in CATALOG or is_repository(known)):
         if known in CATALOG and CATALOG[known].bundled_file is not None:
@@ -235,8 +237,6 @@ def _check_name(name: str) -> str:
             f"invalid name for weights: {name!r}",
             hint="use letters, digits, '-', '_' and '.', not the name of a file, 'auto' or 'all'",
         )
-    if name.lower() in CATALOG:
-        raise UsageError(f"invalid name for weights: {name!r}", hint=f"did you mean {name.lower()}?")
     return name
 
 
