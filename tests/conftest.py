@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ def shared_engine() -> Callable[..., Predictor]:
 
     load_predictor = load.load_predictor
     engines: dict[object, Predictor] = {}
+    networks: list[predictor.LoadedWeights] = []
 
     def load_quickly(settings: PredictionSettings, **options: Any) -> Predictor:
         try:
@@ -108,8 +110,9 @@ def shared_engine() -> Callable[..., Predictor]:
             return load_predictor(settings, **options)
         if runtime.precision not in engines:
             engines[runtime.precision] = load_predictor(settings, **options)
+            networks.append(predictor.load_network(located))
         first = engines[runtime.precision]
-        weights = predictor.LoadedWeights(None, first.card, lambda: first.weights_sha256, located.chosen)  # type: ignore[arg-type]
+        weights = replace(networks[0], chosen=located.chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(predictor, "Engine", lambda *_, **_options: first.engine)
             return predictor.Predictor(weights, runtime, settings)
