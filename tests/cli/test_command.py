@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
 
-LONGEST_HELP = 70
+LONGEST_HELP = 78
 
 
 @dataclass(frozen=True)

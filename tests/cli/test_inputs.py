@@ -235,7 +235,7 @@ def test_a_batch_of_a_list_stays_inside_and_resumes(
         (("predict", "--allow-url", "http://me:pw@127.0.0.1:9/a.jpg"), b"", 4, b"http://127.0.0.1:9/a.jpg"),
         (("predict", "--allow-url", "http://me:pw@"), b"", 4, b"URL"),
         (("predict", "--allow-url", "--offline", "http://h/a.jpg"), b"", 2, b"--offline"),
-        (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"--from-list"),
+        (("batch", "http://127.0.0.1:9/a.jpg", "--out", "out"), b"", 2, b"http://127.0.0.1:9/a.jpg"),
     ],
 )
 def test_invalid_inputs_are_refused(

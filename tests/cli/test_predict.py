@@ -49,7 +49,7 @@ def test_depth_of_a_photo_is_written_beside_it(glpn: Glpn, tmp_path: Path) -> No
     assert b"coffee.depth.png" in run.stderr
     with Image.open(tmp_path / "coffee.depth.png") as image:
         assert (image.mode, image.size) == ("L", (600, 400))
-        assert np.asarray(image).max() == 255
+        assert np.asarray(image).max() >= 254  # the documented formula truncates
         assert np.asarray(image).std() > 10
 
 

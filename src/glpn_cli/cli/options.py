@@ -120,15 +120,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
             rare=True,
         ),
         "range": Option(
-            "Depth range of the colors or gray levels: meters (0.5:10), percentiles (p2:p98), auto (p1:p99), run (one "
-            "range for all images), or model (0 to the depth limit).",
+            "Depth range of the colors: meters (0.5:10), percentiles (p2:p98), auto (p1:p99), run (one range for all "
+            "images), or model (0 to the depth limit).",
             APPEARANCE,
             "LO:HI|auto|run|model",
             default="auto in color",
         ),
         "curve": Option(
-            "What the colors or gray levels are even in: inverse depth, which shows near objects best, the logarithm "
-            "of depth, or meters.",
+            "What colors are even in: inverse depth, which shows near objects best, its logarithm, or meters.",
             APPEARANCE,
             default="inverse in color, linear in png",
         ),
@@ -185,6 +184,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "tta": Option(
             "Test-time augmentation: flip also predicts the mirrored image, in twice the time.",
             INFERENCE,
+            rare=True,
         ),
         "input_size": Option(
             "Size of the network's input: that of the image, about that of the weights' training images, or fixed.",
