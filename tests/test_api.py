@@ -145,7 +145,7 @@ def test_an_unknown_setting_is_a_type_error(tmp_path: Path) -> None:
         {"folders": "in", "weights": "nyu", "offline": True},
         {"folders": "in", "weights": "nyu"},
         {"folders": "in", "weights": "nyv"},
-        {"folders": "in", "colormap": "magma"},
+        {"folders": "in", "colormap": "magma", "formats": "npz"},
         {"folders": "in", "formats": "uncertainty"},
     ],
 )

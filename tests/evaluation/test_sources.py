@@ -36,7 +36,8 @@ def test_prediction_is_found_by_each_name(tmp_path: Path, name: str) -> None:
 def test_every_readable_format_is_accepted(tmp_path: Path, row: DepthFormat) -> None:
     DepthMap(METERS).save(tmp_path / f"drive_7{row.ending}")
     predicted = FilesSource(tmp_path, units_per_meter=1).predict(sample(), FILES)
-    assert np.abs(predicted - METERS).max() < 12 / 255
+    # A step of 8 bits; the default range of inverse depth leaves out 1 % at each end.
+    assert np.abs(predicted - METERS).max() < (0.12 if row.name == "disparity16" else 12 / 255)
 
 
 def test_exact_format_is_preferred_to_8_bit_image(tmp_path: Path) -> None:
