@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glpn_cli.output.reading import Description
 
 _METRIC = {True: "true meters", False: "approximate meters", "anchored": "meters, scaled to known distances"}
-_LABELS = {"meters_per_unit": "network unit m"}
+_LABELS = {"meters_per_unit": "network unit in m"}
 _LABEL_WIDTH = 18
 
 
