@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import re
 import threading
+import zipfile
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from glpn_cli.device import (
     exact_float32,
     memory_errors_named,
 )
-from glpn_cli.errors import DeviceError, UsageError
+from glpn_cli.errors import DeviceError, ImageError, UsageError
 from glpn_cli.settings import Precision
 from waiting import HANG_S
 
@@ -144,6 +146,15 @@ def test_out_of_memory_becomes_device_error(error: Exception) -> None:
     assert caught.value.hint == "use less"
     with pytest.raises(DeviceError, match="the thing"), memory_errors_named("the thing"):
         torch.empty(2**60)
+
+
+def test_memory_error_behind_another_error_is_found() -> None:
+    archive = zipfile.ZipFile(io.BytesIO(), "w")
+    expected = pytest.raises(DeviceError, match="the thing")
+    with expected, memory_errors_named("the thing"), archive, archive.open("depth.npy", "w"):
+        raise MemoryError  # the archive cannot be closed then, which is a ValueError
+    with pytest.raises(ImageError), memory_errors_named("the thing"):
+        raise ImageError("too large to decode") from MemoryError()
 
 
 def test_other_errors_stay_as_they_are() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from glpn_cli.errors import DeviceError, UsageError
+from glpn_cli.errors import DeviceError, GLPNError, UsageError
 from glpn_cli.settings import Precision
 
 if TYPE_CHECKING:
@@ -168,13 +168,27 @@ def memory_errors_named(what: str, *, hint: str = _LESS_MEMORY_HINT) -> Iterator
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DeviceError(f"{what}: not enough memory", hint=hint) from error
-    except RuntimeError as error:
-        # torch's CPU allocator, MPS and cuBLAS raise plain RuntimeErrors; only the text tells them apart.
-        if any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS):
+    except GLPNError:
+        raise
+    except Exception as error:
+        if _ran_out_of_memory(error):
             raise DeviceError(f"{what}: not enough memory", hint=hint) from error
         raise
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error is, or was raised while handling, one about memory.
+
+    torch's CPU allocator, MPS and cuBLAS raise plain RuntimeErrors; only the text tells them apart. zipfile closes its
+    archive after a MemoryError and raises a ValueError there.
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Float32Products:

@@ -206,7 +206,11 @@ def _free_bytes(problems: list[str]) -> int | None:
     """Return the free disk space for weights; their folder may not exist yet, so look at its parents too."""
     from glpn_cli.weights.store import home_folder
 
-    home = home_folder()
+    try:
+        home = home_folder()
+    except GLPNError as error:
+        problems.append(f"{error.message}: {error.hint}")
+        return None
     folder = next((folder for folder in (home, *home.parents) if os.path.isdir(folder)), Path())
     try:
         free = shutil.disk_usage(folder).free

@@ -200,10 +200,62 @@ def test_lists_of_authors_and_others_are_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-with-mark"])
+def test_encodings_of_lists_are_recognized(tmp_path: Path, encoding: str) -> None:
+    text = "rgb/\u00fc.jpg depth/\u00fc.png\r\n"
+    is_big = encoding == "utf-16-be-with-mark"
+    data = b"\xfe\xff" + text.encode("utf-16-be") if is_big else text.encode(encoding)
+    (tmp_path / "list.txt").write_bytes(data)
+    assert read_list(tmp_path / "list.txt") == [ListedPair("rgb/\u00fc.jpg", "depth/\u00fc.png")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rgb/a.jpg,depth/a.png",
+        '"rgb/a.jpg", "depth/a.png", 525.0',
+        "rgb/a.jpg\t depth/a.png\t525.0",
+        "rgb/a.jpg\t\tdepth/a.png",
+        "rgb/a.jpg\tdepth/a.png 525.0",
+        "rgb/a.jpg depth/a.png\t525.0",
+        "  rgb/a.jpg   depth/a.png  ",
+        "1305031102.175304 rgb/a.jpg 1305031102.160407 depth/a.png",
+        "1305031102.160407 depth/a.png 1305031102.175304 rgb/a.jpg",
+        "1305031102.175304,rgb/a.jpg,1305031102.160407,depth/a.png",
+        "image,depth\nrgb/a.jpg,depth/a.png",
+    ],
+)
+def test_separators_and_associations_are_recognized(tmp_path: Path, line: str) -> None:
+    (tmp_path / "list.txt").write_text(line + "\n", encoding="utf-8")
+    assert read_list(tmp_path / "list.txt") == [ListedPair("rgb/a.jpg", "depth/a.png")]
+
+
+@pytest.mark.parametrize(
+    ("line", "image", "depth"),
+    [
+        ("my photo.jpg my depth.png", "my photo.jpg", "my depth.png"),
+        ("my photo.jpg, my depth.png", "my photo.jpg", "my depth.png"),
+        ("a,b.jpg a,b.png", "a,b.jpg", "a,b.png"),
+        ("1.5.jpg\t1.5.png", "1.5.jpg", "1.5.png"),
+        ("photo depth", "photo", "depth"),
+        ("photo one\tdepth one", "photo one", "depth one"),
+    ],
+)
+def test_odd_names_in_lists_are_read(tmp_path: Path, line: str, image: str, depth: str) -> None:
+    (tmp_path / "list.txt").write_text(line, encoding="utf-8")
+    assert read_list(tmp_path / "list.txt") == [ListedPair(image, depth)]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"a.jpg a.png\nalone.jpg\n", "line 2"), (b"\n# nothing\n", "empty"), (b"\xff\xfe", "UTF-8"), (None, "read")],
-    ids=["one-field", "empty", "binary", "missing"],
+    [
+        (b"a.jpg a.png\nalone.jpg\n", "line 2"),
+        (b"\n# nothing\n", "empty"),
+        (b"\xfd\x00\x81", "UTF-8"),
+        (b"\xff\xfea", "UTF-8"),
+        (None, "read"),
+    ],
+    ids=["one-field", "empty", "binary", "half-a-character", "missing"],
 )
 def test_invalid_list_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
     file = tmp_path / "list.txt"

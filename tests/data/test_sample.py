@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from glpn_cli.data.sample import MIN_DEPTH_M, crop_slices, kb_slices, read_depth_png, valid_pixels
+from glpn_cli.data.sample import (
+    MIN_DEPTH_M,
+    RESIZED_NOTE,
+    UNKNOWN_NOTE,
+    SampleFiles,
+    Samples,
+    crop_slices,
+    kb_slices,
+    read_depth_png,
+    valid_pixels,
+)
 from glpn_cli.data.settings import Crop
 from glpn_cli.errors import DepthFileError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from numpy.typing import NDArray
 
 
 @pytest.mark.parametrize(
@@ -83,3 +94,40 @@ def test_invalid_depth_png_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(DepthFileError, match=name) as caught:
         read_depth_png(tmp_path / name, units_per_meter=1000)
     assert ("16-bit" in caught.value.message) == (name == "view.png")  # which is a valid PNG
+
+
+def write_pair(folder: Path, units: NDArray[np.uint16], size: tuple[int, int]) -> Samples:
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(folder / "a.jpg")
+    Image.fromarray(units).save(folder / "a.png")
+    return Samples((SampleFiles("a", folder / "a.jpg", folder / "a.png", Path("a.jpg")),), 1000.0)
+
+
+def test_largest_value_of_ground_truth_is_unknown(tmp_path: Path) -> None:
+    sample = write_pair(tmp_path, np.array([[0, 2000, 65534, 65535]], np.uint16), (1, 4))[0]
+    assert sample.meters.tolist() == [[0, 2, np.float32(65.534), 0]]
+    assert sample.notes == (UNKNOWN_NOTE,)
+
+
+@pytest.mark.parametrize(("size", "scale"), [((6, 8), 2), ((12, 16), 4), ((301, 401), None)])
+def test_depth_of_another_size_is_resized_to_the_nearest(
+    tmp_path: Path, size: tuple[int, int], scale: int | None
+) -> None:
+    units = np.arange(1, 13, dtype=np.uint16).reshape(3, 4) * 1000
+    sample = write_pair(tmp_path, units, size)[0]
+    assert sample.meters.shape == size
+    assert set(sample.meters.ravel()) == set(range(1, 13))
+    if scale is not None:
+        assert (sample.meters == (units // 1000).repeat(scale, axis=0).repeat(scale, axis=1)).all()
+    assert sample.notes == (RESIZED_NOTE,)
+
+
+def test_larger_depth_is_resized_to_the_nearest(tmp_path: Path) -> None:
+    units = np.arange(9 * 12, dtype=np.uint16).reshape(9, 12) + 1
+    sample = write_pair(tmp_path, units, (3, 4))[0]
+    assert (sample.meters * 1000).round().astype(int).tolist() == units[1::3, 1::3].tolist()
+
+
+def test_depth_of_another_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DepthFileError, match=r"a\.png.*4x3.*3x4") as caught:
+        _ = write_pair(tmp_path, np.ones((4, 3), np.uint16), (3, 4))[0]
+    assert "EXIF" in str(caught.value.hint)

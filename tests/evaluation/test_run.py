@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,6 @@ from glpn_cli.metrics import BOUNDARY_F1, HIGHER_IS_BETTER, METRICS, compute_met
 from glpn_cli.settings import PredictionSettings, Tta
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from glpn_cli.data.sample import Sample, SampleFiles, Samples
 
 
@@ -214,6 +213,38 @@ def test_caveats_name_few_images_and_invalid_pixels(samples: Samples) -> None:
     assert any("4" in caveat for caveat in run(samples, 1.0).caveats())
     assert not run(samples, 1.0, resamples=0).caveats()
     assert any(str(4 * 12 * 17) in caveat for caveat in run(samples, -1.0, resamples=0).caveats())
+
+
+@pytest.mark.parametrize(("factor", "noted"), [(1000.0, True), (8.0, True), (3.0, False), (0.001, True)])
+def test_a_wrong_unit_is_noted(samples: Samples, factor: float, noted: bool) -> None:
+    caveats = run(samples, 1 / factor).caveats()
+    assert any("`units_per_meter`" in caveat for caveat in caveats) is noted
+
+
+def test_rotated_bits_are_recognized(data: DataSettings) -> None:
+    for file in Path(data.data).glob("*.png"):
+        units = np.asarray(Image.open(file))
+        Image.fromarray(units // 8 * 8).save(file)
+    caveats = run(find_samples(data, Split.TEST), 1 / 8).caveats()
+    assert any("`units_per_meter=8000`" in caveat for caveat in caveats)
+
+
+def test_depth_beyond_the_cap_names_the_unit(data: DataSettings) -> None:
+    evaluation = run(find_samples(replace(data, units_per_meter=1.0), Split.TEST), 1)
+    assert "`units_per_meter`" in str(evaluation.failures[0].hint)
+    assert evaluation.failures[-1].hint is None  # an image without known depth
+
+
+def test_what_was_done_to_the_ground_truth_is_noted(data: DataSettings) -> None:
+    first = Path(data.data) / "0.png"
+    units = np.array(Image.open(first))
+    units[:, -3:] = 65535
+    Image.fromarray(units).save(first)
+    Image.fromarray(np.zeros((24, 40, 3), np.uint8)).save(Path(data.data) / "1.jpg")
+    evaluation = run(find_samples(data, Split.TEST), 1)
+    assert not [failure for failure in evaluation.failures if failure.name != "4"]
+    assert [caveat for caveat in evaluation.caveats() if "(1 of 5 images)" in caveat and "65535" in caveat]
+    assert [caveat for caveat in evaluation.caveats() if "(1 of 5 images)" in caveat and "resized" in caveat]
 
 
 def test_evaluate_scores_depth_files_and_writes_results(data: DataSettings, tmp_path: Path) -> None:

@@ -349,8 +349,17 @@ def test_https_checks_certificate_and_deadline(
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     address = f"https://127.0.0.1:{server.server_address[1]}"
-    with pytest.raises(ImageError, match="CERTIFICATE_VERIFY_FAILED"):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ImageError, match="CERTIFICATE_VERIFY_FAILED") as caught:
         fetch_image(Address.parse(f"{address}/whole"), LIMITS)
+    assert "SSL_CERT_FILE" in str(caught.value.hint)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate) + ".gone")
+    with pytest.raises(ImageError, match="REQUESTS_CA_BUNDLE"):
+        fetch_image(Address.parse(f"{address}/whole"), LIMITS)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert fetch_image(Address.parse(f"{address}/whole"), LIMITS) == BODY
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch_image(Address.parse(f"{address}/whole"), LIMITS) == BODY
     with pytest.raises(ImageError, match=r"0\.5 s"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 import zipfile
 import zlib
@@ -22,8 +23,8 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
-from glpn_cli.image.reading import hold_image, missing_image, read_image
-from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, SUFFIX_ONLY_FORMATS
+from glpn_cli.image.reading import MAX_SIDE_PX, hold_image, missing_image, read_image
+from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, MAX_SEGMENTS, SUFFIX_ONLY_FORMATS
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
@@ -799,3 +800,65 @@ def test_reading_closes_the_file(photo: NDArray[np.uint8], encode: Encode, tmp_p
     if Path("/proc/self/fd").exists():
         open_files = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
         assert not [path for path in open_files if path.is_relative_to(tmp_path)]
+
+
+# Limits
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "tEXt", "profile", "after the pixels"])
+def test_png_with_large_texts_is_read(kind: str, photo: NDArray[np.uint8], encode: Encode) -> None:
+    texts = PngImagePlugin.PngInfo()
+    text = "workflow " * 140_000
+    if kind == "zTXt":
+        texts.add_text("workflow", text, zip=True)
+    elif kind == "iTXt":
+        texts.add_itxt("workflow", text, zip=True)
+    elif kind == "tEXt":
+        for number in range(70):  # Pillow reads at most 64 MiB of all texts
+            texts.add_text(f"workflow {number}", "x" * 1_000_000)
+    else:
+        texts.add(b"zTXt", b"a\0\0" + zlib.compress(text.encode()), after_idat=kind != "profile")
+    profile = {"icc_profile": os.urandom(1_200_000)} if kind == "profile" else {}
+    data = encode(photo, "PNG", pnginfo=texts, orientation=6, **profile)
+    loaded = read_image(data)
+    assert (loaded.rgb == np.rot90(photo, -1)).all()
+
+
+def test_damage_behind_large_texts_is_named(photo: NDArray[np.uint8], encode: Encode) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "workflow " * 140_000, zip=True)
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(encode(photo, "PNG", pnginfo=texts)[:-9000])
+
+
+def test_panorama_is_noticed_behind_large_texts(photo: NDArray[np.uint8], encode: Encode) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "workflow " * 140_000, zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", '<x GPano:ProjectionType="equirectangular"/>')
+    assert read_image(encode(photo, "PNG", pnginfo=texts)).panorama == "equirectangular"
+
+
+@pytest.mark.parametrize("filler", [b"\xff", b"\xff\0"])
+def test_jpeg_of_filler_bytes_is_refused_quickly(filler: bytes) -> None:
+    start_s = time.perf_counter()
+    with pytest.raises(ImageError, match="64 KiB"):
+        read_image(b"\xff\xd8\xff" + filler * 3_000_000)
+    assert time.perf_counter() - start_s < 1
+
+
+def test_jpeg_with_some_filler_bytes_is_read(photo: NDArray[np.uint8], encode: Encode) -> None:
+    data = encode(photo, "JPEG")
+    assert read_image(data[:2] + b"\xff" * 2000 + data[2:] + b"\xff" * 100_000).rgb.shape == photo.shape
+
+
+def test_jpeg_of_tiny_segments_is_refused(photo: NDArray[np.uint8], encode: Encode) -> None:
+    data = encode(photo, "JPEG")
+    with pytest.raises(ImageError, match="segments"):
+        read_image(data[:2] + b"\xff\xfe\0\2" * (MAX_SEGMENTS + 1) + data[2:])
+
+
+def test_long_image_is_refused_by_its_header() -> None:
+    with pytest.raises(ImageError, match=f"{MAX_SIDE_PX:,}"):
+        read_image(png_of_size(1, MAX_SIDE_PX + 1))
+    with pytest.raises(ImageError, match=f"{MAX_SIDE_PX:,}"):
+        read_image(np.zeros((1, MAX_SIDE_PX + 1), np.uint8))

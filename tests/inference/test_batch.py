@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,44 @@ def test_a_run_writes_outputs_and_manifest(tmp_path: Path, tiny: Predictor) -> N
     assert read_records(tmp_path / "out") == records
     assert len(written(tmp_path)) == COUNT
     assert not journal(tmp_path).exists()
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "copied to another depth"])
+def test_a_project_elsewhere_resumes(tmp_path: Path, tiny: Predictor, how: str) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.move(tmp_path / "in", project / "in")
+    run_all(project, tiny)
+    there = tmp_path / ("elsewhere" if how != "copied to another depth" else "a/b/c")
+    if how == "moved":
+        shutil.move(project, there)
+    else:
+        shutil.copytree(project, there, copy_function=shutil.copyfile)  # with new dates
+    changed = there / "in" / "0.png"
+    Image.open(changed).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(changed)
+    before = written(there)
+    assert len(before) == COUNT
+    records = run_all(there, tiny)
+    assert [record.source for record in records] == [str(changed)]
+    assert {name for name, date in written(there).items() if date != before[name]} == {"0.depth.npy"}
+    assert {Path(source).parent for source in read_records(there / "out")} == {there / "in"}
+
+
+def test_outputs_that_were_moved_alone_stay_with_their_images(tmp_path: Path, tiny: Predictor) -> None:
+    run_all(tmp_path, tiny)
+    (tmp_path / "deep").mkdir()
+    shutil.move(tmp_path / "out", tmp_path / "deep" / "out")
+    with BatchRun(
+        make_batch(tmp_path / "in", tmp_path / "deep" / "out", formats="npy", weights="tiny"), lambda _: tiny
+    ) as run:
+        assert not run.pending
+
+
+def test_an_image_with_a_new_date_is_not_done_again(tmp_path: Path, tiny: Predictor) -> None:
+    run_all(tmp_path, tiny)
+    for image in (tmp_path / "in").iterdir():
+        os.utime(image, (0, 0))
+    assert run_all(tmp_path, tiny) == []
 
 
 def test_the_predictor_is_loaded_once_with_the_settings(tmp_path: Path, tiny: Predictor) -> None:

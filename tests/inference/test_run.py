@@ -330,6 +330,35 @@ def test_a_single_image_without_enough_memory_fails_alone(tmp_path: Path, tiny: 
     assert sorted(names(failed)) == ["3.png", "broken.jpg"]
 
 
+@pytest.mark.usefixtures("images")
+def test_memory_that_runs_out_in_an_npz_fails_one_image(
+    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_array = np.lib.format.write_array
+    written: Counter[str] = Counter()
+
+    def fail_once(*arguments: Any, **options: Any) -> None:
+        written["arrays"] += 1
+        if written["arrays"] == 4:
+            raise MemoryError
+        write_array(*arguments, **options)
+
+    monkeypatch.setattr("numpy.lib.format.write_array", fail_once)
+    monkeypatch.setattr("numpy.lib._npyio_impl.format.write_array", fail_once, raising=False)
+    results = list(mirrored(tmp_path, tiny, formats=("npz",), workers=1))
+    assert Counter(result.record.exit_code for result in results) == {0: 6, 5: 1, 4: 1}
+
+
+@pytest.mark.usefixtures("images")
+def test_memory_that_runs_out_for_the_report_fails_one_image(tmp_path: Path, tiny: Predictor) -> None:
+    def on_depth(record: Record, depth: DepthMap) -> None:
+        if record.source.endswith("3.png"):
+            raise MemoryError
+
+    results = list(mirrored(tmp_path, tiny, on_depth=on_depth))
+    assert Counter(result.record.exit_code for result in results) == {0: 6, 5: 1, 4: 1}
+
+
 @pytest.mark.parametrize("loop", [mirrored, beside])
 def test_only_a_few_images_are_in_memory(
     tmp_path: Path, tiny: Predictor, make_image: Callable[..., Path], loop: Callable[..., Iterator[Result]]

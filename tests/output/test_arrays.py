@@ -67,9 +67,34 @@ def test_npz_reads_back_the_uncertainty(depth_map: DepthMap, scale: Scale) -> No
 
 def test_npz_without_depth_is_refused() -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, other=np.zeros((2, 3), np.float32))
-    with pytest.raises(DepthFileError, match=r"x\.npz"):
+    np.savez(buffer, other=np.zeros((2, 3), np.float32), another=np.zeros((2, 3), np.float32))
+    with pytest.raises(DepthFileError, match=r"x\.npz") as caught:
         NPZ().decode(buffer.getvalue(), "x.npz")
+    assert "other, another" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3), (2, 3, 1), (1, 1, 2, 3), (1, 2, 3, 1)])
+def test_arrays_with_a_batch_or_channel_are_depth(shape: tuple[int, ...]) -> None:
+    values = np.arange(1, 7, dtype=np.float64).reshape(shape)
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    assert NPY().decode(buffer.getvalue(), "x").meters.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (3, 2, 3, 1), (6,), (0, 1, 3)])
+def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(shape, np.float32))
+    with pytest.raises(DepthFileError, match="x"):
+        NPY().decode(buffer.getvalue(), "x")
+
+
+@pytest.mark.parametrize("key", ["depth", "Depth", "predicted_depth", "pred", "arr_0", "anything"])
+def test_npz_of_other_programs_is_read(key: str) -> None:
+    buffer = io.BytesIO()
+    known = key != "anything"  # the only array may have any name
+    np.savez(buffer, **{key: np.full((1, 2, 3), 4.0)}, **({"other": np.zeros(3)} if known else {}))
+    assert NPZ().decode(buffer.getvalue(), "x").meters.tolist() == [[4, 4, 4], [4, 4, 4]]
 
 
 def test_opencv_reads_pfm_with_rows_in_order(tmp_path: Path, depth_map: DepthMap) -> None:

@@ -123,6 +123,34 @@ def test_settings_of_version_0_1_are_compared_by_todays_names(tmp_path: Path) ->
         check_same_settings(json.dumps(old), changed, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "is_same"),
+    [
+        ("ok", "ok/", True),
+        ("ok/", "./ok", True),
+        ("ok", "{here}/ok", True),
+        ("ok=2", "ok/=2.0", True),
+        ("ok=2", "ok/=3", False),
+        ("ok", "other", False),
+        ("/gone/from/ok", "{here}/ok", True),  # a project that was moved
+        ("/gone/from/other", "{here}/ok", False),
+        ("{here}/ok", "{here}/copy/ok", False),
+        ("nyu", "kitti", False),
+    ],
+)
+def test_folders_are_compared_by_where_they_are(
+    before: str, now: str, is_same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ok", "other", "copy/ok"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    saved, today = (
+        replace(SETTINGS, data=(text.format(here=tmp_path),), root=None, validation=(text.format(here=tmp_path),))
+        for text in (before, now)
+    )
+    assert same_settings(settings_to_json(saved), today) is is_same
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "name,price\n"])
 def test_other_texts_are_not_the_same_settings(text: str) -> None:
     assert not same_settings(text, SETTINGS)

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pytest
 import torch
 
 from glpn_cli.data.sample import Sample
-from glpn_cli.errors import InputError
+from glpn_cli.errors import InputError, TrainingError
 from glpn_cli.training.datasets import TrainingSet
 from glpn_cli.training.loader import Batch, SamplingPlan, TrainingSamples, load_batches
 from glpn_cli.training.settings import Photometric, TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SETTINGS = TrainSettings(data=("x",), batch_size=4, epochs=3)
 SIZES = ((32, 64, 1.0),)
@@ -152,3 +157,68 @@ def test_loading_leaves_the_global_random_state() -> None:
     before = torch.get_rng_state()
     load([sample(number) for number in range(8)])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Troubled(list[Sample]):
+    """Samples of which one does something in the process that reads it."""
+
+    def __init__(self, trouble: Callable[[], None]) -> None:
+        super().__init__(sample(number) for number in range(8))
+        plan = SamplingPlan([TrainingSet("x", self, 8)], PLAIN, SIZES)
+        self._troubled = plan.picks(0)[1].item
+        self._trouble = trouble
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        if index == self._troubled:
+            self._trouble()
+        return super().__getitem__(index)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    time.sleep(1000)
+
+
+forked = pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked")
+
+
+@forked
+def test_a_dead_worker_ends_the_run_with_a_remedy() -> None:
+    with pytest.raises(TrainingError) as caught:
+        load(Troubled(die), workers=2)
+    assert "`workers`" in str(caught.value.hint)
+    assert not multiprocessing.active_children()
+
+
+@forked
+def test_a_worker_that_hangs_does_not_outlive_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    samples = Troubled(hang)
+    training = [TrainingSet("x", samples, len(samples), True)]
+    plan = SamplingPlan(training, PLAIN, SIZES)
+    batches = load_batches(
+        TrainingSamples(training, PLAIN, limit_m=10), plan, first_step=0, rank=0, processes=1, accumulate=4, workers=2
+    )
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    batches.close()
+    for worker in workers:
+        worker.join(10)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+@forked
+def test_workers_need_no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> NoReturn:
+        raise RuntimeError("unable to allocate shared memory")
+
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_", "_new_using_fd_cpu", "_new_using_filename_cpu"):
+        monkeypatch.setattr(torch.UntypedStorage, name, refuse)
+    samples = [sample(number) for number in range(8)]
+    with_workers, without = load(samples, workers=2), load(samples)
+    assert all(torch.equal(one.rgb, other.rgb) for one, other in zip(with_workers, without, strict=True))
+    assert all(torch.equal(one.meters, other.meters) for one, other in zip(with_workers, without, strict=True))

@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -17,12 +17,14 @@ from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.weights import checkpoint as checkpoint_module
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
-from glpn_cli.weights.checkpoint import has_authors_keys, read_checkpoint, to_published_keys, write_checkpoint
+from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
+from glpn_cli.weights.keys import has_authors_keys, to_published_keys
 from glpn_cli.weights.location import locate_weights
 from glpn_cli.weights.store import weights_files
 from stand_in_hub import SMALL, random_glpn, to_authors_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -227,8 +229,9 @@ def test_pickle_of_another_type_is_refused(folder: Path) -> None:
 def test_missing_weights_and_configuration_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match="gone"):
         read_checkpoint(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(MissingWeightsError, match=r"model\.safetensors"):
-        read_checkpoint(tmp_path)
+        read_checkpoint(tmp_path / "empty")
     as_pickle(folder)
     (folder / "config.json").unlink()
     with pytest.raises(MissingWeightsError) as caught:
@@ -314,6 +317,51 @@ def test_published_network_has_as_many_tensors_as_released_files() -> None:
     authors = to_authors_keys(published)
     assert len(authors) == 890
     assert to_published_keys(authors).keys() == published.keys()
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "model.module.", "net._orig_mod.", "backbone."]
+)
+@pytest.mark.parametrize("kind", ["published", "authors"])
+def test_prefixes_of_wrappers_are_removed(prefix: str, kind: str) -> None:
+    published = random_glpn()
+    keys = published if kind == "published" else to_authors_keys(published, "")
+    wrapped = {prefix + key: tensor for key, tensor in keys.items()}
+    if prefix == "model.":  # of a class of Lightning, which also has a loss
+        wrapped["loss.weights"] = torch.zeros(3)
+    assert_same(to_published_keys(wrapped), published)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tensors: {"model": tensors, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}, "epoch": 3},
+        lambda tensors: {"state_dict": {f"model.{key}": value for key, value in tensors.items()}, "epoch": 3},
+        lambda tensors: {"model_state_dict": tensors, "loss": torch.zeros(1), "optimizer_state_dict": {"state": {}}},
+        lambda tensors: {"checkpoint": {"net": tensors}, "version": "1"},
+        lambda tensors: {"model": {f"module._orig_mod.{key}": value for key, value in tensors.items()}, "ema": {}},
+        lambda tensors: tensors | {"epoch": 3},
+    ],
+    ids=["model", "lightning", "model_state_dict", "nested", "wrapped", "flat"],
+)
+def test_checkpoints_of_training_programs_are_read(folder: Path, wrap: Callable[[Any], Any]) -> None:
+    before = read_checkpoint(folder).tensors
+    (folder / "model.safetensors").unlink()
+    torch.save(wrap(dict(before)), folder / "last.ckpt")
+    checkpoint = read_checkpoint(folder / "last.ckpt")
+    assert_same(checkpoint.tensors, before)
+    GLPNForDepthEstimation.from_checkpoint(checkpoint)
+
+
+def test_a_pointer_of_git_lfs_is_named(folder: Path) -> None:
+    whole = {key: tensor.clone() for key, tensor in read_checkpoint(folder).tensors.items()}  # not mapped
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    (folder / "model.safetensors").write_bytes(pointer)
+    with pytest.raises(WeightsError, match="LFS") as caught:
+        read_checkpoint(folder)
+    assert "git lfs pull" in str(caught.value.hint)
+    torch.save(whole, folder / "pytorch_model.bin")
+    assert_same(read_checkpoint(folder).tensors, whole)
 
 
 def test_unknown_key_stays() -> None:

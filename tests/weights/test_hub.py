@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import email.utils
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from huggingface_hub import close_session
 
 from glpn_cli.errors import WeightsError
+from glpn_cli.weights import client as client_module
 from glpn_cli.weights import hub as hub_module
 from glpn_cli.weights.hub import (
     DownloadSettings,
@@ -107,3 +112,38 @@ def test_retries_wait_longer_each_time_and_stop(waits: list[float]) -> None:
     assert caught.value.hint == "a hint"
     assert waits == [1.0, 2.0, 4.0]
     assert len(recorder.notes) == 3
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"])
+def test_invalid_time_limit_of_the_client_is_named(variable: str) -> None:
+    program = "from glpn_cli.cli.app import main; import sys; sys.argv = ['glpn', 'download-weights', 'nyu']; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {variable: "30s"}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 3
+    assert variable in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_of_a_company_are_used(
+    variable: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    seen: list[str | None] = []
+    monkeypatch.setattr(client_module, "get_session", lambda: seen.append(os.environ.get("SSL_CERT_FILE")))
+    HubAccess.from_environment()
+    monkeypatch.setenv(variable, str(tmp_path / "company.pem"))
+    HubAccess.from_environment()
+    assert seen == [None, str(tmp_path / "company.pem")]
+    assert os.environ.get("SSL_CERT_FILE") == (seen[1] if variable == "SSL_CERT_FILE" else None)
+
+
+def test_missing_certificates_name_the_variable(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+    close_session()
+    with pytest.raises(WeightsError, match="REQUESTS_CA_BUNDLE"):
+        HubAccess.from_environment()

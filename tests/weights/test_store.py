@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import platformdirs
 import pytest
 
-from glpn_cli.errors import UsageError, WeightsError
+from glpn_cli.errors import MissingWeightsError, UsageError, WeightsError
 from glpn_cli.weights.store import (
     clear_downloads,
     downloads_folder,
+    find_weights_file,
     home_folder,
     is_repository,
     list_stored,
@@ -172,3 +173,56 @@ def test_invalid_name_removes_nothing(home: Path, text: str) -> None:
     before = sorted(home.rglob("*"))
     assert not remove_stored(text)
     assert sorted(home.rglob("*")) == before
+
+
+def test_a_user_without_a_home_folder_has_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    for answer in (refuse, lambda *_: "~/.cache/glpn"):  # newer and older versions of platformdirs
+        monkeypatch.setattr(platformdirs, "user_cache_dir", answer)
+        monkeypatch.delenv("GLPN_HOME", raising=False)
+        assert list_stored() == {}
+        with pytest.raises(WeightsError) as caught:
+            stored_file("nyu")
+        assert "GLPN_HOME" in str(caught.value.hint)
+        monkeypatch.setenv("GLPN_HOME", "somewhere")
+        assert home_folder() == Path.cwd() / "somewhere"
+
+
+# Folders above the weights
+
+
+def test_weights_one_folder_below_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "clone" / "glpn" / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    (tmp_path / "clone" / "images").mkdir()
+    assert find_weights_file(tmp_path / "clone") == file
+
+
+def test_several_folders_with_weights_are_named(tmp_path: Path) -> None:
+    for name in ("best", "last"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "model.safetensors").touch()
+    with pytest.raises(MissingWeightsError) as caught:
+        find_weights_file(tmp_path / "run")
+    assert str(tmp_path / "run" / "best") in str(caught.value.hint)
+    with pytest.raises(MissingWeightsError) as caught:
+        find_weights_file(tmp_path)  # two folders above
+    assert caught.value.hint is None
+
+
+@pytest.mark.parametrize("commits", [("a1",), ("a1", "b2")])
+def test_cache_of_the_hub_client_is_read(tmp_path: Path, commits: tuple[str, ...]) -> None:
+    cache = tmp_path / "models--someone--glpn"
+    for commit in commits:
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "snapshots" / commit / "pytorch_model.bin").touch()
+    (cache / "blobs").mkdir()
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commits[-1])
+    assert find_weights_file(cache) == cache / "snapshots" / commits[-1] / "pytorch_model.bin"
+    (cache / "refs" / "main").unlink()
+    if len(commits) == 1:
+        assert find_weights_file(cache).parent.name == "a1"

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     """An image and its depth file, or None if it has none."""
 
 _NO_DEPTH = "none"
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_SUFFIX_IN_PATH = re.compile(r"^(?!.*\.\w{2,5}\s).*\.[A-Za-z]\w{1,4}$")
+_TWO_PATHS = re.compile(r"(.+?\.[A-Za-z]\w{1,4})\s+(.+?\.[A-Za-z]\w{1,4}|none)(?:\s+[^\s.]+(?:\.\d+)?)?", re.IGNORECASE)
 
 
 class Split(StrEnum):
@@ -204,32 +210,72 @@ class ListedPair:
 def read_list(path: str | os.PathLike[str]) -> list[ListedPair]:
     """Read a list of samples.
 
-    A line has the paths of an image and its depth file, separated by tabs or else by spaces. Further fields (some lists
-    have a focal length) are ignored, as are empty lines and lines that start with "#". A leading slash is removed: the
-    authors' lists have one, although their paths are relative to the data folder. "None" stands for missing depth.
+    A line has the paths of an image and its depth file, separated by tabs, commas or spaces; paths with spaces need one
+    of the others. The lines of TUM's association files, with a timestamp before each path, are read too. Further fields
+    (some lists have a focal length) are ignored, as are empty lines, lines that start with "#", and the header of a
+    table. A leading slash is removed: the authors' lists have one, although their paths are relative to the data
+    folder. "None" stands for missing depth. The text is UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         InputError: the file cannot be read, is empty, or has a line without two paths.
     """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = stream.read().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read: not UTF-8 text") from error
-    pairs = []
-    for number, line in enumerate(lines, start=1):
+    pairs: list[ListedPair] = []
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
-        if len(fields) < 2 or not (fields[0] and fields[1]):
+        paths = _split_line(line)
+        if paths is None and not pairs and _is_header(line):
+            continue
+        if paths is None:
             raise InputError(f"{path}: line {number} must have an image and its depth file")
-        depth = None if fields[1].lower() == _NO_DEPTH else fields[1].lstrip("/\\")
-        pairs.append(ListedPair(fields[0].lstrip("/\\"), depth))
+        image, depth = paths
+        found = None if depth.lower() == _NO_DEPTH else depth.lstrip("/\\")
+        pairs.append(ListedPair(image.lstrip("/\\"), found))
     if not pairs:
         raise InputError(f"{path}: the list is empty")
     return pairs
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read: not UTF-8 text", hint="save it as UTF-8") from error
+
+
+def _split_line(line: str) -> tuple[str, str] | None:
+    """Return the paths of an image and its depth file, by the first separator that gives two; None if none does."""
+    try:
+        by_comma = next(csv.reader([line], skipinitialspace=True))
+    except csv.Error:  # such as a NUL
+        by_comma = []
+    by_suffix = _TWO_PATHS.fullmatch(line.strip())
+    ways = (line.split("\t"), by_comma, line.split(), by_suffix.groups() if by_suffix else ())
+    splits = [[field.strip() for field in fields if field and field.strip()] for fields in ways]
+    for fields in splits:
+        if len(fields) >= 4 and _NUMBER.fullmatch(fields[0]) and _NUMBER.fullmatch(fields[2]):  # TUM's associations
+            image, depth = fields[1], fields[3]
+            return (depth, image) if image.lstrip("/").startswith("depth") else (image, depth)
+        if len(fields) >= 2 and all(map(_is_path, fields[:2])):
+            return fields[0], fields[1]
+    # Names without a suffix, as long as nothing else is between them.
+    plain = splits[0] if len(splits[0]) > 1 else splits[2]
+    is_plain = len(plain) >= 2 and not any(map(_NUMBER.fullmatch, plain[:2])) and "," not in line
+    return (plain[0], plain[1]) if is_plain else None
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a field of a list is a file name with one suffix, or says that there is none."""
+    return text.lower() == _NO_DEPTH or (_SUFFIX_IN_PATH.search(text) is not None and not _NUMBER.fullmatch(text))
+
+
+def _is_header(line: str) -> bool:
+    return "," in line and _SUFFIX_IN_PATH.search(line) is None
 
 
 def _locate(settings: DataSettings, layout: Layout) -> tuple[Path, Path]:

@@ -28,6 +28,11 @@ MIN_DEPTH_M = 1e-3
 KB_SIZE = (352, 1216)
 """(height, width) of the KITTI benchmark crop, in pixels; all KITTI samples are cropped to it."""
 
+RESIZED_NOTE = "ground truth of another size than its image was resized, to the nearest pixel"
+UNKNOWN_NOTE = "values of 65535 in ground truth count as unknown"
+
+_LARGEST_VALUE = 65535  # what many cameras and data sets store where they measured nothing, or too far away
+_SAME_SHAPE = 1.02
 _NYU_SIZE = (480, 640)
 _NYU_ROWS, _NYU_COLUMNS = (45, 471), (41, 601)
 # Top and bottom as fractions of the height, left and right as fractions of the width.
@@ -43,7 +48,7 @@ class SampleFiles:
     Attributes:
         name: unique in its data set; prediction files have this name too.
         image: the image file.
-        depth: the ground truth, a 16-bit PNG of the same size.
+        depth: the ground truth, a 16-bit PNG of the same shape.
         relative: path of the image below the data folder, for predictions in a mirrored folder structure.
     """
 
@@ -62,12 +67,14 @@ class Sample:
         rgb: (H, W, 3) uint8, in [0, 255], contiguous.
         meters: ground truth, (H, W) float32, meters; 0 where unknown.
         uncropped_size: (height, width) of the image file, in pixels.
+        notes: what was done to the ground truth, as `RESIZED_NOTE`.
     """
 
     name: str
     rgb: NDArray[np.uint8]
     meters: NDArray[np.float32]
     uncropped_size: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Samples(Sequence[Sample]):
 
         Raises:
             ImageError: the image cannot be used.
-            DepthFileError: the depth file cannot be used, or its size differs from that of the image.
+            DepthFileError: the depth file cannot be used, or its shape differs from that of the image.
         """
         if isinstance(index, slice):
             return Samples(self.files[index], self.units_per_meter, self.kb_crop)
@@ -107,19 +114,41 @@ class Samples(Sequence[Sample]):
     def _read(self, files: SampleFiles) -> Sample:
         rgb = read_image(files.image).rgb
         meters = read_depth_png(files.depth, units_per_meter=self.units_per_meter)
+        notes = []
+        unknown = meters >= np.float32(_LARGEST_VALUE) / np.float32(self.units_per_meter)
+        if unknown.any():
+            meters[unknown] = 0
+            notes.append(UNKNOWN_NOTE)
         size = rgb.shape[0], rgb.shape[1]
         if meters.shape != size:
-            raise DepthFileError(
-                f"{files.depth}: {meters.shape[0]}x{meters.shape[1]} differs from its image, {size[0]}x{size[1]}",
-                hint="ground truth must have the size of its image",
-            )
+            meters = _resize_depth(meters, size, files)
+            notes.append(RESIZED_NOTE)
         if self.kb_crop:
             try:
                 rows, columns = kb_slices(*size)
             except UsageError as error:
                 raise DepthFileError(f"{files.image}: {error.message}") from error
             rgb, meters = rgb[rows, columns].copy(), meters[rows, columns].copy()
-        return Sample(files.name, rgb, meters, size)
+        return Sample(files.name, rgb, meters, size, tuple(notes))
+
+
+def _resize_depth(meters: NDArray[np.float32], size: tuple[int, int], files: SampleFiles) -> NDArray[np.float32]:
+    """Return ground truth at the size of its image, (height, width): the nearest pixel, so that no depth is invented.
+
+    Raises:
+        DepthFileError: the two have different shapes.
+    """
+    height, width = meters.shape
+    ratio = (width / height) / (size[1] / size[0])
+    if max(ratio, 1 / ratio) > _SAME_SHAPE:
+        hint = "ground truth must show the same as its image, in the same shape"
+        if (width, height) == size:
+            hint = "the image is turned upright by its EXIF orientation; turn its ground truth too"
+        raise DepthFileError(f"{files.depth}: {height}x{width} differs from its image, {size[0]}x{size[1]}", hint=hint)
+    rows = (np.arange(size[0]) * 2 + 1) * height // (2 * size[0])
+    columns = (np.arange(size[1]) * 2 + 1) * width // (2 * size[1])
+    resized: NDArray[np.float32] = meters[rows[:, np.newaxis], columns]
+    return resized
 
 
 def valid_pixels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = EvaluationSettings()
 _PREDICTION = PredictionSettings()
+_WRONG_UNIT = 4.0  # a larger factor between ground truth and predictions is no error of the network
 _FEW_IMAGES = 10  # with fewer, bootstrap intervals are too narrow
 
 
@@ -258,6 +260,8 @@ class Evaluation:
         self.profile = DepthProfile(self.protocol.cap_m)
         self.worst = None if self.files.figure is None else WorstImages()
         self._ramps = RampSearch()
+        self._depth_notes: Counter[str] = Counter()  # how many images have each note
+        self._log_ratios: list[float] = []  # of the medians of ground truth and the first prediction
         self._by_index: dict[int, ImageScores] = {}
 
     def __enter__(self) -> Self:
@@ -354,6 +358,10 @@ class Evaluation:
         replaced = sum(sum(image.replaced.values()) for image in self.images)
         if replaced:
             found.append(f"{replaced} predicted pixels were invalid (NaN, infinite or not positive) and were replaced")
+        found += [f"{note} ({count} of {len(self.samples)} images)" for note, count in self._depth_notes.items()]
+        unit_caveat = self._unit_caveat()
+        if unit_caveat is not None:
+            found.append(unit_caveat)
         if any(isinstance(source, FilesSource) and source.approximate for source in self.sources):
             found.append("predictions were read from 8-bit images, which are less accurate than the original depth")
         return found
@@ -392,13 +400,16 @@ class Evaluation:
 
     def _score(self, index: int) -> ImageScores:
         sample, files = self.samples[index], self.samples.files[index]
+        self._depth_notes.update(sample.notes)
         truth = GroundTruth.of(sample, self.protocol)
         result = ImageScores(sample.name, truth.meters.size)
         scored: dict[Column, ScaledPrediction] = {}
         first: NDArray[np.float32] | None = None
         for source in self.sources:
             predicted = source.predict(sample, files)
-            first = predicted if first is None else first
+            if first is None:
+                first = predicted
+                self._compare_medians(predicted, truth)
             scored |= result.add(source.label, predicted, truth, self.protocol)
         values = {str(column): item.meters for column, item in scored.items()}
         if self.settings.baselines:
@@ -413,6 +424,35 @@ class Evaluation:
             aligned = (replaced * scored[column].factor).astype(np.float32)
             self.worst.offer(sample, aligned, truth, result.scores[column])
         return result
+
+    def _compare_medians(self, predicted: NDArray[np.float32], truth: GroundTruth) -> None:
+        values = predicted[truth.valid]
+        values = values[np.isfinite(values) & (values > 0)]
+        if values.size:
+            self._log_ratios.append(float(np.log(np.median(truth.meters) / np.median(values))))
+
+    def _unit_caveat(self) -> str | None:
+        """Return a note if ground truth and predictions differ by a factor that only a wrong unit explains."""
+        factor = float(np.exp(np.median(self._log_ratios))) if self._log_ratios else 1.0
+        if 1 / _WRONG_UNIT < factor < _WRONG_UNIT:
+            return None
+        units = getattr(self.samples, "units_per_meter", None)
+        shown = "" if units is None else f", which is {units:g}"
+        note = f"ground truth is {factor:.2g} times as deep as {self.sources[0].label}: check `units_per_meter`{shown}"
+        if units is not None and self._has_rotated_bits(units):
+            note += (
+                "; all values are multiples of 8, as in SUN RGB-D, which rotates the bits: use "
+                f"`units_per_meter={8 * units:g}`"
+            )
+        return note
+
+    def _has_rotated_bits(self, units_per_meter: float) -> bool:
+        """Return whether the lowest three bits of the first image's ground truth are 0."""
+        try:
+            meters = self.samples[0].meters
+        except GLPNError:
+            return False
+        return not (np.rint(meters[meters > 0] * np.float64(units_per_meter)).astype(np.int64) & 7).any()
 
     def _score_ramp(self) -> None:
         """Score the best ramp. It is known only after all images, so this reads them a second time."""

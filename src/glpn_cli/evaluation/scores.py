@@ -79,7 +79,11 @@ class GroundTruth:
         """
         valid = valid_pixels(sample.meters, cap_m=protocol.cap_m, crop=protocol.crop)
         if not valid.any():
-            raise InputError(f"{sample.name}: no ground truth inside the crop and below the cap")
+            known = sample.meters[np.isfinite(sample.meters) & (sample.meters > 0)]
+            hint = None
+            if known.size:
+                hint = f"its known depth is {known.min():g} to {known.max():g} m: check `units_per_meter` and `cap_m`"
+            raise InputError(f"{sample.name}: no ground truth inside the crop and below the cap", hint=hint)
         heights = (np.nonzero(valid)[0] + 0.5) / len(valid)
         return cls(sample.meters, valid, sample.meters[valid].astype(np.float64), heights)
 

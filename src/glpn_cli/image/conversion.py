@@ -105,6 +105,45 @@ def array_to_rgb(values: NDArray[Any], *, stretch: bool = False) -> tuple[NDArra
     return np.ascontiguousarray(eight_bits), notes
 
 
+def numbers_to_rgb(values: NDArray[Any], *, stretch: bool = False) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Convert the numbers of a file, of any type, to 8-bit RGB by the rules of `to_rgb`.
+
+    Args:
+        values: (H, W), (H, W, 3), or (H, W, 4) with alpha: 8-bit, 16-bit or 32-bit integers, or floats.
+        stretch: see `to_rgb`; alpha is left out then.
+
+    Raises:
+        ImageError: values are negative, NaN, infinite or above 65535.
+    """
+    has_alpha = values.ndim == 3 and values.shape[2] in _CHANNELS_WITH_ALPHA
+    what = "RGB" if values.ndim == 3 else "gray"
+    colors = values[..., :-1] if has_alpha else values
+    notes: tuple[str, ...] = ()
+    if stretch and values.dtype != np.uint8:
+        eight_bits, note = _stretch(colors)
+        notes = (note,)
+    elif values.dtype == np.uint8:
+        eight_bits = values
+    elif values.dtype == np.uint16:
+        eight_bits = _wide_to_8_bits(values)
+        notes = (
+            f"16-bit {what} scaled to 8 bits",
+            *_notes_on_contrast(eight_bits[..., :-1] if has_alpha else eight_bits),
+        )
+    else:
+        is_exact = values.dtype.itemsize <= 4 and values.dtype.kind == "f"
+        eight_bits, note = _scale_floats(colors.astype(np.float32 if is_exact else np.float64), what)
+        notes = (note, *_notes_on_contrast(eight_bits))
+    if has_alpha and eight_bits.shape == values.shape:
+        image, alpha_notes = to_rgb(Image.fromarray(np.ascontiguousarray(eight_bits)))
+        return np.array(image), (*notes, *alpha_notes)
+    if has_alpha:
+        notes = (*notes, "alpha is ignored")
+    if eight_bits.ndim == 2:
+        eight_bits = eight_bits[..., np.newaxis].repeat(3, axis=2)
+    return np.ascontiguousarray(eight_bits), notes
+
+
 def to_rgb_array(image: Image.Image | NDArray[Any], layout: str | None = None) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Convert an image to an RGB array in its own range; an RGB array is returned unchanged.
 
@@ -224,7 +263,7 @@ def _scale_integers(values: NDArray[Any], *, sixteen_bit: bool) -> tuple[NDArray
     return _wide_to_8_bits(values), "16-bit gray scaled to 8 bits"
 
 
-def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+def _scale_floats(values: NDArray[Any], what: str = "gray") -> tuple[NDArray[np.uint8], str]:
     if not np.isfinite(values).all():
         hint = f"use finite values from 0 to {_MAX_8}, or set `stretch`, which shows them black"
         raise ImageError("float values are NaN or infinite", hint=hint)
@@ -232,7 +271,7 @@ def _scale_floats(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     if low < 0 or high > _MAX_16:
         raise _unusable_range("float", low, high)
     full = 1 if high <= 1 else _MAX_8 if high <= _MAX_8 else _MAX_16
-    return np.rint(values * (_MAX_8 / full)).astype(np.uint8), f"float gray taken as 0 to {full}"
+    return np.rint(values * (_MAX_8 / full)).astype(np.uint8), f"float {what} taken as 0 to {full}"
 
 
 def _unusable_range(kind: str, low: float, high: float) -> ImageError:

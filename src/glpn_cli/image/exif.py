@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from glpn_cli.image.tiff import has_bounded_tags
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,7 +55,7 @@ def read_focal(image: Image.Image) -> ExifFocal | None:
     The orientation does not matter: pixels are assumed to be square, and sizes are compared by their longer sides.
     """
     try:
-        tags = image.getexif().get_ifd(_EXIF_IFD)
+        tags = _bounded_exif(image).get_ifd(_EXIF_IFD)
         mm_35 = _in_range(_positive_number(tags, _FOCAL_LENGTH_IN_35_MM_FILM), _MM_35_RANGE)
         longer_side = max(image.size)
         relative = _in_range(_relative_focal(tags, longer_side), _RELATIVE_RANGE)
@@ -89,12 +91,17 @@ def find_upright_transpose(image: Image.Image) -> tuple[int | None, tuple[str, .
 
     Source: EXIF 2.32, Orientation.
     """
-    from PIL.Image import Transpose
-
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = _bounded_exif(image).get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
         return None, ("EXIF orientation unreadable, ignored",)
+    return upright_transpose(orientation), ()
+
+
+def upright_transpose(orientation: object) -> int | None:
+    """Return the `PIL.Image.Transpose` that turns an image of an EXIF orientation upright, or None."""
+    from PIL.Image import Transpose
+
     transposes: dict[object, int] = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
@@ -104,7 +111,19 @@ def find_upright_transpose(image: Image.Image) -> tuple[int | None, tuple[str, .
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    return (transposes.get(orientation) if isinstance(orientation, int) else None), ()
+    return transposes.get(orientation) if isinstance(orientation, int) else None
+
+
+def _bounded_exif(image: Image.Image) -> Image.Exif:
+    """Return the EXIF tags of an image.
+
+    Raises:
+        ValueError: reading them would take excessive time or memory.
+    """
+    block = image.info.get("exif")
+    if isinstance(block, bytes) and not has_bounded_tags(block):
+        raise ValueError("too many values")
+    return image.getexif()
 
 
 def _relative_focal(tags: Mapping[int, object], longer_side: int) -> float | None:

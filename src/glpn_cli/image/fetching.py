@@ -30,6 +30,7 @@ from urllib.request import (
 
 from glpn_cli._version import __version__
 from glpn_cli.errors import ImageError
+from glpn_cli.files import CERTIFICATES_HINT, find_certificates, os_reason
 from glpn_cli.image.folder import is_image_name
 
 if TYPE_CHECKING:
@@ -361,11 +362,31 @@ class _SecureHandler(HTTPSHandler):
 
     def https_open(self, req: Request) -> Any:
         def connect(host: str, **options: Any) -> _SecureConnection:
-            connection = _SecureConnection(host, context=ssl.create_default_context(), **options)
+            connection = _SecureConnection(host, context=_secure_context(), **options)
             connection.deadline = self._deadline
             return connection
 
         return self.do_open(connect, req)
+
+
+def _secure_context() -> ssl.SSLContext:
+    """Return a context that trusts the certificates of the system, or those that `find_certificates` returns.
+
+    Raises:
+        ImageError: they cannot be read.
+    """
+    found = find_certificates()
+    if found is None:
+        return ssl.create_default_context()
+    variable, path = found
+    try:
+        is_folder = os.path.isdir(path)
+        return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+    except OSError as error:
+        raise ImageError(
+            f"{variable}: {path}: cannot be used as certificates: {os_reason(error)}",
+            hint=f"correct or unset {variable}",
+        ) from error
 
 
 def _build_opener(deadline: _Deadline) -> OpenerDirector:
@@ -404,6 +425,8 @@ def _translate(error: Exception, settings: FetchSettings, deadline: _Deadline) -
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         message = f"no data from the server for {settings.silence_timeout_s:g} s"
+    elif isinstance(reason, ssl.SSLCertVerificationError):
+        return ImageError(f"no secure connection: {reason.reason}", hint=CERTIFICATES_HINT)
     elif isinstance(reason, ssl.SSLError):
         message = f"no secure connection: {reason.reason or 'unknown reason'}"
     elif isinstance(reason, http.client.IncompleteRead):

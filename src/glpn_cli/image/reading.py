@@ -19,23 +19,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
-from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama
+from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama, upright_transpose
 from glpn_cli.image.sniffing import (
     FORMATS,
     HEAD_BYTES,
     HEIC,
-    MAX_SCANS,
     RAW_SUFFIXES,
     SUFFIX_ONLY_FORMATS,
-    has_too_many_scans,
+    find_jpeg_excess,
     is_netpbm_image,
     recognize,
     webp_size,
+    without_texts,
 )
+from glpn_cli.image.tiff import read_layout, read_values
 from glpn_cli.settings import MAX_IMAGE_PIXELS, MAX_STREAM_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.image.exif import ExifFocal
+    from glpn_cli.image.tiff import TiffLayout
 
 
 class ReadableFile(Protocol):
@@ -60,6 +62,9 @@ ImageInput: TypeAlias = (
 _ACCEPT_BYTES = 16
 _MAX_NEIGHBORS = 10_000
 
+MAX_SIDE_PX = 1_000_000
+"""Longer images are refused: Pillow needs memory for each row, whatever its width."""
+
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG = 254
 _SEVERAL_FRAMES_NOTE = "animated: only the first frame is used"
@@ -67,6 +72,9 @@ _SEVERAL_FRAMES_NOTES = {
     "TIFF": "several pages: only the first page is used",
     "HEIF": "several images: only the main one is used",
 }
+
+_TIFF_STARTS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
+_PNG_TEXT_LIMIT = "MAX_TEXT_"  # in Pillow's messages
 
 _TRUNCATED = re.compile(
     r"truncat|not enough|not large enough|incomplete|\beof\b|unexpected end|expected to read", re.IGNORECASE
@@ -338,13 +346,52 @@ def _missing(path: str) -> ImageError:
 def _read_stream(
     stream: BinaryIO, name: str | None, *, suffix: str, max_pixels: int, stretch: bool = False
 ) -> LoadedImage:
-    image = _identify(stream, suffix, max_pixels)
-    _refuse_raw_preview(image, suffix)
+    try:
+        return _read_file(stream, name, suffix, max_pixels, stretch)
+    except _LargeTextError:
+        return _read_file(without_texts(stream), name, suffix, max_pixels, stretch)
+
+
+def _read_file(stream: BinaryIO, name: str | None, suffix: str, max_pixels: int, stretch: bool) -> LoadedImage:
+    layout = read_layout(stream) if _read_head(stream).startswith(_TIFF_STARTS) else None
+    stream.seek(0)
+    if layout is not None and layout.is_misread:
+        return _read_tiff(stream, layout, name, suffix, max_pixels, stretch)
+    try:
+        image = _identify(stream, suffix, max_pixels)
+    except ImageError as error:
+        if layout is None or not isinstance(error.__cause__, SyntaxError):
+            raise
+        return _read_tiff(stream, layout, name, suffix, max_pixels, stretch)
+    _refuse_raw_preview(getattr(image, "tag_v2", {}) if image.format == "TIFF" else None, suffix)
     focal, panorama = _read_lens_early(image)
     rgb, notes = _decode(image, max_pixels, stretch)
     if image.format != "MPO" and _has_several_frames(image):  # the second image of an MPO is a phone's extra data
         notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
     return _with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
+
+
+def _read_tiff(
+    stream: BinaryIO, layout: TiffLayout, name: str | None, suffix: str, max_pixels: int, stretch: bool
+) -> LoadedImage:
+    """Read a TIFF that Pillow does not read, or reads wrong."""
+    import numpy as np
+    from PIL import Image
+
+    from glpn_cli.image.conversion import numbers_to_rgb
+
+    _refuse_raw_preview(layout.tags, suffix)
+    if 0 in (layout.height, layout.width):
+        raise ImageError(f"{layout.height}x{layout.width}: has no pixels")
+    _check_size(layout.height, layout.width, max_pixels)
+    try:
+        rgb, notes = numbers_to_rgb(read_values(stream, layout), stretch=stretch)
+        transpose = upright_transpose(layout.orientation)
+        if transpose is not None:
+            rgb = np.array(Image.fromarray(rgb).transpose(Image.Transpose(transpose)))
+    except MemoryError as error:
+        raise _translate(error, "TIFF") from error
+    return LoadedImage(rgb, name, "TIFF", notes)
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
@@ -438,10 +485,9 @@ def _refuse_dangerous(stream: BinaryIO, head: bytes, format_name: str, max_pixel
         _silence_libtiff()
     elif format_name == "WEBP" and (size := webp_size(head)) is not None:
         _check_size(*size, max_pixels)
-    elif format_name == "JPEG" and has_too_many_scans(stream):
+    elif format_name == "JPEG" and (excess := find_jpeg_excess(stream)) is not None:
         raise ImageError(
-            f"a JPEG with more than {MAX_SCANS} scans",
-            hint="cameras do not write such files, and decoding one can take hours",
+            f"a JPEG with more than {excess}", hint="cameras do not write such files, and decoding one can take hours"
         )
 
 
@@ -465,11 +511,10 @@ def _silence_libtiff() -> None:
     set_handler(None)
 
 
-def _refuse_raw_preview(image: Image.Image, suffix: str) -> None:
+def _refuse_raw_preview(tags: Mapping[int, Any] | None, suffix: str) -> None:
     """Refuse raw camera files, which are TIFF files whose first page is only a thumbnail."""
-    if image.format != "TIFF":
+    if tags is None:
         return
-    tags = getattr(image, "tag_v2", {})
     if suffix in RAW_SUFFIXES or _DNG_VERSION_TAG in tags or tags.get(_SUBFILE_TYPE_TAG) == 1:
         raise ImageError(
             "a raw camera file, of which only the preview can be read",
@@ -482,6 +527,10 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
         raise ImageError(
             f"{height}x{width} pixels ({height * width:,}) exceed the limit of {max_pixels:,}",
             hint="resize it, or allow more with `max_pixels` if you trust the file (decoding needs much memory)",
+        )
+    if max(height, width) > MAX_SIDE_PX:
+        raise ImageError(
+            f"{height}x{width} pixels: a side exceeds the limit of {MAX_SIDE_PX:,}", hint="cut it into parts"
         )
 
 
@@ -554,11 +603,17 @@ def _has_several_frames(image: Image.Image) -> bool:
 # Errors of decoders
 
 
+class _LargeTextError(ImageError):
+    """Pillow refuses a PNG for its texts or its color profile."""
+
+
 def _translate(error: Exception, format_name: str) -> ImageError:
     from PIL.Image import DecompressionBombError
 
     # The text of a LookupError or TypeError is about Python code, not about the image.
     detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
+    if format_name == "PNG" and _PNG_TEXT_LIMIT in detail:
+        return _LargeTextError(detail)
     if isinstance(error, DecompressionBombError):
         translated = ImageError(f"too large to decode: {detail}", hint="resize it first")
     elif isinstance(error, MemoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ HEAD_BYTES = 4096
 
 MAX_SCANS = 100
 """The largest number of scans in a JPEG; encoders write about ten."""
+
+MAX_SEGMENTS = 20_000
+"""The largest number of segments in a JPEG: a color profile or XMP of 1 GB takes 16,000."""
+
+MAX_FILLER_BYTES = 2**16
+"""The largest number of bytes between the segments of a JPEG, where there should be none."""
+
+MAX_TEXT_BYTES = 2**20
+"""The largest text of a PNG that Pillow reads."""
 
 # Pillow's PPM plugin also reads PFM and formats of its own: maps of numbers, not images.
 _NETPBM_IMAGE = re.compile(rb"P[1-6][\s#]")
@@ -215,33 +225,77 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # In the entropy-coded data, 0xff followed by 0x00, a restart marker or another 0xff does not start a segment.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _WEBP_SIDE_BITS = 14
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_PNG_XMP = b"XML:com.adobe.xmp"
 
 
-def has_too_many_scans(stream: BinaryIO) -> bool:
-    """Return whether a JPEG has more than `MAX_SCANS` scans, without decoding it.
+def find_jpeg_excess(stream: BinaryIO) -> str | None:
+    """Return what a JPEG has too much of to be decoded in a reasonable time, without decoding it; None if nothing.
 
     Each scan of a progressive JPEG takes a dozen bytes in the file and costs the decoder a pass over all pixels. So
-    one megabyte can occupy a decoder for hours. Data after the end of the image does not count.
+    one megabyte can occupy a decoder for hours. Pillow reads segments, and what is between them, in Python. Data after
+    the end of the image does not count.
 
     Args:
         stream: the file; its position is undefined afterwards.
 
     Source: ITU-T T.81, annex B.
     """
-    scans = 0
-    stream.seek(2)
+    scans = segments = filler_bytes = 0
+    position = stream.seek(2)
     after_scan = False
     # Segments follow each other directly; only after the pixels of a scan the next one has to be searched.
-    while (marker := _next_marker(stream, _CHUNK_BYTES if after_scan else 2)) not in (None, _END_OF_IMAGE):
+    while (marker := _next_marker(stream, _CHUNK_BYTES if after_scan else 2)) != _END_OF_IMAGE:
+        if not after_scan:
+            filler_bytes += max(0, stream.tell() - position - 2)
+            if filler_bytes > MAX_FILLER_BYTES:
+                return f"{MAX_FILLER_BYTES >> 10} KiB between its segments"
+        if marker is None:
+            return None
+        segments += 1
+        if segments > MAX_SEGMENTS:
+            return f"{MAX_SEGMENTS:,} segments"
         after_scan = marker == _START_OF_SCAN
         if after_scan:
             scans += 1
             if scans > MAX_SCANS:
-                return True
+                return f"{MAX_SCANS} scans"
         elif marker not in _WITHOUT_LENGTH:
             length = int.from_bytes(stream.read(2), "big")
             stream.seek(max(0, length - 2), 1)
-    return False
+        position = stream.tell()
+    return None
+
+
+def without_texts(stream: BinaryIO) -> BytesIO:
+    """Return a PNG without its texts and color profile; pixels, colors and EXIF stay.
+
+    Pillow refuses a PNG whose texts or profile are larger than 1 MiB. They are no part of the image. Uncompressed
+    international text stays up to that size, because it may say that the image is a panorama.
+
+    Args:
+        stream: the file; its position is undefined afterwards.
+
+    Source: PNG specification, third edition, section 5.
+    """
+    rest = BytesIO()
+    stream.seek(0)
+    rest.write(stream.read(len(_PNG_SIGNATURE)))
+    while len(head := stream.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind not in _PNG_TEXTS:
+            rest.write(head + stream.read(length + 4))
+        elif kind == b"iTXt" and length < MAX_TEXT_BYTES:
+            body = stream.read(length + 4)
+            keyword, _, flags = body.partition(b"\0")
+            if keyword == _PNG_XMP and flags[:1] == b"\0":
+                rest.write(head + body)
+        else:
+            stream.seek(length + 4, 1)
+    rest.write(head)
+    rest.seek(0)
+    return rest
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from io import FileIO
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
 
 from glpn_cli.errors import OutputError
@@ -33,7 +33,6 @@ from glpn_cli.image.fetching import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from types import TracebackType
 
     from glpn_cli.image.discovery import Source
@@ -64,6 +63,8 @@ class Record:
         source_mark: size and modification time of the source, to notice a changed image.
         sha256: of each output, by format.
         settings: what determines the content of the outputs.
+        relative_source: path of the image from the manifest's folder, so that both can be moved; empty for a URL.
+        source_sha256: of the image, to recognize it in a copy, whose date is new; empty if it is unknown.
     """
 
     source: str
@@ -76,6 +77,8 @@ class Record:
     source_mark: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    relative_source: str = ""
+    source_sha256: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -97,7 +100,10 @@ class Record:
             record = cls(**{name: value for name, value in values.items() if name in known})
             record = replace(record, settings=modernize(record.settings))
             tables = (record.outputs, record.sha256, record.settings)
-            texts = (record.source, record.status, record.source_mark, *record.outputs.values())
+            texts = (
+                *(record.source, record.status, record.source_mark, record.relative_source, record.source_sha256),
+                *record.outputs.values(),
+            )
         except (TypeError, AttributeError):
             return None
         valid = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
@@ -211,7 +217,7 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        line = asdict(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
+        line = self._to_line(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
         self._append(self._journal, line, durable=True)
 
     def append(self, record: Record) -> None:
@@ -220,7 +226,11 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self.path, asdict(record), durable=False)
+        self._append(self.path, self._to_line(record), durable=False)
+
+    def _to_line(self, record: Record) -> dict[str, Any]:
+        """Return the line of a record; those of earlier versions get the relative path now."""
+        return asdict(replace(record, relative_source=relative_source(record.source, self.folder)))
 
     def _append(self, path: Path, values: dict[str, Any], *, durable: bool) -> None:
         data = (json.dumps(values) + "\n").encode()
@@ -257,6 +267,7 @@ class Manifest:
             record = Record.from_dict(values)
             if record is None:
                 continue
+            record = _moved(record, self.folder)
             self._partials += [self.folder / name for name in _partials_of(values)]
             before = known.get(record.source)
             if before is not None and before.is_done and before.sha256 == record.sha256:
@@ -273,7 +284,7 @@ class Manifest:
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
             with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
-                write_new(partial, b"".join((json.dumps(asdict(record)) + "\n").encode() for record in records))
+                write_new(partial, b"".join((json.dumps(self._to_line(record)) + "\n").encode() for record in records))
                 self._close(self.path)  # Windows does not replace an open file
             self._open(self.path)
             sync_folder(self.folder)
@@ -298,6 +309,23 @@ def file_mark(source: Source) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
+def is_same_image(record: Record, source: Source) -> bool:
+    """Return whether the image of a record is unchanged: by its size and date, else by its content.
+
+    Only the date is new in a copy of a folder.
+    """
+    mark = file_mark(source)
+    if record.source_mark == mark:
+        return True
+    size, _, _ = mark.partition("-")
+    if isinstance(source, Address) or not record.source_sha256 or record.source_mark.partition("-")[0] != size:
+        return False
+    try:
+        return file_sha256(source) == record.source_sha256
+    except OSError:
+        return False
+
+
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the complete lines of a file; torn lines of a killed run are skipped."""
     try:
@@ -318,7 +346,28 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_records(path: Path) -> list[Record]:
-    return [record for values in _read_lines(path) if (record := Record.from_dict(values)) is not None]
+    records = [record for values in _read_lines(path) if (record := Record.from_dict(values)) is not None]
+    return [_moved(record, path.parent) for record in records]
+
+
+def relative_source(source: str, folder: Path) -> str:
+    """Return the path of an image from the manifest's folder; empty for a URL, and for another drive of Windows."""
+    if not os.path.isabs(source):
+        return ""
+    try:
+        return Path(os.path.relpath(source, os.path.realpath(folder))).as_posix()
+    except ValueError:
+        return ""
+
+
+def _moved(record: Record, folder: Path) -> Record:
+    """Return a record with the path that its image has now, if the manifest and the images were moved or copied."""
+    if not record.relative_source:
+        return record
+    source = os.path.normpath(os.path.join(os.path.realpath(folder), record.relative_source))
+    if source == record.source or not os.path.lexists(source):
+        return record
+    return replace(record, source=source)
 
 
 def _latest(records: Iterable[Record]) -> dict[str, Record]:

@@ -15,7 +15,7 @@ from glpn_cli.files import path_of_url, refuse_outside
 from glpn_cli.image.discovery import address_of, describe_other_file, missing_listed
 from glpn_cli.image.fetching import Address, is_address
 from glpn_cli.image.folder import LeftOut, RecordedDepth, is_image_name, walk_images
-from glpn_cli.inference.manifest import Record, file_mark
+from glpn_cli.inference.manifest import Record, is_same_image
 from glpn_cli.inference.plan import OutputNames, Task, is_depth_file
 from glpn_cli.settings import SearchSettings
 
@@ -272,9 +272,7 @@ class _Mirror:
 
 
 def _is_done(record: Record, source: Source, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:
-    return (
-        record.is_done and record.source_mark == file_mark(source) and all(os.path.isfile(path) for _, path in outputs)
-    )
+    return record.is_done and all(os.path.isfile(path) for _, path in outputs) and is_same_image(record, source)
 
 
 def _exists(source: str) -> bool:

@@ -51,6 +51,7 @@ _GPU_TURN = threading.Lock()
 """Held while a GPU computes: nothing else may use it while torch records a graph, and a graph has a single output."""
 
 _TILES_AT_ONCE = 4
+_OTHER_SHAPE = 1.3  # two sizes whose aspect ratios differ by a larger factor have different shapes
 """On a GPU; a CPU takes one."""
 
 
@@ -371,6 +372,11 @@ class Predictor:
         wanted, used = self._wanted_size(height, width), self.network_size(height, width)
         if wanted != used:
             yield f"the network sees {used[0]}x{used[1]}, as its architecture cannot take {wanted[0]}x{wanted[1]}"
+        if self.input_size.mode is SizeMode.FIXED and _is_swapped(wanted, (height, width)):
+            yield (
+                f"`input_size='{wanted[0]}x{wanted[1]}'` is height x width and squeezes an image of {height}x{width}; "
+                f"`input_size='{wanted[1]}x{wanted[0]}'` fits it"
+            )
         working_height, working_width = self.card.working_size
         far_larger = height * width > FAR_LARGER_FACTOR * working_height * working_width
         if far_larger and self.input_size.mode is SizeMode.NATIVE:
@@ -507,6 +513,13 @@ def _load_again(
         )
     runtime = choose_runtime(device, Precision(precision), settings.threads)
     return Predictor(weights, runtime, settings, consume=True)
+
+
+def _is_swapped(wanted: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Return whether a (height, width) has another shape than an image, and would fit it if the two were swapped."""
+    shape, image_shape = wanted[1] / wanted[0], size[1] / size[0]
+    squeezed, swapped = (max(one / image_shape, image_shape / one) for one in (shape, 1 / shape))
+    return squeezed > _OTHER_SHAPE >= swapped
 
 
 def _is_several(image: object) -> bool:

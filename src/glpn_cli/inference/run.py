@@ -33,7 +33,7 @@ from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.existing import find_current, image_sha256, output_hashes, write_missing
 from glpn_cli.inference.fingerprint import file_fingerprint
-from glpn_cli.inference.manifest import DONE, Record, file_mark
+from glpn_cli.inference.manifest import DONE, Record, file_mark, relative_source
 from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.result import (
     UP_TO_DATE,
@@ -293,21 +293,24 @@ class _Stream:
 
     def _read(self, item: _Item) -> PreparedImage | Result | GLPNError:
         """Return the network's input for an image, or why there is none; runs in a reader thread."""
+        from glpn_cli.device import memory_errors_named
+
         task = item.task
         if task.failure is not None:
             return task.failure
         if task.skipped:
             return skipped_result(task)
         try:
-            image, name = open_source(task.source, stopwatch=item.stopwatch, stopper=self._stopper)
-            if task.outputs:
-                with item.stopwatch.stage("decode"):
-                    item.image_sha256 = image_sha256(image)
-            if task.exists:
-                item.current = find_current(task, item.image_sha256, self._fingerprint)
-                if len(item.current) == len(task.outputs):
-                    return current_result(task, output_hashes(task))
-            prepared = self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
+            with memory_errors_named(f"{task.source}: reading", hint="set fewer `workers`, or resize it"):
+                image, name = open_source(task.source, stopwatch=item.stopwatch, stopper=self._stopper)
+                if task.outputs:
+                    with item.stopwatch.stage("decode"):
+                        item.image_sha256 = image_sha256(image)
+                if task.exists:
+                    item.current = find_current(task, item.image_sha256, self._fingerprint)
+                    if len(item.current) == len(task.outputs):
+                        return current_result(task, output_hashes(task))
+                prepared = self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
         except GLPNError as error:
             return without_traceback(error)
         if item.mark and item.mark != file_mark(task.source):  # type: ignore[arg-type]  # only files have a mark
@@ -452,15 +455,18 @@ class _Stream:
 
     def _write(self, item: _Item, depth: DepthMap) -> Result:
         """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
+        from glpn_cli.device import memory_errors_named
+
         try:
-            files, facts = self._encode(item, depth)
-            if item.task.exists:
-                return self._complete(item, depth, files, facts)
-            record = self._record(item, files)
-            if self._options.on_depth is not None:
-                self._options.on_depth(record, depth)
-            with item.stopwatch.stage("write"):
-                self._write_files(item.task, record, files)
+            with memory_errors_named(f"{item.task.source}: writing", hint="set fewer `workers` or `formats`"):
+                files, facts = self._encode(item, depth)
+                if item.task.exists:
+                    return self._complete(item, depth, files, facts)
+                record = self._record(item, files)
+                if self._options.on_depth is not None:
+                    self._options.on_depth(record, depth)
+                with item.stopwatch.stage("write"):
+                    self._write_files(item.task, record, files)
         except GLPNError as error:
             return self._failed(item, error)
         record = replace(record, seconds=round(item.stopwatch.total_s, 4))
@@ -477,10 +483,7 @@ class _Stream:
 
     def _encode(self, item: _Item, depth: DepthMap) -> tuple[list[bytes], dict[str, Any]]:
         """Return the bytes of each output, and the facts for the JSON record."""
-        from glpn_cli.device import memory_errors_named
-
-        naming = memory_errors_named(f"{item.task.source}: encoding", hint="set fewer `workers` or `formats`")
-        with item.stopwatch.stage("encode"), naming:
+        with item.stopwatch.stage("encode"):
             files = [
                 row.load_codec().encode(self._signed(item, depth, row), self._output)
                 for row, path in item.task.outputs
@@ -522,6 +525,8 @@ class _Stream:
             status=DONE,
             outputs=dict(zip(names, (self._relative(path) for _, path in item.task.outputs), strict=True)),
             source_mark=item.mark,
+            source_sha256=item.image_sha256 or "",
+            relative_source=self._relative_source(item.task),
             sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
             settings=self._options.fingerprint,
         )
@@ -561,8 +566,12 @@ class _Stream:
         elapsed_s = dict(item.stopwatch.elapsed_s)
         result = failed_result(item.task, error, elapsed_s=elapsed_s, settings=self._options.fingerprint)
         if self._manifest is not None:
+            result = replace(result, record=replace(result.record, relative_source=self._relative_source(item.task)))
             self._manifest.append(result.record)
         return result
+
+    def _relative_source(self, task: Task) -> str:
+        return "" if self._manifest is None else relative_source(str(task.source), self._manifest.folder)
 
     def _stop_if_hopeless(self, error: OutputError) -> None:
         """Raise an error that every other image of a batch would meet too."""

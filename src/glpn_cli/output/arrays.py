@@ -13,10 +13,39 @@ from glpn_cli.errors import DepthFileError
 from glpn_cli.output.metadata import build_metadata, depth_from_metadata, metadata_to_json, parse_metadata
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from glpn_cli.settings import OutputSettings
 
 _METADATA, _DEPTH, _UNCERTAINTY = "metadata", "depth", "uncertainty"
+# Names that other programs give to depth; `arr_0` is NumPy's name for an array without one.
+_DEPTH_KEYS = (_DEPTH, "predicted_depth", "depth_pred", "pred_depth", "depth_m", "prediction", "pred", "arr_0")
 _PFM_HEADER = re.compile(rb"Pf\s+(\d{1,9})\s+(\d{1,9})\s+([+-]?\d{1,9}(?:\.\d{0,9})?)\s")
+
+
+def _as_depth(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Return (H, W) float32 of an array of another program, which may have a dimension for the batch or the channel.
+
+    Raises:
+        DepthFileError: it has another shape, or no floats.
+    """
+    depth = values
+    while depth.ndim > 2 and 1 in (depth.shape[0], depth.shape[-1]):
+        depth = depth[0] if depth.shape[0] == 1 else depth[..., 0]
+    if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating) or depth.size == 0:
+        raise DepthFileError(
+            f"{name}: contains {values.shape} {values.dtype}, not depth",
+            hint="depth must be (height, width) floating point",
+        )
+    return np.ascontiguousarray(depth, dtype=np.float32)
+
+
+def _find_depth_key(keys: list[str]) -> str | None:
+    """Return which array of an npz file is depth: by its name, or the only one."""
+    by_name = next((key for key in _DEPTH_KEYS for one in keys if one.lower() == key), None)
+    if by_name is not None:
+        return next(one for one in keys if one.lower() == by_name)
+    return keys[0] if len(keys) == 1 and keys[0] != _METADATA else None
 
 
 class _WithoutMetadata:
@@ -35,7 +64,7 @@ class NPY(_WithoutMetadata):
         return buffer.getvalue()
 
     def decode(self, data: bytes, name: str) -> DepthMap:
-        """Return the depth: the values of an (H, W) floating-point array, taken as meters.
+        """Return the depth: the values of an (H, W), (1, H, W) or (H, W, 1) floating-point array, taken as meters.
 
         Raises:
             DepthFileError: the file is damaged, or contains another kind of array.
@@ -44,12 +73,7 @@ class NPY(_WithoutMetadata):
             meters = np.load(io.BytesIO(data), allow_pickle=False)
         except Exception as error:  # a damaged header raises many types, even MemoryError
             raise DepthFileError(f"{name}: damaged npy file") from error
-        if meters.ndim != 2 or not np.issubdtype(meters.dtype, np.floating) or meters.size == 0:
-            raise DepthFileError(
-                f"{name}: contains {meters.shape} {meters.dtype}, not depth",
-                hint="depth must be (height, width) floating point",
-            )
-        return DepthMap(np.ascontiguousarray(meters, dtype=np.float32))
+        return DepthMap(_as_depth(meters, name))
 
 
 class NPZ:
@@ -69,21 +93,27 @@ class NPZ:
         return buffer.getvalue()
 
     def decode(self, data: bytes, name: str) -> DepthMap:
-        """Return depth, uncertainty, camera and provenance.
+        """Return depth, uncertainty, camera and provenance; of another program's file the depth, taken as meters.
 
         Raises:
-            DepthFileError: the file is damaged, or glpn did not write it.
+            DepthFileError: the file is damaged, or which array is depth is not known.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 text = str(arrays[_METADATA]) if _METADATA in arrays else ""
-                depth = arrays.get(_DEPTH)
+                key = _find_depth_key(list(arrays))
+                depth = arrays.get(key or _DEPTH)
                 uncertainty = arrays.get(_UNCERTAINTY)
+                keys = [one for one in arrays if one != _METADATA]
         except Exception as error:  # a damaged archive or header raises many types
             raise DepthFileError(f"{name}: damaged npz file") from error
         metadata = parse_metadata(text)
-        if depth is None or metadata is None:
-            raise DepthFileError(f"{name}: npz file without the arrays '{_DEPTH}' and '{_METADATA}'")
+        if depth is None:
+            raise DepthFileError(
+                f"{name}: npz file without an array '{_DEPTH}'", hint=f"it has {', '.join(keys[:10]) or 'no arrays'}"
+            )
+        if metadata is None:
+            return DepthMap(_as_depth(depth, name))
         return depth_from_metadata(depth, metadata, name, uncertainty=uncertainty)
 
     def read_metadata(self, stream: BinaryIO) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from glpn_cli.depth import is_known
 from glpn_cli.errors import DepthFileError, GLPNError
 from glpn_cli.image.fetching import is_address
 from glpn_cli.image.reading import read_image
-from glpn_cli.inference.manifest import file_mark
+from glpn_cli.inference.manifest import is_same_image
 from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.output.reading import read_depth
 
@@ -218,7 +218,7 @@ def recover_photo(record: Record) -> NDArray[np.uint8] | None:
     if is_address(record.source):
         return None
     source = Path(record.source)
-    if not record.source_mark or file_mark(source) != record.source_mark:
+    if not record.source_mark or not is_same_image(record, source):
         return None
     try:
         return read_image(source).rgb

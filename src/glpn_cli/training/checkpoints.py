@@ -6,7 +6,9 @@ It holds no random state: all randomness is a function of the seed and the step 
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ STATE_NAME = "state.pt"
 
 _REQUIRED_KEYS = {"settings", "step", "network"}
 
+_PATHS = frozenset({"data", "validation", "root", "init", "config"})
+"""Settings that may name files or folders."""
+
+_TIMES = re.compile(r"(.+)=(\d+(?:\.\d*)?|\.\d+)")
 
 _OTHER_HINT = "repeat the options of that run to resume it, set `overwrite` to start over, or choose another `out`"
 _LONGER_HINT = (
@@ -152,7 +158,32 @@ def _changed_settings(saved: str, settings: TrainSettings) -> dict[str, tuple[An
         name: (before.get(name), now.get(name))
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
+        and not (name in _PATHS and _are_same_paths(before.get(name), now.get(name)))
     }
+
+
+def _are_same_paths(before: Any, now: Any) -> bool:
+    """Return whether settings name the same files and folders, such as `ok` and `ok/`.
+
+    A folder that is no longer where it was, as in a project that was moved, counts as the one of the same name.
+    """
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_are_same_paths, before, now))
+    if not isinstance(before, str) or not isinstance(now, str):
+        return bool(before == now)
+    (before, times_before), (now, times_now) = _split_times(before), _split_times(now)
+    if times_before != times_now:
+        return False
+    if os.path.realpath(before) == os.path.realpath(now):
+        return True
+    moved = os.path.isabs(before) and not os.path.exists(before) and os.path.exists(now)
+    return moved and os.path.basename(os.path.normpath(before)) == os.path.basename(os.path.normpath(now))
+
+
+def _split_times(entry: str) -> tuple[str, float]:
+    """Split "FOLDER=2" as `datasets` does; the number is 1 if it is not given."""
+    found = _TIMES.fullmatch(entry)
+    return (found[1], float(found[2])) if found else (entry, 1.0)
 
 
 def _write_failure(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -69,6 +69,26 @@ class Batch:
     rgb: Tensor
     meters: Tensor
     names: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """A batch on its way from a worker process.
+
+    Arrays travel through a pipe. Tensors would need shared memory, of which Docker gives a container 64 MiB; torch only
+    prints that it ran out, and the batch would be waited for without end.
+    """
+
+    rgb: NDArray[np.uint8]
+    meters: NDArray[np.float32]
+    names: list[str]
+
+    def to_batch(self) -> Batch:
+        """Return the batch as tensors."""
+        rgb, meters = (torch.from_numpy(np.require(values, requirements="W")) for values in (self.rgb, self.meters))
+        if torch.cuda.is_available():  # a GPU copies faster from such memory
+            rgb, meters = rgb.pin_memory(), meters.pin_memory()
+        return Batch(rgb, meters, self.names)
 
 
 class SamplingPlan:
@@ -154,7 +174,7 @@ class SamplingPlan:
         return rng.permutation(len(self._sets[source].samples))
 
 
-class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
+class TrainingSamples(Dataset["_Arrays | GLPNError"]):
     """Augmented samples by `Pick`. Errors are values, because worker processes cannot raise them unchanged.
 
     Args:
@@ -171,16 +191,15 @@ class TrainingSamples(Dataset["tuple[Tensor, Tensor, str] | GLPNError"]):
         self._cache: dict[tuple[int, int], Sample] = {}
         self._cache_bytes = 0
 
-    def __getitem__(self, pick: Pick) -> tuple[Tensor, Tensor, str] | GLPNError:
-        """Return the (3, h, w) uint8 image, the (h, w) float32 depth in meters and the name of a sample."""
+    def __getitem__(self, pick: Pick) -> _Arrays | GLPNError:
+        """Return a batch of one sample, without the dimension of the batch."""
         try:
             sample = self._read(pick)
             rng = np.random.default_rng([self._settings.seed, _AUGMENTATION, pick.number])
             augmented = augment(sample, pick.size, rng, self._settings, limit_m=self._limit_m)
         except GLPNError as error:
             return error
-        rgb = torch.from_numpy(np.ascontiguousarray(augmented.rgb.transpose(2, 0, 1)))
-        return rgb, torch.from_numpy(augmented.meters), sample.name
+        return _Arrays(augmented.rgb.transpose(2, 0, 1), augmented.meters, [sample.name])
 
     def _read(self, pick: Pick) -> Sample:
         key = pick.source, pick.item
@@ -231,21 +250,35 @@ def load_batches(
         collate_fn=_collate,
         worker_init_fn=_ignore_interrupts if workers else None,
         prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # otherwise it draws from the global one
     )
+    batches = iter(loader)
     try:
-        for collated in loader:
+        for collated in batches:
             if isinstance(collated, GLPNError):
                 raise collated
-            yield Batch(*collated)
+            yield collated.to_batch()
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise TrainingError(
-            f"a process that prepares samples has died: {error}",
+            f"a process that prepares samples has died: {' '.join(str(error).split())}",
             hint="set fewer `workers` to save memory; 0 uses no such processes",
         ) from error
+    finally:
+        _end_workers(batches)
+
+
+def _end_workers(batches: Any) -> None:
+    """End the worker processes of a loader's iterator, also those that wait for a disk or a pipe.
+
+    They ignore SIGTERM, which is all that torch and Python's exit send before they wait for them without end.
+    """
+    if hasattr(batches, "_shutdown_workers"):
+        batches._shutdown_workers()  # noqa: SLF001 - otherwise it happens when the last traceback is gone
+    for process in getattr(batches, "_workers", ()):
+        if process.is_alive():
+            process.kill()
 
 
 class _MicroBatchSampler:
@@ -269,18 +302,16 @@ class _MicroBatchSampler:
                 yield picks[number * size : (number + 1) * size]
 
 
-def _collate(
-    samples: Sequence[tuple[Tensor, Tensor, str] | GLPNError],
-) -> tuple[Tensor, Tensor, list[str]] | GLPNError:
-    good: list[tuple[Tensor, Tensor, str]] = []
+def _collate(samples: Sequence[_Arrays | GLPNError]) -> _Arrays | GLPNError:
+    good: list[_Arrays] = []
     for sample in samples:
         if isinstance(sample, GLPNError):
             return sample
         good.append(sample)
-    return (
-        torch.stack([rgb for rgb, _, _ in good]),
-        torch.stack([meters for _, meters, _ in good]),
-        [name for _, _, name in good],
+    return _Arrays(
+        np.stack([sample.rgb for sample in good]),
+        np.stack([sample.meters for sample in good]),
+        [name for sample in good for name in sample.names],
     )
 
 

@@ -87,29 +87,30 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(max_minutes: float) -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM within the block into a request to stop; a second Ctrl-C interrupts immediately.
+    """Turn Ctrl-C and SIGTERM within the block into a request to stop; a second one interrupts immediately.
 
+    Signals that the process was started to ignore, as by `nohup` or as a background job of a shell, stay ignored.
     Outside the main thread, where Python allows no signal handlers, only the time limit counts.
 
     Args:
         max_minutes: time limit; 0 for none.
     """
     stop = StopRequest(max_minutes)
-    requested_s = 0.0
+    first_s: dict[int, float] = {}  # of each signal: `torchrun` sends SIGTERM after a Ctrl-C, which is one request
 
     def on_signal(number: int, frame: Any) -> None:
-        nonlocal requested_s
         del frame
         now_s = time.monotonic()
-        if not stop.interrupted:
-            stop.interrupted, requested_s = True, now_s
-        elif number == signal.SIGINT and now_s - requested_s > _SAME_REQUEST_S:
+        stop.interrupted = True
+        if number in first_s and now_s - first_s[number] > _SAME_REQUEST_S:
             raise KeyboardInterrupt
+        first_s.setdefault(number, now_s)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, on_signal) for number in wanted}
     try:
         yield stop
     finally:

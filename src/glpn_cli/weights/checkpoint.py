@@ -1,11 +1,4 @@
-"""Weights files: reads every format that GLPN weights are published in, writes safetensors.
-
-The files that the authors of GLPN released are state dictionaries of their own classes, saved from several GPUs
-(`module.` before every key). The weights on the Hub have other keys for the same network, and split layers for keys
-and values.
-
-Source: comparison of the keys of the released files with those on the Hub.
-"""
+"""Weights files: reads every format that GLPN weights are published in, writes safetensors."""
 
 from __future__ import annotations
 
@@ -13,7 +6,6 @@ import inspect
 import json
 import os
 import pickle
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +19,9 @@ from glpn_cli.errors import ConfigError, MissingWeightsError, OutputError, Usage
 from glpn_cli.files import modernize, os_reason, parse_json, read_json, replacing, write_whole
 from glpn_cli.model.config import CONFIG_NAME, GLPNConfig
 from glpn_cli.weights.header import MAX_HEADER_BYTES, read_metadata
+from glpn_cli.weights.keys import find_tensors, to_published_keys
 from glpn_cli.weights.store import (
+    LFS_START,
     PICKLE_NAME,
     SAFETENSORS_NAME,
     add_variant,
@@ -41,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
+_LFS_POINTER = "a Git LFS pointer"
 _DOCUMENTED_FIELDS = tuple(inspect.signature(GLPNConfig).parameters)[:-1]
 
 
@@ -100,8 +95,7 @@ def read_checkpoint(
     file = find_weights_file(path)
     tensors, metadata = read_tensors(file, as_float32=as_float32)
     found = read_config(file, metadata) if config is None else FoundConfig(config, metadata)
-    plain = {_without_prefix(key): tensor for key, tensor in tensors.items()}
-    return Checkpoint(file, found.config, plain, found.metadata, found.notes)
+    return Checkpoint(file, found.config, to_published_keys(tensors), found.metadata, found.notes)
 
 
 def read_tensors(
@@ -197,9 +191,12 @@ def _read_part(file: Path, label: str) -> tuple[dict[str, Tensor], dict[str, str
         return _read_safetensors(file, label)
     if kind == "pickle":
         return _read_pickle(file, label), {}
+    is_pointer = kind == _LFS_POINTER
     raise WeightsError(
         f"{label}: not a weights file but {kind}",
-        hint="use a safetensors, .bin or .ckpt file; or download it again",
+        hint="download the file itself: git lfs pull"
+        if is_pointer
+        else "use a safetensors, .bin or .ckpt file; or download it again",
     )
 
 
@@ -215,8 +212,8 @@ def _detect_kind(file: Path) -> str:
         return "an empty file"
     if head.lstrip()[:1] == b"<":
         return "a web page"
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer"
+    if head.startswith(LFS_START):
+        return _LFS_POINTER
     return "a file of another kind"
 
 
@@ -243,9 +240,10 @@ def _read_pickle(file: Path, label: str) -> dict[str, Tensor]:
         raise damaged from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise damaged from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    tensors = find_tensors(loaded)
+    if tensors is None:
         raise WeightsError(f"{label}: the pickle is not a dictionary of tensors")
-    return {str(key): value for key, value in loaded.items()}
+    return tensors
 
 
 # Writing
@@ -341,84 +339,3 @@ def _remove_earlier(folder: Path, written: str, variant: str | None) -> None:
                 stale.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"{stale}: cannot be removed: {os_reason(error)}") from error
-
-
-# The authors' keys
-
-_WRAPPER_PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
-_STAGE_KEY = re.compile(r"encoder\.(patch_embed|block|norm)([1-9]\d*)\.(.+)")
-_JOINT_KEY = re.compile(r"encoder\.block([1-9]\d*)\.(\d+)\.attn\.kv\.(weight|bias)")
-_FUSION_KEY = re.compile(r"decoder\.fusion([1-9]\d*)\.conv(\d)\.(.+)")
-
-_EMBEDDING_PREFIXES = {"norm.": "layer_norm."}
-_LAYER_PREFIXES = {
-    "norm1.": "layer_norm_1.",
-    "norm2.": "layer_norm_2.",
-    "attn.q.": "attention.self.query.",
-    "attn.sr.": "attention.self.sr.",
-    "attn.norm.": "attention.self.layer_norm.",
-    "attn.proj.": "attention.output.dense.",
-    "mlp.fc1.": "mlp.dense1.",
-    "mlp.fc2.": "mlp.dense2.",
-}
-_DECODER_PREFIXES = {
-    "decoder.bot_conv.": "decoder.stages.0.convolution.",
-    "decoder.skip_conv1.": "decoder.stages.1.convolution.",
-    "decoder.skip_conv2.": "decoder.stages.2.convolution.",
-    "last_layer_depth.": "head.head.",
-}
-
-
-def has_authors_keys(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors have the authors' keys, with or without `module.`."""
-    return any(_without_prefix(key).startswith("encoder.patch_embed1.") for key in tensors)
-
-
-def to_published_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under the published keys.
-
-    Published keys only lose a leading `module.`; unknown keys stay, so that building the network can report them.
-    """
-    plain = {_without_prefix(key): tensor for key, tensor in tensors.items()}
-    if not has_authors_keys(plain):
-        return plain
-    published: dict[str, Tensor] = {}
-    for key, tensor in plain.items():
-        joint = _JOINT_KEY.fullmatch(key)
-        if joint is None:
-            published[_to_published_key(key)] = tensor
-            continue
-        stage, layer, kind = joint.groups()
-        attention = f"glpn.encoder.block.{int(stage) - 1}.{layer}.attention.self"
-        # The output of the joint layer is reshaped to (2, heads, channels), so the first half of the rows are keys.
-        rows = tensor.shape[0] // 2
-        published[f"{attention}.key.{kind}"] = tensor[:rows].clone()
-        published[f"{attention}.value.{kind}"] = tensor[rows:].clone()
-    return published
-
-
-def _without_prefix(key: str) -> str:
-    found = _WRAPPER_PREFIX.match(key)
-    return key[found.end() :] if found else key
-
-
-def _to_published_key(key: str) -> str:
-    """Return the published key of one tensor; the authors count stages from 1."""
-    if stage := _STAGE_KEY.fullmatch(key):
-        part, number, rest = stage[1], int(stage[2]) - 1, stage[3]
-        if part == "patch_embed":
-            return f"glpn.encoder.patch_embeddings.{number}.{_replace_prefix(rest, _EMBEDDING_PREFIXES)}"
-        if part == "norm":
-            return f"glpn.encoder.layer_norm.{number}.{rest}"
-        layer, _, rest = rest.partition(".")
-        return f"glpn.encoder.block.{number}.{layer}.{_replace_prefix(rest, _LAYER_PREFIXES)}"
-    if fusion := _FUSION_KEY.fullmatch(key):
-        return f"decoder.stages.{fusion[1]}.fusion.convolutional_layer{fusion[2]}.{fusion[3]}"
-    return _replace_prefix(key, _DECODER_PREFIXES)
-
-
-def _replace_prefix(key: str, prefixes: Mapping[str, str]) -> str:
-    for old, new in prefixes.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    return key

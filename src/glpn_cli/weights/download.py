@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError
-
 from glpn_cli.errors import ConfigError, MissingWeightsError, WeightsError
 from glpn_cli.files import os_reason, parse_json, read_json
 from glpn_cli.model.config import CONFIG_NAME, GLPNConfig
 from glpn_cli.weights.catalog import CATALOG
+from glpn_cli.weights.client import EntryNotFoundError, constants, hf_hub_download, try_to_load_from_cache
 from glpn_cli.weights.header import verify_seal
 from glpn_cli.weights.hub import CLIENT_ERRORS, HubAccess, find_hub_file, is_offline, offline_error, one_line
 from glpn_cli.weights.store import (

@@ -18,11 +18,17 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
 from glpn_cli._version import __version__
 from glpn_cli.errors import WeightsError
+from glpn_cli.files import CERTIFICATES_HINT
+from glpn_cli.weights.client import (
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    get_hf_file_metadata,
+    get_token,
+    hf_hub_url,
+    open_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,8 +112,9 @@ class HubAccess:
             token: to use instead of the one that is found; False uses none.
 
         Raises:
-            WeightsError: the endpoint is invalid, or the stored login cannot be read.
+            WeightsError: the endpoint or a certificate is invalid, or the stored login cannot be read.
         """
+        open_session()
         endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
         if endpoint and not _is_url(endpoint):
             raise WeightsError(f"HF_ENDPOINT: not a URL: {endpoint!r}", hint="it must begin with https://")
@@ -181,7 +188,9 @@ def find_hub_file(
         except CLIENT_ERRORS as error:
             raise WeightsError(
                 f"{urlsplit(url).netloc}: cannot be reached: {one_line(error)}",
-                hint="check the network, HF_ENDPOINT and the proxy, or use a weights file: `weights=FILE`",
+                hint=CERTIFICATES_HINT
+                if "CERTIFICATE_VERIFY" in str(error)
+                else "check the network, HF_ENDPOINT and the proxy, or use a weights file: `weights=FILE`",
             ) from error
         if not (found.commit_hash and found.etag and found.size is not None):
             raise WeightsError(

@@ -19,12 +19,11 @@ from glpn_cli.weights.catalog import CATALOG, WeightsCard
 from glpn_cli.weights.checkpoint import (
     Checkpoint,
     FoundConfig,
-    has_authors_keys,
     read_config,
     read_tensors,
-    to_published_keys,
 )
 from glpn_cli.weights.header import seal
+from glpn_cli.weights.keys import has_authors_keys, to_published_keys
 from glpn_cli.weights.location import to_download_name
 from glpn_cli.weights.store import (
     NO_PROGRESS,

@@ -33,6 +33,10 @@ PROCESSOR_NAME = "preprocessor_config.json"
 BEST_NAME, LAST_NAME = "best", "last"
 """The folders of weights that every training run writes."""
 
+LFS_START = b"version https://git-lfs"
+"""How a file starts that `git clone` leaves in the place of a large one if Git LFS is not installed."""
+
+_MAX_NAMED = 3
 _SUFFIX = ".safetensors"
 _INDEX_ENDING, _INDEX_PART = ".index.json", ".index."
 _OWNER_SEPARATOR = "--"  # stands for the slash; the Hub does not allow it in names
@@ -65,9 +69,23 @@ NO_PROGRESS = ProgressCallback()
 
 
 def home_folder() -> Path:
-    """Return the folder of everything installed: $GLPN_HOME, else the platform's cache folder."""
+    """Return the folder of everything installed: $GLPN_HOME, else the platform's cache folder.
+
+    Raises:
+        WeightsError: the user has no home folder, as in a container with an unknown user.
+    """
     wanted = os.environ.get(HOME_VARIABLE, "")
-    return Path(os.path.expanduser(wanted)).absolute() if wanted else Path(platformdirs.user_cache_dir("glpn", False))
+    try:
+        folder = Path(os.path.expanduser(wanted)) if wanted else Path(platformdirs.user_cache_dir("glpn", False))
+    except RuntimeError as error:  # platformdirs
+        raise _no_home_error() from error
+    if not wanted and not folder.is_absolute():  # the same, in older versions of it
+        raise _no_home_error()
+    return folder.absolute()
+
+
+def _no_home_error() -> WeightsError:
+    return WeightsError("this user has no home folder", hint=f"set {HOME_VARIABLE} to a folder that you can write to")
 
 
 def is_repository(text: str) -> bool:
@@ -96,10 +114,10 @@ def lock_file(name: str) -> Path:
 
 
 def list_stored() -> dict[str, Path]:
-    """Return the files of all installed weights by name; none if the home folder cannot be read."""
+    """Return the files of all installed weights by name; none if there is no home folder or it cannot be read."""
     try:
         files = sorted(file for file in (home_folder() / "weights").iterdir() if file.suffix == _SUFFIX)
-    except OSError:
+    except (OSError, WeightsError):
         return {}
     return {file.stem.replace(_OWNER_SEPARATOR, "/", 1): file for file in files if not file.name.startswith(".")}
 
@@ -127,23 +145,58 @@ def find_weights_file(
 ) -> Path:
     """Return the weights file of a path: the file itself, or the first of `weights_names` in a folder.
 
-    For weights in several files, it is their index.
+    For weights in several files, it is their index. A folder above that of the weights will do if there is only one, as
+    in the cache of the Hub's client. A pointer of Git LFS is only returned if there is nothing else.
 
     Raises:
         MissingWeightsError: there is no such file.
     """
     path = Path(path)
     # os.path returns False for a path that may not be searched, where older Path methods raise.
-    if os.path.isdir(path):
-        names = weights_names(use_safetensors, variant)
-        for name in names:
-            if os.path.isfile(path / name):
-                return path / name
-        whole = [name for name in names if not is_index(name)]
-        raise MissingWeightsError(f"{path}: contains {'neither ' if whole[1:] else 'no '}{' nor '.join(whole)}")
-    if not os.path.isfile(path):
-        raise MissingWeightsError(f"{path}: weights file not found")
-    return path
+    if not os.path.isdir(path):
+        if not os.path.isfile(path):
+            raise MissingWeightsError(f"{path}: weights file not found")
+        return path
+    names = weights_names(use_safetensors, variant)
+    found = _find_in_folder(path, names)
+    if found is not None:
+        return found
+    below = {folder: file for folder in _folders_below(path) if (file := _find_in_folder(folder, names)) is not None}
+    if len(below) == 1:
+        return next(iter(below.values()))
+    whole = [name for name in names if not is_index(name)]
+    hint = f"did you mean {' or '.join(map(str, list(below)[:_MAX_NAMED]))}?" if below else None
+    message = f"{path}: contains {'neither ' if whole[1:] else 'no '}{' nor '.join(whole)}"
+    raise MissingWeightsError(message, hint=hint)
+
+
+def _find_in_folder(folder: Path, names: Iterable[str]) -> Path | None:
+    files = [folder / name for name in names if os.path.isfile(folder / name)]
+    return next((file for file in files if not _is_lfs_pointer(file)), next(iter(files), None))
+
+
+def _folders_below(folder: Path) -> list[Path]:
+    """Return the folders that may have the weights: in the cache of the Hub's client the newest commit, else all."""
+    if os.path.isdir(folder / "snapshots"):
+        try:
+            commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            commit = ""
+        if commit and os.path.isdir(folder / "snapshots" / commit):
+            return [folder / "snapshots" / commit]
+        folder = folder / "snapshots"
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(LFS_START)) == LFS_START
+    except OSError:
+        return False
 
 
 def is_index(name: str) -> bool:

@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from os import fsync
 from typing import TYPE_CHECKING
 
-from huggingface_hub import get_session
-from huggingface_hub.errors import OfflineModeIsEnabled
-
 from glpn_cli.errors import WeightsError
 from glpn_cli.settings import HOME_VARIABLE
+from glpn_cli.weights.client import OfflineModeIsEnabled, get_session
 from glpn_cli.weights.hub import (
     CLIENT_ERRORS,
     HubAccess,

@@ -70,6 +70,9 @@ def export(
 def _interruptible() -> Iterator[None]:
     """Turn Ctrl-C back into KeyboardInterrupt, where torch's exporter catches it and raises an error of its own."""
     previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.SIG_IGN:  # as by nohup
+        yield
+        return
     received = []
 
     def note(number: int, frame: FrameType | None) -> None:
