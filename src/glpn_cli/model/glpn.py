@@ -8,7 +8,7 @@ Source: Global-Local Path Networks for Monocular Depth Estimation with Vertical 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from glpn_cli.model.config import GLPNConfig
+    from glpn_cli.weights.checkpoint import Checkpoint
 
 _MAX_SMALLEST_SIDE_PX = 1024
 
@@ -131,6 +132,20 @@ class GLPNForDepthEstimation(PretrainedModel):
             attentions=encoded.attentions,
         )
         return output if return_dict else output.to_tuple()
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """Build the network from a checkpoint in memory, which must have exactly its tensors.
+
+        Raises:
+            WeightsError: tensors are missing, unexpected, or of another shape or type.
+            ConfigError: no image suits the architecture.
+        """
+        try:
+            find_usable_sides(checkpoint.config)
+        except ConfigError as error:
+            raise ConfigError(f"{checkpoint.path}: cannot predict depth: {error.message}", hint=error.hint) from error
+        return super().from_checkpoint(checkpoint)
 
 
 def silog_loss(predicted: Tensor, target: Tensor, *, scale_forgiveness: float = 0.5) -> Tensor:

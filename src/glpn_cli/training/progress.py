@@ -89,7 +89,8 @@ class StopRequest:
 def stop_on_signals(max_minutes: float) -> Iterator[StopRequest]:
     """Turn Ctrl-C and SIGTERM within the block into a request to stop; a second Ctrl-C interrupts immediately.
 
-    Outside the main thread, where Python allows no signal handlers, only the time limit counts.
+    A signal that the parent process has ignored, as a shell does for background jobs, stays ignored. Outside the main
+    thread, where Python allows no signal handlers, only the time limit counts.
 
     Args:
         max_minutes: time limit; 0 for none.
@@ -109,7 +110,8 @@ def stop_on_signals(max_minutes: float) -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield stop
     finally:
