@@ -45,6 +45,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "patch-1024": {"patch_sizes": [1024] * 4},
     "strides-0": {"strides": [0, 2, 2, 2]},
     "strides-1": {"strides": [1, 1, 1, 1]},
+    "strides-first-1": {"strides": [1, 2, 2, 2]},
     "strides-3": {"strides": [3, 2, 2, 2]},
     "strides-1000": {"strides": [4, 2, 2, 1000]},
     "strides-1e9": {"strides": [10**9, 2, 2, 2]},
@@ -119,15 +120,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, change in TENSORS.items():
         save(folder / f"{name}.safetensors", {key: change(tensor) for key, tensor in tensors.items()})
     (folder / "header.safetensors").write_bytes(struct.pack("<Q", 99_999_999) + b'{"a":' + b"[" * 10**6)
-    (folder / "config.json").write_text(json.dumps(FIELDS))
+    pickles = folder / "pickles"  # a configuration beside weights wins over theirs
+    pickles.mkdir()
+    (pickles / "config.json").write_text(json.dumps(FIELDS))
     with warnings.catch_warnings(action="ignore"):  # quantized tensors are deprecated
         for name, change in PICKLED.items():
-            torch.save({key: change(tensor) for key, tensor in tensors.items()}, folder / f"{name}.bin")
-    whole = folder / "whole.zip"
+            torch.save({key: change(tensor) for key, tensor in tensors.items()}, pickles / f"{name}.bin")
+    whole = pickles / "whole.zip"
     torch.save(tensors, whole)
-    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(folder / "packed.bin", "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(pickles / "packed.bin", "w", zipfile.ZIP_DEFLATED) as packed:
         for name in archive.namelist():
-            packed.writestr(name, archive.read(name) if name.endswith("data.pkl") else bytes(10**7))
+            packed.writestr(name, archive.read(name) if name.endswith("data.pkl") else bytes(10**5))
     whole.unlink()
     return folder
 
@@ -150,12 +153,14 @@ def test_hostile_weights_are_refused_quickly_and_in_little_memory(hostile: Path,
 
 
 @pytest.mark.parametrize("name", ["depths-1e5", "strides-3", "limit-1e308", "int", "meta"])
-def test_every_command_refuses_them(glpn: Glpn, hostile: Path, photo: Path, name: str) -> None:
-    (file,) = hostile.glob(f"{name}.*")
+def test_every_command_refuses_them(glpn: Glpn, hostile: Path, photo: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "photo.png").symlink_to(photo)
+    (file,) = hostile.rglob(f"{name}.*")
     for arguments in (
-        ("predict", photo, "--weights", file),
+        ("predict", photo, "-o", "depth.png", "--weights", file),
         ("measure", photo, "--weights", file),
-        ("batch", photo.parent, "--output", "out", "--weights", file),
+        ("batch", "in", "--output", "out", "--weights", file),
         ("weights", "import", file, "--as", "mine"),
         ("export", "x.onnx", "--weights", file),
         ("train", "--data", PAIRS, "--units-per-meter", "1000", "--init", file, "--out", "run", "--workers", "0"),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from glpn_cli.weights.checkpoint import Checkpoint
 
 _MAX_SMALLEST_SIDE_PX = 1024
+_DECODER_FACTOR = 4
+"""By which the decoder enlarges the first stage's feature map; with another stride, depth has not the image's size."""
 
 
 class GLPNModel(PretrainedModel):
@@ -242,6 +244,8 @@ def find_usable_sides(config: GLPNConfig) -> tuple[int, int]:
         raise ConfigError(
             f"patch_sizes {config.patch_sizes} and strides {config.strides} do not halve the image at every stage"
         )
+    if any(_DECODER_FACTOR * stage_sizes(config, side, side)[0][0] != side for side in (smallest, smallest + step)):
+        raise ConfigError(f"strides must begin with {_DECODER_FACTOR}, as the decoder enlarges, not {config.strides}")
     return smallest, step
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,7 +240,8 @@ def _read_pickle(file: Path, label: str) -> dict[str, Tensor]:
     damaged = WeightsError(f"{label}: damaged pickle", hint="download or copy it again")
     _refuse_compressed(file, label)
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of types that are deprecated, which are refused below
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # The message of torch is several paragraphs, and advises to turn the protection off.
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
