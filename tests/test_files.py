@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
+import math
 import os
 import stat
 import subprocess
@@ -17,9 +19,12 @@ from glpn_cli import files
 from glpn_cli.errors import ConfigError, DepthFileError, GLPNError, OutputError, OutputExistsError, WeightsError
 from glpn_cli.files import (
     FileDigest,
+    dump_json,
     file_sha256,
     is_disk_wide,
     is_partial_name,
+    is_path,
+    load_json,
     locked,
     make_folder,
     modernize,
@@ -478,6 +483,43 @@ def test_other_content_raises_the_given_error(tmp_path: Path, data: bytes, error
         read_json(tmp_path / "x.json", error)
     assert type(caught.value) is error
     assert str(tmp_path / "x.json") in str(caught.value)
+
+
+def test_a_json_file_of_any_length_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.json").open("wb") as stream:
+        stream.truncate(2**33)
+    with pytest.raises(ConfigError, match=r"x\.json"):
+        read_json(tmp_path / "x.json", ConfigError)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a": '])
+@pytest.mark.parametrize("nesting", [65, 400, 900, 100_000])
+def test_deep_nesting_is_not_json(opening: str, nesting: int) -> None:
+    closing = "]" if opening == "[" else "}"
+    for text in (opening * nesting + "1" + closing * nesting, f'[7, {{"x": {opening * nesting}1{closing * nesting}}}]'):
+        with pytest.raises(ValueError, match="nested"):
+            load_json(text)
+    assert load_json(opening * 60 + "1" + closing * 60)
+
+
+@pytest.mark.parametrize("text", ["7", '"a"', "null", "[]", "{}", '{"a": [1, {"b": NaN}]}'])
+def test_usual_json_is_loaded(text: str) -> None:
+    assert repr(load_json(text)) == repr(json.loads(text))
+
+
+def test_json_has_no_nan() -> None:
+    values = {"a": [1.5, math.nan, (math.inf,)], "b": {"c": -math.inf}, "d": 10**400, "e": "NaN"}
+    expected = {"a": [1.5, None, [None]], "b": {"c": None}, "d": 10**400, "e": "NaN"}
+    assert json.loads(dump_json(values)) == expected
+    assert "Infinity" not in dump_json(values)
+    assert dump_json([1, "a"]) == '[1, "a"]'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths on Windows are not bytes")
+def test_some_texts_are_no_paths() -> None:
+    assert is_path("a/b\n\udcff.png")  # a name with a byte that is no UTF-8
+    assert not is_path("a\0.png")
+    assert not is_path("a\ud800.png")
 
 
 def test_a_file_that_cannot_be_read_raises_the_given_error(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """`python -m glpn_cli` is `glpn`."""
 
 import gc
+import os
 import sys
+from typing import Any
 
 _INTERRUPTED = 130
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -9,19 +11,36 @@ _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 def run() -> None:
     """Run the command line in a process of its own."""
-    # Importing torch creates half a million objects and no garbage; collecting among them takes 0.1 s.
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
+        from glpn_cli.cli.process import exit_quickly, keep_freed_memory, repeat_lost_interrupt, set_signal_handler
+
+        # A signal while the program is imported, or exits, ends it at once: there is nothing to clean up then, and an
+        # exception would show a traceback of whatever Python is doing at that moment.
+        set_signal_handler(_exit_now)
+        sys.excepthook, sys.unraisablehook = _report_bug, repeat_lost_interrupt
+        # Importing torch creates half a million objects and no garbage; collecting among them takes 0.1 s.
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         from glpn_cli.cli.app import main
-        from glpn_cli.cli.process import exit_quickly, keep_freed_memory
-    except KeyboardInterrupt:  # an impatient user, before there is anything to clean up
-        sys.exit(_INTERRUPTED)
-    keep_freed_memory()
-    try:
+
+        keep_freed_memory()
         main()
+    except KeyboardInterrupt:  # before the first handler, or between two
+        _exit_now()
     except SystemExit as end:
+        set_signal_handler(_exit_now)
         exit_quickly(end.code)
         raise
+
+
+def _exit_now(*_: object) -> None:
+    os._exit(_INTERRUPTED)
+
+
+def _report_bug(kind: Any, error: Any, traceback: Any) -> None:
+    """Show the traceback of a bug; an interrupt that came while another exception was handled is none."""
+    if issubclass(kind, KeyboardInterrupt):
+        _exit_now()
+    sys.__excepthook__(kind, error, traceback)
 
 
 if __name__ == "__main__":  # not in a data loader process, which imports this module again

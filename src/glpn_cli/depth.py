@@ -11,7 +11,7 @@ import numpy as np
 from glpn_cli.settings import SATURATED_FRACTION, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
     from numpy.typing import DTypeLike, NDArray
@@ -85,14 +85,54 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return what `to_dict` wrote. Fields that a newer version added are ignored."""
+        """Return what `to_dict` wrote. Fields that a newer version added are ignored.
+
+        Raises:
+            ValueError: a field has another type.
+        """
         names = {item.name for item in fields(cls)}
         known = {name: value for name, value in values.items() if name in names}
         for name in ("network_size", "tile_size", "notes", "anchors"):
             if isinstance(known.get(name), list):
                 known[name] = tuple(known[name])
+        for name, value in known.items():
+            if value is not None and not _FIELD_CHECKS.get(name, _is_text)(value):
+                raise ValueError(f"{name} is invalid")
         return cls(**known)
 
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) < _LARGEST  # type: ignore[arg-type]
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) for side in value)
+
+
+def _is_anchor(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+_LARGEST = 1e30  # of the numbers in a file; float32 can represent it
+
+_FIELD_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "metric": lambda value: isinstance(value, bool | str),
+    "depth_limit_m": _is_number,
+    "meters_per_unit": _is_number,
+    "network_size": _is_size,
+    "tile_size": _is_size,
+    "notes": lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
+    "approximate": lambda value: isinstance(value, bool),
+    "sharp_edges": lambda value: isinstance(value, bool),
+    "anchor_factor": _is_number,
+    "anchors": lambda value: isinstance(value, tuple) and all(map(_is_anchor, value)),
+}
+"""Whether a field of `Provenance` in a file is valid; the others are text."""
 
 PINHOLE = "pinhole"
 """The projection of ordinary lenses: straight lines stay straight. Points in space need it."""

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import mmap
 import os
 import re
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _CHUNK_BYTES = 2**20
+_MAX_JSON_BYTES = 2**23
+"""Of a JSON file: far more than any has, and little enough to be read in a moment, whatever it contains."""
+
+_MAX_NESTING = 64
+"""Of lists and objects in JSON: ours have 4 levels. Code that follows a nesting of hundreds runs out of stack."""
+
 _PARTIAL_NAME = re.compile(r"\.glpn-[0-9a-f]{12}\.part")
 _DISK_WIDE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
@@ -290,10 +297,13 @@ def read_json(
             if it is given and there is no such file.
     """
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            data = read_bounded(stream, _MAX_JSON_BYTES)
     except OSError as raised:
         kind = missing if missing and isinstance(raised, FileNotFoundError | NotADirectoryError) else error
         raise kind(f"{os.fspath(path)}: cannot be read: {os_reason(raised)}") from raised
+    if data is None:
+        raise error(f"{os.fspath(path)}: invalid JSON: more than {_MAX_JSON_BYTES} bytes")
     return parse_json(data, os.fspath(path), error)
 
 
@@ -309,12 +319,59 @@ def parse_json(data: str | bytes, name: str, error: type[GLPNError]) -> dict[str
         GLPNError: of the type `error`; the text is not a JSON object.
     """
     try:
-        values = json.loads(data)
-    except (ValueError, RecursionError) as raised:
+        values = load_json(data)
+    except ValueError as raised:
         raise error(f"{name}: invalid JSON: {raised}") from raised
     if not isinstance(values, dict):
         raise error(f"{name}: must be a JSON object, not {type(values).__name__}")
     return values
+
+
+def load_json(data: str | bytes) -> Any:
+    """Return the value of a JSON text that a stranger may have written.
+
+    Raises:
+        ValueError: it is not JSON, or it is nested so deep that code which follows it would run out of stack.
+    """
+    try:
+        values = json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"nested more than {_MAX_NESTING} deep") from error
+    level = [values] if isinstance(values, list | dict) else []
+    for _ in range(_MAX_NESTING):
+        containers = [item.values() if isinstance(item, dict) else item for item in level]
+        level = [inner for items in containers for inner in items if isinstance(inner, list | dict)]
+        if not level:
+            return values
+    raise ValueError(f"nested more than {_MAX_NESTING} deep")
+
+
+def dump_json(values: Any) -> str:
+    """Return a JSON text, in which NaN and infinite numbers are null: JSON has no words for them."""
+    try:
+        return json.dumps(values, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(values), allow_nan=False)
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_nan(item) for key, item in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(item) for item in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def is_path(text: str) -> bool:
+    """Return whether a text can be the path of a file, of which some have bytes that are no text.
+
+    A text from a file may have characters that no path has: NUL, or lone surrogates that stand for no byte.
+    """
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 # Until version 0.1 names were in British spelling. Metadata written then is still read.
@@ -440,4 +497,5 @@ def locked(path: Path, busy: GLPNError, *, on_wait: Callable[[], None] | None = 
     try:
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):  # of closing the lock file, which has no content; the lock ends in any case
+            lock.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from e2e.watched_glpn import start_watched
+from glpn_cli.inference.manifest import Manifest
 from waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -282,6 +284,35 @@ def test_the_same_command_resumes_after_an_interrupt(
     assert run.returncode == 0
     assert f"{20 - finished} of {20 - finished} done".encode() in run.stderr
     assert len(lines(tmp_path)) == 20
+
+
+def test_an_error_of_closing_ends_a_batch_in_one_line(
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(make_image, 2)
+    close, begin = os.close, Manifest.begin
+    broken: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor in broken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+
+        def begin_and_break(manifest: Manifest) -> None:
+            begin(manifest)
+            broken.extend(manifest._open_files.values())
+            patch.setattr(os, "close", fail)
+
+        patch.setattr(Manifest, "begin", begin_and_break)
+        run = glpn(*BATCH)
+    assert run.returncode == 6, run.stderr
+    assert run.stderr.count(b"error: ") == 1
+    assert b"Traceback" not in run.stderr
+    run = glpn(*BATCH)
+    assert run.returncode == 0, run.stderr
+    assert b"up to date" in run.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import OutputSettings
@@ -95,3 +97,63 @@ def test_a_missing_package_has_its_exit_code(glpn: Glpn, files: list[str], monke
     run = glpn("info", "x.depth.exr")
     assert run.returncode == 8
     assert b"pip install" in run.stderr
+
+
+def altered(path: Path, depth_map: DepthMap, **changes: object) -> str:
+    """Write a png16 file whose metadata are changed; return its name."""
+    depth_map.save(path)
+    with Image.open(path) as image:
+        text = PngInfo()
+        text.add_text("glpn", json.dumps(json.loads(image.info["glpn"]) | changes))
+        image.save(path, pnginfo=text)
+    return path.name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"values_per_meter": 10**400},
+        {"values_per_meter": float("nan")},
+        {"values_per_meter": 0},
+        {"values_per_meter": -5},
+        {"values_per_meter": 1e300},
+        {"camera": []},
+        {"camera": {"focal_px": 10**400, "source": "x"}},
+        {"camera": {"focal_px": float("nan"), "source": {"a": 1}}},
+        {"provenance": {"source": {"a": [1]}, "weights": 5, "notes": 5}},
+        {"provenance": {"network_size": "abc"}},
+        {"provenance": {"anchors": {"a": 1}, "metric": [1]}},
+    ],
+    ids=str,
+)
+def test_altered_metadata_are_an_error_in_one_line(
+    glpn: Glpn, tmp_path: Path, depth_map: DepthMap, changes: dict[str, object]
+) -> None:
+    name = altered(tmp_path / "x.depth16.png", depth_map, **changes)
+    for arguments in (["info", name], ["info", name, "--json"], ["measure", name, "--json"]):
+        run = glpn(*arguments)
+        assert (run.returncode, run.stderr.count(b"error:")) == (4, 1), run.stderr
+        assert b"invalid metadata" in run.stderr
+        assert b"Traceback" not in run.stderr
+
+
+def refuse_constant(name: str) -> None:
+    pytest.fail(f"{name} is not JSON")
+
+
+def test_json_is_valid_whatever_the_metadata(glpn: Glpn, tmp_path: Path, depth_map: DepthMap) -> None:
+    odd = {"mine": [float("nan"), {"a": float("-inf")}], "10e400": 10**400, "\ud800": "\0"}
+    name = altered(tmp_path / "x.depth16.png", depth_map, **odd)
+    run = glpn("info", name, "--json")
+    assert run.returncode == 0, run.stderr
+    metadata = json.loads(run.stdout, parse_constant=refuse_constant)["metadata"]
+    assert metadata["mine"] == [None, {"a": None}]
+    assert metadata["10e400"] == 10**400
+    assert glpn("info", name).returncode == 0
+
+
+def test_deeply_nested_metadata_are_none_of_ours(glpn: Glpn, tmp_path: Path, depth_map: DepthMap) -> None:
+    name = altered(tmp_path / "x.depth16.png", depth_map, x=json.loads("[" * 400 + "]" * 400))
+    run = glpn("info", name, "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["status"] == "foreign"

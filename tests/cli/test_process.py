@@ -1,20 +1,34 @@
-"""Memory of the C library, standard input, and a fast exit."""
+"""Memory of the C library, standard input, signals, and a fast exit."""
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import io
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
 import types
+from typing import TYPE_CHECKING
 
 import pytest
 
-from glpn_cli.cli.process import check_stdin, exit_quickly, keep_freed_memory
+from glpn_cli.cli.process import (
+    Interrupts,
+    check_stdin,
+    exit_quickly,
+    keep_freed_memory,
+    repeat_lost_interrupt,
+)
 from glpn_cli.errors import UsageError
+from waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 FAULTS_PROGRAM = """
 import resource
@@ -131,3 +145,58 @@ def test_a_full_disk_behind_standard_output_is_a_failure() -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False)
     assert ended.returncode != 0
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    """Signals are handled as the command line handles them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts = Interrupts()
+    interrupts.install()
+    yield interrupts
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_interrupts(interrupts: Interrupts, number: signal.Signals) -> None:
+    assert [interrupts.exit_code(code) for code in (0, 1, 6)] == [0, 1, 6]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    assert [interrupts.exit_code(code) for code in (0, 1, 3, 6)] == [130, 130, 130, 6]
+
+
+def test_an_import_is_finished_before_an_interrupt(
+    interrupts: Interrupts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept BaseException:\n    bad = 1\ngood = 1\n"
+    (tmp_path / "imported_while_interrupted.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        module = importlib.import_module("imported_while_interrupted")
+        wait_until(lambda: False)
+    assert (module.good, hasattr(module, "bad")) == (1, False)
+    assert interrupts.received
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    term = signal.getsignal(signal.SIGTERM)
+    try:
+        Interrupts().install()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, term)
+
+
+def test_an_interrupt_in_a_destructor_is_not_lost(interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fragile:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "unraisablehook", repeat_lost_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Fragile()
+        wait_until(lambda: False)
+    assert interrupts.received

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from glpn_cli.cli.progress import TrainProgress
 
 if TYPE_CHECKING:
     import subprocess
@@ -89,3 +92,15 @@ def test_weights_have_a_given_name_or_that_of_their_folder(glpn: Glpn) -> None:
     assert glpn("train", *DATA, *SHORT, "--out", "third", "--name", "tiny").returncode == 0
     run = glpn("evaluate", *DATA, "--weights", "third/last", "--against", "tiny", "--json")
     assert list(json.loads(run.stdout.splitlines()[-1])["predictions"]) == ["third/last", "tiny"]
+
+
+def test_an_ignored_interrupt_does_not_stop_training(glpn: Glpn, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a shell starts a command in the background.
+    monkeypatch.setattr(TrainProgress, "advance", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = glpn("train", *DATA, *SHORT, "--out", "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert run.returncode == 0, run.stderr
+    assert b"stopped" not in run.stderr

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from glpn_cli.geometry.calibration import Calibration
-from glpn_cli.inference.fingerprint import changed_settings, fingerprint, previous_range
+from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import DONE, FAILED, OUTDATED, Record
 from glpn_cli.output.formats import find_formats
 from glpn_cli.settings import InputSize, OutputSettings, Precision, PredictionSettings
@@ -149,3 +149,10 @@ def test_settings_from_before_the_curve_are_compared_by_their_meaning(
     text = changed_settings([Record("a", DONE, settings=COLOR | recorded)], values("color", **now))
     assert {name for name in ("curve", "range", "range_m") if f"`{name}`" in text} == set(changed)
     assert bool(text) == bool(changed)
+
+
+@pytest.mark.parametrize(
+    "ends", [["a", 2], [1, None], [10**400, 1], [float("nan"), 2], [2, 1], [-1, 2], [1, float("inf")]]
+)
+def test_a_range_of_an_altered_manifest_is_ignored(ends: list[Any]) -> None:
+    assert previous_range([Record("a", DONE, settings={RANGE_M: ends})]) is None

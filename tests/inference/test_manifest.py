@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -280,6 +281,21 @@ def test_a_forged_journal_removes_no_other_files(tmp_path: Path, partials: objec
         {"status": "perhaps"},
         {"outputs": {"png": "../../elsewhere.png"}},
         {"outputs": {"png": "/elsewhere.png"}},
+        {"outputs": {"png": "a\0.png"}},
+        {"outputs": {"png": "a\ud800.png"}},
+        {"outputs": {"png": 1}},
+        {"source": "a\0.png"},
+        {"source": "a\ud800.png"},
+        {"sha256": {"png": ["a"]}},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"seconds": "1"},
+        {"seconds": -1},
+        {"exit_code": None},
+        {"error": ["a"]},
+        {"hint": {"a": 1}},
+        {"source_mark": None},
+        pytest.param({"settings": json.loads('{"a":' * 400 + "1" + "}" * 400)}, id="nested"),
         pytest.param({"outputs": {"png": "C:elsewhere.png"}}, marks=ON_WINDOWS),
         pytest.param({"outputs": {"png": "\\elsewhere.png"}}, marks=ON_WINDOWS),
     ],
@@ -288,6 +304,52 @@ def test_an_invalid_line_is_dropped(tmp_path: Path, fields: dict[str, object]) -
     line = {"source": "a", "status": "done", **fields}
     (tmp_path / MANIFEST_NAME).write_text(json.dumps(line) + "\n")
     assert read_records(tmp_path) == {}
+
+
+def test_names_of_undecodable_files_are_kept(tmp_path: Path) -> None:
+    line = {"source": "/a\udcff.png", "status": "done", "outputs": {"png": "a\udcff.depth.png"}}
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(line) + "\n")
+    assert list(read_records(tmp_path)) == ["/a\udcff.png"]
+
+
+@pytest.mark.parametrize("name", [MANIFEST_NAME, ".glpn-batch.journal"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_an_error_of_closing_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    close = os.close
+    broken = -1
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor == broken:
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OutputError, match=re.escape(name)) as caught, Manifest(tmp_path) as manifest:
+        manifest.begin()
+        manifest.append(record("a"))
+        broken = manifest._open_files[tmp_path / name]
+        monkeypatch.setattr(os, "close", fail)
+    assert is_disk_wide(caught.value)
+    monkeypatch.undo()
+    with Manifest(tmp_path) as again:  # the lock is free
+        assert again.records == {"a": record("a")}
+
+
+def test_an_error_of_closing_hides_no_other_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(KeyboardInterrupt), Manifest(tmp_path) as manifest:
+        manifest.begin()
+        monkeypatch.setattr(os, "close", fail)
+        raise KeyboardInterrupt
+    monkeypatch.undo()
+    with Manifest(tmp_path):
+        pass
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from glpn_cli.errors import DepthFileError
-from glpn_cli.inference.manifest import DONE, FAILED, UNFINISHED, Manifest, Record
+from glpn_cli.inference.manifest import DONE, FAILED, MANIFEST_NAME, UNFINISHED, Manifest, Record
 from glpn_cli.inference.verify import CHANGED, INTACT, LEFT_OVER, MISSING, UNLISTED, verify_outputs
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ def test_every_other_state_has_its_status(tmp_path: Path) -> None:
         "deep/unknown.depth.npy": UNLISTED,
         "deep/.glpn-0123456789ab.part": LEFT_OVER,
     }
+
+
+def test_altered_lines_are_ignored(tmp_path: Path) -> None:
+    done(tmp_path, "intact")
+    line = json.loads((tmp_path / MANIFEST_NAME).read_text())
+    changes = ({"source": "b\0"}, {"source": "c", "outputs": {"png": "x\ud800"}}, {"source": "d", "sha256": [1]})
+    with (tmp_path / MANIFEST_NAME).open("a") as stream:
+        stream.writelines(json.dumps(line | change) + "\n" for change in changes)
+    assert found(tmp_path) == {"intact.depth.png": INTACT}
 
 
 def test_unfinished_and_failed_images_are_not_missing(tmp_path: Path) -> None:

@@ -129,6 +129,21 @@ def test_configurations_share_no_list() -> None:
         ("max_depth", float("inf")),
         ("max_depth", float("nan")),
         ("max_depth", 10**400),
+        ("max_depth", 1e308),
+        ("max_depth", 5e-324),
+        ("num_channels", 10**9),
+        ("num_encoder_blocks", 10**6),
+        ("depths", [10**9, 2, 2, 2]),
+        ("depths", [500, 500, 500, 500]),
+        ("depths", [2] * 10**6),
+        ("sr_ratios", [2**40, 4, 2, 1]),
+        ("hidden_sizes", [2**62] * 4),
+        ("patch_sizes", [10**9, 3, 3, 3]),
+        ("strides", [2**63, 2, 2, 2]),
+        ("strides", [0, 2, 2, 2]),
+        ("mlp_ratios", [10**12] * 4),
+        ("decoder_hidden_size", 10**12),
+        ("initializer_range", 1e300),
         ("head_in_index", 4),
         ("head_in_index", -5),
         ("head_in_index", 1.0),
@@ -139,6 +154,8 @@ def test_configurations_share_no_list() -> None:
         ("model_type", "segformer"),
         ("id2label", 7),
         ("id2label", {"first": "depth"}),
+        ("id2label", {0: ["depth"]}),
+        ("label2id", 7),
         ("num_labels", -1),
         ("num_labels", 10**9),
         ("to_dict", 1),
@@ -149,6 +166,15 @@ def test_invalid_value_is_an_error_with_the_field_name(field: str, value: Any) -
     shown = "depths" if (field, value) == ("num_encoder_blocks", 5) else field
     with pytest.raises(ConfigError, match=f"^{shown} "):
         GLPNConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "value", [[2] * 10**6, "9" * 10**6, 10**5000, [10**5000, 2, 2, 2], {"a": [1] * 10**5}], ids=lambda _: "value"
+)
+def test_messages_stay_short(value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        GLPNConfig(depths=value)  # type: ignore[arg-type]
+    assert len(caught.value.message) < 300
 
 
 def test_invalid_value_is_a_value_error_too() -> None:

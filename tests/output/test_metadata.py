@@ -39,7 +39,12 @@ def test_published_scale_has_its_factor(depth_map: DepthMap, factor: float | Non
 
 
 @pytest.mark.parametrize(
-    "text", [None, 1, "", "no JSON", "[]", "{}", '{"provenance": 1}', b"\xff", "[" * 100_000], ids=repr
+    "text",
+    [
+        *(None, 1, "", "no JSON", "[]", "{}", '{"provenance": 1}', b"\xff", "[" * 100_000),
+        '{"provenance": {}, "x": ' + "[" * 400 + "]" * 400 + "}",
+    ],
+    ids=lambda text: repr(text)[:20],
 )
 def test_other_texts_are_not_metadata(text: object) -> None:
     assert parse_metadata(text) is None
@@ -71,6 +76,26 @@ def test_names_of_version_0_1_are_read() -> None:
         {"camera": {"focal_px": 10**400, "source": "x"}},
         {"camera": {"fx": 5.0, "fy": None, "source": "x"}},
         {"camera": {"fx": 5.0, "cx": "left", "source": "x"}},
+        {"camera": {"focal_px": float("nan"), "source": "x"}},
+        {"meters_per_unit": 10**400},
+        {"meters_per_unit": float("nan")},
+        {"meters_per_unit": float("inf")},
+        {"meters_per_unit": 1e300},
+        {"meters_per_unit": 0},
+        {"meters_per_unit": -1},
+        {"meters_per_unit": True},
+        {"meters_per_unit": [1]},
+        {"provenance": {"source": ["a"]}},
+        {"provenance": {"weights": 5}},
+        {"provenance": {"metric": [1]}},
+        {"provenance": {"depth_limit_m": 10**400}},
+        {"provenance": {"depth_limit_m": float("nan")}},
+        {"provenance": {"network_size": "abc"}},
+        {"provenance": {"network_size": [1, 2, 3]}},
+        {"provenance": {"notes": 5}},
+        {"provenance": {"anchors": {"a": 1}}},
+        {"provenance": {"anchors": [{"x": "left"}]}},
+        {"provenance": {"approximate": 2}},
     ],
     ids=str,
 )

@@ -39,6 +39,27 @@ def test_incomplete_and_invalid_lines_are_ignored(tmp_path: Path) -> None:
     assert journal.read() == {entry("a.png").id: entry("a.png")}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"range_m": [1, float("nan")]},
+        {"range_m": [10**400, 1]},
+        {"range_m": [1, 2, 3]},
+        {"depth": {"nearest": 10**400}},
+        {"depth": dict.fromkeys(("nearest", "near", "median", "far", "farthest"), float("inf"))},
+        {"approximate": float("nan")},
+        {"height": float("nan")},
+        pytest.param({"x": json.loads("[" * 400 + "]" * 400)}, id="nested"),
+    ],
+)
+def test_altered_entries_are_ignored(tmp_path: Path, change: dict[str, object]) -> None:
+    journal = Journal(tmp_path / "images.jsonl")
+    journal.rewrite([entry("a.png")])
+    line = json.loads((tmp_path / "images.jsonl").read_text())
+    (tmp_path / "images.jsonl").write_text(json.dumps(line | change) + "\n")
+    assert journal.read() == {}
+
+
 def test_entries_of_earlier_versions_are_read_without_their_paths(tmp_path: Path) -> None:
     path = tmp_path / "images.jsonl"
     depth = {"nearest": 1, "near": 2, "median": 3, "far": 4, "farthest": 5}

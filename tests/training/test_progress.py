@@ -21,6 +21,19 @@ def test_signals_within_a_moment_are_one_request() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ignored_signals_stay_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stop_on_signals(0) as stop:
+            os.kill(os.getpid(), number)
+            assert not stop.is_set
+            assert signal.getsignal(number) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_second_interrupt_later_is_immediate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_SAME_REQUEST_S", -1.0)
     with stop_on_signals(0):

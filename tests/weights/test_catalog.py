@@ -49,6 +49,14 @@ def test_card_round_trips_through_metadata(card: WeightsCard) -> None:
         {"depth_limit_m": "ten"},
         {"meters_per_unit": "-1"},
         {"depth_limit_m": "nan"},
+        {"depth_limit_m": "1e308"},
+        {"depth_limit_m": "1e-320"},
+        {"meters_per_unit": "1e300"},
+        {"meters_per_unit": "1e-300", "depth_limit_m": "1e-300"},
+        {"working_size": "1000000x1000000"},
+        {"working_size": "1x1000000"},
+        {"working_size": "4096x4096"},
+        {"working_size": "9" * 5000 + "x9"},
     ],
 )
 def test_invalid_metadata_is_refused(metadata: dict[str, str]) -> None:

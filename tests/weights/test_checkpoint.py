@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,6 +227,44 @@ def test_pickle_of_another_type_is_refused(folder: Path) -> None:
         read_checkpoint(folder)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize")  # creating and reading them is deprecated
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.eye(3).to_sparse(),
+        lambda: torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.quint8),
+        lambda: torch.zeros(3, device="meta"),
+        lambda: torch.zeros(1).expand(10**9),
+        lambda: torch.zeros(1, dtype=torch.float64).as_strided((2**31, 2**31), (0, 0)),
+    ],
+    ids=["sparse", "quantized", "meta", "expanded", "strided"],
+)
+def test_pickled_tensors_without_values_are_refused(folder: Path, make: Callable[[], Tensor]) -> None:
+    file = as_pickle(folder)
+    torch.save(random_glpn() | {"x": make()}, file)
+    with pytest.raises(WeightsError, match=file.name) as caught:
+        read_checkpoint(folder)
+    assert "\n" not in caught.value.message
+
+
+def test_a_compressed_pickle_is_refused(folder: Path) -> None:
+    file = as_pickle(folder)
+    with zipfile.ZipFile(file) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in parts.items():
+            packed.writestr(name, data if name.endswith("data.pkl") else bytes(10**6))
+    with pytest.raises(WeightsError, match="compressed"):
+        read_checkpoint(folder)
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes((99_999_999).to_bytes(8, "little") + b'{"a":' + b"[" * 1000)
+    with pytest.raises(WeightsError, match="header"):
+        read_checkpoint(file)
+
+
 def test_missing_weights_and_configuration_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match="gone"):
         read_checkpoint(tmp_path / "gone")
@@ -367,6 +406,11 @@ def test_a_pointer_of_git_lfs_is_named(folder: Path) -> None:
 def test_unknown_key_stays() -> None:
     authors = to_authors_keys(random_glpn()) | {"module.decoder.linear_fuse.weight": torch.zeros(1)}
     assert set(to_published_keys(authors)) - set(random_glpn()) == {"decoder.linear_fuse.weight"}
+
+
+def test_a_joint_layer_without_rows_is_left_alone() -> None:
+    authors = {"encoder.patch_embed1.x": torch.zeros(1), "encoder.block1.0.attn.kv.weight": torch.zeros(())}
+    assert len(to_published_keys(authors)) == 2
 
 
 def test_keys_precede_values_in_the_joint_layer() -> None:

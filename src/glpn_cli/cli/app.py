@@ -5,22 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import signal
 import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from glpn_cli.cli.command import HelpGroup, add_command, print_version
 from glpn_cli.cli.console import Console
+from glpn_cli.cli.process import Interrupts
 from glpn_cli.convert import closest_hint
 from glpn_cli.errors import INTERRUPTED_EXIT_CODE
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _COMMANDS = (
     "predict",
@@ -88,30 +85,30 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # Messages of the Hub's client; what matters of a download is in our own.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    interrupts: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        signal.default_int_handler(number, frame)
-
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last is Ctrl-Break, on Windows only
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), interrupt)
+    interrupts = Interrupts()
     try:
-        arguments = _with_command(sys.argv[1:])
-        app = build_app(arguments[0] if arguments else None)
-        sys.exit(app(arguments, standalone_mode=False, prog_name="glpn") or 0)
+        interrupts.install()
+        code = _run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED_EXIT_CODE)
-    except ImportError:  # torch swallows an interrupt of its import of numpy, and then fails in its own way
-        if not interrupts:
+        code = INTERRUPTED_EXIT_CODE
+    except BaseException:  # other libraries turn an interrupt into errors of their own
+        if not interrupts.received:
             raise
-        sys.exit(INTERRUPTED_EXIT_CODE)
+        code = INTERRUPTED_EXIT_CODE
+    sys.exit(interrupts.exit_code(code))
+
+
+def _run(words: list[str]) -> int:
+    """Run a command line and return its exit code."""
+    arguments = _with_command(words)
+    app = build_app(arguments[0] if arguments else None)
+    try:
+        return int(app(arguments, standalone_mode=False, prog_name="glpn") or 0)
     except typer.Abort:
-        sys.exit(1)
+        return 1
     except _UsageError as error:
         _print_usage_error(error)
-        sys.exit(error.exit_code)
+        return int(error.exit_code)
 
 
 def _with_command(arguments: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from glpn_cli.cli.options import all_flags
 from glpn_cli.errors import CLOSED_PIPE_EXIT_CODE, GLPNError, OutputError, PartialFailureError, ReaderGoneError
-from glpn_cli.files import os_reason
+from glpn_cli.files import dump_json, os_reason
 from glpn_cli.settings import ColorPolicy, LoggingSettings
 
 if TYPE_CHECKING:
@@ -161,6 +161,15 @@ class Console:
         except UnicodeEncodeError:
             data = line.encode(errors="replace")
         self.raw_data(data + b"\n")
+
+    def record(self, values: Any) -> None:
+        """Print values as a line of JSON.
+
+        Raises:
+            ReaderGoneError: the reader of standard output has closed it.
+            OutputError: standard output cannot be written.
+        """
+        self.data(dump_json(values))
 
     def raw_data(self, data: bytes) -> None:
         """Write bytes to standard output at once.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +142,10 @@ def previous_range(records: Iterable[Record]) -> tuple[float, float] | None:
     for record in records:
         ends = record.settings.get(RANGE_M)
         if record.is_done and isinstance(ends, list) and len(ends) == 2:
-            return float(ends[0]), float(ends[1])
+            with suppress(TypeError, ValueError, OverflowError):  # of an edited manifest
+                low_m, high_m = map(float, ends)
+                if 0 <= low_m <= high_m < math.inf:
+                    return low_m, high_m
     return None
 
 

@@ -22,6 +22,8 @@ from glpn_cli.errors import OutputError
 from glpn_cli.files import (
     file_sha256,
     is_partial_name,
+    is_path,
+    load_json,
     locked,
     modernize,
     os_reason,
@@ -45,6 +47,7 @@ _LOCK_NAME = ".glpn-batch.lock"
 
 DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
 _STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
+_LARGEST = 1e15  # of seconds and exit codes in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,15 @@ class Record:
             tables = (record.outputs, record.sha256, record.settings)
             texts = (
                 *(record.source, record.status, record.source_mark, record.relative_source, record.source_sha256),
-                *record.outputs.values(),
+                *(record.error or "", record.hint or ""),
+                *(*record.outputs.values(), *record.sha256.values()),
             )
+            numbers = (record.seconds, record.exit_code)
         except (TypeError, AttributeError):
             return None
         valid = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
-        safe = valid and all(_is_below(path) for path in record.outputs.values())
+        valid = valid and all(isinstance(number, int | float) and 0 <= number < _LARGEST for number in numbers)
+        safe = valid and is_path(record.source) and all(_is_below(path) for path in record.outputs.values())
         return record if safe and record.status in _STATUSES else None
 
 
@@ -164,10 +170,12 @@ class Manifest:
                     for record in _latest(_read_records(self.path)).values()
                 )
                 self._close(self._journal)
-                self._journal.unlink(missing_ok=True)
+                try:
+                    self._journal.unlink(missing_ok=True)
+                except OSError as refused:
+                    raise OutputError(f"{self._journal}: cannot be removed: {os_reason(refused)}") from refused
         finally:
-            for path in list(self._open_files):
-                self._close(path)
+            self._locked.callback(self._close_all, quiet=error is not None)
             self._locked.close()
 
     @property
@@ -250,8 +258,27 @@ class Manifest:
         self._open_files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
     def _close(self, path: Path) -> None:
-        if path in self._open_files:
-            os.close(self._open_files.pop(path))
+        """Close a file of this run. A disk may report only now that it could not store what was written.
+
+        Raises:
+            OutputError: it does.
+        """
+        try:
+            if path in self._open_files:
+                os.close(self._open_files.pop(path))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+
+    def _close_all(self, *, quiet: bool) -> None:
+        """Close all files; `quiet` if another error ends the run, which matters more."""
+        failures: list[OutputError] = []
+        for path in list(self._open_files):
+            try:
+                self._close(path)
+            except OutputError as error:
+                failures.append(error)
+        if failures and not quiet:
+            raise failures[0]
 
     def _opened(self, path: Path) -> FileIO:
         """Return a file of this run for appending; a file that replaced it counts as missing."""
@@ -337,8 +364,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
     for line in data.split(b"\n"):
         try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):
+            values = load_json(line)
+        except ValueError:
             continue
         if isinstance(values, dict) and {"source", "status"} <= values.keys():
             lines.append(values)
@@ -399,9 +426,9 @@ def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:
 
 
 def _is_below(path: str) -> bool:
-    """Return whether a relative path from a file stays inside its folder."""
+    """Return whether a text from a file is a relative path that stays inside its folder."""
     pure = PurePath(path)
-    return not pure.anchor and ".." not in pure.parts and bool(pure.parts)
+    return is_path(path) and not pure.anchor and ".." not in pure.parts and bool(pure.parts)
 
 
 def _partials_of(values: dict[str, Any]) -> list[str]:

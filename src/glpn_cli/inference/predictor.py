@@ -17,7 +17,7 @@ from glpn_cli._version import __version__
 from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import choose_runtime, memory_errors_named
-from glpn_cli.errors import ConfigError, DeviceError, WeightsError
+from glpn_cli.errors import DeviceError, WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera
@@ -471,10 +471,6 @@ def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> L
     """
     digest = digest or FileDigest(*weights_files(located.path))
     checkpoint = read_checkpoint(digest.path)
-    try:
-        find_usable_sides(checkpoint.config)
-    except ConfigError as error:
-        raise ConfigError(f"{checkpoint.path}: cannot predict depth: {error.message}", hint=error.hint) from error
     if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
         card = located.entry.card
     else:

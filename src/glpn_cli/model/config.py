@@ -44,6 +44,28 @@ _STAGE_LISTS = (
     "num_attention_heads",
     "mlp_ratios",
 )
+# Bounds of what a file may state, which are far beyond any network that was published: files of strangers are checked
+# before anything of the size that they state is built, and the products of these numbers fit into 64 bits.
+_MAX_STAGES = 32
+_MAX_LAYERS = 1024
+_MAX_CHANNELS = 2**16
+_MAX_FACTOR = 2**10
+_MAXIMA = {
+    "num_channels": _MAX_CHANNELS,
+    "num_encoder_blocks": _MAX_STAGES,
+    "decoder_hidden_size": _MAX_CHANNELS,
+    "depths": _MAX_LAYERS,
+    "sr_ratios": _MAX_FACTOR,
+    "hidden_sizes": _MAX_CHANNELS,
+    "patch_sizes": _MAX_FACTOR,
+    "strides": _MAX_FACTOR,
+    "num_attention_heads": _MAX_CHANNELS,
+    "mlp_ratios": _MAX_FACTOR,
+}
+_DEPTH_BOUNDS = (1e-6, 1e9)
+_MAX_DEVIATION = 1e6
+_MAX_SHOWN = 100  # characters of a value in a message
+
 _RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
 _SWITCHES = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
 _MAX_LABELS = 100_000
@@ -166,10 +188,13 @@ class GLPNConfig:
             id2label = {index: f"LABEL_{index}" for index in range(count)}
         try:
             self.id2label: dict[int, str] = {int(index): label for index, label in dict(id2label).items()}
+            inverse = {label: index for index, label in self.id2label.items()}
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"id2label must map numbers to names, not {id2label!r}") from error
-        inverse = {label: index for index, label in self.id2label.items()}
-        self.label2id: dict[str, int] = inverse if label2id is None else dict(label2id)
+            raise ConfigError(f"id2label must map numbers to names, not {_show(id2label)}") from error
+        try:
+            self.label2id: dict[str, int] = inverse if label2id is None else dict(label2id)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"label2id must map names to numbers, not {_show(label2id)}") from error
 
     @property
     def num_labels(self) -> int:
@@ -210,12 +235,16 @@ class GLPNConfig:
             ConfigError: a field has the wrong type or value; the message names the first one.
         """
         for name in _COUNTS:
-            _require(_is_count(getattr(self, name)), name, getattr(self, name), "a positive whole number")
+            wanted = f"a positive whole number up to {_MAXIMA[name]}"
+            _require(_is_count(getattr(self, name), name), name, getattr(self, name), wanted)
         stages = self.num_encoder_blocks
         for name in _STAGE_LISTS:
-            values, wanted = getattr(self, name), f"a list of {stages} positive whole numbers"
-            _require(isinstance(values, list | tuple) and all(map(_is_count, values)), name, values, wanted)
+            values, wanted = getattr(self, name), f"a list of {stages} positive whole numbers up to {_MAXIMA[name]}"
+            is_list = isinstance(values, list | tuple) and len(values) <= _MAX_STAGES
+            _require(is_list and all(_is_count(value, name) for value in values), name, values, wanted)
             _require(len(values) >= stages, name, values, f"{wanted}, one per encoder stage")
+        layers = sum(self.depths[:stages])
+        _require(layers <= _MAX_LAYERS, "depths", self.depths, f"at most {_MAX_LAYERS} layers in total")
         for channels, heads in list(zip(self.hidden_sizes, self.num_attention_heads, strict=False))[:stages]:
             wanted = f"multiples of num_attention_heads ({self.num_attention_heads})"
             _require(channels % heads == 0, "hidden_sizes", self.hidden_sizes, wanted)
@@ -227,9 +256,11 @@ class GLPNConfig:
             _require(_is_number(rate) and 0 <= rate <= 1, name, rate, "a number from 0 to 1")
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            _require(_is_number(value) and value >= 0, name, value, "a non-negative number")
+            _require(_is_number(value) and 0 <= value <= _MAX_DEVIATION, name, value, "a non-negative number")
         _require(self.decoder_hidden_size > 1, "decoder_hidden_size", self.decoder_hidden_size, "at least 2")
-        _require(_is_number(self.max_depth) and self.max_depth > 0, "max_depth", self.max_depth, "a positive number")
+        low, high = _DEPTH_BOUNDS
+        wanted = f"a positive number from {low:g} to {high:g}"
+        _require(_is_number(self.max_depth) and low <= self.max_depth <= high, "max_depth", self.max_depth, wanted)
         index = self.head_in_index
         wanted = f"a whole number from {-stages} to {stages - 1}"
         _require(_is_whole(index) and -stages <= index < stages, "head_in_index", index, wanted)
@@ -407,7 +438,8 @@ def _to_list(values: Sequence[int]) -> list[int]:
     """Copy a sequence, so that configurations share no list; `validate` reports anything else."""
     if hasattr(values, "tolist"):
         values = values.tolist()  # an array
-    return [_to_number(value) for value in values] if isinstance(values, list | tuple) else values  # type: ignore[return-value]
+    is_list = isinstance(values, list | tuple) and len(values) <= _MAX_STAGES
+    return [_to_number(value) for value in values] if is_list else values  # type: ignore[return-value]
 
 
 def _to_number(value: Any) -> Any:
@@ -419,8 +451,8 @@ def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
-    return _is_whole(value) and value > 0
+def _is_count(value: object, field: str) -> bool:
+    return _is_whole(value) and 0 < value <= _MAXIMA[field]
 
 
 def _is_number(value: object) -> bool:
@@ -430,4 +462,15 @@ def _is_number(value: object) -> bool:
 
 def _require(condition: bool, name: str, value: object, wanted: str) -> None:
     if not condition:
-        raise ConfigError(f"{name} must be {wanted}, not {value!r}")
+        raise ConfigError(f"{name} must be {wanted}, not {_show(value)}")
+
+
+def _show(value: object) -> str:
+    """Return a value for a message, in a reasonable length: that of a file may be anything."""
+    if isinstance(value, list | tuple) and len(value) > _MAX_STAGES:
+        return f"a list of {len(value)}"
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

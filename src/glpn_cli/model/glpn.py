@@ -8,7 +8,7 @@ Source: Global-Local Path Networks for Monocular Depth Estimation with Vertical 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from glpn_cli.model.config import GLPNConfig
+    from glpn_cli.weights.checkpoint import Checkpoint
 
 _MAX_SMALLEST_SIDE_PX = 1024
+_DECODER_FACTOR = 4
+"""By which the decoder enlarges the first stage's feature map."""
+
+_LARGEST_OUTPUT_FACTOR = 2
+"""Sides of the network's output compared with those of its input. Published networks have 1."""
 
 
 class GLPNModel(PretrainedModel):
@@ -132,6 +138,20 @@ class GLPNForDepthEstimation(PretrainedModel):
         )
         return output if return_dict else output.to_tuple()
 
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """Build the network from a checkpoint in memory, which must have exactly its tensors.
+
+        Raises:
+            WeightsError: tensors are missing, unexpected, or of another shape or type.
+            ConfigError: no image suits the architecture.
+        """
+        try:
+            find_usable_sides(checkpoint.config)
+        except ConfigError as error:
+            raise ConfigError(f"{checkpoint.path}: cannot predict depth: {error.message}", hint=error.hint) from error
+        return super().from_checkpoint(checkpoint)
+
 
 def silog_loss(predicted: Tensor, target: Tensor, *, scale_forgiveness: float = 0.5) -> Tensor:
     """Return the scale-invariant logarithmic loss.
@@ -227,6 +247,8 @@ def find_usable_sides(config: GLPNConfig) -> tuple[int, int]:
         raise ConfigError(
             f"patch_sizes {config.patch_sizes} and strides {config.strides} do not halve the image at every stage"
         )
+    if _DECODER_FACTOR * stage_sizes(config, smallest, smallest)[0][0] > _LARGEST_OUTPUT_FACTOR * smallest:
+        raise ConfigError(f"strides {config.strides} give depth much larger than the image: begin with 2 or more")
     return smallest, step
 
 

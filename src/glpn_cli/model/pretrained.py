@@ -22,6 +22,10 @@ _NAMED_KEYS = 3  # an error lists this many keys and counts the rest
 _COUNTER = ".num_batches_tracked"  # of a BatchNorm; old files lack it, and nothing reads it
 _PARTS_AFTER_ENCODER = ("decoder.", "head.")
 _AUTO = "auto"
+_OTHER_CONFIG = "use the config.json that belongs to these weights"
+_TENSORS_PER_LAYER = 18  # of the encoder, at least
+_MAX_INITIALIZED = 2**27
+"""Values of all tensors that `from_pretrained` may initialize because a file does not have them: 512 MB."""
 
 
 class PretrainedModel(nn.Module):
@@ -113,12 +117,15 @@ class PretrainedModel(nn.Module):
         """Build the network from a checkpoint in memory, which must have exactly its tensors.
 
         Raises:
-            WeightsError: tensors are missing, unexpected or of another shape.
+            WeightsError: tensors are missing, unexpected, or of another shape or type.
         """
+        _refuse_oversized(checkpoint.config, checkpoint.tensors, str(checkpoint.path))
         with torch.device("meta"):  # no memory or random numbers for weights that are replaced
             model = cls(checkpoint.config)
-        tensors = _with_counters(cls._select_tensors(checkpoint.tensors), model.state_dict())
-        _refuse(_compare(tensors, model.state_dict()), str(checkpoint.path))
+        wanted = model.state_dict()
+        tensors = _with_counters(cls._select_tensors(checkpoint.tensors), wanted)
+        _refuse(_compare(tensors, wanted), str(checkpoint.path))
+        _refuse_other_numbers(tensors, wanted, str(checkpoint.path))
         model.load_state_dict(tensors, strict=True, assign=True)
         model.checkpoint_metadata = dict(checkpoint.metadata)
         return model.eval()
@@ -131,6 +138,7 @@ class PretrainedModel(nn.Module):
 
         Tensors of another network are ignored. The parts of the network that the file has nothing of are initialized.
         """
+        _refuse_oversized(config, checkpoint.tensors, str(checkpoint.path))
         with torch.device("meta"):
             model = cls(config)
         wanted = model.state_dict()
@@ -148,14 +156,17 @@ class PretrainedModel(nn.Module):
             },
             str(checkpoint.path),
         )
+        usable = {key: tensor for key, tensor in tensors.items() if key not in {*foreign, *mismatched}}
+        _refuse_other_numbers(usable, wanted, str(checkpoint.path))
         notes = []
         if initialized or mismatched:
+            if sum(wanted[key].numel() for key in (*initialized, *mismatched)) > _MAX_INITIALIZED:
+                raise WeightsError(f"{checkpoint.path}: lacks more than {_MAX_INITIALIZED} values of its configuration")
             model = cls(config)  # with the initial weights, instead of none
             named = ", ".join([*(part.rstrip(".") for part in absent), *_name_some(mismatched)])
             notes.append(f"{checkpoint.path}: newly initialized, to be trained before use: {named}")
         if foreign:
             notes.append(f"{checkpoint.path}: not of this network and ignored: {', '.join(_name_some(foreign))}")
-        usable = {key: tensor for key, tensor in tensors.items() if key not in {*foreign, *mismatched}}
         model.load_state_dict(usable, strict=False, assign=True)
         model.checkpoint_metadata = dict(checkpoint.metadata)
         return model.eval(), {**problems, "error_msgs": []}, notes
@@ -364,6 +375,41 @@ def _name_some(keys: list[str]) -> list[str]:
     return [*keys[:_NAMED_KEYS], *(["…"] if len(keys) > _NAMED_KEYS else [])]
 
 
+def _refuse_oversized(config: GLPNConfig, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a configuration of more layers than the tensors are enough for, before the layers are built.
+
+    Building takes a millisecond for each layer, whatever its size, so the other fields need only their own bounds.
+
+    Raises:
+        ConfigError: a field is out of bounds.
+        WeightsError: the network would have more layers than the file has.
+    """
+    config.validate()
+    depths = config.depths[: config.num_encoder_blocks]
+    if sum(depths) * _TENSORS_PER_LAYER > len(tensors):
+        raise WeightsError(
+            f"{source}: the weights do not match their configuration; depths is {depths}, but there are only "
+            f"{len(tensors)} tensors",
+            hint=_OTHER_CONFIG,
+        )
+
+
+def _refuse_other_numbers(tensors: Mapping[str, Tensor], wanted: Mapping[str, Any], source: str) -> None:
+    """Refuse tensors that are not of real numbers, such as those of a network that was quantized for another program.
+
+    Raises:
+        WeightsError: a tensor has another type; the message names the first one.
+    """
+    for key, tensor in tensors.items():
+        # A counter may be of any type of number, because nothing reads it.
+        is_number = not (tensor.dtype is torch.bool or tensor.is_complex())
+        if not (tensor.is_floating_point() or (is_number and key in wanted and not wanted[key].is_floating_point())):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise WeightsError(
+                f"{source}: {key} is of the type {kind}, not floating point", hint="use the weights as published"
+            )
+
+
 def _refuse(problems: Mapping[str, list[Any]], source: str) -> None:
     """Refuse tensors that are not those of a network. torch reports the same in hundreds of lines.
 
@@ -380,5 +426,5 @@ def _refuse(problems: Mapping[str, list[Any]], source: str) -> None:
     if listed:
         raise WeightsError(
             f"{source}: the weights do not match their configuration; {'; '.join(listed)}",
-            hint="use the config.json that belongs to these weights",
+            hint=_OTHER_CONFIG,
         )

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from glpn_cli.files import load_json
 from glpn_cli.geometry.camera import pinhole_camera
 from glpn_cli.output.metadata import KEYWORD, build_metadata, metadata_to_json, parse_metadata
 
@@ -38,8 +39,8 @@ class CameraJSON:
     def read_metadata(self, stream: BinaryIO) -> dict[str, Any] | None:
         """Return the metadata."""
         try:
-            return parse_metadata(json.loads(stream.read(_MAX_BYTES))[KEYWORD])
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return parse_metadata(load_json(stream.read(_MAX_BYTES))[KEYWORD])
+        except (ValueError, KeyError, TypeError):
             return None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from glpn_cli.errors import OutputError
+from glpn_cli.files import load_json
 from glpn_cli.geometry.camera import fov_deg_of, in_axes, to_points, to_triangles
 from glpn_cli.output.metadata import KEYWORD, build_metadata, metadata_to_json, parse_metadata
 from glpn_cli.settings import MAX_MESH_POINTS, Axes
@@ -146,8 +147,8 @@ class GLB:
         if magic != _GLB_MAGIC or version != _GLTF_VERSION or kind != _JSON_CHUNK or length > _MAX_HEADER_BYTES:
             return None
         try:
-            return parse_metadata(json.loads(stream.read(length))["asset"]["extras"][KEYWORD])
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return parse_metadata(load_json(stream.read(length))["asset"]["extras"][KEYWORD])
+        except (ValueError, KeyError, TypeError):
             return None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
-from glpn_cli.files import modernize
+from glpn_cli.files import load_json, modernize
 from glpn_cli.settings import Scale
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KEYWORD = "glpn"
 """The name of the metadata in formats with named text fields."""
+
+_LARGEST = 1e30  # of the numbers in metadata; float32 can represent it
 
 
 def build_metadata(format_name: str, depth: DepthMap, scale: Scale = Scale.METERS, **extra: Any) -> dict[str, Any]:
@@ -56,8 +58,8 @@ def parse_metadata(text: object) -> dict[str, Any] | None:
         text: what `metadata_to_json` wrote, str or bytes, or any other value that a file may contain.
     """
     try:
-        metadata = modernize(json.loads(text)) if isinstance(text, str | bytes) else None
-    except (ValueError, RecursionError):
+        metadata = modernize(load_json(text)) if isinstance(text, str | bytes) else None
+    except ValueError:
         return None
     return metadata if isinstance(metadata, dict) and isinstance(metadata.get("provenance"), dict) else None
 
@@ -90,7 +92,7 @@ def depth_from_metadata(
     if any(array is not None and array.dtype.kind != "f" for array in (values, uncertainty)):
         raise DepthFileError(f"{name}: contains {values.dtype}, not depth", hint="depth must be floating point")
     with metadata_checked(name):
-        factor = np.float32(float(metadata["meters_per_unit"]))
+        factor = np.float32(read_number(metadata, "meters_per_unit", positive=True))
         return DepthMap(
             np.ascontiguousarray(values, np.float32) * factor,
             read_provenance(metadata),
@@ -101,18 +103,48 @@ def depth_from_metadata(
 
 @contextmanager
 def metadata_checked(name: str) -> Iterator[None]:
-    """Turn errors from reading invalid metadata, such as edited metadata, into a DepthFileError that names the file."""
+    """Turn errors from reading invalid metadata, such as edited metadata, into a DepthFileError that names the file.
+
+    Values that they scale beyond float32 become infinite without a warning: unknown depth.
+    """
     try:
-        yield
-    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        with np.errstate(all="ignore"):
+            yield
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DepthFileError(f"{name}: invalid metadata") from error
+
+
+def read_number(metadata: dict[str, Any], key: str, *, positive: bool = False) -> float:
+    """Return a number in metadata that float32 can represent.
+
+    Raises:
+        KeyError: there is none.
+        ValueError: it is not a number, out of bounds, or not positive on request.
+    """
+    value = metadata[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        raise ValueError(f"{key} must be a number")
+    if positive and value < 1 / _LARGEST:
+        raise ValueError(f"{key} must be positive")
+    return float(value)
+
+
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Check what every file of ours states: where its depth comes from, and the camera.
+
+    Raises:
+        KeyError, TypeError, ValueError, ArithmeticError: it is invalid.
+    """
+    read_provenance(metadata)
+    read_camera(metadata)
+    read_number({"meters_per_unit": 1.0} | metadata, "meters_per_unit", positive=True)
 
 
 def read_provenance(metadata: dict[str, Any], *, approximate: bool = False) -> Provenance:
     """Return the provenance in metadata, marked as approximate on request.
 
     Raises:
-        TypeError: it is invalid.
+        TypeError, ValueError: it is invalid.
     """
     values = dict(metadata["provenance"])
     return Provenance.from_dict(values | {"approximate": True} if approximate else values)

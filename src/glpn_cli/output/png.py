@@ -32,6 +32,7 @@ from glpn_cli.output.metadata import (
     metadata_to_json,
     parse_metadata,
     read_camera,
+    read_number,
     read_provenance,
 )
 from glpn_cli.settings import Curve, DepthRange, Near, Normalize, Scale
@@ -111,7 +112,8 @@ class PNG(_PNGFile):
         """
         gray, metadata = _read_png(data, name)
         with metadata_checked(name):
-            low, high, meters_per_unit = (float(metadata[key]) for key in ("low", "high", "meters_per_unit"))
+            low, high = read_number(metadata, "low"), read_number(metadata, "high")
+            meters_per_unit = read_number(metadata, "meters_per_unit", positive=True)
             curve = Curve(metadata.get("curve", Curve.LINEAR))
             if metadata.get("near") == Near.BRIGHT:
                 gray = _MAX_GRAY - gray
@@ -126,7 +128,8 @@ class PNG(_PNGFile):
         Raises:
             KeyError, TypeError, ValueError: the metadata is invalid.
         """
-        low_m, high_m = (float(metadata[key]) * float(metadata["meters_per_unit"]) for key in ("low", "high"))
+        meters_per_unit = read_number(metadata, "meters_per_unit", positive=True)
+        low_m, high_m = (read_number(metadata, key) * meters_per_unit for key in ("low", "high"))
         fraction = ("gray" if metadata.get("near") != Near.BRIGHT else "(255 - gray)") + " / 255"
         curve = metadata.get("curve", Curve.LINEAR)
         if curve == Curve.INVERSE:
@@ -232,7 +235,8 @@ class Disparity16(_PNGFile):
         values, metadata = _read_png(data, name)
         with metadata_checked(name):
             fraction = 1 - values.astype(np.float32) / np.float32(MAX_UINT16)
-            meters = curve_meters(fraction, float(metadata["low"]), float(metadata["high"]), Curve.INVERSE)
+            low_m, high_m = (read_number(metadata, key, positive=True) for key in ("low", "high"))
+            meters = curve_meters(fraction, low_m, high_m, Curve.INVERSE)
             meters = np.where(values == 0, np.float32(0), meters)
             return DepthMap(meters, read_provenance(metadata, approximate=True), camera=read_camera(metadata))
 
@@ -242,7 +246,7 @@ class Disparity16(_PNGFile):
         Raises:
             KeyError, TypeError, ValueError: the metadata is invalid.
         """
-        low_m, high_m = float(metadata["low"]), float(metadata["high"])
+        low_m, high_m = (read_number(metadata, key, positive=True) for key in ("low", "high"))
         return (
             f"displacement: strength {high_m - low_m:.4g} m, mid-level 0 (black is {high_m:.4g} m from the camera, "
             f"white {low_m:.4g} m); exact depth is 1 / (white * {1 / low_m - 1 / high_m:.6g} + {1 / high_m:.6g}) m"
@@ -276,7 +280,7 @@ class PNG16(_PNGFile):
         """
         values, metadata = _read_png(data, name)
         with metadata_checked(name):
-            meters = values.astype(np.float32) / np.float32(float(metadata["values_per_meter"]))
+            meters = values.astype(np.float32) / np.float32(read_number(metadata, "values_per_meter", positive=True))
             return DepthMap(meters, read_provenance(metadata), camera=read_camera(metadata))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import os_reason
 from glpn_cli.output.formats import FORMATS, ReadsBack
-from glpn_cli.output.metadata import metadata_checked
+from glpn_cli.output.metadata import check_metadata, metadata_checked
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -70,6 +70,9 @@ def describe_file(path: str | PathLike[str]) -> Description:
         return image or Description(note="not a depth file")
     metadata = row.load_codec().read_metadata(io.BytesIO(data))
     size = image.size if image is not None else None
+    if metadata is not None:
+        with metadata_checked(str(path)):
+            check_metadata(metadata)
     if row.reads_back is ReadsBack.NEVER:
         return Description(row, metadata, size, note=row.unreadable_because)
     try:

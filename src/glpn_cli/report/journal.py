@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +13,7 @@ import numpy as np
 
 from glpn_cli.depth import is_known
 from glpn_cli.errors import OutputError
-from glpn_cli.files import os_reason, write_together
+from glpn_cli.files import load_json, os_reason, write_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,19 +118,19 @@ class Entry:
             depth = values.get("depth")
             statistics = None
             if depth is not None:
-                statistics = DepthStatistics(**{name: float(value) for name, value in depth.items()})
+                statistics = DepthStatistics(**{name: _to_number(value) for name, value in depth.items()})
             known = {name: value for name, value in values.items() if name in names}
             if "id" not in known and isinstance(values.get("source"), str):
                 known["id"] = entry_name(values["source"])
             if (ends := known.get("range_m")) is not None:
-                low_m, high_m = map(float, ends)
+                low_m, high_m = map(_to_number, ends)
                 known["range_m"] = (low_m, high_m)
             entry = cls(**known | {"depth": statistics})
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, OverflowError):
             return None
         texts, sizes = (entry.id, entry.outputs_mark), (entry.height, entry.width)
         is_valid = all(isinstance(text, str) for text in texts) and all(isinstance(size, int) for size in sizes)
-        return entry if is_valid else None
+        return entry if is_valid and isinstance(entry.approximate, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,21 @@ def _to_line(entry: Entry) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
+def _to_number(value: Any) -> float:
+    """Return a number of a line.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none, or NaN or infinite, which a page cannot show.
+    """
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a number of meters")
+    return number
+
+
 def _parse_line(line: str) -> Entry | None:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = load_json(line)
+    except ValueError:
         return None
     return Entry.from_dict(values) if isinstance(values, dict) else None

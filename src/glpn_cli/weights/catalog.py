@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEFAULT_WORKING_SIZE = (480, 640)
+
+# Bounds of what a weights file may state of itself. Depth, in any unit and scale within them, fits into float32, and
+# an image of the largest working size needs about as much memory and time as one of a large photo.
+_METERS_BOUNDS = (1e-6, 1e9)
+_FACTOR_BOUNDS = (1e-9, 1e9)
+_MAX_SIDE_PX = 8192
+_MAX_WORKING_PIXELS = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,11 @@ class WeightsCard:
             if "working_size" in metadata:
                 height, width = (int(side) for side in metadata["working_size"].split("x"))
             depth_limit_m = float(metadata.get("depth_limit_m", max_depth * meters_per_unit))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise WeightsError(f"weights {name}: invalid metadata: {error}") from error
-        if not all(0 < value < math.inf for value in (meters_per_unit, depth_limit_m, height, width)):
-            raise WeightsError(f"weights {name}: invalid metadata: sizes and scales must be positive numbers")
+        problem = scale_problem(depth_limit_m, meters_per_unit) or _size_problem(height, width)
+        if problem is not None:
+            raise WeightsError(f"weights {name}: invalid metadata: {problem}")
         metric = {"metric": True, "approximate": False}.get(metadata.get("metric", ""))
         # Approximate weights are small networks trained on small images; larger images make their depth worse.
         return cls(
@@ -82,6 +89,23 @@ class WeightsCard:
             "sharp_edges": "on" if self.sharp_edges else "off",
             **metric,
         }
+
+
+def scale_problem(depth_limit_m: float, meters_per_unit: float) -> str | None:
+    """Return why depth cannot have a limit and a scale, or None."""
+    for value, what, (low, high) in (
+        (meters_per_unit, "the factor to meters", _FACTOR_BOUNDS),
+        (depth_limit_m, "the depth limit in meters", _METERS_BOUNDS),
+    ):
+        if not low <= value <= high:
+            return f"{what} must be a positive number from {low:g} to {high:g}, not {value:g}"
+    return None
+
+
+def _size_problem(height: int, width: int) -> str | None:
+    if min(height, width) >= 1 and max(height, width) <= _MAX_SIDE_PX and height * width <= _MAX_WORKING_PIXELS:
+        return None
+    return f"the working size must have sides of 1 to {_MAX_SIDE_PX} and at most {_MAX_WORKING_PIXELS} pixels"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import inspect
 import json
 import os
 import pickle
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _LFS_POINTER = "a Git LFS pointer"
+_LARGEST_FORMAT_HEADER = 100_000_000  # of any safetensors file
+_VALUES_PER_BYTE = 4  # more than one only if tensors share memory
+_ALWAYS_ALLOWED = 2**24
+
 _DOCUMENTED_FIELDS = tuple(inspect.signature(GLPNConfig).parameters)[:-1]
 
 
@@ -177,7 +183,7 @@ def _reconcile(config: GLPNConfig, inside: Mapping[str, Any], metadata: Mapping[
     if "max_depth" in changed and "depth_limit_m" in scaled:
         try:  # the output is a fraction of max_depth, so the limit in meters changes by the same factor
             scaled["depth_limit_m"] = repr(float(scaled["depth_limit_m"]) * now["max_depth"] / before["max_depth"])
-        except (TypeError, ValueError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise WeightsError(f"{beside.parent}: invalid metadata of the weights: {error}") from error
     return FoundConfig(config, scaled, (note,))
 
@@ -204,8 +210,8 @@ def _detect_kind(file: Path) -> str:
     """Return what a file is, by its first bytes: a failed download may have any content under the right name."""
     with file.open("rb") as stream:
         head = stream.read(64)
-    if len(head) > 8 and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES and head[8:9] == b"{":
-        return "safetensors"
+    if len(head) > 8 and head[8:9] == b"{" and (length := int.from_bytes(head[:8], "little")) <= _LARGEST_FORMAT_HEADER:
+        return "safetensors" if length <= MAX_HEADER_BYTES else f"a file with a header of {length} bytes"
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return "pickle"
     if not head:
@@ -222,14 +228,19 @@ def _read_safetensors(file: Path, label: str) -> tuple[dict[str, Tensor], dict[s
         with safe_open(file, framework="pt") as opened:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it has no __iter__
             return tensors, dict(modernize(dict(opened.metadata() or {})))
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{label}: damaged safetensors file: {error}", hint="download or copy it again") from error
+    except OSError as error:
+        raise WeightsError(f"{label}: cannot be read: {os_reason(error)}") from error
+    except Exception as error:  # of the header, or of a type or shape that torch does not have; safetensors raises many
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{label}: damaged safetensors file: {reason}", hint="download or copy it again") from error
 
 
 def _read_pickle(file: Path, label: str) -> dict[str, Tensor]:
     damaged = WeightsError(f"{label}: damaged pickle", hint="download or copy it again")
+    _refuse_compressed(file, label)
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of types that are deprecated, which are refused below
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # The message of torch is several paragraphs, and advises to turn the protection off.
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
@@ -238,12 +249,45 @@ def _read_pickle(file: Path, label: str) -> dict[str, Tensor]:
                 hint="such a file can run code; get the weights as safetensors",
             ) from error
         raise damaged from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # torch and its unpickler raise many types
         raise damaged from error
     tensors = find_tensors(loaded)
     if tensors is None:
         raise WeightsError(f"{label}: the pickle is not a dictionary of tensors")
+    _refuse_without_values(tensors, file, label)
     return tensors
+
+
+def _refuse_compressed(file: Path, label: str) -> None:
+    """Refuse a zip whose parts are larger than the file. torch never writes one, and it would fill the memory.
+
+    Raises:
+        WeightsError: it is one.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size_bytes = sum(part.file_size for part in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # another format, or damaged: torch says so
+        return
+    if size_bytes > os.path.getsize(file):
+        raise WeightsError(f"{label}: the pickle is compressed", hint="save it again with torch, or as safetensors")
+
+
+def _refuse_without_values(tensors: Mapping[str, Tensor], file: Path, label: str) -> None:
+    """Refuse tensors whose values are not all in the file: a few bytes may state a tensor of any size.
+
+    Raises:
+        WeightsError: a tensor is sparse, quantized or without memory, or the tensors have more values than the file.
+    """
+    for key, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise WeightsError(
+                f"{label}: {key} is not a plain tensor but sparse, quantized or without values",
+                hint="save the weights as plain tensors",
+            )
+    values = sum(tensor.numel() for tensor in tensors.values())
+    if values > max(_VALUES_PER_BYTE * os.path.getsize(file), _ALWAYS_ALLOWED):
+        raise WeightsError(f"{label}: states {values} values, more than the file has", hint="get the weights again")
 
 
 # Writing

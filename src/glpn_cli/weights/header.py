@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import WeightsError
-from glpn_cli.files import modernize, os_reason
+from glpn_cli.files import load_json, modernize, os_reason
 
 if TYPE_CHECKING:
     from os import PathLike
 
-MAX_HEADER_BYTES = 100_000_000
-"""The limit that the format defines."""
+MAX_HEADER_BYTES = 2**23
+"""Of a header: far more than that of any GLPN. The format allows 100 MB, which take gigabytes when they are parsed."""
 
 _METADATA = "__metadata__"
 _SEAL = "content_sha256"
@@ -91,10 +91,10 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
 def _read_header(file: BinaryIO, path: str | PathLike[str]) -> dict[str, Any]:
     try:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+        header = load_json(file.read(length)) if length <= MAX_HEADER_BYTES else None
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ValueError, RecursionError):
+    except ValueError:
         header = None
     if not isinstance(header, dict) or not isinstance(header.get(_METADATA, {}), dict):
         raise WeightsError(f"{path}: damaged, or not a safetensors file", hint="download or copy it again")

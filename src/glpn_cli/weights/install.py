@@ -15,7 +15,7 @@ from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.files import FileDigest, read_bounded
 from glpn_cli.model.config import CONFIG_NAME, PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.weights.catalog import CATALOG, WeightsCard
+from glpn_cli.weights.catalog import CATALOG, WeightsCard, scale_problem
 from glpn_cli.weights.checkpoint import (
     Checkpoint,
     FoundConfig,
@@ -255,6 +255,9 @@ def _make_card(name: str, checkpoint: Checkpoint, meters_per_unit: float | None)
     if meters_per_unit is not None:
         metric = True if card.metric is None else card.metric
         limit_m = max_depth * meters_per_unit
+        problem = scale_problem(limit_m, meters_per_unit)
+        if problem is not None:
+            raise UsageError(problem, setting="meters_per_unit")
         return replace(card, meters_per_unit=meters_per_unit, depth_limit_m=limit_m, metric=metric), True
     return card, entry is not None or "meters_per_unit" in metadata
 

@@ -63,7 +63,7 @@ def to_published_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     published: dict[str, Tensor] = {}
     for key, tensor in plain.items():
         joint = _JOINT_KEY.fullmatch(key)
-        if joint is None:
+        if joint is None or tensor.dim() == 0:
             published[_to_published_key(key)] = tensor
             continue
         stage, layer, kind = joint.groups()

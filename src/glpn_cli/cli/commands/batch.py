@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import asdict
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,7 +130,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
                 _print_current(console, running)
             for result in running:
                 if json:
-                    console.data(dumps(record_of(console, result), allow_nan=False))
+                    console.record(record_of(console, result))
                 if result.error is None:
                     done += 1
                     console.detail(f"{result.task.source}: done in {result.record.seconds:.2f} s")
@@ -160,7 +159,7 @@ def _print_current(console: Console, running: BatchRun) -> None:
         if task.done:
             known = running.manifest.records[str(task.source)].sha256
             hashes = {row.name: known[row.name] for row, _ in task.outputs if row.name in known}
-            console.data(dumps(current_result(task, hashes).to_dict(), allow_nan=False))
+            console.record(current_result(task, hashes).to_dict())
 
 
 def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done: int, elapsed_s: float) -> None:
@@ -222,7 +221,7 @@ def _verify(console: Console, folder: Path, *, json: bool) -> None:
         counts[finding.status] += 1
         wrong += finding.is_wrong
         if json:
-            console.data(dumps(asdict(finding)))
+            console.record(asdict(finding))
         elif finding.status != INTACT:
             console.data(printable(f"{finding.status}: {folder / finding.output}"))
     others = "".join(f", {count} {status}" for status, count in counts.items() if status != INTACT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from json import dumps
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -68,7 +67,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
             for stage, took in result.stages.items():
                 console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")
             if json:
-                console.data(dumps(asdict(result) | {"images_per_second": result.images_per_second}))
+                console.record(asdict(result) | {"images_per_second": result.images_per_second})
             measured.append(result)
     finally:  # what was measured before an error or an interrupt is shown
         if measured and not json:

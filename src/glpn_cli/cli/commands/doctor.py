@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from json import dumps
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
@@ -30,7 +29,7 @@ def doctor(console: Console, *, json: bool) -> None:
 
     diagnosis = diagnose()
     if json:
-        console.data(dumps(asdict(diagnosis)))
+        console.record(asdict(diagnosis))
         return
     for label, text in _lines(diagnosis):
         console.data(f"{label:<10} {text}")

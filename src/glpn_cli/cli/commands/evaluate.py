@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from json import dumps
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
@@ -108,7 +107,7 @@ def _run(console: Console, evaluation: Evaluation, *, json: bool) -> None:
             for result in evaluation.run():
                 progress.advance()
                 if json:
-                    console.data(dumps(result.to_dict(), allow_nan=False))
+                    console.record(result.to_dict())
                 if isinstance(result, Failure):
                     console.detail(f"{result.name}: failed")
     except KeyboardInterrupt:
@@ -120,7 +119,7 @@ def _print_results(console: Console, evaluation: Evaluation, table: TableStyle, 
     from glpn_cli.cli.tables import print_evaluation
 
     if json:
-        console.data(dumps(evaluation.summary(), allow_nan=False))
+        console.record(evaluation.summary())
     elif evaluation.images:
         print_evaluation(console, evaluation, table)
     if evaluation.ramp is not None:

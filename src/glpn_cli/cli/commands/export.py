@@ -80,7 +80,8 @@ def _interruptible() -> Iterator[None]:
         if callable(previous):
             previous(number, frame)
 
-    signal.signal(signal.SIGINT, note)
+    if previous is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, note)
     try:
         yield
     except Exception as error:

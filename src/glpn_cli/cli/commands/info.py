@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.command import command
@@ -40,10 +39,10 @@ def info(console: Console, files: tuple[str, ...], *, json: bool) -> None:
             failures.append(error.exit_code)
             console.error(error)
             if json:
-                console.data(dumps({"file": file, "status": "failed", "error": console.error_record(error)}))
+                console.record({"file": file, "status": "failed", "error": console.error_record(error)})
             continue
         if json:
-            console.data(dumps(_record(file, described)))
+            console.record(_record(file, described))
         else:
             console.data(printable(file))
             for label, value in _lines(described):
@@ -102,7 +101,8 @@ def _lines(described: Description) -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         yield name.replace("_", " "), _text(value)
     for name, value in provenance.items():
-        text = _pixels(tuple(value)) if name.endswith("_size") else _text(value)
+        is_size = name.endswith("_size") and isinstance(value, list) and len(value) == 2
+        text = _pixels(tuple(value)) if is_size else _text(value)
         yield _LABELS.get(name, name.replace("_", " ")), text
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,7 @@ def measure(
     results = [(region, measure_region(depth, region)) for region in regions or [Region("whole image")]]
     print_anchors(console, depth.provenance.anchor_factor, depth.provenance.anchors if anchors else ())
     if json:
-        console.data(dumps(_record(source, kind, depth, results), allow_nan=False))
+        console.record(_record(source, kind, depth, results))
     else:
         console.table(_table(results, approximate=depth.provenance.metric is False))
 

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import chain
-from json import dumps
 from typing import TYPE_CHECKING
 
 from glpn_cli.cli.command import command
@@ -197,7 +196,7 @@ class _Progress:
         else:
             _print_result(self._console, result, self._appearance)
         if self._json:
-            self._console.data(dumps(record_of(self._console, result), allow_nan=False))
+            self._console.record(record_of(self._console, result))
 
     def summary(self) -> str:
         """Return how many images are done."""

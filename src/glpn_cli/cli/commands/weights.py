@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,7 +40,7 @@ def list_weights(console: Console, *, json: bool) -> None:
     rows = take_inventory()
     if json:
         for row in rows:
-            console.data(dumps(_record(row), allow_nan=False))
+            console.record(_record(row))
         return
     for line in _table([_HEAD, *(_cells(row) for row in rows)]):
         console.data(line)
@@ -164,7 +163,7 @@ def _verify(located: LocatedWeights, console: Console, *, json: bool) -> bool:
         status, error = "damaged", raised
     if json:
         record = {"name": located.name, "path": str(file), "status": status, "sha256": sha256}
-        console.data(dumps(record if error is None else record | {"error": console.error_record(error)}))
+        console.record(record if error is None else record | {"error": console.error_record(error)})
     if error is not None:
         console.error(error)
     elif not json:
