@@ -247,8 +247,9 @@ def find_usable_sides(config: GLPNConfig) -> tuple[int, int]:
         raise ConfigError(
             f"patch_sizes {config.patch_sizes} and strides {config.strides} do not halve the image at every stage"
         )
-    if _DECODER_FACTOR * stage_sizes(config, smallest, smallest)[0][0] > _LARGEST_OUTPUT_FACTOR * smallest:
-        raise ConfigError(f"strides {config.strides} give depth much larger than the image: begin with 2 or more")
+    output = _DECODER_FACTOR * stage_sizes(config, smallest, smallest)[0][0]
+    if output > _LARGEST_OUTPUT_FACTOR * smallest or max(output, smallest) % min(output, smallest):
+        raise ConfigError(f"strides {config.strides} give depth of {output} px for {smallest} px of the image")
     return smallest, step
 
 
