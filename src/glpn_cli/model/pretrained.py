@@ -24,6 +24,8 @@ _PARTS_AFTER_ENCODER = ("decoder.", "head.")
 _AUTO = "auto"
 _OTHER_CONFIG = "use the config.json that belongs to these weights"
 _TENSORS_PER_LAYER = 18  # of the encoder, at least
+_LAYERS_ANYWAY = 64
+"""So many are built in a moment, and then the error can name the tensors that are missing."""
 _MAX_INITIALIZED = 2**27
 """Values of all tensors that `from_pretrained` may initialize because a file does not have them: 512 MB."""
 
@@ -386,7 +388,7 @@ def _refuse_oversized(config: GLPNConfig, tensors: Mapping[str, Tensor], source:
     """
     config.validate()
     depths = config.depths[: config.num_encoder_blocks]
-    if sum(depths) * _TENSORS_PER_LAYER > len(tensors):
+    if sum(depths) > max(_LAYERS_ANYWAY, len(tensors) // _TENSORS_PER_LAYER):
         raise WeightsError(
             f"{source}: the weights do not match their configuration; depths is {depths}, but there are only "
             f"{len(tensors)} tensors",
