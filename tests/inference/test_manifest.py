@@ -285,6 +285,7 @@ def test_a_forged_journal_removes_no_other_files(tmp_path: Path, partials: objec
         {"outputs": {"png": "a\ud800.png"}},
         {"outputs": {"png": 1}},
         {"source": "a\0.png"},
+        {"relative_source": "a\0.png"},
         {"source": "a\ud800.png"},
         {"sha256": {"png": ["a"]}},
         {"seconds": float("nan")},

@@ -105,15 +105,15 @@ class Record:
             tables = (record.outputs, record.sha256, record.settings)
             texts = (
                 *(record.source, record.status, record.source_mark, record.relative_source, record.source_sha256),
-                *(record.error or "", record.hint or ""),
-                *(*record.outputs.values(), *record.sha256.values()),
+                *(record.error or "", record.hint or "", *record.outputs.values(), *record.sha256.values()),
             )
             numbers = (record.seconds, record.exit_code)
         except (TypeError, AttributeError):
             return None
         valid = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
         valid = valid and all(isinstance(number, int | float) and 0 <= number < _LARGEST for number in numbers)
-        safe = valid and is_path(record.source) and all(_is_below(path) for path in record.outputs.values())
+        safe = valid and is_path(record.source) and is_path(record.relative_source)
+        safe = safe and all(_is_below(path) for path in record.outputs.values())
         return record if safe and record.status in _STATUSES else None
 
 

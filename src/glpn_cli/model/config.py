@@ -256,7 +256,8 @@ class GLPNConfig:
             _require(_is_number(rate) and 0 <= rate <= 1, name, rate, "a number from 0 to 1")
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            _require(_is_number(value) and 0 <= value <= _MAX_DEVIATION, name, value, "a non-negative number")
+            wanted = f"a non-negative number up to {_MAX_DEVIATION:g}"
+            _require(_is_number(value) and 0 <= value <= _MAX_DEVIATION, name, value, wanted)
         _require(self.decoder_hidden_size > 1, "decoder_hidden_size", self.decoder_hidden_size, "at least 2")
         low, high = _DEPTH_BOUNDS
         wanted = f"a positive number from {low:g} to {high:g}"

@@ -41,6 +41,7 @@ _LFS_POINTER = "a Git LFS pointer"
 _LARGEST_FORMAT_HEADER = 100_000_000  # of any safetensors file
 _VALUES_PER_BYTE = 4  # more than one only if tensors share memory
 _ALWAYS_ALLOWED = 2**24
+_MAX_SHOWN = 100  # characters of a value in a note
 
 _DOCUMENTED_FIELDS = tuple(inspect.signature(GLPNConfig).parameters)[:-1]
 
@@ -162,12 +163,19 @@ def read_config(file: Path, metadata: Mapping[str, str]) -> FoundConfig:
         if inside is None:
             hint = f"put the {CONFIG_NAME} of these weights into the same folder"
             raise MissingWeightsError(f"{file}: has no configuration", hint=hint)
-        return FoundConfig(GLPNConfig.from_dict(inside), dict(metadata))
+        return FoundConfig(_build_config(inside, file), dict(metadata))
     fields = read_json(beside, ConfigError)
     if inside is not None and fields.get("model_type", GLPNConfig.model_type) != GLPNConfig.model_type:
-        return FoundConfig(GLPNConfig.from_dict(inside), dict(metadata))
-    config = GLPNConfig.from_dict(fields)
+        return FoundConfig(_build_config(inside, file), dict(metadata))
+    config = _build_config(fields, beside)
     return FoundConfig(config, dict(metadata)) if inside is None else _reconcile(config, inside, metadata, beside)
+
+
+def _build_config(fields: Mapping[str, Any], file: Path) -> GLPNConfig:
+    try:
+        return GLPNConfig.from_dict(fields)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.message}", hint=error.hint) from error
 
 
 def _reconcile(config: GLPNConfig, inside: Mapping[str, Any], metadata: Mapping[str, str], beside: Path) -> FoundConfig:
@@ -177,7 +185,7 @@ def _reconcile(config: GLPNConfig, inside: Mapping[str, Any], metadata: Mapping[
     if not changed:
         return FoundConfig(config, dict(metadata))
     note = f"{beside} is used, which differs from the copy inside the weights: " + ", ".join(
-        f"{name} is {now[name]}, not {before[name]}" for name in changed
+        f"{name} is {now[name]}, not {str(before[name])[:_MAX_SHOWN]}" for name in changed
     )
     scaled = dict(metadata)
     if "max_depth" in changed and "depth_limit_m" in scaled:
@@ -218,9 +226,7 @@ def _detect_kind(file: Path) -> str:
         return "an empty file"
     if head.lstrip()[:1] == b"<":
         return "a web page"
-    if head.startswith(LFS_START):
-        return _LFS_POINTER
-    return "a file of another kind"
+    return _LFS_POINTER if head.startswith(LFS_START) else "a file of another kind"
 
 
 def _read_safetensors(file: Path, label: str) -> tuple[dict[str, Tensor], dict[str, str]]:
