@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from bad_images import bad_images
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+
+    import pytest
 
 EVERY = 60
 """One image in so many of the corpus is used, because tests of the reader use all of it."""
@@ -21,7 +23,7 @@ UNIQUE = ("bomb", "float", "500", "strip-65535x1.png", "strip-1x65535.gif")
 
 
 def test_every_bad_image_gets_a_record_or_depth(
-    glpn: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+    glpn: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
     names = set()
@@ -38,6 +40,7 @@ def test_every_bad_image_gets_a_record_or_depth(
     assert len(done) >= 10
     for record in records:
         assert record["exit_code"] == (0 if record["status"] == "done" else 4), record
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 2**30)  # by itself, Pillow refuses large color profiles
     for record in done:
         with Image.open(tmp_path / "out" / record["outputs"]["png"]) as depth, Image.open(record["source"]) as image:
             assert sorted(depth.size) == sorted(image.size)

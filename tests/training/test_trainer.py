@@ -504,14 +504,14 @@ def test_an_image_without_depth_is_named(settings: TrainSettings, run: Run, tmp_
 
 def test_depth_of_another_size_is_named(settings: TrainSettings, run: Run, tmp_path: Path) -> None:
     make_pair(tmp_path / "pairs", "good", 2.0)
-    make_pair(tmp_path / "pairs", "odd", 2.0, size=(40, 24))
+    make_pair(tmp_path / "pairs", "odd", 2.0, size=(40, 40))
     data = replace(settings, data=(str(tmp_path / "pairs"),), batch_size=2, validation=settings.data)
     with pytest.raises(InputError, match=r"odd\.png"):
         train(data, run())
 
 
 @pytest.mark.parametrize(
-    ("meters", "size", "text"), [(2.0, (40, 24), r"odd\.png"), (0.0, (80, 48), "no validation image")]
+    ("meters", "size", "text"), [(2.0, (40, 40), r"odd\.png"), (0.0, (80, 48), "no validation image")]
 )
 def test_broken_validation_images_are_named_before_a_step(
     settings: TrainSettings, run: Run, same: Same, tmp_path: Path, meters: float, size: tuple[int, int], text: str
