@@ -107,3 +107,10 @@ def test_opencv_reads_pfm_with_rows_in_order(tmp_path: Path, depth_map: DepthMap
 def test_damaged_pfm_is_refused(header: bytes) -> None:
     with pytest.raises(DepthFileError, match=r"x\.pfm"):
         PFM().decode(header + b"1234", "x.pfm")
+
+
+def test_endless_pfm_header_is_refused() -> None:
+    values = np.float32([[1.5]]).tobytes()
+    assert PFM().decode(b"Pf" + b"\n" * 100 + b"1 1 -1.0\n" + values, "x.pfm").meters.tolist() == [[1.5]]
+    with pytest.raises(DepthFileError, match=r"x\.pfm"):
+        PFM().decode(b"Pf" + b"\n" * 10**7 + b"1 1 -1.0\n" + values, "x.pfm")

@@ -21,6 +21,7 @@ _METADATA, _DEPTH, _UNCERTAINTY = "metadata", "depth", "uncertainty"
 # Names that other programs give to depth; `arr_0` is NumPy's name for an array without one.
 _DEPTH_KEYS = (_DEPTH, "predicted_depth", "depth_pred", "pred_depth", "depth_m", "prediction", "pred", "arr_0")
 _PFM_HEADER = re.compile(rb"Pf\s+(\d{1,9})\s+(\d{1,9})\s+([+-]?\d{1,9}(?:\.\d{0,9})?)\s")
+_MAX_PFM_HEADER = 1024  # bytes; a header may have any number of spaces
 
 
 def _as_depth(values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -143,7 +144,7 @@ class PFM(_WithoutMetadata):
         Raises:
             DepthFileError: the file is damaged, or has several channels.
         """
-        header = _PFM_HEADER.match(data)
+        header = _PFM_HEADER.match(data[:_MAX_PFM_HEADER])
         if header is None:
             raise DepthFileError(f"{name}: damaged PFM header")
         width, height, scale = int(header[1]), int(header[2]), float(header[3])
