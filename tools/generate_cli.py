@@ -53,7 +53,7 @@ the images are finished. `predict --json` writes no files unless `--format` or `
 | `notes` | how the image was converted; an empty list if it was not |
 | `elapsed_ms` | milliseconds of `decode`, `preprocess`, `network`, `upsample`, `encode`, `write`; `fetch`, `tiles` |
 | `error` | only of a failed image, instead of all fields after `status`: `message`, `hint` (or null) and `exit_code` |
-| `reason` | only of an entry of a list that is no image, instead of all fields after `status` |
+| `reason` | only for an entry of a list that is not an image, instead of all fields after `status` |
 
 Of an image that is up to date, only `source`, `status`, `outputs` and `sha256` are known. If one of its formats has no
 room for metadata (npy, pfm), its depth was computed to compare, and all fields are there.

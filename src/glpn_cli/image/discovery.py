@@ -44,7 +44,7 @@ class FoundImages:
     Attributes:
         images: in the order of the arguments, without duplicates; `STDIN` for standard input.
         failures: arguments that mean no image, with the error.
-        skipped: entries of a list that are no images, with what they are.
+        skipped: entries of a list that are not images, with what they are.
         skipped_outputs: the number of files that were skipped in folders and patterns because they are depth files.
         left_out: what else was left out of folders.
     """
@@ -96,7 +96,7 @@ def find_images(
     - A pattern (`*`, `?`, `[...]`, `**` for any folders) that is not an existing file is expanded here, so that it
       may be quoted in the shell.
     - "-" is standard input. What starts with http:// or https:// is a URL; file:// stands for a path.
-    - In a list, patterns and "-" are file names. What is no image there is skipped.
+    - In a list, patterns and "-" are file names. Entries that are not images are skipped.
 
     Args:
         arguments: as the user wrote them.
@@ -276,7 +276,7 @@ def missing_listed(entry: str, listed: ImageList) -> ImageError:
 
 
 def describe_other_file(path: str) -> str:
-    """Return what a file is that is no image, by name and content, such as "not an image"; empty if it may be one.
+    """Return "not an image" if a file is none by name and content; empty if it may be one.
 
     A file with the suffix of an image counts as one, so that a damaged image is an error. What cannot be opened
     counts as one too.

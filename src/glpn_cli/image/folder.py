@@ -29,7 +29,7 @@ class LeftOut:
         raw: number of raw camera files in folders.
         suffixes: their suffixes.
         depth: number of 16-bit depth images beside photos.
-        other: number of entries of a list that are no images.
+        other: number of entries of a list that are not images.
     """
 
     raw: int = 0
@@ -115,7 +115,7 @@ def walk_images(
         search: what to look for.
         is_output: whether a file is a depth file; those are skipped.
         without: a folder to skip, such as the output folder, unless it is `folder` itself.
-        left_out: counts raw camera files, which are no images.
+        left_out: counts raw camera files, which are not images.
 
     Yields:
         The path of an image; or a folder that cannot be listed, with the error.

@@ -62,8 +62,8 @@ class TiffLayout(NamedTuple):
     """How the pixels of the first page are stored.
 
     Attributes:
-        height: in pixels, before the orientation is applied.
-        width: likewise.
+        height: of the image, pixels, before the orientation is applied.
+        width: of the image, pixels, before the orientation is applied.
         bands: numbers per pixel.
         bits: of each number; 0 if they differ.
         kind: "u", "i" or "f", as in NumPy's dtypes; "" if unknown.

@@ -68,7 +68,7 @@ def plan_mirrored(
         records: what earlier runs wrote, by source.
         overwrite: whether existing files may be replaced.
         search: what is found in the folders.
-        listed: more images; entries that are no images are left out.
+        listed: more images; entries that are not images are left out.
         left_out: counts what is left out.
 
     Raises:

@@ -73,7 +73,7 @@ class Task:
         overwrite: the outputs may be replaced, whatever they are.
         record: what an earlier run wrote; its outputs may be replaced as long as they are unchanged.
         exists: some outputs exist; they stay, and are up to date or the reason of a failure.
-        skipped: what an entry of a list is that is no image; empty for images.
+        skipped: what kind of file an entry of a list is if it is not an image; empty for images.
         failure: why the image cannot be processed, if that is known beforehand.
     """
 

@@ -116,7 +116,7 @@ class Predictor:
         settings: how images become depth.
         calibration: the intrinsics in the file that the settings name, or None.
         input_size: size of the network's input, with the default of the weights filled in.
-        sharp_edges: whether the edges of depth are aligned with those of the image, likewise.
+        sharp_edges: whether to align the edges of depth with those of the image, with the default of the weights.
         engine: the network prepared for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in network units.
     """
 

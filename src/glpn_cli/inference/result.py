@@ -72,7 +72,7 @@ class Result:
 
 
 def skipped_result(task: Task) -> Result:
-    """Return the result of a task that is no image."""
+    """Return the result of a task that is not an image."""
     return Result(task, Record(source=str(task.source), status=SKIPPED))
 
 
