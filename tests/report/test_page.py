@@ -329,7 +329,7 @@ def test_missing_scripts_are_reported(browser: Browser, report: SyntheticReport,
     visit = Visit(browser, tmp_path / "out")
     visit.page.wait_for_selector(".pair.missing")
     visit.open("a.png")
-    assert "not in the folder" in visit.page.locator("#message").inner_text()
+    visit.page.locator("#message", has_text="not in the folder").wait_for()
     visit.context.close()
 
 
