@@ -294,7 +294,7 @@ class Colormap(StrEnum):
 
 
 class Curve(StrEnum):
-    """What colors and gray levels are even in, from the nearest to the farthest depth of their range."""
+    """The quantity that colors and gray levels are linear in, from the nearest to the farthest depth of their range."""
 
     INVERSE = "inverse"
     """1/depth: most colors go to near objects, as in the images of MiDaS, Depth Anything and Depth Pro."""
@@ -437,7 +437,7 @@ class OutputSettings(Settings):
         range: the depths that gray and color images span; None leaves gray images to `normalize` and is "auto" for
             color images.
         range_m: the range of a whole run, meters; None uses the range of each image.
-        curve: what the colors or grays are even in; None is inverse depth in color images and meters in gray images.
+        curve: the quantity that colors or grays are linear in; None is inverse depth in color images and meters in gray images.
         near: which end near pixels get; None is dark in gray images and bright in color images.
         colormap: of color images; None is TURBO.
         legend: add a bar with meters below color images.

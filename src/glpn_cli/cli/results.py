@@ -199,7 +199,9 @@ class DepthNotes:
                 f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"
             )
         if self._reduced:
-            console.note(f"meshes have at most {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more)")
+            console.note(
+                f"meshes have at most {MAX_MESH_POINTS:,} points, to suit web pages (set `max_points` for more)"
+            )
 
 
 def _farther_scale(output: OutputSettings) -> str:

@@ -14,7 +14,7 @@ from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.files import os_reason, path_of_url, read_bounded
 from glpn_cli.image.fetching import Address, is_address
-from glpn_cli.image.folder import RAW_HINT, LeftOut, is_image_name, may_be_file, to_regex, walk_images
+from glpn_cli.image.folder import CONVERT_HINT, RAW_HINT, LeftOut, is_image_name, may_be_file, to_regex, walk_images
 from glpn_cli.image.reading import missing_image
 from glpn_cli.image.sniffing import HEAD_BYTES, may_be_image
 from glpn_cli.settings import MAX_LIST_BYTES, SearchSettings
@@ -370,7 +370,7 @@ class _Finder:
 
     def _in_folder(self, folder: Path, argument: str, *, listed: bool = False) -> Iterator[Path]:
         any_found = False
-        raw_before = self.found.left_out.raw
+        before = self.found.left_out.raw, self.found.left_out.unread
         for found in walk_images(folder, search=self._search, is_output=lambda _: False, left_out=self.found.left_out):
             any_found = True
             if isinstance(found, tuple):
@@ -380,12 +380,18 @@ class _Finder:
         if not any_found and listed:
             self.found.skipped.append((argument, "a folder without images"))
         elif not any_found:
-            has_raw = self.found.left_out.raw > raw_before
-            self.found.failures.append((argument, self._no_images(argument, has_raw=has_raw)))
+            hint = self._hint_at_unread(*before)
+            self.found.failures.append((argument, self._no_images(argument, hint)))
 
-    def _no_images(self, argument: str, *, has_raw: bool) -> ImageError:
-        if has_raw:
-            return ImageError(f"{argument}: no images in this folder that can be read", hint=RAW_HINT)
+    def _hint_at_unread(self, raw: int, unread: int) -> str | None:
+        """Return what to do with the files that a search left out, given their numbers before; None if there are none."""
+        if self.found.left_out.raw > raw:
+            return RAW_HINT
+        return CONVERT_HINT if self.found.left_out.unread > unread else None
+
+    def _no_images(self, argument: str, hint: str | None) -> ImageError:
+        if hint is not None:
+            return ImageError(f"{argument}: no images in this folder that can be read", hint=hint)
         if self._search.include or self._search.exclude:
             return ImageError(f"{argument}: no images match `include` and `exclude`")
         if self._search.recursive:

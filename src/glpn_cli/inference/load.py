@@ -67,8 +67,8 @@ def warn_if_approximate(predictor: Predictor, *, stacklevel: int = 2) -> None:
         return
     _warned_names.add(card.name)
     warnings.warn(
-        f"the meters of the weights {card.name!r} are approximate; `load('nyu')` or `load('kitti')` has weights that "
-        "measure, and `DepthMap.anchored` scales depth to known distances",
+        f"depth of the weights {card.name!r} is only approximately in meters; for true meters, use `load('nyu')` or "
+        "`load('kitti')`, or scale depth to known distances with `DepthMap.anchored`",
         ApproximateDepthWarning,
         stacklevel=stacklevel + 1,
     )
