@@ -55,7 +55,8 @@ def test_images_of_unread_formats_are_counted() -> None:
     assert found == [Path("d/a.jpg")]
     assert (left_out.unread, left_out.unread_suffixes, left_out.raw) == (2, {".jxl", ".psd"}, 0)
     (note,) = left_out.notes()
-    assert ".jxl" in note and ".psd" in note
+    assert ".jxl" in note
+    assert ".psd" in note
     left_out.clear()
     assert not list(left_out.notes())
 

@@ -431,7 +431,7 @@ COMMON: Mapping[str, Option] = {
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),
-    "preview": Option("Draw the depth map in the terminal; alone, write no files.", LOGGING),
+    "preview": Option("Draw the depth map in the terminal. Writes no files without --output or --format.", LOGGING),
     "report": Option(
         "Also write index.html, which shows every image next to its depth map, with distances on hover.", OUTPUT
     ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RAW_HINT = "export raw camera files as JPEG or TIFF with a raw converter first"
 CONVERT_HINT = "convert them to JPEG or PNG first"
+DEPTH_HINT = "to predict one, name it"
 
 
 @dataclass(slots=True)
@@ -57,6 +58,14 @@ class LeftOut:
             self.unread += 1
             self.unread_suffixes.add(suffix)
 
+    def hint_since(self, before: LeftOut) -> str | None:
+        """Return what to do with files that were left out since an earlier count; None if there are none."""
+        if self.raw > before.raw:
+            return RAW_HINT
+        if self.unread > before.unread:
+            return CONVERT_HINT
+        return f"16-bit depth images are left out; {DEPTH_HINT}" if self.depth > before.depth else None
+
     def notes(self) -> Iterator[str]:
         """Yield one line for each kind."""
         if self.raw:
@@ -65,10 +74,7 @@ class LeftOut:
             suffixes = ", ".join(sorted(self.unread_suffixes))
             yield f"left out {_count(self.unread, 'image')} of formats that are not read ({suffixes}): {CONVERT_HINT}"
         if self.depth:
-            yield (
-                f"left out {_count(self.depth, '16-bit depth image')} of the photos beside them; "
-                "predict one by its name to use it"
-            )
+            yield f"left out {_count(self.depth, 'depth image')} (16-bit PNG) of photos: {DEPTH_HINT}"
         if self.other:
             noun = "entry" if self.other == 1 else "entries"
             yield f"skipped {self.other} {noun} of the list: not images"
