@@ -96,7 +96,7 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
 
     Args:
         settings: what to load, and how images become depth.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
@@ -126,7 +126,7 @@ def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallb
     Args:
         weights: as for `load`.
         offline: do not download.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
