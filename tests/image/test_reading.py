@@ -23,7 +23,9 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.image import reading
-from glpn_cli.image.reading import MAX_SIDE_PX, hold_image, missing_image, read_image
+from glpn_cli.image.decoding import MAX_SIDE_PX
+from glpn_cli.image.memory import hold_image
+from glpn_cli.image.reading import missing_image, read_image
 from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, MAX_SEGMENTS, SUFFIX_ONLY_FORMATS
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 

@@ -23,7 +23,8 @@ from glpn_cli.inference.load import load_weights
 from glpn_cli.inference.predictor import LoadedWeights, Predictor
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import Precision, PredictionSettings
+from glpn_cli.settings import PredictionSettings
+from glpn_cli.values import Precision
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from glpn_cli.output.color import (
     subsample_depth,
     unknown_color,
 )
-from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange
 
 
 def depth(*meters: float, shape: tuple[int, int] = (1, -1)) -> DepthMap:

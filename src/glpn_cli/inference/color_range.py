@@ -11,7 +11,7 @@ from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
-from glpn_cli.settings import DepthRange, RangeMode
+from glpn_cli.values import DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -22,13 +22,15 @@ from glpn_cli.files import FileDigest
 from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.exif import ExifFocal
-from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
-from glpn_cli.image.reading import is_image_input, read_image
+from glpn_cli.image.memory import is_image_input
+from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.reading import read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import GLPNForDepthEstimation, find_usable_sides
-from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, Precision, PredictionSettings, SizeMode, Tta
+from glpn_cli.settings import FAR_LARGER_FACTOR, PredictionSettings
+from glpn_cli.values import InputSize, Precision, SizeMode, Tta
 from glpn_cli.weights.catalog import WeightsCard
 from glpn_cli.weights.checkpoint import read_checkpoint
 from glpn_cli.weights.store import BEST_NAME, LAST_NAME, weights_files
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from glpn_cli.depth import Camera
     from glpn_cli.device import Runtime
     from glpn_cli.errors import GLPNError
-    from glpn_cli.image.reading import ImageInput, LoadedImage
+    from glpn_cli.image.decoding import LoadedImage
+    from glpn_cli.image.reading import ImageInput
     from glpn_cli.weights.location import LocatedWeights
 
 _DEFAULTS = PredictionSettings()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Colormap, Curve, DepthRange, Near, RangeMode
+from glpn_cli.values import Colormap, Curve, DepthRange, Near, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -35,7 +35,7 @@ from glpn_cli.output.metadata import (
     read_number,
     read_provenance,
 )
-from glpn_cli.settings import Curve, DepthRange, Near, Normalize, Scale
+from glpn_cli.values import Curve, DepthRange, Near, Normalize, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from glpn_cli.image.fetching import is_address
 from glpn_cli.inference.color_range import join_ranges
 from glpn_cli.output.color import color_curve, colormap_of, measure_range, near_first_table
 from glpn_cli.report.journal import entry_name
-from glpn_cli.settings import Colormap, DepthRange, RangeMode
+from glpn_cli.values import Colormap, DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
