@@ -12,7 +12,7 @@ import torch
 
 from glpn_cli.errors import ConfigError, MissingPackageError, OutputError, UsageError
 from glpn_cli.export import ExportModule, build_module, build_onnx, example_input, verify_onnx
-from glpn_cli.inference.predictor import LoadedWeights
+from glpn_cli.inference.network import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.settings import ExportSettings

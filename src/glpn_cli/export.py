@@ -24,7 +24,7 @@ from glpn_cli.values import Precision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from glpn_cli.inference.predictor import LoadedWeights
+    from glpn_cli.inference.network import LoadedWeights
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.settings import ExportSettings
     from glpn_cli.weights.catalog import WeightsCard

@@ -11,7 +11,7 @@ import pytest
 import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
-GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "_version"}
+GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "certificates", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
 FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis"}
 API = {"api"}
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "values": {"errors", "convert"},
     "settings": {"errors", "convert", "values"},
     "files": {"errors"},
+    "certificates": {"errors", "files"},
     "device": {"errors", "convert", "settings", "values"},
     "depth": {"errors", "convert", "settings", "values"},
     "metrics": set(),
