@@ -139,7 +139,7 @@ def _measure_usable(
             opened, name = open_source(image, stopwatch=Stopwatch())
             depth = predictor.predict(opened, name=name)
             if is_known(depth.meters).any():
-                yield measure_range([depth], DepthRange.parse("auto"))
+                yield measure_range(depth, DepthRange.parse("auto"))
         except GLPNError:
             continue  # it is reported when its turn comes
         finally:

@@ -314,7 +314,7 @@ def _gray_ends(depth: DepthMap, values: NDArray[np.float32], settings: OutputSet
         return low_m / meters_per_unit, high_m / meters_per_unit
     if curve is Curve.LINEAR:
         return (float(values.min()) if settings.normalize is Normalize.MINMAX else 0.0), float(values.max())
-    return fit_range(*measure_range([DepthMap(values)], DepthRange.parse("p0:p100")), curve)
+    return fit_range(*measure_range(DepthMap(values), DepthRange.parse("p0:p100")), curve)
 
 
 def _quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:

@@ -211,7 +211,7 @@ def image_range(depth: DepthMap, settings: OutputSettings) -> tuple[float, float
         settings: of the colored outputs.
     """
     is_own = settings.range is not None and settings.range.mode is RangeMode.PERCENTILES
-    low_m, high_m = measure_range([depth], settings.range if is_own and settings.range else DepthRange.parse("auto"))
+    low_m, high_m = measure_range(depth, settings.range if is_own and settings.range else DepthRange.parse("auto"))
     return float(f"{low_m:.6g}"), float(f"{high_m:.6g}")
 
 
