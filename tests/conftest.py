@@ -19,6 +19,7 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, Provenance
 from waiting import HANG_S
+from warm_python import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,15 +155,26 @@ def glpn(
     return run
 
 
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[list[str]]:
+    """A command to use instead of `[sys.executable]`, whose processes need no seconds to import torch."""
+    with run_server() as command:
+        yield command
+
+
 @pytest.fixture
-def glpn_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Return a function that runs the program as a separate process in the test's folder."""
+def glpn_process(tmp_path: Path, warm_python: list[str]) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Return a function that runs the program as a separate process in the test's folder.
+
+    Python starts anew for it only if the test says so; `program` is an installed one, which always starts anew.
+    """
 
     def run(
-        *arguments: str | Path, stdin: bytes = b"", program: str | None = None, **environment: str
+        *arguments: str | Path, stdin: bytes = b"", anew: bool = False, program: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
         inherited = {name: value for name, value in os.environ.items() if name not in ("GLPN_WEIGHTS", "FORCE_COLOR")}
-        start = [sys.executable, "-m", "glpn_cli"] if program is None else [Path(sys.executable).with_name(program)]
+        python = [sys.executable] if anew else warm_python
+        start = [*python, "-m", "glpn_cli"] if program is None else [Path(sys.executable).with_name(program)]
         return subprocess.run(
             [*start, *map(str, arguments)],
             input=stdin,

@@ -18,7 +18,15 @@ from glpn_cli.values import Precision
 def network() -> GLPNForDepthEstimation:
     """A small network on the CPU."""
     config = GLPNConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 12, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        hidden_sizes=[8, 12],
+        num_attention_heads=[1, 2],
+        patch_sizes=[7, 3],
+        strides=[4, 2],
+        sr_ratios=[4, 1],
+        mlp_ratios=[4, 4],
+        decoder_hidden_size=8,
     )
     return GLPNForDepthEstimation(config).eval()
 

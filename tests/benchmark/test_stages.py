@@ -47,8 +47,8 @@ def test_rivals_alternate_after_untimed_warm_up() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
-def test_peak_is_measured_since_watch_started() -> None:
-    run = subprocess.run([sys.executable, "-c", _PEAK_SCRIPT], capture_output=True, text=True, check=False)
+def test_peak_is_measured_since_watch_started(warm_python: list[str]) -> None:
+    run = subprocess.run([*warm_python, "-c", _PEAK_SCRIPT], capture_output=True, text=True, check=False)
     if "cannot reset" in run.stderr:
         pytest.skip("this system does not let a process reset its peak")
     rise_mib, fall_mib = map(int, run.stdout.split())

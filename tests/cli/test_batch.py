@@ -269,10 +269,14 @@ def at_output(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, Callable[[
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_the_same_command_resumes_after_an_interrupt(
-    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
+    glpn: Glpn,
+    tmp_path: Path,
+    make_image: Callable[..., Path],
+    warm_python: list[str],
+    signal_number: signal.Signals,
 ) -> None:
     many(make_image, 20)
-    process = start_watched(tmp_path, f"rename:5:after:{signal_number.name}", BATCH)
+    process = start_watched(warm_python, tmp_path, f"rename:5:after:{signal_number.name}", BATCH)
     _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert b"Traceback" not in stderr

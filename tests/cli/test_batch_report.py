@@ -135,13 +135,14 @@ def test_another_page_is_not_replaced(glpn: Glpn, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_the_same_command_completes_an_interrupted_report(
-    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], end: signal.Signals
+    glpn: Glpn, tmp_path: Path, make_image: Callable[..., Path], warm_python: list[str], end: signal.Signals
 ) -> None:
     original = make_image("in/0.png")
     for number in range(1, 16):
         (tmp_path / "in" / f"{number}.png").write_bytes(original.read_bytes())
     command = ("batch", "in", "--out", "out", "--report", "-w", "tiny")
-    process = start_watched(tmp_path, f"record:10:after:{end.name}", command)  # a journal line and one of the manifest
+    aim = f"record:10:after:{end.name}"  # a journal line and one of the manifest
+    process = start_watched(warm_python, tmp_path, aim, command)
     process.communicate(timeout=HANG_S)
     assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert (tmp_path / "out" / "index.html").exists()

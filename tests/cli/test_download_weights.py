@@ -190,10 +190,12 @@ def test_a_proxy_is_used(glpn_process: Glpn, hub: StandInHub, home: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_download_leaves_a_part_to_resume(hub: StandInHub, home: Path, ending: signal.Signals) -> None:
+def test_an_interrupted_download_leaves_a_part_to_resume(
+    hub: StandInHub, home: Path, warm_python: list[str], ending: signal.Signals
+) -> None:
     hub.publish(KITTI)
     hub.pause_s = HANG_S  # after the first chunk
-    process = subprocess.Popen([sys.executable, "-m", "glpn_cli", "download-weights", "kitti"], stderr=subprocess.PIPE)
+    process = subprocess.Popen([*warm_python, "-m", "glpn_cli", "download-weights", "kitti"], stderr=subprocess.PIPE)
     wait_until(lambda: any(part.stat().st_size for part in (home / "downloads").rglob("*.part")), process)
     process.send_signal(ending)
     _, shown = process.communicate(timeout=HANG_S)

@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,8 +183,8 @@ def test_baselines_are_part_of_the_depth_profile(glpn: Glpn, images: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
-def test_an_unwritable_table_does_not_lose_the_files(images: Path) -> None:
-    command = [sys.executable, "-m", "glpn_cli", "evaluate", *SET, "--predictions", "mine", "--per-image", "p.jsonl"]
+def test_an_unwritable_table_does_not_lose_the_files(images: Path, warm_python: list[str]) -> None:
+    command = [*warm_python, "-m", "glpn_cli", "evaluate", *SET, "--predictions", "mine", "--per-image", "p.jsonl"]
     with open("/dev/full", "wb") as full:
         run = subprocess.run(command, cwd=images, stdout=full, stderr=subprocess.PIPE, check=False)
     assert run.returncode == 6, run.stderr

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,10 +141,10 @@ def test_errors_about_a_list_name_it(glpn: Glpn, tmp_path: Path, make_image: Mak
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-def test_a_pipe_drives_a_long_lived_process(tmp_path: Path, make_image: Make) -> None:
+def test_a_pipe_drives_a_long_lived_process(tmp_path: Path, make_image: Make, warm_python: list[str]) -> None:
     for name in ("a.jpg", "b.jpg"):
         make_image(name)
-    command = [sys.executable, "-m", "glpn_cli", "predict", "--from-list", "-", "--json", "-q"]
+    command = [*warm_python, "-m", "glpn_cli", "predict", "--from-list", "-", "--json", "-q"]
     with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -160,9 +159,11 @@ def test_a_pipe_drives_a_long_lived_process(tmp_path: Path, make_image: Make) ->
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_a_process_that_waits_for_its_list_can_be_interrupted(tmp_path: Path, make_image: Make) -> None:
+def test_a_process_that_waits_for_its_list_can_be_interrupted(
+    tmp_path: Path, make_image: Make, warm_python: list[str]
+) -> None:
     make_image("a.jpg")
-    command = [sys.executable, "-m", "glpn_cli", "predict", "--from-list", "-", "--json"]
+    command = [*warm_python, "-m", "glpn_cli", "predict", "--from-list", "-", "--json"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:  # type: ignore[call-overload]
         process.stdin.write(b"a.jpg\n")

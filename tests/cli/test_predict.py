@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -311,7 +312,7 @@ def test_control_characters_in_names_are_escaped(glpn: Glpn, tmp_path: Path) -> 
 
 def test_a_locale_without_unicode_works(glpn_process: Glpn, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "small.jpg", tmp_path / "t\u00fcr.jpg")
-    run = glpn_process("predict", "t\u00fcr.jpg", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    run = glpn_process("predict", "t\u00fcr.jpg", anew=True, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "t\u00fcr.depth.png").exists()
 
@@ -413,12 +414,13 @@ def test_verbose_prints_the_time_of_each_stage(glpn: Glpn) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_exits_with_130(
-    tmp_path: Path, make_image: Callable[..., Path], signal_number: signal.Signals
+    tmp_path: Path, make_image: Callable[..., Path], warm_python: list[str], signal_number: signal.Signals
 ) -> None:
     for index in range(20):
         make_image(f"many/{index:02}.png")
     # The process sends itself the signal when it has written two files, however busy the machine is.
-    process = start_watched(tmp_path, f"rename:2:after:{signal_number.name}", ["predict", "many", "-o", "out/"])
+    aim = f"rename:2:after:{signal_number.name}"
+    process = start_watched(warm_python, tmp_path, aim, ["predict", "many", "-o", "out/"])
     _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
@@ -432,17 +434,17 @@ def test_an_interrupt_exits_with_130(
             image.load()
 
 
-def in_bash(tmp_path: Path, line: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a line of bash in which `glpn` is the program."""
-    script = f'glpn() {{ {sys.executable} -m glpn_cli "$@"; }}; {line}'
+def in_bash(python: list[str], tmp_path: Path, line: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which `glpn` is the program; `python` starts Python."""
+    script = f'glpn() {{ {shlex.join(python)} -m glpn_cli "$@"; }}; {line}'
     return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_the_run(tmp_path: Path, warm_python: list[str]) -> None:
     for index in range(40):
         shutil.copy(tmp_path / "small.jpg", tmp_path / f"many{index}.jpg")
-    run = in_bash(tmp_path, "glpn predict many*.jpg --json -q -o out/ | sleep 0; exit ${PIPESTATUS[0]}")
+    run = in_bash(warm_python, tmp_path, "glpn predict many*.jpg --json -q -o out/ | sleep 0; exit ${PIPESTATUS[0]}")
     assert run.returncode == 141
     assert run.stderr == b""
     assert 0 < len(list((tmp_path / "out").iterdir())) < 40
@@ -450,8 +452,8 @@ def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
 @pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&1 >/dev/null | sleep 0; exit ${PIPESTATUS[0]}"])
-def test_unwritable_messages_do_not_stop_the_work(tmp_path: Path, stderr: str) -> None:
-    run = in_bash(tmp_path, f"glpn predict coffee.png small.jpg -v -o out/ {stderr}")
+def test_unwritable_messages_do_not_stop_the_work(tmp_path: Path, warm_python: list[str], stderr: str) -> None:
+    run = in_bash(warm_python, tmp_path, f"glpn predict coffee.png small.jpg -v -o out/ {stderr}")
     assert run.returncode == 0
     assert len(list((tmp_path / "out").iterdir())) == 2
 
@@ -549,9 +551,8 @@ def test_the_published_scale_is_that_of_transformers(glpn: Glpn, tmp_path: Path)
         ("predict gone.jpg 2>&-", 4),
     ],
 )
-def test_closed_streams_do_not_crash(tmp_path: Path, command: str, code: int) -> None:
-    line = f"{sys.executable} -m glpn_cli {command}"
-    run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+def test_closed_streams_do_not_crash(tmp_path: Path, warm_python: list[str], command: str, code: int) -> None:
+    run = in_bash(warm_python if "small" in command else [sys.executable], tmp_path, f"glpn {command}")
     assert run.returncode == code, run.stderr
     assert b"Traceback" not in run.stderr
 

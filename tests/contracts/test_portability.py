@@ -54,17 +54,22 @@ ALTERNATIVES = {
 """What exists on one system only and is used nevertheless, with what is used on the others."""
 
 
+@cache
+def parse(path: Path) -> list[ast.AST]:
+    """Return all nodes of a module."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def uses(path: Path) -> set[str]:
     """Return what a module uses that exists on one system only."""
     found = set()
     docstrings = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in parse(path):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Expr):
             inner = node.value if isinstance(node, ast.Expr) else None
             if isinstance(inner, ast.Constant):
                 docstrings.add(id(inner))
-    for node in ast.walk(tree):
+    for node in parse(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names} & (POSIX_MODULES | WINDOWS_MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -83,19 +88,19 @@ def _is_system_specific(module: str, name: str) -> bool:
     return name in POSIX_NAMES.get(module, ()) or name in WINDOWS_NAMES.get(module, ())
 
 
-@cache
-def calls() -> list[tuple[str, ast.Call]]:
-    """Return all calls in the source, each with the name of its module."""
-    return [
-        (module_name(path), node)
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-    ]
+def calls() -> list[tuple[Path, ast.Call]]:
+    """Return all calls in the source, each with its module."""
+    return [(path, node) for path in FILES for node in parse(path) if isinstance(node, ast.Call)]
 
 
-def module_name(path: Path) -> str:
-    return ".".join(part for part in path.relative_to(PACKAGE).with_suffix("").parts if part != "__init__")
+def function_name(call: ast.Call) -> str:
+    """Return what is called, such as `time.time`, or the last part of it for a result of an expression."""
+    names = []
+    function = call.func
+    while isinstance(function, ast.Attribute):
+        names.append(function.attr)
+        function = function.value
+    return ".".join(reversed([*names, function.id if isinstance(function, ast.Name) else ""]))
 
 
 def test_system_specific_uses_have_alternatives() -> None:
@@ -112,18 +117,18 @@ def test_search_finds_system_specific_uses(tmp_path: Path) -> None:
 
 def test_only_one_module_renames() -> None:
     # Onto an existing file, a rename succeeds on POSIX and fails on Windows; `replace` succeeds everywhere.
-    renames = {module for module, call in calls() if ast.unparse(call.func).endswith(".rename")}
+    renames = {path for path, call in calls() if function_name(call).endswith(".rename")}
     assert len(renames) == 1
 
 
 def test_text_files_have_an_explicit_encoding() -> None:
     for _, node in calls():
-        name = ast.unparse(node.func).rsplit(".", 1)[-1]
+        name = function_name(node).rsplit(".", 1)[-1]
         keywords = {keyword.arg for keyword in node.keywords}
         if name in {"read_text", "write_text"}:
             is_explicit = "encoding" in keywords or "'utf-8'" in ast.unparse(node) or "'ascii'" in ast.unparse(node)
             assert is_explicit, ast.unparse(node)
-        if name == "open" and ast.unparse(node.func) != "os.open":
+        if name == "open" and function_name(node) != "os.open":
             position = 1 if isinstance(node.func, ast.Name) else 0  # open(path, mode), and path.open(mode)
             mode = ast.unparse(node.args[position]).strip("'\"") if len(node.args) > position else ""
             assert mode not in _TEXT_MODES or "encoding" in keywords, ast.unparse(node)
@@ -134,8 +139,7 @@ _TEXT_MODES = frozenset({"r", "w", "a", "x", "r+", "w+", "rt", "wt"})
 
 def test_every_use_of_the_wall_clock_has_a_reason() -> None:
     clocks = {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow"}
-    for path in FILES:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in clocks:
-                assert "# wall clock: " in lines[node.end_lineno - 1], f"{path.name}:{node.lineno}"
+    for path, node in calls():
+        if function_name(node) in clocks:
+            line = path.read_text(encoding="utf-8").splitlines()[node.end_lineno - 1]
+            assert "# wall clock: " in line, f"{path.name}:{node.lineno}"

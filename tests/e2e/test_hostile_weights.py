@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
-import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -136,11 +135,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_hostile_weights_are_refused_quickly_and_in_little_memory(hostile: Path, tmp_path: Path) -> None:
+def test_hostile_weights_are_refused_quickly_and_in_little_memory(
+    hostile: Path, tmp_path: Path, warm_python: list[str]
+) -> None:
     save(tmp_path / "fine.safetensors", random_glpn())
     tests = Path(__file__).parents[1]
     run = subprocess.run(
-        [sys.executable, "-c", LOAD_ALL, hostile, tmp_path / "fine.safetensors"],
+        [*warm_python, "-c", LOAD_ALL, hostile, tmp_path / "fine.safetensors"],
         cwd=tests, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -32,19 +33,17 @@ MAX_RECORDS = 12
 """Lines of journal and manifest after which a process that is killed anywhere is killed at the latest."""
 
 
-def start(folder: Path, aim: str = "", arguments: tuple[str, ...] = OPTIONS) -> subprocess.Popen[bytes]:
-    return start_watched(folder, aim, arguments)
-
-
-def measure_phases(folder: Path) -> dict[str, float]:
+def measure_phases(python: list[str], folder: Path) -> dict[str, float]:
     """Run a few images undisturbed, and return the mean duration of each phase in seconds."""
-    process = start(folder, arguments=("batch", "few", "--out", "few-out", *OPTIONS[4:]))
+    process = start_watched(python, folder, "", ("batch", "few", "--out", "few-out", *OPTIONS[4:]))
     _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, stderr.decode()
     return {phase: total_s / count for phase, (_, count, total_s) in read_notes(folder / "notes").items()}
 
 
-def kill_once(folder: Path, target: str, duration_s: dict[str, float], chance: random.Random) -> list[str]:
+def kill_once(
+    python: list[str], folder: Path, target: str, duration_s: dict[str, float], chance: random.Random
+) -> list[str]:
     """Start the batch, kill it at a random moment, and return the phases in which it died.
 
     A process that is to die in a phase kills itself, and cannot leave the phase alive, however busy the machine is.
@@ -56,7 +55,7 @@ def kill_once(folder: Path, target: str, duration_s: dict[str, float], chance: r
         aim = f"load:1:{chance.uniform(0, duration_s['load'])}"
     elif target != ANYWHERE:
         aim = f"{target}:{chance.randint(1, 6)}:{chance.uniform(0, duration_s[target])}"
-    process = start(folder, aim)
+    process = start_watched(python, folder, aim, OPTIONS)
     if target == ANYWHERE:
         kill_at_s = time.monotonic() + chance.uniform(0, 1.5 * duration_s["load"])
         while time.monotonic() < kill_at_s and read_notes(folder / "notes")["record"][1] < MAX_RECORDS:
@@ -119,10 +118,12 @@ def _check_complete(path: Path) -> None:
         assert np.load(path).shape == (HEIGHT, WIDTH)
 
 
-def kill_and_resume(folder: Path, glpn: Glpn, targets: list[str], count: int, seed: int) -> dict[str, Any]:
+def kill_and_resume(
+    python: list[str], folder: Path, glpn: Glpn, targets: list[str], count: int, seed: int
+) -> dict[str, Any]:
     """Kill a batch once for each target, check what is left, let the batch finish, and return measurements."""
     chance = random.Random(seed)
-    duration_s = measure_phases(folder)
+    duration_s = measure_phases(python, folder)
     ledger = Ledger(folder)
     died_in: Counter[str] = Counter()
     aimed: Counter[str] = Counter(targets)
@@ -130,12 +131,12 @@ def kill_and_resume(folder: Path, glpn: Glpn, targets: list[str], count: int, se
     start_s = time.perf_counter()
     for target in targets:
         before = len(ledger.finished)
-        died_in.update(kill_once(folder, target, duration_s, chance))
+        died_in.update(kill_once(python, folder, target, duration_s, chance))
         ledger.check()
         ledger.check_manifest()
         productive_runs += len(ledger.finished) > before
     done_before = len(ledger.finished)
-    process = start(folder, arguments=(*OPTIONS, "--json"))
+    process = start_watched(python, folder, "", (*OPTIONS, "--json"))
     stdout, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, stderr.decode()
     ledger.check()
@@ -172,10 +173,12 @@ def make_images(make_image: Callable[..., Path], count: int) -> None:
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
-def test_a_kill_in_every_phase(tmp_path: Path, glpn: Glpn, make_image: Callable[..., Path]) -> None:
+def test_a_kill_in_every_phase(
+    tmp_path: Path, glpn: Glpn, make_image: Callable[..., Path], warm_python: list[str]
+) -> None:
     make_images(make_image, 60)
     targets = ["load", "rename", "write", "compute", "record", ANYWHERE, "read"]
-    figures = kill_and_resume(tmp_path, glpn, targets, 60, seed=10)
+    figures = kill_and_resume(warm_python, tmp_path, glpn, targets, 60, seed=10)
     assert figures["died_in"].keys() >= {"load", "compute", "write", "rename"}
 
 
@@ -189,7 +192,7 @@ def test_two_hundred_kills(
     make_images(make_image, 1200)
     targets = [*(("load", "compute", "write", "rename") * 30), *(("record", "read") * 15), *((ANYWHERE,) * 50)]
     random.Random(200).shuffle(targets)
-    figures = kill_and_resume(tmp_path, glpn, targets, 1200, seed=200)
+    figures = kill_and_resume([sys.executable], tmp_path, glpn, targets, 1200, seed=200)
     report_figures("kills", figures)
     for phase in ("load", "compute", "write", "rename"):
         assert figures["died_in"][phase] >= 25

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 from threading import Event
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +11,7 @@ import pytest
 
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.weights.download import download
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +23,6 @@ LARGER = GLPNConfig(depths=[1, 1, 1, 1], decoder_hidden_size=32, max_depth=10)
 CHUNK_BYTES = 2**14
 IN_FLIGHT_BYTES = 2**18
 """The size of the buffers of a connection, whose contents are lost with it."""
-
-DOWNLOAD = [sys.executable, "-m", "glpn_cli", "download-weights", "kitti"]
 
 AT_START, AT_REQUEST = "start", "request"
 """Moments of a kill besides a number of bytes: right after the start, and at the first request to the Hub."""
@@ -62,8 +59,14 @@ def kill_moments(kills: int, size: int) -> list[str | int]:
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.soak)])
 def test_killed_download_is_resumed(
-    hub: StandInHub, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
+    hub: StandInHub,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    warm_python: list[str],
+    kills: int,
 ) -> None:
+    command = [*warm_python, "-m", "glpn_cli", "download-weights", "kitti"]
     hub.publish(KITTI, config=LARGER)
     data = hub.files[KITTI, "pytorch_model.bin"]
     size = len(data)
@@ -88,7 +91,7 @@ def test_killed_download_is_resumed(
         stop_at = moment if isinstance(moment, int) else here_bytes + CHUNK_BYTES
         paused = PausedFile.build(data, stop_at)
         hub.body = lambda _, paused=paused: paused  # type: ignore[misc]
-        process = subprocess.Popen(DOWNLOAD, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
         if moment == AT_REQUEST:
             wait_until(lambda before=requests_before: len(hub.asked) > before, process)  # type: ignore[misc]
         elif moment == size:
@@ -98,7 +101,7 @@ def test_killed_download_is_resumed(
             # All that arrived is written at once, even if no more arrives.
             wait_until(lambda stop_at=stop_at: downloaded_bytes() >= stop_at - IN_FLIGHT_BYTES, process)  # type: ignore[misc]
         process.kill()
-        process.wait()
+        process.communicate(timeout=HANG_S)  # until nobody can write
         paused.killed.set()
         asked = hub.ranges[ranges_before:]
         assert asked in ([], [f"bytes={here_bytes}-" if here_bytes else None])
@@ -108,7 +111,7 @@ def test_killed_download_is_resumed(
         here_bytes = downloaded_bytes() or here_bytes
 
     hub.body = bytes
-    assert subprocess.run(DOWNLOAD, check=False).returncode == 0
+    assert subprocess.run(command, check=False).returncode == 0
     assert (home / "weights" / "kitti.safetensors").read_bytes() == undisturbed.path.read_bytes()
     assert not list((home / "downloads").rglob("*.part"))
     assert hub.sent_bytes <= size + kills * IN_FLIGHT_BYTES

@@ -33,10 +33,10 @@ def read_notes(path: Path) -> dict[str, tuple[int, int, float]]:
     return dict(zip(PHASES, _PHASE.iter_unpack(path.read_bytes()), strict=True))
 
 
-def start_watched(folder: Path, aim: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start glpn in a folder; its notes are in the file `notes` there."""
+def start_watched(python: Sequence[str], folder: Path, aim: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start glpn in a folder; its notes are in the file `notes` there. `python` starts Python."""
     (folder / "notes").write_bytes(bytes(SIZE))
-    command = [sys.executable, __file__, "notes", aim, *arguments]
+    command = [*python, __file__, "notes", aim, *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cmap
 import numpy as np
 import pytest
 
@@ -28,6 +27,8 @@ def depth(*meters: float, shape: tuple[int, int] = (1, -1)) -> DepthMap:
 
 @pytest.mark.parametrize("name", Colormap)
 def test_tables_are_those_of_cmap(name: Colormap) -> None:
+    import cmap
+
     names = {"spectral": "colorbrewer:spectral_r", "gray": "matlab:gray", "batlow": "crameri:batlow"}
     lut = cmap.Colormap(names.get(name, str(name))).lut(256)[:, :3]
     assert np.abs(color_table(name) - lut * 255).max() <= 0.5 + 1e-9

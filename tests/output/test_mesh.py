@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import trimesh
 from PIL import Image
 
 from cube import SIDE_M, trace_cube
@@ -29,6 +28,7 @@ from glpn_cli.values import Axes, ValidRange
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import trimesh
     from playwright.sync_api import Browser
 
 SIZE = (240, 320)
@@ -40,6 +40,8 @@ ALL_POINTS = OutputSettings(edge_filter=0)
 
 
 def read_points(path: Path) -> trimesh.PointCloud:
+    import trimesh  # takes a second
+
     cloud = trimesh.load(path)
     assert isinstance(cloud, trimesh.PointCloud)
     return cloud
@@ -194,6 +196,8 @@ def test_mesh_of_one_row_is_refused(depth_map: DepthMap) -> None:
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:
+    import trimesh
+
     scene = trimesh.load(path)
     assert isinstance(scene, trimesh.Scene)
     (mesh,) = scene.dump()

@@ -87,7 +87,7 @@ def test_etag_is_a_sha256_or_a_git_hash(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of processes")
 @pytest.mark.parametrize(("half", "fraction"), [(False, 0.5), (True, 1.2)])
 def test_full_disk_leaves_a_resumable_download_and_nothing_else(
-    hub: StandInHub, home: Path, half: bool, fraction: float
+    hub: StandInHub, home: Path, warm_python: list[str], half: bool, fraction: float
 ) -> None:
     """A limit on the file size fails like a full disk. Half precision weights grow when they are converted."""
     hub.publish(KITTI, half=half)
@@ -97,7 +97,7 @@ def test_full_disk_leaves_a_resumable_download_and_nothing_else(
         "import sys; sys.argv = ['glpn', 'download-weights', 'kitti']\n"
         "from glpn_cli.cli.app import main\nmain()"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run([*warm_python, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 3, run.stderr
     assert str(home) in run.stderr
     assert "GLPN_HOME" in run.stderr
