@@ -32,7 +32,7 @@ WITH_METADATA = [name for name in FORMATS if name not in BY_BYTES]
 
 @pytest.fixture(scope="module")
 def tiny() -> Predictor:
-    return glpn_cli.load("tiny", keep_rgb=True, tta="flip")
+    return glpn_cli.load("tiny", keep_rgb=True, tta="flip", input_size="32x64")
 
 
 @pytest.fixture(autouse=True)

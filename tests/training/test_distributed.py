@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
     from glpn_cli.training.settings import TrainRun, TrainSettings
 
+    Glpn = Callable[..., subprocess.CompletedProcess[bytes]]
+
 TOLERANCE = 1e-5
 """Of every weight, after six steps: sums have another order, and Adam divides by their size."""
 
 
 def test_two_processes_agree_with_one_that_accumulates(
-    settings: TrainSettings, run: Callable[..., TrainRun], tmp_path: Path
+    settings: TrainSettings, run: Callable[..., TrainRun], tmp_path: Path, glpn: Glpn
 ) -> None:
     steps = replace(settings, steps=6, learning_rate=1e-3)
     train(replace(steps, accumulate=2), run("one"))
     recipe = tmp_path / "recipe.json"
     recipe.write_text(settings_to_json(steps), encoding="utf-8")
-    both = start_two(recipe, run("two"))
-    messages = [process.communicate(timeout=HANG_S)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], messages
+    both = run_two(glpn, recipe, run("two"))
+    assert [process.returncode for process in both] == [0, 0], both
     one, two = (torch.load(Path(run(name).out) / "state.pt", weights_only=True) for name in ("one", "two"))
     differences = {key: difference(one["network"][key], two["network"][key]) for key in one["network"]}
     assert max(differences.values()) < TOLERANCE, max(differences, key=lambda key: differences[key])
@@ -45,7 +46,7 @@ def test_two_processes_agree_with_one_that_accumulates(
 
 
 def test_a_process_reports_that_another_one_failed(
-    settings: TrainSettings, run: Callable[..., TrainRun], tmp_path: Path
+    settings: TrainSettings, run: Callable[..., TrainRun], tmp_path: Path, glpn: Glpn
 ) -> None:
     folder = tmp_path / "pairs"
     shutil.copytree(settings.data[0], folder)
@@ -53,8 +54,8 @@ def test_a_process_reports_that_another_one_failed(
     damaged.write_bytes(damaged.read_bytes()[:300])
     recipe = tmp_path / "recipe.json"
     recipe.write_text(settings_to_json(replace(settings, data=(str(folder),), steps=200)), encoding="utf-8")
-    both = start_two(recipe, run("two"))
-    messages = [process.communicate(timeout=HANG_S)[1].decode() for process in both]
+    both = run_two(glpn, recipe, run("two"))
+    messages = [process.stderr.decode() for process in both]
     assert all(process.returncode for process in both), messages
     assert not any("Traceback" in text for text in messages), messages
     first, second = sorted(messages, key=lambda text: "another one failed" in text)
@@ -62,23 +63,23 @@ def test_a_process_reports_that_another_one_failed(
     assert "another one failed" in second
 
 
-def start_two(recipe: Path, run: TrainRun) -> list[subprocess.Popen[bytes]]:
-    """Start a run of two processes on this machine, as torchrun does."""
+def run_two(glpn: Glpn, recipe: Path, run: TrainRun) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run two processes on this machine, as torchrun does. The first one is this process, which has loaded torch."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "glpn_cli", "train", "--recipe", str(recipe), "--out", run.out]
-    command += ["--workers", "0", "--device", "cpu", "--validate-every", "1000"]
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "COLUMNS": "500"}
-    return [
-        subprocess.Popen(
-            command,
-            env=shared | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for rank in "01"
-    ]
+    arguments = ["train", "--recipe", str(recipe), "--out", run.out]
+    arguments += ["--workers", "0", "--device", "cpu", "--validate-every", "1000"]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "COLUMNS": "500"}
+    command = [sys.executable, "-m", "glpn_cli", *arguments]
+    environment = os.environ | shared | {"RANK": "1", "LOCAL_RANK": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as second:
+        try:
+            first = glpn(*arguments, **shared, RANK="0", LOCAL_RANK="0")
+            output, messages = second.communicate(timeout=HANG_S)
+        finally:
+            second.kill()
+    return [first, subprocess.CompletedProcess(command, second.returncode, output, messages)]
 
 
 def difference(first: Any, second: Any) -> float:

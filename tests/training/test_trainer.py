@@ -213,10 +213,10 @@ def test_a_time_limit_ends_a_run_after_a_step(settings: TrainSettings, run: Run)
 
 @pytest.mark.parametrize("init", ["none", "tiny"])
 def test_a_run_killed_before_its_first_checkpoint_starts_again(settings: TrainSettings, run: Run, init: str) -> None:
-    new = replace(settings, init=init, config=settings.config if init == "none" else None, steps=3)
+    new = replace(settings, init=init, config=settings.config if init == "none" else None, steps=2)
     for overwrite in (True, False):
         with pytest.raises(SystemExit):
-            train(new, run(overwrite=overwrite), watcher=Killer(2))
+            train(new, run(overwrite=overwrite), watcher=Killer(1))
     assert not list(Path(run().out).rglob("*.safetensors"))
     recorder = Recorder()
     assert train(new, run(), watcher=recorder).finished
@@ -353,14 +353,14 @@ def test_training_improves_on_an_image_it_has_not_seen(
 ) -> None:
     recorder = Recorder()
     longer = replace(
-        settings, steps=90, batch_size=6, ema=0.0, drop_path=0.0, learning_rate=6e-3, precision=Precision(precision)
+        settings, steps=45, batch_size=6, ema=0.0, drop_path=0.0, learning_rate=6e-3, precision=Precision(precision)
     )
     train(longer, run(validate_every=1), watcher=Recorder(stop_after=1))
-    train(longer, run(validate_every=89), watcher=recorder)
+    train(longer, run(validate_every=44), watcher=recorder)
     rows = read_rows(Path(run().out) / "validation.csv")
     first, last = float(rows[0]["abs_rel"]), float(rows[-1]["abs_rel"])
     assert last < 0.75 * first, (first, last)
-    assert recorder.losses[90] < 0.85 * recorder.losses[2]
+    assert recorder.losses[45] < 0.85 * recorder.losses[2]
 
 
 def test_the_seed_and_the_drop_path_matter(settings: TrainSettings, run: Run, same: Same) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import render
+from glpn_cli.data.scenes import SCENES_PER_FILE
 from glpn_cli.training.settings import TrainRun, TrainSettings
 from glpn_cli.training.trainer import train
 from scenes import store
@@ -22,9 +24,17 @@ SCRIPT = Path(render.__file__)
 SMALL = ("--size", "32x64", "--workers", "0", "--count", "4")
 
 
+SMALL_NETWORK = {"hidden_sizes": [8, 16, 16, 32], "num_attention_heads": [1, 1, 1, 2], "depths": [1] * 4}
+FULL_SHARD = store.SHARD_SCENES
+
+pytestmark = pytest.mark.usefixtures("few_textures")
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four scenes per shard, for the script and for training."""
     monkeypatch.setattr(store, "SHARD_SCENES", 4)
+    monkeypatch.setattr("glpn_cli.data.scenes.SCENES_PER_FILE", 4)
     monkeypatch.chdir(tmp_path)
 
 
@@ -112,10 +122,16 @@ def test_workers_end_with_the_script(number: signal.Signals, tmp_path: Path) -> 
         script.kill()
 
 
-def test_training_reads_rendered_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # training expects shards of full size
+def test_training_expects_as_many_scenes_per_shard() -> None:
+    assert FULL_SHARD == SCENES_PER_FILE
+
+
+def test_training_reads_rendered_scenes(tmp_path: Path) -> None:
     folder = str(tmp_path / "scenes")
-    assert exit_code("--out", folder, "--size", "32x64", "--workers", "0", "--count", "64", "--kind", "tabletop") == 0
-    settings = TrainSettings((folder,), sizes=((32, 64, 1.0),), batch_size=2, steps=2, init="none", config="tiny")
+    assert exit_code("--out", folder, *SMALL, "--count", "28", "--kind", "tabletop") == 0
+    (tmp_path / "small.json").write_text(json.dumps(SMALL_NETWORK), encoding="utf-8")
+    settings = TrainSettings(  # 24 scenes are for validation
+        (folder,), sizes=((32, 64, 1.0),), batch_size=2, steps=2, init="none", config=str(tmp_path / "small.json")
+    )
     assert train(settings, TrainRun(str(tmp_path / "run"), workers=0, threads=1)).finished
     assert (tmp_path / "run" / "last" / "model.safetensors").exists()

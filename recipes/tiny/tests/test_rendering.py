@@ -29,9 +29,11 @@ def test_every_kind_has_near_and_far_content(kind: str, atlas: Atlas) -> None:
     assert rgb.float().std() > 10
 
 
-def test_seed_determines_scene_and_textures(atlas: Atlas) -> None:
-    again_atlas = build_atlas(0)
+@pytest.mark.usefixtures("few_textures")
+def test_seed_determines_scene_and_textures() -> None:
+    atlas, again_atlas, other_atlas = (build_atlas(seed) for seed in (0, 0, 1))
     assert torch.equal(again_atlas.texels, atlas.texels)
+    assert not torch.equal(other_atlas.texels, atlas.texels)
     first, again, other = (
         render_scenes([seed], one, 32, 48) for seed, one in ((5, atlas), (5, again_atlas), (6, atlas))
     )
@@ -71,6 +73,7 @@ def test_shadow_falls_at_expected_position(atlas: Atlas) -> None:
     assert image[column] < 0.7 * image[5]
 
 
+@pytest.mark.usefixtures("few_textures")
 def test_patches_of_images_become_textures() -> None:
     image = np.zeros((80, 90, 3), np.uint8)
     image[..., 1] = 200
