@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from bad_images import HEIGHT, WIDTH, bad_images, good_images
 from fuzz.suffixes import suffix_of
 from glpn_cli.errors import ImageError
+from glpn_cli.image import decoding
 from glpn_cli.image.reading import read_image
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 
@@ -145,6 +150,41 @@ def test_jpeg_is_limited_to_100_scans(number: int) -> None:
     else:
         with pytest.raises(ImageError, match="100 scans"):
             read_image(made)
+
+
+def tiny_parts(kind: str, number: int) -> bytes:
+    """Return an image with a number of tiny parts that its format allows, and that Pillow reads one by one."""
+    if kind == "space":
+        return b"P5" + b" " * number + b"\n4 4 255\n" + bytes(16)
+    image = io.BytesIO()
+    Image.new("L", (32, 32), 128).save(image, "GIF" if kind == "GIF" else "PNG")
+    data = image.getvalue()
+    part, before = {
+        "PNG chunk": (b"\0\0\0\0abCd" + zlib.crc32(b"abCd").to_bytes(4, "big"), b"\0\0\0\x00IEND"),
+        "PNG data": (b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big"), b"\0\0\0\x00IEND"),
+        "GIF": (b"!\xfe\x01a\0", b","),
+    }[kind]
+    at = data.index(before)
+    return data[:at] + part * number + data[at:]
+
+
+@pytest.mark.parametrize("kind", ["space", "PNG chunk", "PNG data", "GIF"])
+def test_tiny_parts_are_limited(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_READS", 10_000)
+    assert read_image(tiny_parts(kind, 1000)).rgb.shape[2] == 3
+    with pytest.raises(ImageError, match="tiny parts"):
+        read_image(tiny_parts(kind, 20_000))
+
+
+def test_runs_of_a_large_bmp_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_READS", 100)
+    side = 64  # each pixel is a run, of a length and a value
+    runs = (b"".join(b"\1%c" % at for at in range(side)) + b"\0\0") * side
+    palette = b"".join(bytes((at, at, at, 0)) for at in range(256))
+    sizes = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    start = 14 + len(sizes) + len(palette)
+    head = b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start)
+    assert read_image(head + sizes + palette + runs).rgb[-1, :, 0].tolist() == list(range(side))
 
 
 @pytest.mark.soak

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import ImageError
 from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
     from glpn_cli.image.exif import ExifFocal
+
+MAX_READS = 1_000_000
+"""How often a decoder may read from a file: Pillow reads chunks, blocks and headers in Python, some byte by byte."""
+
+_READS_PER_PIXEL = 4
 
 MAX_SIDE_PX = 1_000_000
 """Longer images are refused: Pillow needs memory for each row, whatever its width."""
@@ -94,6 +101,9 @@ def load_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
     if 0 in image.size:
         raise ImageError(f"{image.height}x{image.width}: has no pixels")
     check_size(image.height, image.width, max_pixels)
+    stream = getattr(image, "fp", None)
+    if isinstance(stream, BoundedReads):
+        stream.allow(image.height * image.width)
     try:
         _avoid_size_warning(image)
         image.load()
@@ -137,6 +147,36 @@ def with_lens(loaded: LoadedImage, image: Image.Image, focal: ExifFocal | None, 
     return replace(loaded, notes=notes, focal=focal or read_focal(image), panorama=panorama)
 
 
+class BoundedReads:
+    """An open file that a decoder may read from only so often, so that its time does not grow with tiny parts.
+
+    Everything else is that of the file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Start to count."""
+        self._stream = stream
+        self._left = MAX_READS
+
+    def allow(self, pixels: int) -> None:
+        """Allow more reads, for the pixels of an image: the runs of a BMP are read one by one."""
+        self._left += _READS_PER_PIXEL * pixels
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            ImageError: the file was read from more than `MAX_READS` times.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise ImageError("an image of excessively many tiny parts", hint="open it in an editor and save it again")
+        return self._stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class LargeTextError(ImageError):
     """Pillow refuses a PNG for its texts or its color profile."""
 
@@ -145,6 +185,8 @@ def translate(error: Exception, format_name: str) -> ImageError:
     """Return the error that says what a decoder's exception means."""
     from PIL.Image import DecompressionBombError
 
+    if isinstance(error, ImageError):
+        return error  # of `BoundedReads`
     # The text of a LookupError or TypeError is about Python code, not about the image.
     detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
     if format_name == "PNG" and _PNG_TEXT_LIMIT in detail:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
 from glpn_cli.image.decoding import (
+    BoundedReads,
     LargeTextError,
     LoadedImage,
     check_size,
@@ -267,7 +268,7 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
             _refuse_dangerous(stream, head, format_name, max_pixels)
             stream.seek(0)
             # Without a file name Pillow does not map the file into memory, where another program could truncate it.
-            image: Image.Image = factory(stream, "")
+            image: Image.Image = factory(BoundedReads(stream), "")
         except ImageError:
             raise
         except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
