@@ -96,7 +96,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(1_920, {"steps": 4_000, "sizes": [[128, 192, 0.5], [192, 256, 0.3], [256, 352, 0.2]], "seed": 0}),
+    Stage(1_344, {"steps": 4_000, "sizes": [[128, 192, 0.5], [192, 256, 0.3], [256, 352, 0.2]], "seed": 0}),
     Stage(6_016, {"steps": 10_000, "sizes": [[192, 256, 0.5], [256, 352, 0.5]], "seed": 1}),
 )
 SHORT = {"steps": 4, "sizes": [[64, 96, 1.0]], "batch_size": 2}
@@ -212,7 +212,7 @@ class Recipe:
     def _run(self, folder: Path, until: int) -> TrainRun:
         options = self.options
         return TrainRun(
-            out=str(folder), until=until, save_every=100, workers=options.workers, threads=options.threads,
+            out=str(folder), until=until, save_every=25, workers=options.workers, threads=options.threads,
             device=options.device, name="tiny",
         )  # fmt: skip
 
