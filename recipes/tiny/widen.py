@@ -60,7 +60,8 @@ def _is_wider(key: str) -> bool:
 
 def _widen(key: str, value: Tensor, now: int, channels: int, generator: torch.Generator) -> Tensor:
     """Widen the outputs of a layer, and its inputs if it is a convolution that reads decoder channels."""
-    rows = _copies(len(value), len(value) * channels // now) if len(value) in (now, now // 2) else None
+    if len(value) in (now, now // 2):
+        value = value[_copies(len(value), len(value) * channels // now)]
     if value.dim() == 4 and not _reads_encoder(key):
         columns = torch.cat(
             [_copies(part, part * channels // now) + offset for part, offset in _input_parts(value.shape[1], now)]
@@ -68,7 +69,7 @@ def _widen(key: str, value: Tensor, now: int, channels: int, generator: torch.Ge
         counts = torch.bincount(columns, minlength=value.shape[1])
         value = value[:, columns] / counts[columns][None, :, None, None]
         value = value + _NOISE * value.std() * torch.randn(value.shape, generator=generator)
-    return value.clone() if rows is None else value[rows].clone()
+    return value.clone()
 
 
 def _reads_encoder(key: str) -> bool:
