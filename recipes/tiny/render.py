@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], int] =
     """
     options = _parser().parse_args(arguments)
     try:
-        recipe = SceneRecipe(options.seed, options.size, tuple(options.textures), tuple(options.kind))
+        recipe = SceneRecipe(
+            options.seed, options.size, tuple(options.textures), tuple(options.kind), options.canonical
+        )
         done = _render(options, recipe, stopped)
         if stopped():
             return stopped()
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "park.")  # fmt: skip
     add("--textures", action="append", default=[], metavar="DIR", help="Folder of images; patches of them become "
         "textures. Repeatable.")  # fmt: skip
+    add("--canonical", action="store_true", help="Store canonical depth: meters divided by the relative focal length.")
     add("--seed", type=_parse_count, default=0, help="Random seed. Different seeds never share a scene.")
     add("--workers", type=_parse_count, help="Number of processes (default: one per core); 0 renders in this process.")
     add("--device", default="cpu", help="Device to render on (default: cpu). A GPU does not use other processes.")

@@ -24,7 +24,7 @@ def predictor(**settings: Any) -> Any:
         sharp_edges=bool(prediction.sharp_edges),
         runtime=SimpleNamespace(precision=Precision.FLOAT32),
         calibration=Calibration("c.yaml", (400.0, 410.0)) if prediction.camera else None,
-        card=SimpleNamespace(depth_limit_m=10.0),
+        card=SimpleNamespace(depth_limit_m=10.0, canonical_depth=False),
     )
 
 
@@ -46,6 +46,14 @@ DEFAULT = {
 def test_defaults() -> None:
     assert values() == DEFAULT
     assert values("npy,ply") == DEFAULT | {"format": ["npy", "ply"], "camera": "of each image"}
+
+
+def test_the_camera_counts_for_canonical_depth() -> None:
+    canonical = predictor(fov_deg=50)
+    canonical.card.canonical_depth = True
+    ours = fingerprint(find_formats("npy"), OutputSettings(), canonical)
+    assert "50" in ours["camera"]
+    assert "camera" not in values(prediction={"fov_deg": 50})
 
 
 def test_another_configuration_than_that_of_the_file_counts() -> None:

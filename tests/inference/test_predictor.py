@@ -601,3 +601,35 @@ def test_representation_shows_what_was_chosen() -> None:
         "Predictor(weights='tiny', device='cpu', precision='float32', tiles='64x96', tta='flip', fov_deg=70.0, "
         "keep_rgb=True)"
     )
+
+
+# Canonical depth
+
+CANONICAL = WeightsCard("c", depth_limit_m=10.0, working_size=(64, 96), metric=False, canonical_depth=True)
+
+
+def depth_with(card: WeightsCard, tiles: str = "off", **camera: Any) -> np.ndarray[Any, Any]:
+    """Return the depth of one image of 120x160, predicted for a camera."""
+    weights = LoadedWeights(make_network(), card, sha256=lambda: "0" * 64)
+    predictor = Predictor(weights, choose_runtime("cpu"), settings(tiles=tiles, **camera))
+    rgb = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    return predictor.predict(rgb).meters
+
+
+@pytest.mark.parametrize("tiles", ["off", "64x96"])
+def test_canonical_depth_is_scaled_by_the_known_focal_length(tiles: str) -> None:
+    plain = depth_with(CANONICAL, tiles)
+    scaled = depth_with(CANONICAL, tiles, focal_px=0.5 * np.sqrt(120 * 160))
+    np.testing.assert_allclose(scaled, plain * 0.5, rtol=1e-5)
+    long = depth_with(CANONICAL, tiles, focal_px=1e6)
+    assert long.max() == pytest.approx(10.0)  # the limit
+
+
+def test_an_assumed_camera_does_not_scale_canonical_depth() -> None:
+    other = WeightsCard("c", depth_limit_m=10.0, working_size=(64, 96), metric=False)
+    np.testing.assert_array_equal(depth_with(CANONICAL), depth_with(other))
+
+
+def test_other_weights_ignore_the_focal_length() -> None:
+    other = WeightsCard("c", depth_limit_m=10.0, working_size=(64, 96), metric=False)
+    np.testing.assert_array_equal(depth_with(other), depth_with(other, fov_deg=90))

@@ -52,6 +52,29 @@ def test_resized_crops_do_not_interpolate_depth() -> None:
         assert ((augmented.meters == 5) == (augmented.rgb[..., 1] > 40))[clear].all()
 
 
+def test_crops_scale_canonical_depth_but_not_the_sky() -> None:
+    plain = sample()
+    meters = plain.meters.copy()
+    meters[:, :10], meters[:, 10:20] = np.inf, 0
+    partly = Sample("s", plain.rgb, meters, (60, 80))
+    canonical = replace(PLAIN, crop=(0.5, 0.5), canonical_depth=True)
+    augmented = augment(partly, (32, 64), np.random.default_rng(0), canonical, limit_m=10)
+    fraction = np.sqrt(20 * 40 / (60 * 80))  # half of the largest window of this shape
+    usual = augment(partly, (32, 64), np.random.default_rng(0), replace(canonical, canonical_depth=False), limit_m=10)
+    known = (usual.meters > 0) & (usual.meters < 10)
+    assert known.any()
+    np.testing.assert_allclose(augmented.meters[known], usual.meters[known] * fraction, rtol=1e-6)
+    np.testing.assert_array_equal(augmented.meters[~known], usual.meters[~known])
+    assert augmented.meters.dtype == np.float32
+
+
+def test_native_crops_scale_canonical_depth() -> None:
+    canonical = replace(PLAIN, canonical_depth=True)
+    augmented = augment(sample(), (32, 64), np.random.default_rng(0), canonical, limit_m=10)
+    fraction = np.sqrt(32 * 64 / (60 * 80))
+    np.testing.assert_allclose(augmented.meters, (1 + augmented.rgb[..., 1] / 100) * fraction, rtol=1e-6)
+
+
 def test_depth_is_limited_and_unknown_depth_stays_unknown() -> None:
     meters = np.full((60, 80), np.inf, np.float32)
     meters[:20], meters[20:40] = 0, np.nan

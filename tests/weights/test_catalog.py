@@ -33,6 +33,7 @@ def test_approximate_weights_shrink_to_their_working_size() -> None:
         WeightsCard("x", 80.0, 8.0, (352, 1216), metric=True),
         WeightsCard("x", 80.0, 1.0, (96, 128), metric=False, shrink=True),
         WeightsCard("x", 80.0, sharp_edges=True),
+        WeightsCard("x", 80.0, metric=False, canonical_depth=True),
         WeightsCard("x", 10.0),
     ],
 )

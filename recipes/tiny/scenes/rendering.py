@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cameras import relative_focal
 from scenes.casting import cast, gather_solids
 from scenes.indoors import add_shell, furnish, light_room, make_meal, make_room, make_tabletop
 from scenes.objects import add_animal, add_bush, add_bust, add_tree
@@ -153,10 +154,20 @@ def render_scenes(
     width: int,
     *,
     kinds: Mapping[str, float] | None = None,
+    canonical: bool = False,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Render one scene per seed; see `make_scene` and `render`."""
-    return render([make_scene(seed, atlas, kinds) for seed in seeds], height, width, device=device)
+    """Render one scene per seed; see `make_scene` and `render`.
+
+    With `canonical`, depth is what a camera with a relative focal length of 1 would need to see the same image; see
+    `cameras.py`.
+    """
+    scenes = [make_scene(seed, atlas, kinds) for seed in seeds]
+    images, depth = render(scenes, height, width, device=device)
+    if canonical:
+        focal = [relative_focal(scene.camera.focal_px(height, width), (height, width)) for scene in scenes]
+        depth = depth / torch.tensor(focal, dtype=depth.dtype, device=depth.device)[:, None, None]
+    return images, depth
 
 
 def _is_usable(scene: Scene) -> bool:

@@ -71,12 +71,14 @@ class SceneRecipe:
         size: (height, width) in pixels; some shards are portrait, square or wide, with about as many pixels.
         textures: folders of images; patches of them become textures.
         kinds: names of `rendering.SCENE_KINDS` with their weights; empty for the default fractions.
+        canonical: whether depth is canonical (see `cameras.py`) instead of in meters.
     """
 
     seed: int = 0
     size: tuple[int, int] = (192, 256)
     textures: tuple[str, ...] = ()
     kinds: tuple[tuple[str, float], ...] = ()
+    canonical: bool = False
 
     def __post_init__(self) -> None:
         """Check the size.
@@ -165,10 +167,12 @@ def start_folder(folder: Path, recipe: SceneRecipe) -> None:
         return
     theirs = read_json(file, OutputError)
     for key, value in ours.items():
-        # An earlier version did not write all keys; a missing one does not count as a difference.
-        if theirs.get(key, value) != value:
+        # Earlier versions did not write all keys. A missing one does not count as a difference, except that their
+        # depth was never canonical.
+        found = theirs.get(key, False if key == "canonical" else value)
+        if found != value:
             raise UsageError(
-                f"{folder}: its scenes were rendered with other `{key}`: {theirs[key]}",
+                f"{folder}: its scenes were rendered with other `{key}`: {found}",
                 hint="choose another folder, or use the same settings",
             )
 
@@ -208,7 +212,9 @@ def write_shard(
     for start in range(0, SHARD_SCENES, batch):
         part = slice(start, start + batch)
         seeds = range(first + start, first + start + batch)
-        images, meters = render_scenes(seeds, atlas, height, width, kinds=dict(recipe.kinds), device=device)
+        images, meters = render_scenes(
+            seeds, atlas, height, width, kinds=dict(recipe.kinds), canonical=recipe.canonical, device=device
+        )
         rgb[part], depth[part] = images.cpu().numpy(), meters.cpu().numpy()
     image_file, depth_file = shard_files(folder, shard)
     try:

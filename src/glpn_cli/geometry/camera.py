@@ -75,6 +75,21 @@ def _stated_camera(settings: CameraSettings, size: tuple[int, int]) -> Camera | 
     return None
 
 
+def relative_focal(camera: Camera, size: tuple[int, int]) -> float:
+    """Return the focal length of a camera divided by the square root of the number of pixels.
+
+    Resizing an image does not change it. It is 1 for a horizontal field of view of 60 degrees at 4:3. Weights with
+    canonical depth predict meters divided by it.
+
+    Args:
+        camera: the camera; with unequal focal lengths, their geometric mean counts.
+        size: (height, width) of the image.
+
+    Source: Yin et al., Metric3D, arXiv 2307.10984, the transformation of the labels.
+    """
+    return math.sqrt(camera.focal_px * camera.focal_y_px / (size[0] * size[1]))
+
+
 def pinhole_camera(depth: DepthMap) -> Camera:
     """Return the camera of a depth map, or the assumed one for its size, if points in space follow from it.
 

@@ -65,7 +65,7 @@ def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predicto
         values["stretch"] = "True"
     if predictor.sharp_edges:
         values["sharp_edges"] = "True"
-    if any(row.needs_camera for row in formats):
+    if predictor.card.canonical_depth or any(row.needs_camera for row in formats):
         values["camera"] = str(predictor.calibration or predictor.settings.camera_settings)
     if any(row.name == "png16" for row in formats):
         values |= _png16_scale(output, predictor.card.depth_limit_m)

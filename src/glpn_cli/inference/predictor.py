@@ -13,11 +13,11 @@ import torch
 
 from glpn_cli._version import __version__
 from glpn_cli.convert import SIZE_DIVISOR
-from glpn_cli.depth import DepthMap, Provenance
+from glpn_cli.depth import PINHOLE, DepthMap, Provenance
 from glpn_cli.device import choose_runtime, memory_errors_named
 from glpn_cli.errors import DeviceError, WeightsError
 from glpn_cli.geometry.calibration import read_calibration
-from glpn_cli.geometry.camera import choose_camera
+from glpn_cli.geometry.camera import choose_camera, relative_focal
 from glpn_cli.image.exif import ExifFocal
 from glpn_cli.image.memory import is_image_input
 from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
@@ -294,14 +294,14 @@ class Predictor:
         mean = predicted.mean(dim=0, keepdim=True)
         if image.grid is not None and image.rgb is not None:
             with stopwatch.stage("tiles"):
-                meters = self._meters_from_tiles(image.rgb, mean, image.grid, label)
+                meters = self._meters_from_tiles(image, image.rgb, mean, image.grid)
         else:
             with stopwatch.stage("upsample"), memory_errors_named(label):
-                meters = self._to_meters(mean, image.size, guide=image.rgb if self.sharp_edges else None)
+                meters = self._to_meters(mean, image, guide=image.rgb if self.sharp_edges else None)
         uncertainty_m = None
         if self.settings.tta is Tta.FLIP:
             with stopwatch.stage("upsample"), memory_errors_named(label):
-                uncertainty_m = self._to_meters((predicted[:1] - predicted[1:]).abs() / 2, image.size)
+                uncertainty_m = self._to_meters((predicted[:1] - predicted[1:]).abs() / 2, image)
         return DepthMap(
             meters,
             self._provenance(image),
@@ -382,9 +382,10 @@ class Predictor:
             return self.engine(pixel_values).cpu()
 
     def _meters_from_tiles(
-        self, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid, label: str
+        self, image: PreparedImage, rgb: NDArray[np.uint8], whole: Tensor, grid: TileGrid
     ) -> NDArray[np.float32]:
         """Return (H, W) float32, meters, in [0, depth limit], from the whole image's depth and that of its tiles."""
+        label = image.name or "the image"
         at_once = 1 if self.runtime.device.type == "cpu" else _TILES_AT_ONCE
 
         def predict(parts: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
@@ -398,7 +399,7 @@ class Predictor:
         size = "x".join(str(side) for side in grid.network_size)
         with memory_errors_named(f"{label}, in tiles at {size}"):
             meters = merge_tiles(rgb, whole, grid, predict=predict, batch_size=at_once, sharp_edges=self.sharp_edges)
-        meters *= self.card.meters_per_unit  # in place, as images with tiles are large
+        meters *= self._meters_per_unit(image)  # in place, as images with tiles are large
         return meters.clip(0, self.card.depth_limit_m, out=meters)
 
     def _refuse_overflow(self, predicted: Tensor, label: str) -> None:
@@ -408,10 +409,20 @@ class Predictor:
             )
 
     def _to_meters(
-        self, predicted: Tensor, size: tuple[int, int], guide: NDArray[np.uint8] | None = None
+        self, predicted: Tensor, image: PreparedImage, guide: NDArray[np.uint8] | None = None
     ) -> NDArray[np.float32]:
-        scale, limit_m = self.card.meters_per_unit, self.card.depth_limit_m
-        return to_meters(predicted, size, meters_per_unit=scale, limit_m=limit_m, guide=guide)
+        scale, limit_m = self._meters_per_unit(image), self.card.depth_limit_m
+        return to_meters(predicted, image.size, meters_per_unit=scale, limit_m=limit_m, guide=guide)
+
+    def _meters_per_unit(self, image: PreparedImage) -> float:
+        """Return the factor from the network's output to meters, which may depend on the camera.
+
+        An assumed camera does not count: without a known one, canonical depth is that of the usual camera.
+        """
+        camera = image.camera
+        if not self.card.canonical_depth or camera is None or camera.is_assumed or camera.projection != PINHOLE:
+            return self.card.meters_per_unit
+        return self.card.meters_per_unit * relative_focal(camera, image.size)
 
     def _provenance(self, image: PreparedImage) -> Provenance:
         _, _, height, width = image.pixel_values.shape

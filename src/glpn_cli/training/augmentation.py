@@ -9,6 +9,7 @@ Source: arXiv 2201.07436, section 3.5; the ranges of the color changes are those
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,10 @@ def augment(
         rgb = cut_depth(rgb, meters, rng, coverage=settings.cut_depth_coverage)
     if rng.random() < settings.flip:
         rgb, meters = rgb[:, ::-1], meters[:, ::-1]
-    rgb, meters = _crop(rgb, meters, size, rng, settings.crop, sample.name)
+    rgb, meters, side_fraction = _crop(rgb, meters, size, rng, settings.crop, sample.name)
+    if settings.canonical_depth:
+        # A crop that fills the input looks like a photo from nearer by. What is beyond the limit, such as sky, stays.
+        meters = np.where(meters < limit_m, meters * np.float32(side_fraction), meters)
     rgb = change_colors(rgb, rng, settings.photometric)
     return Augmented(np.ascontiguousarray(rgb), np.ascontiguousarray(meters))
 
@@ -118,7 +122,8 @@ def _crop(
     rng: np.random.Generator,
     crop: tuple[float, float] | None,
     name: str,
-) -> tuple[RgbImage, Depth]:
+) -> tuple[RgbImage, Depth, float]:
+    """Return a random crop, and the square root of the fraction of the area that it covers."""
     height, width = meters.shape
     if crop == NATIVE_CROP:
         if height < size[0] or width < size[1]:
@@ -128,7 +133,7 @@ def _crop(
             )
         top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
         window = slice(top, top + size[0]), slice(left, left + size[1])
-        return rgb[window], meters[window]
+        return rgb[window], meters[window], math.sqrt(size[0] * size[1] / (height * width))
     # The largest window of the target's aspect ratio, scaled by a random fraction, at a random position.
     zoom = min(height / size[0], width / size[1]) * rng.uniform(*(crop or DEFAULT_CROP))
     tall, wide = size[0] * zoom, size[1] * zoom
@@ -139,7 +144,7 @@ def _crop(
     rows = (top + (np.arange(size[0]) + 0.5) * zoom).astype(np.intp).clip(0, height - 1)
     columns = (left + (np.arange(size[1]) + 0.5) * zoom).astype(np.intp).clip(0, width - 1)
     # Nearest neighbor: between a chair and the wall behind it, nothing has the interpolated depth.
-    return np.asarray(shown), meters[rows[:, None], columns]
+    return np.asarray(shown), meters[rows[:, None], columns], math.sqrt(tall * wide / (height * width))
 
 
 def _change_as_in_paper(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:

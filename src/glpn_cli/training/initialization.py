@@ -88,6 +88,7 @@ def create_network(
         working_size=sizes[-1][:2],
         metric=metric,
         shrink=not metric,
+        canonical_depth=settings.canonical_depth,
     )
     return InitialNetwork(network.train(), card)
 

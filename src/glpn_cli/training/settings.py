@@ -49,6 +49,7 @@ class TrainSettings(Settings):
         sizes: (height, width, fraction of the steps) of the network's input; empty for the size of the data or weights.
         varied_shapes: Experimental. Batches of other aspect ratios with as many pixels.
         crop: (low, high) fraction of the image sides, or `NATIVE_CROP`; None: native for nyu or kitti, else 0.7-1.
+        canonical_depth: Experimental. Ground truth is depth divided by the relative focal length, and crops scale it.
         flip: probability of mirroring.
         cut_depth: probability of vertical CutDepth.
         cut_depth_coverage: largest fraction of the columns right of its left edge that CutDepth covers.
@@ -85,6 +86,7 @@ class TrainSettings(Settings):
     sizes: tuple[tuple[int, int, float], ...] = ()
     varied_shapes: bool = False
     crop: tuple[float, float] | None = None
+    canonical_depth: bool = False
     flip: float = 0.5
     cut_depth: float = 0.25
     cut_depth_coverage: float = 0.75

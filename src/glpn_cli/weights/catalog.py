@@ -32,6 +32,8 @@ class WeightsCard:
         metric: True if they were trained to predict meters, False if meters are approximate, None if unknown.
         shrink: whether images are resized to about the working size by default.
         sharp_edges: whether the edges of depth are aligned with those of the image by default.
+        canonical_depth: whether they predict depth divided by the relative focal length of the camera; see
+            `geometry.camera.relative_focal`.
     """
 
     name: str
@@ -41,6 +43,7 @@ class WeightsCard:
     metric: bool | None = None
     shrink: bool = False
     sharp_edges: bool = False
+    canonical_depth: bool = False
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, name: str, max_depth: float) -> WeightsCard:
@@ -75,6 +78,7 @@ class WeightsCard:
             metric=metric,
             shrink=metadata.get("input_size", "native" if metric is not False else "model") == "model",
             sharp_edges=metadata.get("sharp_edges") == "on",
+            canonical_depth=metadata.get("canonical_depth") == "on",
         )
 
     def to_metadata(self) -> dict[str, str]:
@@ -87,6 +91,7 @@ class WeightsCard:
             "working_size": "{}x{}".format(*self.working_size),
             "input_size": "model" if self.shrink else "native",
             "sharp_edges": "on" if self.sharp_edges else "off",
+            **({"canonical_depth": "on"} if self.canonical_depth else {}),
             **metric,
         }
 
