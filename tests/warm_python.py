@@ -133,7 +133,7 @@ def _open(descriptor: int, mode: str, errors: str | None = None) -> Any:
     if mode == "w" and os.environ.get("PYTHONUNBUFFERED"):
         raw: Any = io.FileIO(descriptor, "w", closefd=False)
         return io.TextIOWrapper(raw, errors=errors, write_through=True)
-    return open(descriptor, mode, buffering=1 if descriptor == 2 else -1, errors=errors, closefd=False)  # noqa: SIM115
+    return open(descriptor, mode, buffering=1 if descriptor == 2 else -1, errors=errors, closefd=False)
 
 
 def _program(arguments: list[str]) -> Callable[[], object]:
