@@ -8,6 +8,7 @@ capabilities set before it starts, and signals during imports, needs a real one.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import runpy
@@ -128,6 +129,10 @@ def _take_over(request: dict[str, Any], received: list[int]) -> None:
 
 
 def _open(descriptor: int, mode: str, errors: str | None = None) -> Any:
+    """Open a stream as Python does, which in some environments does not buffer."""
+    if mode == "w" and os.environ.get("PYTHONUNBUFFERED"):
+        raw: Any = io.FileIO(descriptor, "w", closefd=False)
+        return io.TextIOWrapper(raw, errors=errors, write_through=True)
     return open(descriptor, mode, buffering=1 if descriptor == 2 else -1, errors=errors, closefd=False)
 
 

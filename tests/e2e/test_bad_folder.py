@@ -31,7 +31,7 @@ def test_every_bad_image_gets_a_record_or_depth(
         if index % EVERY == 0 or name.startswith(UNIQUE):
             (tmp_path / "in" / name).write_bytes(data)
             names.add(name)
-    run = glpn("batch", "in", "--out", "out", "-w", "tiny", "--max-pixels", "1000000")
+    run = glpn("batch", "in", "--out", "out", "-w", "tiny", "--max-pixels", "1000000", "--input-size", "32x64")
     assert run.returncode == 7, run.stderr
     assert b"Traceback" not in run.stderr
     records = [json.loads(line) for line in (tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines()]
