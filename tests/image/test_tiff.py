@@ -22,6 +22,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRAY, RGB = 1, 2
+LZW, DEFLATE, PACKBITS, LZMA, ZSTANDARD = 5, 8, 32773, 34925, 50000
+NAMES = {LZW: "tiff_lzw", PACKBITS: "packbits", LZMA: "lzma", ZSTANDARD: "zstd"}
+
+
+def compress(data: bytes, rows: int, compression: int) -> bytes:
+    """Compress a strip or tile, with the help of Pillow: as a gray image."""
+    if compression not in NAMES:
+        return zlib.compress(data) if compression == DEFLATE else data
+    buffer = io.BytesIO()
+    gray = Image.frombytes("L", (len(data) // rows, rows), data)
+    gray.save(buffer, "TIFF", compression=NAMES[compression])
+    with Image.open(buffer) as saved:
+        (start,), (length,) = saved.tag_v2[273], saved.tag_v2[279]
+    return buffer.getvalue()[start : start + length]
+
+
+def differences_of_bytes(part: NDArray[Any]) -> bytes:
+    """Return the bytes of floats sorted by significance in each row, as differences."""
+    rows, width, bands = part.shape
+    pixels = np.frombuffer(part.astype(part.dtype.newbyteorder(">")).tobytes(), np.uint8)
+    by_significance = pixels.reshape(rows, width * bands, -1).transpose(0, 2, 1).reshape(rows, -1, bands)
+    return np.diff(by_significance, axis=1, prepend=np.zeros((rows, 1, bands), np.uint8)).astype(np.uint8).tobytes()
 
 
 def tiff(
@@ -30,7 +52,8 @@ def tiff(
     planar: bool = False,
     photometric: int = RGB,
     order: str = "<",
-    deflate: bool = False,
+    compression: int = 1,
+    predictor: int = 1,
     rows: int = 7,
     tile: tuple[int, int] | None = None,
     more: tuple[tuple[int, int, int, int], ...] = (),
@@ -48,8 +71,9 @@ def tiff(
                     whole = np.zeros((*tile, plane.shape[2]), values.dtype)
                     whole[: part.shape[0], : part.shape[1]] = part
                     part = whole
-                data = part.astype(values.dtype.newbyteorder(order)).tobytes()
-                segments.append(zlib.compress(data) if deflate else data)
+                part = part.astype(values.dtype.newbyteorder(order))
+                data = differences_of_bytes(part) if predictor == 3 else part.tobytes()
+                segments.append(compress(data, len(part), compression))
     data, offsets = b"", []
     for segment in segments:
         offsets.append(8 + len(data))
@@ -60,8 +84,8 @@ def tiff(
     if tile is not None:
         numbers[2:] = [(324, 4, offsets), (325, 4, [len(segment) for segment in segments])]
         numbers += [(322, 4, [tile[1]]), (323, 4, [tile[0]])]
-    entries = {256: (4, 1, width), 257: (4, 1, height), 259: (3, 1, 8 if deflate else 1), 262: (3, 1, photometric)}
-    entries |= {277: (3, 1, bands), 278: (4, 1, rows), 284: (3, 1, 2 if planar else 1)}
+    entries = {256: (4, 1, width), 257: (4, 1, height), 259: (3, 1, compression), 262: (3, 1, photometric)}
+    entries |= {277: (3, 1, bands), 278: (4, 1, rows), 284: (3, 1, 2 if planar else 1), 317: (3, 1, predictor)}
     entries |= {tag: (kind, count, value) for tag, kind, count, value in more}
     for tag, code, listed in numbers:
         stored = b"".join(struct.pack(order + {3: "H", 4: "I"}[code], number) for number in listed)
@@ -85,7 +109,7 @@ def colors() -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"deflate": True}, {"rows": 41}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"compression": DEFLATE}, {"rows": 41}], ids=str)
 def test_planes_of_16_bits_are_the_image(colors: NDArray[np.uint8], order: str, options: dict[str, Any]) -> None:
     data = tiff(colors.astype(np.uint16) * 257, planar=True, order=order, **options)
     loaded = read_image(data)
@@ -99,6 +123,35 @@ def test_float_colors_are_read(colors: NDArray[np.uint8], dtype: Any, planar: bo
     loaded = read_image(tiff((colors / 255).astype(dtype), planar=planar))
     assert np.abs(loaded.rgb.astype(int) - colors).max() <= (1 if dtype == np.float16 else 0)
     assert any("float RGB taken as 0 to 1" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [LZW, DEFLATE, PACKBITS, LZMA, ZSTANDARD])
+@pytest.mark.parametrize("options", [{"predictor": 3}, {"planar": True, "predictor": 3, "tile": (16, 32)}, {}], ids=str)
+def test_compressed_float_colors_are_read(
+    colors: NDArray[np.uint8], order: str, compression: int, options: dict[str, Any]
+) -> None:
+    data = tiff((colors / 255).astype(np.float32), compression=compression, order=order, **options)
+    assert (read_image(data).rgb == colors).all()
+
+
+@pytest.mark.parametrize("compression", [LZW, LZMA, ZSTANDARD])
+def test_damaged_compression_is_an_error(colors: NDArray[np.uint8], compression: int) -> None:
+    data = bytearray(tiff((colors / 255).astype(np.float32), compression=compression, rows=41))
+    data[8:2000] = bytes(range(7)) * 284 + bytes(4)
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(bytes(data))
+
+
+def test_focal_length_of_float_colors_is_used(colors: NDArray[np.uint8]) -> None:
+    data = tiff((colors / 255).astype(np.float32))
+    exif = struct.pack("<HHHIHHI", 1, 0xA405, 3, 1, 35, 0, 0)  # one tag, and no further directory
+    offset = len(data) - len(data) % 2
+    data = tiff((colors / 255).astype(np.float32), more=((0x8769, 4, 1, offset + 64),))
+    loaded = read_image(data.ljust(offset + 64, b"\0") + exif)
+    assert loaded.focal is not None
+    assert loaded.focal.mm_35 == 35
+    assert (loaded.rgb == colors).all()
 
 
 def test_half_gray_is_read(colors: NDArray[np.uint8]) -> None:

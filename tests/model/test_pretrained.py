@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,6 +253,50 @@ def test_other_shapes_are_initialized_on_request(model: GLPNForDepthEstimation, 
     assert info["mismatched_keys"] == [("head.head.2.bias", (2,), (1,))]
     assert loaded.head.head[2].bias.tolist() == [0]
     assert torch.equal(loaded.head.head[2].weight, model.head.head[2].weight)
+
+
+def test_other_size_of_the_decoder_is_initialized_on_request(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "from")
+    sizes = {model.config.decoder_hidden_size, 7, *model.config.hidden_sizes}
+    for size in sorted(sizes):  # with and without convolutions that the file has
+        with warnings.catch_warnings(action="ignore"):
+            loaded = GLPNForDepthEstimation.from_pretrained(
+                tmp_path / "from", decoder_hidden_size=size, ignore_mismatched_sizes=True
+            )
+        assert loaded.config.decoder_hidden_size == size == loaded.head.head[0].in_channels
+        assert all(bool(parameter.isfinite().all()) for parameter in loaded.parameters())
+        assert torch.equal(
+            loaded.glpn.encoder.patch_embeddings[0].proj.weight, model.glpn.encoder.patch_embeddings[0].proj.weight
+        )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(model: GLPNForDepthEstimation, tmp_path: Path, value: float) -> None:
+    model.save_pretrained(tmp_path)
+    _change_tensors(tmp_path, lambda tensors: tensors["head.head.0.weight"].view(-1)[3:4].fill_(value))
+    with pytest.raises(WeightsError, match=r"head\.head\.0\.weight"):
+        GLPNForDepthEstimation.from_checkpoint(read_checkpoint(tmp_path))
+    with pytest.warns(UserWarning, match=r"head\.head\.0\.weight"):  # as in transformers, which has no word of it
+        GLPNForDepthEstimation.from_pretrained(tmp_path)
+
+
+def test_finite_weights_whose_sum_overflows_are_loaded(model: GLPNForDepthEstimation, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    _change_tensors(tmp_path, lambda tensors: tensors["head.head.0.weight"].fill_(3e38))
+    loaded = GLPNForDepthEstimation.from_checkpoint(read_checkpoint(tmp_path))
+    assert float(loaded.head.head[0].weight.detach().max()) == pytest.approx(3e38)
+
+
+def test_subclasses_may_call_post_init(model: GLPNForDepthEstimation) -> None:
+    class Classifier(GLPNModel):
+        def __init__(self, config: GLPNConfig) -> None:
+            super().__init__(config)
+            self.classifier = nn.Linear(config.hidden_sizes[-1], 400)
+            self.post_init()
+
+    linear = Classifier(model.config).classifier
+    assert float(linear.weight.detach().std()) == pytest.approx(model.config.initializer_range, rel=0.1)
+    assert not linear.bias.any()
 
 
 def test_unwritable_configuration_is_refused_before_writing(architectures: dict[str, Any], tmp_path: Path) -> None:

@@ -138,13 +138,12 @@ def read_lens_early(image: Image.Image) -> tuple[ExifFocal | None, str | None]:
     return (read_focal(image), read_panorama(image)) if image.format == "TIFF" else (None, None)
 
 
-def with_lens(loaded: LoadedImage, image: Image.Image, focal: ExifFocal | None, panorama: str | None) -> LoadedImage:
+def with_lens(loaded: LoadedImage, focal: ExifFocal | None, panorama: str | None) -> LoadedImage:
     """Return a loaded image with what its metadata says of the lens, and a note if it is a panorama."""
-    panorama = panorama or read_panorama(image)
     notes = loaded.notes
     if panorama is not None:
         notes = (*notes, f"a panorama ({panorama}): depth is rough, because the weights expect an ordinary lens")
-    return replace(loaded, notes=notes, focal=focal or read_focal(image), panorama=panorama)
+    return replace(loaded, notes=notes, focal=focal, panorama=panorama)
 
 
 class BoundedReads:

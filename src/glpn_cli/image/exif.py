@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.image.tiff import has_bounded_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import BinaryIO
 
     from PIL import Image
 
@@ -55,13 +56,34 @@ def read_focal(image: Image.Image) -> ExifFocal | None:
     The orientation does not matter: pixels are assumed to be square, and sizes are compared by their longer sides.
     """
     try:
-        tags = _bounded_exif(image).get_ifd(_EXIF_IFD)
-        mm_35 = _in_range(_positive_number(tags, _FOCAL_LENGTH_IN_35_MM_FILM), _MM_35_RANGE)
-        longer_side = max(image.size)
-        relative = _in_range(_relative_focal(tags, longer_side), _RELATIVE_RANGE)
+        return _focal_of(_bounded_exif(image), max(image.size))
     except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
         return None
-    return ExifFocal(mm_35, None if relative is None else relative * longer_side) if mm_35 or relative else None
+
+
+def read_tiff_lens(stream: BinaryIO, longer_side_px: int) -> tuple[ExifFocal | None, str | None]:
+    """Return the focal length and the projection of a TIFF that Pillow does not open, as the other functions do.
+
+    Args:
+        stream: the file, whose directories `read_layout` has accepted; its position is undefined afterwards.
+        longer_side_px: of the image.
+    """
+    from PIL import Image
+
+    try:
+        stream.seek(0)
+        exif = Image.Exif()
+        exif.load_from_fp(stream)
+        return _focal_of(exif, longer_side_px), _find_projection(exif.get(_XMP))
+    except Exception:  # noqa: BLE001 - EXIF is untrusted input, and its parsers raise anything
+        return None, None
+
+
+def _focal_of(exif: Image.Exif, longer_side_px: int) -> ExifFocal | None:
+    tags = exif.get_ifd(_EXIF_IFD)
+    mm_35 = _in_range(_positive_number(tags, _FOCAL_LENGTH_IN_35_MM_FILM), _MM_35_RANGE)
+    relative = _in_range(_relative_focal(tags, longer_side_px), _RELATIVE_RANGE)
+    return ExifFocal(mm_35, None if relative is None else relative * longer_side_px) if mm_35 or relative else None
 
 
 def read_panorama(image: Image.Image) -> str | None:
@@ -72,11 +94,14 @@ def read_panorama(image: Image.Image) -> str | None:
     Source: Google's Photo Sphere XMP metadata, GPano:ProjectionType.
     """
     try:
-        xmp = image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP) or b""
-        text = xmp.encode("utf-8", "replace") if isinstance(xmp, str) else bytes(xmp)
-        found = _PROJECTION.search(text[:_XMP_BYTES])
+        return _find_projection(image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP))
     except Exception:  # noqa: BLE001 - XMP is untrusted input, and its parsers raise anything
         return None
+
+
+def _find_projection(xmp: Any) -> str | None:
+    text = xmp.encode("utf-8", "replace") if isinstance(xmp, str) else bytes(xmp or b"")
+    found = _PROJECTION.search(text[:_XMP_BYTES])
     projection = "" if found is None else found[1].decode("ascii").lower()
     return projection if projection and projection not in _FLAT_PROJECTIONS else None
 

@@ -25,7 +25,7 @@ from glpn_cli.image.decoding import (
     translate,
     with_lens,
 )
-from glpn_cli.image.exif import upright_transpose
+from glpn_cli.image.exif import read_focal, read_panorama, read_tiff_lens, upright_transpose
 from glpn_cli.image.memory import is_file_object, name_of_file, read_file_object, to_array
 from glpn_cli.image.sniffing import (
     FORMATS,
@@ -137,7 +137,9 @@ def _read_memory(source: object, name: str | None, max_pixels: int, stretch: boo
     if isinstance(source, Image.Image):
         focal, panorama = read_lens_early(source)
         rgb, notes = decode(source, max_pixels, stretch)
-        return with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
+        return with_lens(
+            LoadedImage(rgb, name, source.format, notes), focal or read_focal(source), panorama or read_panorama(source)
+        )
     values = to_array(source)
     if values.ndim >= 2:
         check_size(values.shape[0], values.shape[1], max_pixels)
@@ -223,7 +225,9 @@ def _read_file(stream: BinaryIO, name: str | None, suffix: str, max_pixels: int,
     rgb, notes = decode(image, max_pixels, stretch)
     if image.format != "MPO" and has_several_frames(image):  # the second image of an MPO is a phone's extra data
         notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
-    return with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
+    return with_lens(
+        LoadedImage(rgb, name, image.format, notes), focal or read_focal(image), panorama or read_panorama(image)
+    )
 
 
 def _read_tiff(
@@ -246,7 +250,8 @@ def _read_tiff(
             rgb = np.array(Image.fromarray(rgb).transpose(Image.Transpose(transpose)))
     except MemoryError as error:
         raise translate(error, "TIFF") from error
-    return LoadedImage(rgb, name, "TIFF", notes)
+    lens = read_tiff_lens(stream, max(layout.height, layout.width))
+    return with_lens(LoadedImage(rgb, name, "TIFF", notes), *lens)
 
 
 def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:

@@ -1,7 +1,8 @@
 """TIFF directories: limits before Pillow opens a file, and the pixels that Pillow reads wrong or not at all.
 
 Pillow takes single bytes of 16-bit samples that are stored in separate planes without compression, and does not open
-several bands of floats, half floats, or more than four bands of 16 bits.
+several bands of floats, half floats, or more than four bands of 16 bits. Of those, it still decompresses strips and
+tiles: as 8-bit gray images.
 
 Source: TIFF 6.0, and the BigTIFF design (https://www.awaresystems.be/imaging/tiff/bigtiff.html).
 """
@@ -42,12 +43,14 @@ _EXTRA_SAMPLES, _SAMPLE_FORMAT, _EXIF = 338, 339, 34665
 
 _RAW = 1
 _DEFLATE = frozenset({8, 32946})
+_LIBTIFF = frozenset({5, 32773, 34925, 50000})
+"""Methods that work on bytes, whatever those mean; Pillow has them, libtiff permitting."""
 _COMPRESSION_NAMES = {5: "LZW", 7: "JPEG", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _KIND_NAMES = {"u": "integers", "i": "signed integers", "f": "floats"}
 _GRAY, _RGB = frozenset({0, 1}), 2
 _ALPHA = frozenset({1, 2})
-_DIFFERENCES = 2
+_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 
 
 class Entry(NamedTuple):
@@ -187,7 +190,9 @@ def read_values(stream: BinaryIO, layout: TiffLayout) -> NDArray[Any]:
         for plane, rows, columns, segment in _read_segments(stream, layout, dtype.itemsize):
             bands = 1 if layout.planar else layout.bands
             height, width = rows.stop - rows.start, columns.stop - columns.start
-            part = np.frombuffer(segment, dtype).reshape(-1, layout.segment[1], bands)
+            is_sorted = layout.predictor == _FLOAT_DIFFERENCES
+            plain = _undo_float_differences(segment, layout, bands) if is_sorted else segment
+            part = np.frombuffer(plain, dtype).reshape(-1, layout.segment[1], bands)
             if layout.predictor == _DIFFERENCES:
                 part = np.cumsum(part, axis=1, dtype=dtype.newbyteorder("="))
             if layout.planar:
@@ -207,8 +212,8 @@ def _choose_bands(layout: TiffLayout) -> int:
     """
     sizes = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (16, 32, 64)}.get(layout.kind, ())
     is_plain = layout.compression == _RAW and layout.predictor == 1
-    is_undone = layout.predictor == 1 or (layout.predictor == _DIFFERENCES and layout.kind != "f")
-    is_stored = is_plain or (layout.compression in _DEFLATE and is_undone)
+    is_undone = layout.predictor in (1, _FLOAT_DIFFERENCES if layout.kind == "f" else _DIFFERENCES)
+    is_stored = is_plain or (layout.compression in _DEFLATE | _LIBTIFF and is_undone)
     if layout.bits in sizes and is_stored and 0 < layout.bands <= MAX_BANDS and _is_plausible(layout):
         if layout.photometric in _GRAY and layout.bands <= 2:
             return 1
@@ -304,8 +309,40 @@ def _read_segments(stream: BinaryIO, layout: TiffLayout, item_bytes: int) -> Ite
         whole = row_bytes * (layout.segment[0] if is_tiled else rows.stop - rows.start)
         stream.seek(offsets[number])
         data = stream.read(min(sizes[number], whole) if layout.compression == _RAW else sizes[number])
-        if layout.compression != _RAW:
+        if layout.compression in _LIBTIFF:
+            data = _decompress(data, layout.compression, row_bytes, whole // row_bytes)
+        elif layout.compression != _RAW:
             data = zlib.decompressobj().decompress(data, whole)  # not more, however much there is
         if len(data) < whole:
             raise ValueError("a segment is incomplete")
         yield plane, rows, columns, data
+
+
+def _decompress(data: bytes, compression: int, row_bytes: int, rows: int) -> bytes:
+    """Return the bytes of a strip or tile, which Pillow decompresses as a gray image of one strip.
+
+    Raises:
+        OSError: it is damaged, or the installed Pillow does not have the method.
+    """
+    from PIL import TiffImagePlugin
+
+    tags = {_WIDTH: row_bytes, _HEIGHT: rows, _BITS: 8, _COMPRESSION: compression, _PHOTOMETRIC: 1, _BANDS: 1}
+    tags |= {_ROWS_PER_STRIP: rows, _STRIP_BYTES: len(data)}
+    tags[_STRIP_OFFSETS] = 8 + 2 + 12 * (len(tags) + 1) + 4
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    head += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(head + bytes(4) + data), "")
+    return bytes(image.tobytes())
+
+
+def _undo_float_differences(segment: bytes, layout: TiffLayout, bands: int) -> bytes:
+    """Return floats whose bytes were sorted by significance in each row, and replaced by differences.
+
+    Source: Adobe Photoshop TIFF Technical Note 3.
+    """
+    import numpy as np
+
+    differences = np.frombuffer(segment, np.uint8).reshape(-1, layout.bits // 8 * layout.segment[1], bands)
+    sorted_bytes = np.cumsum(differences, axis=1, dtype=np.uint8).reshape(len(differences), layout.bits // 8, -1)
+    restored = sorted_bytes.transpose(0, 2, 1)
+    return restored.tobytes() if layout.order == ">" else restored[..., ::-1].tobytes()

@@ -404,8 +404,10 @@ class Predictor:
 
     def _refuse_overflow(self, predicted: Tensor, label: str) -> None:
         if not bool(torch.isfinite(predicted).all()):
+            is_widest = self.runtime.precision == Precision.FLOAT32
             raise DeviceError(
-                f"{label}: the network overflowed in {self.runtime.precision}", hint="use `precision='float32'`"
+                f"{label}: the network overflowed in {self.runtime.precision}",
+                hint="the weights are too large: use other weights" if is_widest else "use `precision='float32'`",
             )
 
     def _to_meters(

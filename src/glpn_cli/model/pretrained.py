@@ -22,7 +22,9 @@ _NAMED_KEYS = 3  # an error lists this many keys and counts the rest
 _COUNTER = ".num_batches_tracked"  # of a BatchNorm; old files lack it, and nothing reads it
 _PARTS_AFTER_ENCODER = ("decoder.", "head.")
 _AUTO = "auto"
-_OTHER_CONFIG = "use the config.json that belongs to these weights"
+_INVALID = "contains NaN or infinite values"
+OTHER_CONFIG_HINT = "use the config.json that belongs to these weights"
+"""Of the errors that say that weights and configuration do not match."""
 _TENSORS_PER_LAYER = 18  # of the encoder, at least
 _LAYERS_ANYWAY = 64
 """So many are built in a moment, and then the error can name the tensors that are missing."""
@@ -80,7 +82,8 @@ class PretrainedModel(nn.Module):
             device_map: a device, or "auto" for the first GPU, else the CPU.
             use_safetensors: whether to read safetensors or a pickle; None takes what there is, safetensors first.
             variant: part of the file's name, such as "fp16" for `model.fp16.safetensors`.
-            ignore_mismatched_sizes: initialize tensors that have another shape in the file, instead of refusing them.
+            ignore_mismatched_sizes: initialize tensors that have another shape in the file, and those of the decoder
+                and the head that it does not have, instead of refusing them.
             output_loading_info: return a tuple of the network and a dictionary of the keys that are missing in the
                 file, unexpected, or of another shape.
             **kwargs: fields of the configuration to change, and the keywords of `HubKeywords`.
@@ -119,7 +122,7 @@ class PretrainedModel(nn.Module):
         """Build the network from a checkpoint in memory, which must have exactly its tensors.
 
         Raises:
-            WeightsError: tensors are missing, unexpected, or of another shape or type.
+            WeightsError: tensors are missing, unexpected, of another shape or type, or have NaN or infinite values.
         """
         _refuse_oversized(checkpoint.config, checkpoint.tensors, str(checkpoint.path))
         with torch.device("meta"):  # no memory or random numbers for weights that are replaced
@@ -128,6 +131,8 @@ class PretrainedModel(nn.Module):
         tensors = _with_counters(cls._select_tensors(checkpoint.tensors), wanted)
         _refuse(_compare(tensors, wanted), str(checkpoint.path))
         _refuse_other_numbers(tensors, wanted, str(checkpoint.path))
+        if (key := _find_invalid(tensors)) is not None:
+            raise WeightsError(f"{checkpoint.path}: {key} {_INVALID}", hint="the training diverged: use other weights")
         model.load_state_dict(tensors, strict=True, assign=True)
         model.checkpoint_metadata = dict(checkpoint.metadata)
         return model.eval()
@@ -146,9 +151,14 @@ class PretrainedModel(nn.Module):
         wanted = model.state_dict()
         tensors = _with_counters(cls._select_tensors(_prefixed(checkpoint.tensors, wanted)), wanted)
         problems = _compare(tensors, wanted)
-        foreign = [key for key in problems["unexpected_keys"] if key.split(".")[0] not in dict(model.named_children())]
+        parts = dict(model.named_children())
+        foreign = [
+            key for key in problems["unexpected_keys"] if key.split(".")[0] not in parts or ignore_mismatched_sizes
+        ]
         absent = _absent_parts(problems["missing_keys"], wanted)
-        initialized = [key for key in problems["missing_keys"] if key.startswith(tuple(absent))]  # nothing if empty
+        # Other sizes may also need a convolution that the file does not have.
+        resized = _PARTS_AFTER_ENCODER if ignore_mismatched_sizes else ()
+        initialized = [key for key in problems["missing_keys"] if key.startswith((*absent, *resized))]
         mismatched = [key for key, *_ in problems["mismatched_keys"]] if ignore_mismatched_sizes else []
         _refuse(
             {
@@ -160,12 +170,14 @@ class PretrainedModel(nn.Module):
         )
         usable = {key: tensor for key, tensor in tensors.items() if key not in {*foreign, *mismatched}}
         _refuse_other_numbers(usable, wanted, str(checkpoint.path))
-        notes = []
+        invalid = _find_invalid(usable)
+        notes = [] if invalid is None else [f"{checkpoint.path}: {invalid} {_INVALID}"]
         if initialized or mismatched:
             if sum(wanted[key].numel() for key in (*initialized, *mismatched)) > _MAX_INITIALIZED:
                 raise WeightsError(f"{checkpoint.path}: lacks more than {_MAX_INITIALIZED} values of its configuration")
             model = cls(config)  # with the initial weights, instead of none
-            named = ", ".join([*(part.rstrip(".") for part in absent), *_name_some(mismatched)])
+            others = [key for key in (*initialized, *mismatched) if not key.startswith(tuple(absent))]
+            named = ", ".join([*(part.rstrip(".") for part in absent), *_name_some(others)])
             notes.append(f"{checkpoint.path}: newly initialized, to be trained before use: {named}")
         if foreign:
             notes.append(f"{checkpoint.path}: not of this network and ignored: {', '.join(_name_some(foreign))}")
@@ -276,6 +288,10 @@ class PretrainedModel(nn.Module):
             if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
         self._initialize(self)
+
+    def post_init(self) -> None:
+        """Initialize all weights; the constructor of a subclass calls it last, as in transformers."""
+        self.init_weights()
 
     def _initialize(self, *parts: nn.Module) -> None:
         """Initialize linear and convolutional layers: normal weights, zero biases.
@@ -392,7 +408,7 @@ def _refuse_oversized(config: GLPNConfig, tensors: Mapping[str, Tensor], source:
         raise WeightsError(
             f"{source}: the weights do not match their configuration; depths is {depths}, but there are only "
             f"{len(tensors)} tensors",
-            hint=_OTHER_CONFIG,
+            hint=OTHER_CONFIG_HINT,
         )
 
 
@@ -412,6 +428,16 @@ def _refuse_other_numbers(tensors: Mapping[str, Tensor], wanted: Mapping[str, An
             )
 
 
+def _find_invalid(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the key of the first tensor with NaN or infinite values, or None."""
+    for key, tensor in tensors.items():
+        values = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot add numbers of 8 bits
+        # A sum is several times faster, and is finite only if all values are; it may overflow, too.
+        if values.is_floating_point() and not values.sum().isfinite() and not values.isfinite().all():
+            return key
+    return None
+
+
 def _refuse(problems: Mapping[str, list[Any]], source: str) -> None:
     """Refuse tensors that are not those of a network. torch reports the same in hundreds of lines.
 
@@ -428,5 +454,5 @@ def _refuse(problems: Mapping[str, list[Any]], source: str) -> None:
     if listed:
         raise WeightsError(
             f"{source}: the weights do not match their configuration; {'; '.join(listed)}",
-            hint=_OTHER_CONFIG,
+            hint=OTHER_CONFIG_HINT,
         )

@@ -15,6 +15,7 @@ from glpn_cli.errors import UsageError, WeightsError
 from glpn_cli.files import FileDigest, read_bounded
 from glpn_cli.model.config import CONFIG_NAME, PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
+from glpn_cli.model.pretrained import OTHER_CONFIG_HINT
 from glpn_cli.weights.catalog import CATALOG, WeightsCard, scale_problem
 from glpn_cli.weights.checkpoint import (
     Checkpoint,
@@ -163,7 +164,7 @@ def read_glpn(file: Path, *, config: GLPNConfig | None = None, label: str | None
     try:
         GLPNForDepthEstimation.from_checkpoint(checkpoint)  # checks every key and shape
     except WeightsError as error:
-        if not assumes_published:
+        if not assumes_published or error.hint != OTHER_CONFIG_HINT:
             raise
         hint = f"they do not have the published size; put their {CONFIG_NAME} into the same folder"
         raise WeightsError(error.message, hint=hint) from error
