@@ -460,9 +460,10 @@ def test_images_with_colors_keep_the_image(tmp_path: Path) -> None:
     assert made.search.recursive is False
 
 
-def test_a_batch_of_version_0_1_resumes(tmp_path: Path, tiny: Predictor) -> None:
+def test_a_batch_of_version_0_1_resumes(tmp_path: Path) -> None:
     """Version 0.1 wrote British names: metres, grey, picture. Its colors were linear and shared a range."""
     made = {"formats": ["color", "ply"], "colormap": "gray", "curve": "linear", "range": "run"}
+    tiny = glpn_cli.load("tiny")
 
     def batch_of(**settings: Any) -> Batch:
         return make_batch(tmp_path / "in", tmp_path / "out", **({"formats": ["color", "ply"]} | settings))

@@ -124,9 +124,24 @@ def test_published_architecture(
     assert error(Engine(network, cpu(), packed=packed), network, draw_images(1, *size)) <= EXACT
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
-@pytest.mark.parametrize("strip_bytes", [1, 5_000, 40_000, 2**40], ids=["rows", "small", "large", "whole"])
-@pytest.mark.parametrize("size", [(32, 64), (96, 125), (160, 64)], ids=str)
+@pytest.mark.parametrize(  # every pair of two values
+    ("size", "strip_bytes", "packed"),
+    [
+        ((32, 64), 1, True),
+        ((32, 64), 5_000, False),
+        ((32, 64), 40_000, True),
+        ((32, 64), 2**40, False),
+        ((96, 125), 1, True),
+        ((96, 125), 5_000, True),
+        ((96, 125), 40_000, False),
+        ((96, 125), 2**40, True),
+        ((160, 64), 1, False),
+        ((160, 64), 5_000, True),
+        ((160, 64), 40_000, True),
+        ((160, 64), 2**40, False),
+    ],
+    ids=str,
+)
 def test_strip_height_does_not_change_depth(
     size: tuple[int, int],
     strip_bytes: int,
