@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from glpn_cli.benchmark.stages import Measurement
 
 _MIB = 2**20
+_IDLE_CORES = 0.1
+"""Other programs that use more, on average, make the medians unreliable."""
 
 
 @command(
@@ -32,7 +34,8 @@ _MIB = 2**20
 def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     """Measure how fast depth is predicted on this machine.
 
-    Milliseconds are medians of several rounds on a synthetic photo. Other runtimes take turns with glpn.
+    Milliseconds are medians of several rounds on a synthetic photo, beside the fastest and the slowest round of all
+    stages together. Other runtimes take turns with glpn. A note says if other programs kept the machine busy.
     """
     cases = [
         (size, precision, device)
@@ -68,6 +71,11 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
                 console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")
             if json:
                 console.record(asdict(result) | {"images_per_second": result.images_per_second})
+            if result.other_cores is not None and result.other_cores > _IDLE_CORES:
+                console.note(
+                    f"the machine was not idle: other programs used {result.other_cores:.1f} cores; "
+                    "trust the fastest round more than the median"
+                )
             measured.append(result)
     finally:  # what was measured before an error or an interrupt is shown
         if measured and not json:
@@ -78,7 +86,18 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
 def _tables(measured: list[Measurement]) -> Iterator[Table]:
     """Yield the table of stages, and that of other runtimes if there are any."""
     stages = Table(title="milliseconds, median of the rounds", title_justify="left")
-    headings = ("size", "input", "precision", "device", *measured[0].stages, "total", "range", "per second", "MiB")
+    headings = (
+        "size",
+        "input",
+        "precision",
+        "device",
+        *measured[0].stages,
+        "total",
+        "fastest",
+        "slowest",
+        "per second",
+        "MiB",
+    )
     for heading in headings:
         stages.add_column(heading, justify="right")
     for case in measured:
@@ -89,7 +108,8 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
             case.device if case.device != "cpu" else f"cpu, {case.threads} threads",
             *(f"{1000 * timing.median_s:.1f}" for timing in case.stages.values()),
             f"{1000 * case.whole.median_s:.1f}",
-            f"{1000 * case.whole.fastest_s:.1f} to {1000 * case.whole.slowest_s:.1f}",
+            f"{1000 * case.whole.fastest_s:.1f}",
+            f"{1000 * case.whole.slowest_s:.1f}",
             f"{case.images_per_second:.2f}",
             "" if case.peak_bytes is None else f"{case.peak_bytes / _MIB:.0f}",
         )
@@ -97,7 +117,8 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
     if not any(case.comparisons for case in measured):
         return
     rivals = Table(title="the network alone, in alternation", title_justify="left")
-    for heading in ("size", "ours", "against", "its ms", "ratio", "largest error", "mean relative error"):
+    headings = ("size", "ours", "against", "its ms", "ratio", "of fastest", "largest error", "mean relative error")
+    for heading in headings:
         rivals.add_column(heading, justify="right")
     for case in measured:
         for comparison in case.comparisons:
@@ -107,6 +128,7 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
                 f"{comparison.rival}: {comparison.precision}, {comparison.device}",
                 f"{1000 * comparison.timing.median_s:.1f}",
                 f"{comparison.ratio:.2f}",
+                f"{comparison.fastest_ratio:.2f}",
                 f"{comparison.max_error:.1e}",
                 f"{comparison.mean_relative_error:.1e}",
             )
