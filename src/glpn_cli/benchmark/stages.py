@@ -22,7 +22,7 @@ from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
-from glpn_cli.inference.predictor import LoadedWeights
+from glpn_cli.inference.network import LoadedWeights
 from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
@@ -107,8 +107,8 @@ class Measurement:
         stages: timing of decode, preprocess, network, upsample and encode.
         whole: timing of all stages together.
         peak_bytes: highest memory use, or None if the system cannot measure it.
-        other_cores: how many cores other programs kept busy meanwhile, on average; None if the system cannot tell.
         comparisons: one per rival.
+        other_cores: how many cores other programs kept busy meanwhile, on average; None if the system cannot tell.
     """
 
     height_px: int
@@ -120,8 +120,8 @@ class Measurement:
     stages: dict[str, Timing]
     whole: Timing
     peak_bytes: int | None
-    other_cores: float | None = None
     comparisons: list[Comparison] = field(default_factory=list)
+    other_cores: float | None = None
 
     @property
     def images_per_second(self) -> float:

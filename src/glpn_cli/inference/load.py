@@ -17,7 +17,8 @@ from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, weights_files
 if TYPE_CHECKING:
     from os import PathLike
 
-    from glpn_cli.inference.predictor import LoadedWeights, Predictor
+    from glpn_cli.inference.network import LoadedWeights
+    from glpn_cli.inference.predictor import Predictor
     from glpn_cli.weights.location import LocatedWeights
 
 _warned_names: set[str] = set()
@@ -67,8 +68,8 @@ def warn_if_approximate(predictor: Predictor, *, stacklevel: int = 2) -> None:
         return
     _warned_names.add(card.name)
     warnings.warn(
-        f"the meters of the weights {card.name!r} are approximate; `load('nyu')` or `load('kitti')` has weights that "
-        "measure, and `DepthMap.anchored` scales depth to known distances",
+        f"depth of the weights {card.name!r} is only approximately in meters; for true meters, use `load('nyu')` or "
+        "`load('kitti')`, or scale depth to known distances with `DepthMap.anchored`",
         ApproximateDepthWarning,
         stacklevel=stacklevel + 1,
     )
@@ -96,7 +97,7 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
 
     Args:
         settings: what to load, and how images become depth.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
@@ -109,7 +110,8 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
         read_calibration(settings.camera)
     located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
-    from glpn_cli.inference.predictor import Predictor, load_network
+    from glpn_cli.inference.network import load_network
+    from glpn_cli.inference.predictor import Predictor
 
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     if located is None:
@@ -126,12 +128,12 @@ def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallb
     Args:
         weights: as for `load`.
         offline: do not download.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
     """
-    from glpn_cli.inference.predictor import load_network
+    from glpn_cli.inference.network import load_network
 
     loaded = load_network(obtain_weights(weights, offline=offline, progress=progress))
     for note in loaded.notes:

@@ -25,7 +25,8 @@ from glpn_cli.cli.results import (
     record_of,
 )
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import OutputSettings, PredictionSettings, RangeMode, SearchSettings
+from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.values import RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,7 +43,11 @@ if TYPE_CHECKING:
             "Images, folders, patterns such as '*.jpg', or - for standard input.", "PHOTO...", required=False
         )
     },
-    options={"json": Option("Print a JSON object per image on standard output; alone, write no files.", LOGGING)},
+    options={
+        "json": Option(
+            "Print a JSON object per image on standard output. Writes no files without --output or --format.", LOGGING
+        )
+    },
     examples=(
         "glpn predict photo.jpg",
         "glpn predict photo.jpg --legend",
