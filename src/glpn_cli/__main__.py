@@ -12,7 +12,13 @@ _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 def run() -> None:
     """Run the command line in a process of its own."""
     try:
-        from glpn_cli.cli.process import exit_quickly, keep_freed_memory, repeat_lost_interrupt, set_signal_handler
+        from glpn_cli.cli.process import (
+            exit_quickly,
+            keep_freed_memory,
+            let_threads_sleep,
+            repeat_lost_interrupt,
+            set_signal_handler,
+        )
 
         # A signal while the program is imported, or exits, ends it at once: there is nothing to clean up then, and an
         # exception would show a traceback of whatever Python is doing at that moment.
@@ -23,6 +29,7 @@ def run() -> None:
         from glpn_cli.cli.app import main
 
         keep_freed_memory()
+        let_threads_sleep()
         main()
     except KeyboardInterrupt:  # before the first handler, or between two
         _exit_now()

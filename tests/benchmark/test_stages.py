@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from glpn_cli.benchmark.stages import Timing, build_random_network, make_photo, take_turns
+from glpn_cli.benchmark.stages import Timing, build_random_network, make_photo, take_turns, watch_other_cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Runs in its own process, because memory that an earlier test has freed would be reused and not raise the peak.
 _PEAK_SCRIPT = """
@@ -44,6 +50,30 @@ def test_rivals_alternate_after_untimed_warm_up() -> None:
     assert calls.count(".") == 2 * len("ab" * 5)
     assert timings.keys() == {"a", "b"}
     assert all(timing.fastest_s <= timing.median_s <= timing.slowest_s for timing in timings.values())
+
+
+def ticks_file(folder: Path, *, busy_s: float) -> Path:
+    """Return a file as Linux counts time: busy in six ways, and far more idle and waiting."""
+    ticks = int(busy_s * os.sysconf("SC_CLK_TCK"))
+    file = folder / "stat"
+    file.write_text(f"cpu  {ticks} 0 0 77777 88888 0 0 {ticks // 2} 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    return file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs sysconf")
+def test_cores_of_other_programs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", iter([100.0, 110.0]).__next__)
+    monkeypatch.setattr(time, "process_time", iter([5.0, 11.0]).__next__)
+    read = watch_other_cores(ticks_file(tmp_path, busy_s=1000))
+    ticks_file(tmp_path, busy_s=1014)
+    assert read() == pytest.approx(1.5)  # 14 s and half as much stolen, 6 s of them our own, in 10 s
+
+
+@pytest.mark.parametrize("content", [None, "", "cpu a b c", "cpu 1 2"], ids=["missing", "empty", "words", "short"])
+def test_other_cores_are_unknown_without_linux_counters(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "stat").write_text(content)
+    assert watch_other_cores(tmp_path / "stat")() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import statistics
 import sys
 import time
@@ -44,6 +45,7 @@ _COARSE_PX = 12
 _LOGIT_SPREAD = 2.0
 _LINUX_STATUS = Path("/proc/self/status")
 _LINUX_RESET = Path("/proc/self/clear_refs")
+_LINUX_TICKS = Path("/proc/stat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Comparison:
         precision: the precision it computed in; may differ from ours.
         timing: of its network alone.
         ratio: its median time divided by ours; above 1 it is slower.
+        fastest_ratio: its fastest time divided by ours, which other load on the machine affects less.
         max_error: largest difference of a pixel, as a fraction of the rival's depth range.
         mean_relative_error: mean difference, as a fraction of the rival's depth.
     """
@@ -85,6 +88,7 @@ class Comparison:
     precision: str
     timing: Timing
     ratio: float
+    fastest_ratio: float
     max_error: float
     mean_relative_error: float
 
@@ -104,6 +108,7 @@ class Measurement:
         whole: timing of all stages together.
         peak_bytes: highest memory use, or None if the system cannot measure it.
         comparisons: one per rival.
+        other_cores: how many cores other programs kept busy meanwhile, on average; None if the system cannot tell.
     """
 
     height_px: int
@@ -116,6 +121,7 @@ class Measurement:
     whole: Timing
     peak_bytes: int | None
     comparisons: list[Comparison] = field(default_factory=list)
+    other_cores: float | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -149,12 +155,14 @@ def measure(
         DeviceError: the predictor runs out of memory.
     """
     photo = make_photo(height_px, width_px)
+    read_others = watch_other_cores()
     read_peak = watch_peak(predictor.runtime.device)
     watches = [_predict_once(predictor, photo) for _ in range(_WARM_UPS + rounds)][_WARM_UPS:]
     peak_bytes = read_peak()
     prepared = predictor.prepare(photo)
     stages = {name: Timing.of([watch.elapsed_s[name] for watch in watches]) for name in watches[0].elapsed_s}
     _, _, network_height, network_width = prepared.pixel_values.shape
+    comparisons = _compare_all(rivals, predictor, network, prepared, rounds=rounds, log=log)
     return Measurement(
         height_px=height_px,
         width_px=width_px,
@@ -165,7 +173,8 @@ def measure(
         stages=stages,
         whole=Timing.of([watch.total_s for watch in watches]),
         peak_bytes=peak_bytes,
-        comparisons=_compare_all(rivals, predictor, network, prepared, rounds=rounds, log=log),
+        other_cores=read_others(),
+        comparisons=comparisons,
     )
 
 
@@ -216,6 +225,28 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
             return lambda: None
         return _linux_peak
     return _macos_peak if sys.platform == "darwin" else lambda: None
+
+
+def watch_other_cores(ticks: Path = _LINUX_TICKS) -> Callable[[], float | None]:
+    """Start to measure how busy other programs keep the processor.
+
+    Args:
+        ticks: the file in which Linux counts the time of all cores; for tests.
+
+    Returns:
+        A function that returns the number of cores that other programs, or other virtual machines, have used on average
+        since the start, at least 0; None if the system cannot tell.
+    """
+    started, started_s = _busy_s(ticks), time.perf_counter()
+    own_s = time.process_time()
+
+    def read() -> float | None:
+        ended, elapsed_s = _busy_s(ticks), time.perf_counter() - started_s
+        if started is None or ended is None:
+            return None
+        return max(0.0, (ended - started - (time.process_time() - own_s)) / elapsed_s)
+
+    return read
 
 
 def load_weights_or_random(weights: str, *, offline: bool, progress: ProgressCallback) -> LoadedWeights:
@@ -310,6 +341,7 @@ def _compare(
         precision=str(theirs.precision),
         timing=timings["theirs"],
         ratio=timings["theirs"].median_s / timings["ours"].median_s,
+        fastest_ratio=timings["theirs"].fastest_s / timings["ours"].fastest_s,
         max_error=float(difference.max() / (expected.max() - expected.min())),
         mean_relative_error=float((difference / expected.clamp(min=1e-6)).mean()),
     )
@@ -323,6 +355,17 @@ def _spread_depth(network: GLPNForDepthEstimation, pixel_values: Tensor) -> None
     logits = (predicted / network.config.max_depth).logit()
     last.weight *= _LOGIT_SPREAD / logits.std()
     last.bias.copy_((last.bias - logits.mean()) * _LOGIT_SPREAD / logits.std())
+
+
+def _busy_s(ticks: Path) -> float | None:
+    """Return the seconds that all cores together have been busy since the system started, or None if it is unknown."""
+    try:
+        user, nice, system, _idle, _waiting, *interrupts = map(
+            int, ticks.read_text("ascii").split("\n")[0].split()[1:9]
+        )
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def _linux_peak() -> int | None:

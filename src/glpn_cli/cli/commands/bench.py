@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from glpn_cli.benchmark.stages import Measurement
 
 _MIB = 2**20
+_IDLE_CORES = 0.1
+"""Other programs that use more, on average, make the medians unreliable."""
 
 
 @command(
@@ -33,7 +35,8 @@ _MIB = 2**20
 def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     """Measure how fast depth is predicted on this machine.
 
-    Milliseconds are medians of several rounds on a synthetic photo. Other runtimes take turns with glpn.
+    Milliseconds are medians of several rounds on a synthetic photo, beside the fastest and the slowest round of all
+    stages together. Other runtimes take turns with glpn. A note says if other programs kept the machine busy.
     """
     cases = [
         (size, precision, device)
@@ -69,11 +72,23 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
                 console.detail(f"  {stage}: {1000 * took.fastest_s:.1f} to {1000 * took.slowest_s:.1f} ms")
             if json:
                 console.record(asdict(result) | {"images_per_second": result.images_per_second})
+            _note_other_load(console, result)
             measured.append(result)
     finally:  # what was measured before an error or an interrupt is shown
         if measured and not json:
             for table in to_tables(measured, unicode=console.can_print("─")):
                 console.table(table)
+
+
+def _note_other_load(console: Console, case: Measurement) -> None:
+    """Say that the machine was not idle, and how the fastest rounds compare."""
+    if case.other_cores is None or case.other_cores <= _IDLE_CORES:
+        return
+    ratios = "".join(f"; {item.rival} took {item.fastest_ratio:.2f} times as long" for item in case.comparisons)
+    console.note(
+        f"the machine was not idle: other programs used {case.other_cores:.1f} cores. The fastest round is more "
+        f"reliable than the median{ratios and ' (networks, fastest rounds' + ratios + ')'}"
+    )
 
 
 def to_tables(measured: list[Measurement], *, unicode: bool) -> Iterator[Table]:
