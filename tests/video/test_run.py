@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -84,7 +85,7 @@ def test_steadied_frames_have_index_time_and_image(clip: Path, small_predictor: 
     raw = [frame.depth.meters for frame in predict_video(clip, small_predictor(), steady="off")]
 
     def flicker(depths: list[np.ndarray]) -> float:
-        return float(np.mean([np.abs(np.log(one / two)).mean() for one, two in zip(depths, depths[1:], strict=False)]))
+        return float(np.mean([np.abs(np.log(one / two)).mean() for one, two in pairwise(depths)]))
 
     assert flicker([frame.depth.meters for frame in frames]) < 0.8 * flicker(raw)
 
@@ -319,7 +320,7 @@ def test_damaged_segments_are_computed_again(long_clip: Path, small_predictor: L
     with pytest.raises(_StoppedError):
         execute(plan, small_predictor, on_frame=stop_at(30))
     work = plan.work_folder.path
-    name = {"segment": "00001.mkv", "state": sorted(path.name for path in work.glob("*.npz"))[-1], "run": "run.json"}
+    name = {"segment": "00001.mkv", "state": max(path.name for path in work.glob("*.npz")), "run": "run.json"}
     file = work / name[damage]
     file.write_bytes(file.read_bytes()[:-7] + b"damaged")
     result = execute(plan, small_predictor)

@@ -71,6 +71,8 @@ METERS = Encoding(
     "matroska",
     {"level": "3", "g": "1", "slices": "4", "slicecrc": "1"},
     "16-bit depth, lossless",
+    # Sound may begin before 0, as AAC does; otherwise every time would be shifted by that.
+    {"avoid_negative_ts": "disabled"},
 )
 ENCODINGS = {".mp4": _COLOR, ".m4v": _COLOR, ".mov": replace(_COLOR, container="mov"), ".mkv": METERS}
 """By the suffix of the output."""
