@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glpn_cli.errors import DeviceError, GLPNError, UsageError
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ import pytest
 
 from browsing import NAMES, SECONDS, Visit
 from glpn_cli.report.report import Report
-from glpn_cli.settings import Colormap, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap
 from synthetic_report import HOSTILE, SyntheticReport, done_record, failed_record, random_depth, run_facts, step_depth
 
 if TYPE_CHECKING:

@@ -181,7 +181,7 @@ def test_odd_sizes_legend_and_photo(tmp_path: Path, small_predictor: Load) -> No
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert shown[0].shape[0] > 48
     assert shown[0].shape[0] % 2 == shown[0].shape[1] % 2 == 0
-    assert np.abs(shown[0][50:].astype(int) - shown[3][50:]).max() < 12  # one legend for all
+    assert np.abs(shown[0][50:].astype(int) - shown[3][50:]).mean() < 2  # one legend for all
     left = (shown[0].shape[1] - 126) // 2
     photo = VideoReader(path)
     first = next(iter(photo.frames()))
@@ -235,8 +235,8 @@ def test_no_sound_leaves_it_out(clip: Path, small_predictor: Load) -> None:
 
 
 def test_sound_that_the_container_cannot_hold_is_refused_first(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "clip.mkv", [scene(0)] * 2, sound_s=0.2, sound="wmav2")
-    with pytest.raises(UsageError, match="wmav2") as error:
+    path = write_clip(tmp_path / "clip.mkv", [scene(0)] * 2, sound_s=0.2, sound="tta")
+    with pytest.raises(UsageError, match="tta") as error:
         VideoRun(make_plan(path, "depth.mp4"))
     assert "no_sound" in str(error.value.hint)
     VideoRun(make_plan(path, "depth.mkv"))

@@ -11,7 +11,7 @@ from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
-from glpn_cli.settings import DepthRange, RangeMode
+from glpn_cli.values import DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -139,7 +139,7 @@ def _measure_usable(
             opened, name = open_source(image, stopwatch=Stopwatch())
             depth = predictor.predict(opened, name=name)
             if is_known(depth.meters).any():
-                yield measure_range([depth], DepthRange.parse("auto"))
+                yield measure_range(depth, DepthRange.parse("auto"))
         except GLPNError:
             continue  # it is reported when its turn comes
         finally:

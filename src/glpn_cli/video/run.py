@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
-from glpn_cli.depth import is_known
+from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import ImageError, OutputExistsError, UsageError
 from glpn_cli.files import dump_json, file_sha256, make_folder, move_into_place, write_together, write_whole
 from glpn_cli.image.fetching import is_address
@@ -23,7 +25,8 @@ from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.output.color import measure_range
 from glpn_cli.output.formats import FORMATS, default_formats, find_formats, spans_range
 from glpn_cli.output.metadata import build_metadata, metadata_to_json
-from glpn_cli.settings import DepthRange, OutputSettings, PredictionSettings, RangeMode, Scale
+from glpn_cli.settings import OutputSettings, PredictionSettings
+from glpn_cli.values import DepthRange, RangeMode, Scale
 from glpn_cli.video.prediction import DepthFrames
 from glpn_cli.video.reading import VideoReader, require_av, sample_images
 from glpn_cli.video.segments import SEGMENT_S, Segment, WorkFolder, frames_per_segment
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
 
-    from glpn_cli.depth import DepthMap
+    from numpy.typing import NDArray
+
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.video.prediction import VideoFrame
@@ -55,6 +59,7 @@ INDEX_NAME = "frames.jsonl"
 """The file of an output folder with a line for each frame: its time and its files."""
 
 _WRITE_BEHIND = 2
+_SAMPLE_SIDE_PX = 256
 _JOINED_NAME = "joined"
 
 
@@ -435,7 +440,8 @@ class VideoRun:
         asked = output.range or DepthRange.parse("run")
         images = (MemoryImage(rgb) for rgb in sample_images(self.reader, SAMPLE_SIZE))
         if asked.mode is RangeMode.PERCENTILES and asked.text != "auto":
-            return measure_range([predictor.predict(one.image) for one in images], asked)
+            parts = [_subsample(predictor.predict(one.image)) for one in images]
+            return measure_range(DepthMap(np.concatenate(parts)), asked)
         if asked.mode is RangeMode.PERCENTILES:
             output = replace(output, range=DepthRange.parse("run"))
         if asked.mode in (RangeMode.FIXED, RangeMode.MODEL):
@@ -566,6 +572,12 @@ class _Writer:
 
 def _frame_name(number: int, row: DepthFormat) -> str:
     return f"{number:06d}{row.ending}"
+
+
+def _subsample(depth: DepthMap) -> NDArray[np.float32]:
+    """Return about as many pixels of a frame as its percentiles need, (h, w) float32, meters."""
+    step = max(1, min(depth.shape) // _SAMPLE_SIDE_PX)
+    return depth.meters[::step, ::step].copy()
 
 
 def _is_folder(output: str | None) -> bool:
