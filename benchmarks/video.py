@@ -91,7 +91,7 @@ def camera_path(start: Camera, motion: str, seed: int) -> Iterator[Camera]:
         yaw, pitch, roll = yaw + 0.02 * amount * shake[0], pitch + 0.015 * amount * shake[1], roll + 0.01 * shake[2]
         side, up = 0.03 * amount * shake[3], 0.02 * amount * shake[4]
         if motion == "walk":
-            ahead = 0.03 * index
+            ahead = 0.02 * index
         elif motion == "pan":
             yaw += math.radians(0.5) * index
         elif motion == "fast pan":

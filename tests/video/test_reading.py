@@ -176,7 +176,7 @@ def test_missing_package_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(reading, "find_spec", lambda _: None)
     with pytest.raises(MissingPackageError) as error:
         VideoReader(clip)
-    assert "glpn-cli[video]" in str(error.value.hint)
+    assert "pip install" in str(error.value.hint)
 
 
 def test_samples_are_spread(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ FLOW_SIDE_PX = 160
 
 _SMALLEST_SIDE_PX = 8
 _ITERATIONS = 3
+_FINEST_ITERATIONS = 2  # the finest level has three quarters of the pixels, and little is left to find
 _LARGEST_STEP_PX = 2.0
 _DAMPING = 1e-3
 """Of the normal equations, for gray levels in [0, 1]: a window without texture gets little flow."""
@@ -43,7 +44,8 @@ def estimate_flow(current: Tensor, earlier: Tensor) -> Tensor:
     for level, (now, before) in enumerate(reversed(pyramid)):
         if level:
             flow = resize_flow(flow, (now.shape[-2], now.shape[-1]))
-        flow = _refine(now, before, flow)
+        is_finest = level == len(pyramid) - 1
+        flow = _refine(now, before, flow, _FINEST_ITERATIONS if is_finest else _ITERATIONS)
     return flow
 
 
@@ -79,7 +81,7 @@ def _even_out(image: Tensor) -> Tensor:
     return centered * (0.25 / torch.clamp(centered.std(), min=1 / 255))
 
 
-def _refine(now: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+def _refine(now: Tensor, before: Tensor, flow: Tensor, iterations: int) -> Tensor:
     """Improve flow on one level of the pyramid."""
     padded = F.pad(now, (1, 1, 1, 1), mode="replicate")
     along_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
@@ -88,7 +90,7 @@ def _refine(now: Tensor, before: Tensor, flow: Tensor) -> Tensor:
     xx, xy, yy = _window_means(products).unbind(dim=1)
     xx, yy = xx + _DAMPING, yy + _DAMPING
     determinant = xx * yy - xy * xy
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         moved, inside = warp(before, flow)
         error = torch.where(inside, now - moved, 0.0)
         ex, ey = _window_means(torch.cat([along_x * error, along_y * error], dim=1)).unbind(dim=1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
-PACKAGE_HINT = "pip install 'glpn-cli[video]'"
+PACKAGE_HINT = "pip install 'av>=18,<20'"
 
 _DEFAULTS = VideoSettings()
 _RESTARTING_CLOCKS = frozenset({"mpegts", "mpeg", "rtsp"})

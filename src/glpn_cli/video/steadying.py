@@ -29,9 +29,10 @@ LOOK_AHEAD = REACH + LONGEST_FLASH
 """A frame is finished when so many frames after it are known."""
 
 PAST_WEIGHT = 0.9
-_COLOR_TOLERANCE = 12 / 255
-_LOG_TOLERANCE = 0.2
+_COLOR_TOLERANCE = 20 / 255
+_LOG_TOLERANCE = 0.3
 _LEAST_DEPTH = 1e-6
+_MEDIAN_SIDE_PX = 64  # so many rows and columns, at least, are enough for a median
 
 _T = TypeVar("_T")
 
@@ -223,7 +224,9 @@ def _line_at_zero(points: list[tuple[int, float]]) -> float:
 
 def _median_change(log: Tensor, earlier: Tensor, inside: Tensor) -> float:
     """Return the median of the change of log depth; 0 if nothing of the earlier frame is left."""
-    change = (log - earlier)[inside]
+    stride = max(1, min(log.shape[-2:]) // _MEDIAN_SIDE_PX)
+    part = (..., slice(None, None, stride), slice(None, None, stride))
+    change = (log[part] - earlier[part])[inside[part]]
     return float(change.median()) if change.numel() else 0.0
 
 

@@ -120,6 +120,8 @@ class ColorPainter:
         if self._output.legend:
             image = self._with_legend(image, depth)
         height, width = image.shape[:2]
+        if height % 2 == width % 2 == 0:
+            return image
         return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
     def _with_legend(self, image: NDArray[np.uint8], depth: DepthMap) -> NDArray[np.uint8]:
