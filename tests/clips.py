@@ -6,11 +6,9 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
-import pytest
 from PIL import Image
-
-av = pytest.importorskip("av")
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

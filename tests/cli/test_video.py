@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-pytest.importorskip("av")
-
 import glpn_cli
 from clips import damage_frames, scene, write_clip
 
