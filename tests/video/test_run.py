@@ -282,7 +282,7 @@ def long_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_resumed_run_equals_an_uninterrupted_one(long_clip: Path, small_predictor: Load, output: str) -> None:
     whole = execute(make_plan(long_clip, f"whole-{output}"), small_predictor)
     plan = make_plan(long_clip, output)
-    for number in (3, 21, 22, 45):
+    for number in (10, 21, 22, 45):
         with pytest.raises(_StoppedError):
             execute(plan, small_predictor, on_frame=stop_at(number))
         assert not plan.target.exists()
@@ -356,7 +356,19 @@ def test_existing_outputs_stay(clip: Path, small_predictor: Load) -> None:
     assert len(meters_of(target)) == 14
 
 
+def test_nothing_is_left_of_a_run_without_a_segment(clip: Path, small_predictor: Load) -> None:
+    with pytest.raises(_StoppedError):
+        execute(make_plan(clip, "depth.mkv", steady="off"), small_predictor, on_frame=stop_at(3))
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+
 # Arguments
+
+
+def test_missing_folder_of_the_output_is_an_error(clip: Path) -> None:
+    with pytest.raises(OutputError, match="missing"):
+        make_plan(clip, "missing/depth.mp4")
+    assert not (clip.parent / "missing").exists()
 
 
 @pytest.mark.parametrize(

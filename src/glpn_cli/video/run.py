@@ -14,7 +14,7 @@ import numpy as np
 
 from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.depth import DepthMap, is_known
-from glpn_cli.errors import ImageError, OutputExistsError, UsageError
+from glpn_cli.errors import ImageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.files import dump_json, file_sha256, make_folder, move_into_place, write_together, write_whole
 from glpn_cli.image.fetching import is_address
 from glpn_cli.inference.color_range import SAMPLE_SIZE, measure_run_range
@@ -38,6 +38,7 @@ from glpn_cli.video.writing import (
     MeterPainter,
     Part,
     SegmentEncoder,
+    encoder_errors_named,
     join,
     refuse_sound,
     require_encoder,
@@ -556,7 +557,8 @@ class _Writer:
         digest = ""
         if self._encoder is not None:
             self._encoder.finish()
-            digest = file_sha256(self._encoder.path)
+            with encoder_errors_named(self._encoder.path):
+                digest = file_sha256(self._encoder.path)
             self._encoder = None
         ends = self._ends or [0.0]
         self._ends = []
@@ -604,9 +606,14 @@ def _refuse_existing(source: Path, target: Path, encoding: Encoding | None, *, o
     Raises:
         UsageError: it is the video itself.
         OutputExistsError: it exists.
+        OutputError: its folder does not exist.
     """
     if os.path.realpath(source) == os.path.realpath(target):
         raise UsageError(f"{target} is the video itself", hint="choose another `output`", setting="output")
+    if encoding is not None and not os.path.isdir(target.parent):
+        raise OutputError(f"{target}: its folder does not exist", hint="create it first")
+    if os.path.isdir(target) and encoding is not None:
+        raise OutputError(f"{target}: is a folder")
     existing = target / INDEX_NAME if encoding is None else target
     if os.path.lexists(existing) and not overwrite:
         raise OutputExistsError(f"{existing}: already exists", hint="set `overwrite` to replace it")

@@ -96,7 +96,9 @@ class WorkFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Release the lock. What is finished stays for the next run."""
+        """Release the lock. What is finished stays for the next run; without a segment, nothing does."""
+        if kind is not None and not self.segments:
+            self.remove()
         self._stack.close()
 
     def resume(self, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], State | None]:

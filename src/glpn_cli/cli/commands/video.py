@@ -97,7 +97,7 @@ def _print_result(console: Console, run: VideoRun, result: VideoResult) -> None:
     resumed = f", {result.resumed} of an earlier run" if result.resumed else ""
     cuts = f", {result.cuts} cuts" if result.cuts else ""
     console.info(
-        f"{result.target}: {result.frames} frames of {format_duration(result.duration_s)}{cuts}{resumed}, "
+        f"{result.target}: {result.frames} frames of {result.duration_s:.1f} s{cuts}{resumed}, "
         f"{result.depth_m[0]:.2f} to {result.depth_m[1]:.2f} m, in {format_duration(result.elapsed_s)}"
     )
 
