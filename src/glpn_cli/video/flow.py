@@ -22,7 +22,7 @@ def shrink_for_flow(pixel_values: Tensor) -> Tensor:
     height, width = pixel_values.shape[-2:]
     factor = max(1.0, max(height, width) / FLOW_SIDE_PX)
     size = max(1, round(height / factor)), max(1, round(width / factor))
-    return F.interpolate(pixel_values, size=size, mode="area").mean(dim=1, keepdim=True)
+    return F.interpolate(pixel_values.mean(dim=1, keepdim=True), size=size, mode="area")
 
 
 def estimate_flow(current: Tensor, earlier: Tensor) -> Tensor:
