@@ -161,7 +161,10 @@ class DepthNotes:
 
     def observe_final(self, depth: DepthMap) -> None:
         """Take the depth map of an image as it is written."""
-        self._reduced += self._reduces_meshes and depth.meters.size > MAX_MESH_POINTS
+        from glpn_cli.depth import PINHOLE
+
+        has_points = depth.camera is None or depth.camera.projection == PINHOLE
+        self._reduced += self._reduces_meshes and has_points and depth.meters.size > MAX_MESH_POINTS
         if self._writes_png16:
             from glpn_cli.output.png import beyond_16_bits
 
@@ -199,7 +202,9 @@ class DepthNotes:
                 f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"
             )
         if self._reduced:
-            console.note(f"meshes have at most {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more)")
+            console.note(
+                f"meshes have at most {MAX_MESH_POINTS:,} points, for use on the web (set `max_points` for more)"
+            )
 
 
 def _farther_scale(output: OutputSettings) -> str:
