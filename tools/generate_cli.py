@@ -85,6 +85,28 @@ One object per file and line:
 | `note` | why there is no depth or metadata, or null |
 | `error` | only of a failed file, instead of all fields after `status`: `message`, `hint` (or null) and `exit_code` |
 
+Of a video, the fields are `file`, `status`, `format`, `size`, `duration_s`, `codec`, `sound` (a list of codecs),
+`metadata` and `note`.
+
+## JSON of `video`
+
+One object:
+
+| field | content |
+|---|---|
+| `source`, `output` | the video, and the file or folder that was written |
+| `status` | `done`, or `partial`: frames could not be decoded, or the video ends early (exit code 7) |
+| `frames` | number of frames |
+| `broken_frames`, `resumed_frames` | number of those not decoded, and of those that an earlier run had finished |
+| `ends_early` | why the video ends before its stated end, or null |
+| `cuts` | number of scene cuts; 0 with `--steady off` |
+| `last_time_s` | the time of the last frame, seconds |
+| `depth_m` | `min` and `max` of the depth of all frames, meters |
+| `range_m` | nearest and farthest depth of the colors or grays, meters; null if there are none |
+| `sound_packets` | number of packets of sound that were copied |
+| `hdr` | `PQ` or `HLG` if the video had a high dynamic range, else null |
+| `weights`, `elapsed_s` | name of the weights; seconds |
+
 ## JSON of `measure`
 
 One object:

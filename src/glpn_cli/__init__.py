@@ -12,6 +12,7 @@ In short:
     glpn_cli.read("photo.depth.png")
 
     glpn_cli.run_batch("photos", "depths")
+    glpn_cli.run_video("clip.mp4", "clip.depth.mp4")
 
 The classes of the documented model have their documented names: `GLPNConfig`, `GLPNImageProcessor`, `GLPNModel`,
 `GLPNForDepthEstimation`. Names are imported when they are first used, because importing torch takes seconds.
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from glpn_cli.model.config import GLPNConfig
     from glpn_cli.model.glpn import GLPNForDepthEstimation, GLPNModel
     from glpn_cli.output.reading import read_depth as read
+    from glpn_cli.video.depth_file import read_video
+    from glpn_cli.video.prediction import predict_video
+    from glpn_cli.video.run import run_video
 
 __all__ = [
     "ApproximateDepthWarning",
@@ -47,8 +51,11 @@ __all__ = [
     "Predictor",
     "__version__",
     "load",
+    "predict_video",
     "read",
+    "read_video",
     "run_batch",
+    "run_video",
 ]
 
 _HOMES = {
@@ -62,8 +69,11 @@ _HOMES = {
     "GLPNModel": ("glpn_cli.model.glpn", "GLPNModel"),
     "Predictor": ("glpn_cli.inference.predictor", "Predictor"),
     "load": ("glpn_cli.inference.load", "load"),
+    "predict_video": ("glpn_cli.video.prediction", "predict_video"),
     "read": ("glpn_cli.output.reading", "read_depth"),
+    "read_video": ("glpn_cli.video.depth_file", "read_video"),
     "run_batch": ("glpn_cli.api", "run_batch"),
+    "run_video": ("glpn_cli.video.run", "run_video"),
 }
 
 

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION = "glpn-cli"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
-_USER_EXTRAS = frozenset({"exr", "heif", "onnx"})  # the other extras are for development
+_USER_EXTRAS = frozenset({"exr", "heif", "onnx", "video"})  # the other extras are for development
 _LOW_DISK_SPACE_BYTES = 10**9
 _CODECS = ("jpg", "zlib", "webp", "avif", "jpg_2000", "libtiff")
 _ENVIRONMENT_VARIABLES = (
@@ -74,6 +75,7 @@ class Diagnosis:
         packages: version of each required package; None if it is not installed.
         extras: version of each optional package; None if it is not installed.
         missing_codecs: image formats that the installed Pillow was built without.
+        encoders: video encoders that `glpn video` uses and the installed av has; empty without av.
         devices: available devices; empty if torch cannot be imported.
         weights: weights of the catalog and other installed weights.
         auto_weights: what the weights "auto" stand for, or None if there are none.
@@ -90,6 +92,7 @@ class Diagnosis:
     packages: dict[str, str | None]
     extras: dict[str, str | None]
     missing_codecs: list[str]
+    encoders: list[str]
     devices: list[DeviceFacts]
     weights: list[WeightsFacts]
     auto_weights: str | None
@@ -112,6 +115,7 @@ def diagnose() -> Diagnosis:
         packages=packages,
         extras=extras,
         missing_codecs=_missing_codecs(problems),
+        encoders=_encoders(problems),
         devices=_devices(problems),
         weights=_weights(problems),
         auto_weights=_auto_weights(problems),
@@ -162,6 +166,18 @@ def _missing_codecs(problems: list[str]) -> list[str]:
         return [codec for codec in _CODECS if not features.check(codec)]
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and finding it is the purpose
         problems.append(f"Pillow cannot be imported: {_first_line(error)}")
+        return []
+
+
+def _encoders(problems: list[str]) -> list[str]:
+    if find_spec("av") is None:
+        return []
+    try:
+        from glpn_cli.video.writing import available_encoders
+
+        return available_encoders()
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        problems.append(f"av cannot be imported: {_first_line(error)}")
         return []
 
 

@@ -139,6 +139,26 @@ def write_together(
         raise _unwritable(target, error) from error
 
 
+def move_into_place(partial: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a complete file its name, in one step; both are on one file system.
+
+    Raises:
+        OutputExistsError: the target exists and may not be replaced.
+        OutputError: the file system refuses.
+    """
+    try:
+        _flush_to_disk(partial)
+        if overwrite:
+            os.replace(partial, target)
+        else:
+            _rename_without_replacing(partial, target)
+            partial.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise OutputExistsError(f"{target}: already exists", hint="set `overwrite` to replace it") from error
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
 def write_new(path: Path, data: bytes = b"", *, durable: bool = True) -> None:
     """Create a file that does not exist yet.
 

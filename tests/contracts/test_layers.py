@@ -13,7 +13,7 @@ import glpn_cli
 PACKAGE = Path(glpn_cli.__file__).parent
 GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "certificates", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
-FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis"}
+FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis", "video"}
 API = {"api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -35,10 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": GROUND | {"image"},
     "inference": GROUND | LIBRARY,
     **dict.fromkeys(FEATURES, GROUND | LIBRARY | {"inference"}),
+    "diagnosis": GROUND | LIBRARY | {"inference", "video"},
     "api": GROUND | LIBRARY | FEATURES | {"inference"},
     "cli": API | GROUND | LIBRARY | FEATURES | {"inference"},
     "__main__": {"cli"},
-    "": API | GROUND | LIBRARY | {"inference"},  # the Python API imports each name on first use
+    "": API | GROUND | LIBRARY | {"inference", "video"},  # the Python API imports each name on first use
 }
 """What each module or package of `glpn_cli` may import besides itself."""
 

@@ -33,8 +33,11 @@ def test_public_names() -> None:
         "Predictor",
         "__version__",
         "load",
+        "predict_video",
         "read",
+        "read_video",
         "run_batch",
+        "run_video",
     }
     for name in glpn_cli.__all__:
         assert getattr(glpn_cli, name) is not None

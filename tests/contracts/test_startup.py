@@ -38,6 +38,7 @@ def loaded_packages(code: str) -> set[str]:
         ["--version"],
         ["predict", "--help"],
         ["batch", "--help"],
+        ["video", "--help"],
         ["bench", "--help"],
         ["measure", "--help"],
         ["doctor", "--help"],

@@ -82,11 +82,11 @@ def test_images_and_unknown_bytes_are_not_recognized(head: bytes) -> None:
     assert recognize(head) is None
 
 
-def test_hint_for_a_video_extracts_frames() -> None:
+def test_hint_for_a_video_names_the_command() -> None:
     content = recognize(ftyp(b"mp42"))
     assert content is not None
     assert content.hint is not None
-    assert "ffmpeg" in content.hint
+    assert "glpn video" in content.hint
 
 
 @pytest.mark.parametrize("shift", range(4))

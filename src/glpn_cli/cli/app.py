@@ -22,6 +22,7 @@ from glpn_cli.errors import INTERRUPTED_EXIT_CODE
 _COMMANDS = (
     "predict",
     "batch",
+    "video",
     "info",
     "measure",
     "download-weights",

@@ -22,6 +22,7 @@ from glpn_cli.settings import (
 )
 from glpn_cli.training.settings import TrainRun, TrainSettings
 from glpn_cli.values import Colormap
+from glpn_cli.video.settings import VideoSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -286,6 +287,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "Confidence level of the intervals.", METRICS, "PERCENT", flag="--confidence", rare=True
         ),
         "seed": Option("Random seed of the bootstrap.", METRICS, "N", rare=True),
+    },
+    VideoSettings: {
+        "steady": Option(
+            "Steady depth over time: without flicker, at the cost of some milliseconds per frame.", INFERENCE
+        ),
+        "start_s": Option("Skip what is before this time.", INPUT, "SECONDS", flag="--start"),
+        "end_s": Option("Skip what is after this time.", INPUT, "SECONDS", flag="--end"),
+        "no_sound": Option("Do not copy the sound.", OUTPUT),
     },
     ExportSettings: {
         "size": Option(

@@ -103,13 +103,13 @@ class Content(NamedTuple):
 
 
 _CONVERT = "convert it to JPEG or PNG first"
-_EXTRACT_FRAMES = "extract frames first, for example: ffmpeg -i VIDEO -vf fps=1 frame_%05d.png"
+_VIDEO_COMMAND = "`glpn video FILE` predicts every frame of a video"
 _UNPACK = "unpack it first"
 _DEVELOP = "export it as JPEG or TIFF with a raw converter first"
 _RENDER = "render it as PNG first"
 
 HEIC = Content("a HEIC image")
-_VIDEO = Content("a video", _EXTRACT_FRAMES)
+VIDEO = Content("a video", _VIDEO_COMMAND)
 _AUDIO = Content("an audio file")
 _JPEG_XL = Content("a JPEG XL image", _CONVERT)
 _RAW = Content("a raw camera file", _DEVELOP)
@@ -135,16 +135,16 @@ _SIGNATURES: tuple[tuple[bytes, Content], ...] = (
     (rb"7z\xbc\xaf\x27\x1c", Content("a 7z archive", _UNPACK)),
     (rb"Rar!\x1a\x07", Content("a rar archive", _UNPACK)),
     (rb".{257}ustar", Content("a tar archive", _UNPACK)),
-    (rb"\x1aE\xdf\xa3", _VIDEO),  # Matroska and WebM
-    (rb"RIFF.{4}AVI ", _VIDEO),
+    (rb"\x1aE\xdf\xa3", VIDEO),  # Matroska and WebM
+    (rb"RIFF.{4}AVI ", VIDEO),
     (rb"RIFF.{4}WAVE", _AUDIO),
     (rb"ID3[\x00-\x05]", _AUDIO),
-    (rb"FLV\x01", _VIDEO),
-    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _VIDEO),  # Windows media
-    (rb"\x00\x00\x01[\xb3\xba]", _VIDEO),  # MPEG-1 and MPEG-2
-    (rb"\x47.{187}\x47.{187}\x47", _VIDEO),  # MPEG transport stream: packets of 188 bytes
-    (rb"OggS\x00", Content("an Ogg video or audio file", _EXTRACT_FRAMES)),
-    (rb"\x00.{3}(?:moov|mdat|wide|skip)", _VIDEO),  # QuickTime before ftyp existed
+    (rb"FLV\x01", VIDEO),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", VIDEO),  # Windows media
+    (rb"\x00\x00\x01[\xb3\xba]", VIDEO),  # MPEG-1 and MPEG-2
+    (rb"\x47.{187}\x47.{187}\x47", VIDEO),  # MPEG transport stream: packets of 188 bytes
+    (rb"OggS\x00", Content("an Ogg video or audio file", _VIDEO_COMMAND)),
+    (rb"\x00.{3}(?:moov|mdat|wide|skip)", VIDEO),  # QuickTime before ftyp existed
     (rb"\xff\x0a", _JPEG_XL),
     (rb"\x00\x00\x00\x0cJXL \r\n\x87\n", _JPEG_XL),
     (rb"FUJIFILMCCD-RAW", _RAW),
@@ -195,7 +195,7 @@ def _recognize_iso_media(head: bytes) -> Content | None:
         return _RAW
     if brands & _AVIF_BRANDS:
         return None  # a readable format, so this file is damaged
-    return HEIC if brands & _HEIF_BRANDS else _VIDEO
+    return HEIC if brands & _HEIF_BRANDS else VIDEO
 
 
 def _recognize_text(head: bytes) -> Content | None:

@@ -193,7 +193,7 @@ def draw_color(depth: DepthMap, settings: OutputSettings) -> NDArray[np.uint8]:
     if settings.legend:
         from glpn_cli.output.legend import draw_legend  # imports Pillow's fonts, which take 10 ms
 
-        image = draw_legend(image, _build_legend(depth, settings, low_m, high_m))
+        image = draw_legend(image, build_legend(depth, settings, low_m, high_m))
     return image
 
 
@@ -264,10 +264,7 @@ class PNG16(_PNGFile):
         Source: ROS REP 118; 1000 is also that of NYU Depth V2, and 256 that of the KITTI depth benchmark.
         """
         scale = settings.png16_scale
-        known = is_known(depth.meters)
-        with np.errstate(over="ignore"):
-            rounded = np.rint(np.where(known, depth.meters, 0) * np.float32(scale))
-        values = np.where(known, np.clip(rounded, 1, MAX_UINT16), 0).astype(np.uint16)
+        values = to_16_bits(depth, scale)
         metadata = build_metadata("png16", depth, unit="meter", values_per_meter=_shortest(scale), unknown=0)
         description = f"{describe_origin(depth)}: meters = value / {_shortest(scale)}; 0 is unknown"
         return _write_png(values, metadata, description, compression=settings.png_compression)
@@ -282,6 +279,14 @@ class PNG16(_PNGFile):
         with metadata_checked(name):
             meters = values.astype(np.float32) / np.float32(read_number(metadata, "values_per_meter", positive=True))
             return DepthMap(meters, read_provenance(metadata), camera=read_camera(metadata))
+
+
+def to_16_bits(depth: DepthMap, values_per_meter: float) -> NDArray[np.uint16]:
+    """Return (H, W) uint16: meters times the scale, rounded. 0 is unknown, 65535 also what is farther."""
+    known = is_known(depth.meters)
+    with np.errstate(over="ignore"):
+        rounded = np.rint(np.where(known, depth.meters, 0) * np.float32(values_per_meter))
+    return np.where(known, np.clip(rounded, 1, MAX_UINT16), 0).astype(np.uint16)
 
 
 def beyond_16_bits(depth: DepthMap, settings: OutputSettings) -> float:
@@ -325,7 +330,8 @@ def _quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[n
     return ((values - np.float32(low)) / np.float32(high - low) * _MAX_GRAY).astype(np.uint8)
 
 
-def _build_legend(depth: DepthMap, settings: OutputSettings, low_m: float, high_m: float) -> Legend:
+def build_legend(depth: DepthMap, settings: OutputSettings, low_m: float, high_m: float) -> Legend:
+    """Return the contents of the legend of a color image that spans a range."""
     from glpn_cli.output.legend import Legend
 
     known = is_known(depth.meters)

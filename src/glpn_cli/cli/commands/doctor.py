@@ -45,6 +45,8 @@ def _lines(facts: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "extras", _versions(facts.extras)
     if facts.missing_codecs:
         yield "pillow", "without " + ", ".join(facts.missing_codecs)
+    if facts.encoders:
+        yield "video", "encoders " + ", ".join(facts.encoders)
     for device in facts.devices:
         memory = "" if device.memory_bytes is None else f", {format_bytes(device.memory_bytes)}"
         yield "device", f"{device.name}: {device.what}{memory}"

@@ -1,0 +1,1 @@
+"""Video: depth of every frame, steady over time, in files of any length."""
