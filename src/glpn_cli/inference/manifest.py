@@ -4,17 +4,16 @@
 whose outputs are about to get their names: after a kill between an output and its line, the next run recognizes the
 outputs by their hashes, and nothing is done twice. Journal lines reach the disk before the outputs get their names. The
 lines of the manifest need not, because the journal has them too.
+
+Processes that share a batch write a journal each (`journal.WorkerJournal`), and one of them the manifest.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import threading
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
-from io import FileIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +22,6 @@ from glpn_cli.files import (
     file_sha256,
     is_partial_name,
     is_path,
-    load_json,
     locked,
     modernize,
     os_reason,
@@ -32,9 +30,10 @@ from glpn_cli.files import (
     write_new,
 )
 from glpn_cli.image.fetching import Address
+from glpn_cli.inference.lines import LineFile, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from glpn_cli.image.discovery import Source
@@ -44,6 +43,8 @@ MANIFEST_NAME = "glpn-batch.jsonl"
 _JOURNAL_NAME = ".glpn-batch.journal"
 _PARTIAL_MANIFEST_NAME = ".glpn-batch.part"
 _LOCK_NAME = ".glpn-batch.lock"
+_LOCK_WAIT_S = 10.0
+"""How long the processes of a killed run may take to end."""
 
 DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
 _STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
@@ -131,11 +132,9 @@ class Manifest:
         self.folder = folder
         self.records: dict[str, Record] = {}
         self._locked = ExitStack()
-        self._writing = threading.Lock()
         self._begun = False
         self._partials: list[Path] = []
-        # They stay open: some file systems give a closed file another inode number.
-        self._open_files: dict[Path, int] = {}
+        self._open_files: dict[Path, LineFile] = {}
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what is there.
@@ -152,6 +151,7 @@ class Manifest:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
         try:
+            self._await_workers(busy)
             self._read()
         except BaseException:
             self._locked.close()
@@ -171,7 +171,7 @@ class Manifest:
                 )
                 self._close(self._journal)
                 try:
-                    self._journal.unlink(missing_ok=True)
+                    self._remove_journals()
                 except OSError as refused:
                     raise OutputError(f"{self._journal}: cannot be removed: {os_reason(refused)}") from refused
         finally:
@@ -207,9 +207,9 @@ class Manifest:
             try:
                 for partial in self._partials:
                     partial.unlink(missing_ok=True)
-                self._journal.unlink(missing_ok=True)
+                self._remove_journals()
                 write_new(self._journal)
-                self._open(self._journal)
+                self._open_files[self._journal] = LineFile(self._journal)
                 sync_folder(self.folder)
             except OSError as error:
                 raise OutputError(f"{self._journal}: cannot be written: {os_reason(error)}") from error
@@ -225,8 +225,7 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        line = self._to_line(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
-        self._append(self._journal, line, durable=True)
+        self._append(self._journal, announcement(record, partials, self.folder), durable=True)
 
     def append(self, record: Record) -> None:
         """Add the line of a finished image in one write; any thread may call it.
@@ -234,40 +233,51 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self.path, self._to_line(record), durable=False)
+        self._append(self.path, _to_line(record, self.folder), durable=False)
 
-    def _to_line(self, record: Record) -> dict[str, Any]:
-        """Return the line of a record; those of earlier versions get the relative path now."""
-        return asdict(replace(record, relative_source=relative_source(record.source, self.folder)))
-
-    def _append(self, path: Path, values: dict[str, Any], *, durable: bool) -> None:
-        data = (json.dumps(values) + "\n").encode()
-        try:
-            with self._writing, self._opened(path) as stream:
-                _write_all(stream, data, else_truncate_to=os.fstat(stream.fileno()).st_size)
-                if durable:
-                    os.fsync(stream.fileno())
-        except FileNotFoundError as error:
-            raise OutputError(
-                f"{path}: was removed during the run", hint="run it again to write what is missing"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
-
-    def _open(self, path: Path) -> None:
-        self._open_files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
-
-    def _close(self, path: Path) -> None:
-        """Close a file of this run. A disk may report only now that it could not store what was written.
+    def append_all(self, records: Iterable[Record]) -> None:
+        """Add the lines of several finished images in one write.
 
         Raises:
-            OutputError: it does.
+            OutputError: the file system refuses.
         """
-        try:
-            if path in self._open_files:
-                os.close(self._open_files.pop(path))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+        self._append(self.path, b"".join(_to_line(record, self.folder) for record in records), durable=False)
+
+    def recover(self, worker: int) -> dict[str, Record]:
+        """Return what a process that has died had announced and named, by source, and remove its temporary files.
+
+        Args:
+            worker: the number of its `journal.WorkerJournal`.
+
+        Returns:
+            Records that are done, and unfinished ones, of which only some outputs appeared.
+
+        Raises:
+            OutputError: the file system refuses.
+        """
+        found: dict[str, Record] = {}
+        for record, partials in _announced(worker_journal(self.folder, worker), self.folder):
+            state = _state_of(record, self.folder)
+            if state is not None:
+                found[record.source] = state
+            try:
+                for partial in partials:
+                    partial.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{self.folder}: cannot be cleaned up: {os_reason(error)}") from error
+        return found
+
+    def _append(self, path: Path, data: bytes, *, durable: bool) -> None:
+        self._open_files[path].append(data, durable=durable)
+
+    def _close(self, path: Path) -> None:
+        """Close a file of this run.
+
+        Raises:
+            OutputError: its last bytes could not be stored.
+        """
+        if path in self._open_files:
+            self._open_files.pop(path).close()
 
     def _close_all(self, *, quiet: bool) -> None:
         """Close all files; `quiet` if another error ends the run, which matters more."""
@@ -280,30 +290,40 @@ class Manifest:
         if failures and not quiet:
             raise failures[0]
 
-    def _opened(self, path: Path) -> FileIO:
-        """Return a file of this run for appending; a file that replaced it counts as missing."""
-        descriptor = self._open_files[path]
-        if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return FileIO(descriptor, "ab", closefd=False)
+    def _await_workers(self, busy: OutputError) -> None:
+        """Wait until the worker processes of a killed run have ended: they notice it when they read their next task.
+
+        Raises:
+            OutputError: they do not end.
+        """
+        try:
+            for lock in self.folder.glob(f"{_LOCK_NAME}.*"):
+                with locked(lock, busy, wait_s=_LOCK_WAIT_S):
+                    pass
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
+
+    def _remove_journals(self) -> None:
+        """Remove all journals, and the locks of processes that have ended.
+
+        Raises:
+            OSError: the file system refuses.
+        """
+        for path in [*_journals(self.folder), *self.folder.glob(f"{_LOCK_NAME}.*")]:
+            path.unlink(missing_ok=True)
 
     def _read(self) -> None:
-        """Read the manifest, and take over outputs of the journal that have no line yet."""
+        """Read the manifest, and take over outputs of the journals that have no line yet."""
         known = _latest(_read_records(self.path))
-        for values in _read_lines(self._journal):
-            record = Record.from_dict(values)
-            if record is None:
-                continue
-            record = _moved(record, self.folder)
-            self._partials += [self.folder / name for name in _partials_of(values)]
-            before = known.get(record.source)
-            if before is not None and before.is_done and before.sha256 == record.sha256:
-                continue
-            ours = [record.matches(name, self.folder / path) for name, path in record.outputs.items()]
-            if all(ours):
-                known[record.source] = record
-            elif any(ours):  # some of several outputs appeared: they may be replaced
-                known[record.source] = replace(record, status=UNFINISHED)
+        for journal in _journals(self.folder):
+            for record, partials in _announced(journal, self.folder):
+                self._partials += partials
+                before = known.get(record.source)
+                if before is not None and before.is_done and before.sha256 == record.sha256:
+                    continue
+                state = _state_of(record, self.folder)
+                if state is not None:
+                    known[record.source] = state
         self.records = {source: record for source, record in known.items() if record.status != FAILED}
 
     def _rewrite(self, records: Iterable[Record]) -> None:
@@ -311,9 +331,9 @@ class Manifest:
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
             with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
-                write_new(partial, b"".join((json.dumps(self._to_line(record)) + "\n").encode() for record in records))
+                write_new(partial, b"".join(_to_line(record, self.folder) for record in records))
                 self._close(self.path)  # Windows does not replace an open file
-            self._open(self.path)
+            self._open_files[self.path] = LineFile(self.path)
             sync_folder(self.folder)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {os_reason(error)}") from error
@@ -353,28 +373,17 @@ def is_same_image(record: Record, source: Source) -> bool:
         return False
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a file; torn lines of a killed run are skipped."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="move it away to start over") from error
-    lines = []
-    for line in data.split(b"\n"):
-        try:
-            values = load_json(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and {"source", "status"} <= values.keys():
-            lines.append(values)
-    return lines
+def _read_records(path: Path) -> Iterator[Record]:
+    for values in read_lines(path):
+        record = Record.from_dict(values)
+        if record is not None:
+            yield _moved(record, path.parent)
 
 
-def _read_records(path: Path) -> list[Record]:
-    records = [record for values in _read_lines(path) if (record := Record.from_dict(values)) is not None]
-    return [_moved(record, path.parent) for record in records]
+def _to_line(record: Record, folder: Path, **more: Any) -> bytes:
+    """Return the line of a record; those of earlier versions get the relative path now."""
+    values = asdict(replace(record, relative_source=relative_source(record.source, folder)))
+    return (json.dumps(values | more) + "\n").encode()
 
 
 def relative_source(source: str, folder: Path) -> str:
@@ -418,17 +427,45 @@ def _latest(records: Iterable[Record]) -> dict[str, Record]:
     return latest
 
 
-def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:
-    """Write a line completely or not at all: half a line, as on a full disk, would corrupt the next."""
-    if stream.write(data) != len(data):
-        stream.truncate(else_truncate_to)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 def _is_below(path: str) -> bool:
     """Return whether a text from a file is a relative path that stays inside its folder."""
     pure = PurePath(path)
     return is_path(path) and not pure.anchor and ".." not in pure.parts and bool(pure.parts)
+
+
+def announcement(record: Record, partials: Iterable[Path], folder: Path) -> bytes:
+    """Return the line of a journal for outputs that are about to get their names; see `Manifest.announce`."""
+    return _to_line(record, folder, partials=[str(path.relative_to(folder)) for path in partials])
+
+
+def worker_journal(folder: Path, worker: int) -> Path:
+    """Return the path of the journal of a worker process."""
+    return folder / f"{_JOURNAL_NAME}.{worker}"
+
+
+def worker_lock(folder: Path, worker: int) -> Path:
+    """Return the path of the lock that a worker process holds while it may write into the folder."""
+    return folder / f"{_LOCK_NAME}.{worker}"
+
+
+def _journals(folder: Path) -> list[Path]:
+    return [folder / _JOURNAL_NAME, *sorted(folder.glob(f"{_JOURNAL_NAME}.*"))]
+
+
+def _announced(journal: Path, folder: Path) -> Iterator[tuple[Record, list[Path]]]:
+    """Yield what a journal has announced: the records, and the temporary files that became their outputs."""
+    for values in read_lines(journal):
+        record = Record.from_dict(values)
+        if record is not None:
+            yield _moved(record, folder), [folder / name for name in _partials_of(values)]
+
+
+def _state_of(record: Record, folder: Path) -> Record | None:
+    """Return an announced record by what has appeared: as it is, or "unfinished", or None if nothing has."""
+    ours = [record.matches(name, folder / path) for name, path in record.outputs.items()]
+    if all(ours):
+        return record
+    return replace(record, status=UNFINISHED) if any(ours) else None  # those that appeared may be replaced
 
 
 def _partials_of(values: dict[str, Any]) -> list[str]:
