@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.inference.batch import BatchRun, make_batch
-from glpn_cli.inference.load import load_predictor, warn_if_approximate
+from glpn_cli.inference.load import load_for_run, warn_if_approximate
 from glpn_cli.inference.progress import BatchProgress
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.report.report import Report
@@ -67,7 +68,7 @@ def run_batch(
     batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
     if not batch.folders:
         raise UsageError("must name at least one folder", setting="folders")
-    with open_batch(batch, load_predictor, report=report) as running:
+    with open_batch(batch, load_for_run, report=report) as running:
         warn_if_approximate(running.predictor)
         known = running.manifest.records
         records = [known[str(task.source)] for task in running.tasks if task.done]
@@ -80,7 +81,7 @@ def run_batch(
 
 def open_batch(
     batch: Batch,
-    load: Callable[[PredictionSettings], Predictor],
+    load: Callable[[PredictionSettings], Predictor | RemotePredictor],
     *,
     report: bool = False,
     progress: BatchProgress | None = None,

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FEATURES, GROUND | LIBRARY | {"inference"}),
     "api": GROUND | LIBRARY | FEATURES | {"inference"},
     "cli": API | GROUND | LIBRARY | FEATURES | {"inference"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "inference"},
     "": API | GROUND | LIBRARY | {"inference"},  # the Python API imports each name on first use
 }
 """What each module or package of `glpn_cli` may import besides itself."""

@@ -36,7 +36,7 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synth
         report.begin({}, total=len(depths) + len(failed))
         for name, depth in depths.items():
             record = done_record(name, (seconds or {}).get(name, 0.25))
-            report.add(record, depth)
+            add(report, record, depth)
             report.settle(record)
         for record in failed:
             report.settle(record)

@@ -17,6 +17,7 @@ from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
+from glpn_cli.inference.remote import close_remote
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, default_formats, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
 
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Collects results while a batch runs, such as `report.report.Report`."""
 
-    def add(self, record: Record, depth: DepthMap) -> None:
-        """Take a depth map before its outputs appear; called in a writer thread."""
+    @property
+    def recorder(self) -> Callable[[Record, DepthMap], Any]:
+        """Takes a depth map before its outputs appear, and returns its entry; called in a writer thread.
 
-    def settle(self, record: Record) -> None:
-        """Take the record of a finished image."""
+        Other processes get a pickled copy.
+        """
+
+    def settle(self, record: Record, entry: Any) -> None:
+        """Take the record and the entry of a finished image; None for an image without depth."""
 
 
 @dataclass
@@ -147,7 +153,7 @@ class BatchRun:
     def __init__(
         self,
         batch: Batch,
-        load: Callable[[PredictionSettings], Predictor],
+        load: Callable[[PredictionSettings], Predictor | RemotePredictor],
         *,
         report: Callable[[BatchRun, dict[str, Any]], AbstractContextManager[Reporter]] | None = None,
         progress: BatchProgress | None = None,
@@ -191,6 +197,7 @@ class BatchRun:
         with ExitStack() as stack:
             stack.enter_context(self.manifest)
             self.predictor = self._load(self.batch.prediction)
+            stack.callback(close_remote, self.predictor)
             values = fingerprint(self.batch.formats, self.batch.output, self.predictor)
             self._check_settings(values)
             self.manifest.begin()
@@ -207,7 +214,7 @@ class BatchRun:
             self._options = replace(self._options, fingerprint=values)
             if self._report is not None:
                 self._reporter = stack.enter_context(self._report(self, values))
-                self._options = replace(self._options, on_depth=self._reporter.add)
+                self._options = replace(self._options, on_depth=self._reporter.recorder)
             stack.enter_context(closing(self._results))
             self._stack = stack.pop_all()
         return self
@@ -241,7 +248,7 @@ class BatchRun:
                 for result in results:
                     self._progress.advance()
                     if self._reporter is not None:
-                        self._reporter.settle(result.record)
+                        self._reporter.settle(result.record, result.entry)
                     yield result
             self._is_complete = True
         finally:

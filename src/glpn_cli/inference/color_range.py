@@ -9,6 +9,7 @@ from glpn_cli.errors import GLPNError
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.plan import MemoryImage
+from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
 from glpn_cli.settings import DepthRange, RangeMode
@@ -35,7 +36,7 @@ def shares_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool
 
 
 def choose_run_range(
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     sources: Iterable[Source | str | MemoryImage],
     output: OutputSettings,
     progress: BatchProgress,
@@ -68,7 +69,7 @@ def choose_run_range(
 
 
 def measure_run_range(
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     sample: Iterable[Source],
     output: OutputSettings,
     *,
@@ -92,7 +93,7 @@ def measure_run_range(
     asked = output.range or DepthRange.parse("run")
     if asked.mode is RangeMode.FIXED:
         return (asked.low, asked.high), 0
-    ranges = list(_measure_usable(predictor, sample, advance)) if asked.mode is RangeMode.RUN else []
+    ranges = list(_measure(predictor, sample, advance)) if asked.mode is RangeMode.RUN else []
     if not ranges:
         return (0.0, predictor.card.depth_limit_m), 0
     low_m, high_m = join_ranges(ranges)
@@ -127,10 +128,8 @@ def spread_sample(images: Sequence[Source]) -> list[Source]:
     return [images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
 
 
-def _measure_usable(
-    predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]
-) -> Iterator[tuple[float, float]]:
-    """Yield the range of each image, meters; skip those that cannot be read and those without known depth."""
+def measure_usable(predictor: Predictor, images: Iterable[Source]) -> Iterator[tuple[float, float] | None]:
+    """Yield the range of each image, meters; None for those that cannot be read and those without known depth."""
     from glpn_cli.depth import is_known
     from glpn_cli.output.color import measure_range
 
@@ -138,12 +137,20 @@ def _measure_usable(
         try:
             opened, name = open_source(image, stopwatch=Stopwatch())
             depth = predictor.predict(opened, name=name)
-            if is_known(depth.meters).any():
-                yield measure_range([depth], DepthRange.parse("auto"))
+            yield measure_range([depth], DepthRange.parse("auto")) if is_known(depth.meters).any() else None
         except GLPNError:
-            continue  # it is reported when its turn comes
-        finally:
-            advance()
+            yield None  # it is reported when its turn comes
+
+
+def _measure(
+    predictor: Predictor | RemotePredictor, images: Iterable[Source], advance: Callable[[], None]
+) -> Iterator[tuple[float, float]]:
+    """Yield the range of each usable image, meters."""
+    ranges = predictor.measure(images) if isinstance(predictor, RemotePredictor) else measure_usable(predictor, images)
+    for range_m in ranges:
+        advance()
+        if range_m is not None:
+            yield range_m
 
 
 def _rounded(value: float, to_whole: Callable[[float], int]) -> float:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from glpn_cli.errors import DeviceError, GLPNError, ImageError, OutputError
 from glpn_cli.files import (
@@ -35,13 +35,16 @@ from glpn_cli.inference.existing import find_current, image_sha256, output_hashe
 from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.manifest import DONE, Record, file_mark, relative_source
 from glpn_cli.inference.plan import MemoryImage
+from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.result import (
     UP_TO_DATE,
+    Noted,
     Result,
     current_result,
     describe_depth,
     describe_file_use,
     failed_result,
+    note_depth,
     skipped_result,
     without_traceback,
 )
@@ -54,10 +57,15 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.image.discovery import Source
+    from glpn_cli.inference.journal import RecordSink
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor, PreparedImage
     from glpn_cli.output.formats import DepthFormat
+
+
+def ignore(_: Any) -> None:
+    """Do nothing; the default of callbacks. A named function can be sent to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,11 @@ class RunOptions:
             torch's threads belongs to the whole process.
         named_file: follow a link at the only output; see `Plan.named_file`.
         fingerprint: what determines the content of the outputs, for the manifest.
+        take_notes: fill `Result.noted`.
+        in_order: yield the results in the order of the tasks, if several processes share them.
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
-            a killed run calls it again.
-        observe: is called with each depth map, before anchors, in the caller's thread.
-        observe_final: the same, after anchors.
+            a killed run calls it again. What it returns is in `Result.entry`. Processes that share a run get a pickled
+            copy.
         on_late: is called with each result that was finished after the caller closed the generator, as an interrupt
             does.
         arriving: the tasks come one by one, and each result is yielded without waiting for the next task.
@@ -88,12 +97,12 @@ class RunOptions:
     tune_threads: bool = True
     named_file: bool = False
     fingerprint: dict[str, Any] = field(default_factory=dict)
-    on_depth: Callable[[Record, DepthMap], None] | None = None
-    observe: Callable[[DepthMap], None] = lambda _: None
-    observe_final: Callable[[DepthMap], None] = lambda _: None
-    on_late: Callable[[Result], None] = lambda _: None
+    take_notes: bool = False
+    in_order: bool = False
+    on_depth: Callable[[Record, DepthMap], Any] | None = None
+    on_late: Callable[[Result], None] = ignore
     arriving: bool = False
-    note: Callable[[str], None] = lambda _: None
+    note: Callable[[str], None] = ignore
 
 
 _NO_OPTIONS = RunOptions()
@@ -104,11 +113,11 @@ _ARRIVAL_WAIT_S = 0.002
 
 def run(
     tasks: Iterable[Task],
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     output: OutputSettings,
     *,
     settings: RunSettings | None = None,
-    manifest: Manifest | None = None,
+    manifest: RecordSink | None = None,
     options: RunOptions = _NO_OPTIONS,
 ) -> Generator[Result]:
     """Predict the images of tasks and write their depth; reading, predicting and writing overlap.
@@ -118,19 +127,22 @@ def run(
 
     Args:
         tasks: what to do. A task with a failure becomes a failed result.
-        predictor: runs in the caller's thread.
+        predictor: runs in the caller's thread, or in other processes; its workers end with the run.
         output: numbers and colors of the files.
         settings: how much happens at once.
         manifest: entered and begun; gets a line for each image. Its folder is the limit of all outputs.
         options: callbacks and extras.
 
     Yields:
-        The result of each task when it is finished; on a CPU in the order of the tasks.
+        The result of each task when it is finished; in one process on a CPU in the order of the tasks.
 
     Raises:
         OutputError: no more outputs can be written.
     """
-    return _Stream(predictor, output, settings or RunSettings(), manifest, options).results(iter(tasks))
+    settings = settings or RunSettings()
+    if isinstance(predictor, RemotePredictor):
+        return predictor.run(tasks, output, settings, cast("Manifest | None", manifest), options)
+    return _Stream(predictor, output, settings, manifest, options).results(iter(tasks))
 
 
 def open_source(
@@ -181,6 +193,7 @@ class _Item:
         mark: size and modification time of the image before it was read.
         image_sha256: of the image that was read; None if it is unknown.
         current: existing outputs that are up to date by their metadata.
+        noted: see `Result`.
     """
 
     task: Task
@@ -188,6 +201,7 @@ class _Item:
     mark: str
     image_sha256: str | None = None
     current: frozenset[Path] = frozenset()
+    noted: Noted | None = None
 
 
 _Reading: TypeAlias = "Future[PreparedImage | Result | GLPNError]"
@@ -202,7 +216,7 @@ class _Stream:
         predictor: Predictor,
         output: OutputSettings,
         settings: RunSettings,
-        manifest: Manifest | None,
+        manifest: RecordSink | None,
         options: RunOptions,
     ) -> None:
         import torch
@@ -378,22 +392,23 @@ class _Stream:
             item.stopwatch.elapsed_s["network"] = share_s
             try:
                 # Not in a writer thread: torch would create a thread pool for each of those.
-                depth = self._anchored(self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch))
+                depth = self._anchored(item, self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch))
             except GLPNError as error:
                 self._fail(item, error)
             else:
                 self._writing.append((item, self._writers.submit(self._write, item, depth)))
         return True
 
-    def _anchored(self, depth: DepthMap) -> DepthMap:
-        """Scale a depth map to the anchors; show it to the observers before and after."""
-        self._options.observe(depth)
+    def _anchored(self, item: _Item, depth: DepthMap) -> DepthMap:
+        """Scale a depth map to the anchors, and take notes."""
+        final = depth
         if self._options.anchors:
             from glpn_cli.geometry.measure import anchor_depth
 
-            depth = anchor_depth(depth, list(self._options.anchors))
-        self._options.observe_final(depth)
-        return depth
+            final = anchor_depth(depth, list(self._options.anchors))
+        if self._options.take_notes:
+            item.noted = note_depth(depth, final, rows=[row for row, _ in item.task.outputs], output=self._output)
+        return final
 
     def _tune(self, group: list[_Prepared]) -> None:
         """Measure memory and time of the pass that just ran."""
@@ -463,8 +478,7 @@ class _Stream:
                 if item.task.exists:
                     return self._complete(item, depth, files, facts)
                 record = self._record(item, files)
-                if self._options.on_depth is not None:
-                    self._options.on_depth(record, depth)
+                entry = None if self._options.on_depth is None else self._options.on_depth(record, depth)
                 with item.stopwatch.stage("write"):
                     self._write_files(item.task, record, files)
         except GLPNError as error:
@@ -479,6 +493,8 @@ class _Stream:
             facts=facts,
             depth=depth if self._options.keep_depth else None,
             stdout=files[0] if item.task.to_stdout else None,
+            noted=item.noted,
+            entry=entry,
         )
 
     def _encode(self, item: _Item, depth: DepthMap) -> tuple[list[bytes], dict[str, Any]]:
@@ -515,6 +531,7 @@ class _Stream:
             elapsed_s=dict(item.stopwatch.elapsed_s),
             facts=facts,
             depth=depth if self._options.keep_depth else None,
+            noted=item.noted,
         )
 
     def _record(self, item: _Item, files: list[bytes]) -> Record:
