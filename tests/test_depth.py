@@ -13,7 +13,8 @@ from PIL import Image
 
 from glpn_cli.depth import Camera, DepthMap, Provenance, is_known
 from glpn_cli.errors import OutputError, OutputExistsError, UsageError
-from glpn_cli.settings import OutputSettings, Scale
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

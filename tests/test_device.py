@@ -19,7 +19,7 @@ from glpn_cli.device import (
     memory_errors_named,
 )
 from glpn_cli.errors import DeviceError, ImageError, UsageError
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 from waiting import HANG_S
 
 

@@ -12,10 +12,11 @@ import torch
 
 from glpn_cli.errors import ConfigError, MissingPackageError, OutputError, UsageError
 from glpn_cli.export import ExportModule, build_module, build_onnx, example_input, verify_onnx
-from glpn_cli.inference.predictor import LoadedWeights
+from glpn_cli.inference.network import LoadedWeights
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import ExportSettings, Precision
+from glpn_cli.settings import ExportSettings
+from glpn_cli.values import Precision
 from glpn_cli.weights.catalog import WeightsCard
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter warns about itself

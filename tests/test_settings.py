@@ -15,21 +15,23 @@ from glpn_cli.convert import Settings, closest_hint, convert, field_types
 from glpn_cli.data.settings import DataSettings, EvaluationSettings
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import (
-    AUTO_RANGE,
     CameraSettings,
+    ExportSettings,
+    LoggingSettings,
+    OutputSettings,
+    PredictionSettings,
+    RunSettings,
+    SearchSettings,
+)
+from glpn_cli.values import (
+    AUTO_RANGE,
     Colormap,
     DepthRange,
-    ExportSettings,
     InputSize,
-    LoggingSettings,
     Normalize,
-    OutputSettings,
     Precision,
-    PredictionSettings,
     RangeMode,
-    RunSettings,
     Scale,
-    SearchSettings,
     SizeMode,
     TileMode,
     Tiles,

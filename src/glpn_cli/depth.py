@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from glpn_cli.settings import SATURATED_FRACTION, Scale
+from glpn_cli.settings import SATURATED_FRACTION
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ import torch
 
 from glpn_cli.convert import ALL_DEVICES, DEVICE_NAME, parse_devices
 from glpn_cli.errors import DeviceError, GLPNError, UsageError
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,12 +19,12 @@ from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.device import exact_float32, memory_errors_named
 from glpn_cli.errors import ConfigError, MissingPackageError, OutputError
 from glpn_cli.model.glpn import find_usable_sides
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from glpn_cli.inference.predictor import LoadedWeights
+    from glpn_cli.inference.network import LoadedWeights
     from glpn_cli.model.glpn import GLPNForDepthEstimation
     from glpn_cli.settings import ExportSettings
     from glpn_cli.weights.catalog import WeightsCard

@@ -40,20 +40,6 @@ _DISK_WIDE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUO
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 
 
-CERTIFICATES_HINT = "in a network that replaces certificates, set SSL_CERT_FILE to a file with its own ones"
-
-
-def find_certificates() -> tuple[str, str] | None:
-    """Return the environment variable that names trusted certificates, as companies have them, and its value.
-
-    It is a file in PEM format, or a folder as OpenSSL makes it. requests and curl have variables of their own.
-    """
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if path := os.environ.get(name):
-            return name, os.path.expanduser(path)
-    return None
-
-
 def os_reason(error: BaseException) -> str:
     """Return what the system says about an error, without number and path: "No space left on device"."""
     return (getattr(error, "strerror", None) if isinstance(error, OSError) else None) or str(error)

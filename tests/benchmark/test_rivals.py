@@ -11,7 +11,7 @@ from glpn_cli.device import choose_runtime
 from glpn_cli.errors import MissingPackageError
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from glpn_cli.cli.console import Console  # noqa: TC001 - the decorator resolves
 from glpn_cli.cli.options import INPUT, OPTIONS, OUTPUT, PANELS, Argument, Option
 from glpn_cli.convert import Settings
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Near
+from glpn_cli.values import Near
 
 if TYPE_CHECKING:
     import subprocess

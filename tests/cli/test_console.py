@@ -13,7 +13,8 @@ from rich.table import Table
 
 from glpn_cli.cli.console import Console, conclude, format_bytes, format_duration, format_size, printable
 from glpn_cli.errors import OutputError, PartialFailureError, UsageError, WeightsError
-from glpn_cli.settings import ColorPolicy, LoggingSettings
+from glpn_cli.settings import LoggingSettings
+from glpn_cli.values import ColorPolicy
 
 PLAIN = LoggingSettings(color=ColorPolicy.NEVER)
 LONG = "images/with/a/long/path/of/more/than/forty/columns.png: cannot be read, `max_pixels` allows more " * 3

@@ -9,8 +9,9 @@ import pytest
 from every_command import COMMANDS, parameters, parse
 from glpn_cli.cli.app import _COMMANDS
 from glpn_cli.cli.options import COMMON, OPTIONS, PANELS, Option, all_flags, flag_of
-from glpn_cli.settings import Colormap, OutputSettings, PredictionSettings, Scale
+from glpn_cli.settings import OutputSettings, PredictionSettings
 from glpn_cli.training.settings import TrainSettings
+from glpn_cli.values import Colormap, Scale
 
 WITHOUT_OPTION = {"keep_rgb", "range_m"}
 """Fields that the program sets by itself."""

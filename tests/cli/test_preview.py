@@ -12,7 +12,8 @@ from rich.console import Console as RichConsole
 
 from glpn_cli.cli.preview import draw_preview
 from glpn_cli.depth import DepthMap
-from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange
 
 if TYPE_CHECKING:
     import subprocess

@@ -9,8 +9,9 @@ import pytest
 from glpn_cli.cli import progress
 from glpn_cli.cli.console import Console
 from glpn_cli.cli.progress import DownloadProgress, RunProgress, TrainProgress
-from glpn_cli.settings import ColorPolicy, LoggingSettings
+from glpn_cli.settings import LoggingSettings
 from glpn_cli.training.progress import StepFacts
+from glpn_cli.values import ColorPolicy
 
 PLAIN = LoggingSettings(color=ColorPolicy.NEVER)
 QUIET = LoggingSettings(color=ColorPolicy.NEVER, quiet=True)

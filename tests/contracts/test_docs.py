@@ -13,7 +13,7 @@ import pytest
 from glpn_cli import errors
 from glpn_cli.depth import Provenance
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Colormap
+from glpn_cli.values import Colormap
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -11,7 +11,7 @@ import pytest
 import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
-GROUND = {"errors", "convert", "settings", "depth", "device", "files", "_version"}
+GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "certificates", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
 FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis"}
 API = {"api"}
@@ -20,10 +20,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
     "convert": {"errors"},
-    "settings": {"errors", "convert"},
+    "values": {"errors", "convert"},
+    "settings": {"errors", "convert", "values"},
     "files": {"errors"},
-    "device": {"errors", "convert", "settings"},
-    "depth": {"errors", "convert", "settings"},
+    "certificates": {"errors", "files"},
+    "device": {"errors", "convert", "settings", "values"},
+    "depth": {"errors", "convert", "settings", "values"},
     "metrics": set(),
     "image": GROUND,
     "model": GROUND,

@@ -15,7 +15,8 @@ from glpn_cli.errors import InputError, OutputExistsError, UsageError
 from glpn_cli.evaluation.run import Evaluation, ResultFiles, evaluate, open_evaluation
 from glpn_cli.evaluation.scores import Column, Failure, protocol_for
 from glpn_cli.metrics import BOUNDARY_F1, HIGHER_IS_BETTER, METRICS, compute_metrics
-from glpn_cli.settings import PredictionSettings, Tta
+from glpn_cli.settings import PredictionSettings
+from glpn_cli.values import Tta
 
 if TYPE_CHECKING:
     from glpn_cli.data.sample import Sample, SampleFiles, Samples

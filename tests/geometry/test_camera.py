@@ -23,7 +23,8 @@ from glpn_cli.geometry.camera import (
     to_points,
     to_triangles,
 )
-from glpn_cli.settings import Axes, CameraSettings, OutputSettings, ValidRange
+from glpn_cli.settings import CameraSettings, OutputSettings
+from glpn_cli.values import Axes, ValidRange
 
 ALL_POINTS = OutputSettings(edge_filter=0, max_points=0)
 

@@ -12,7 +12,8 @@ from glpn_cli.errors import OutputError
 from glpn_cli.geometry import normals as module
 from glpn_cli.geometry.camera import ray_slopes
 from glpn_cli.geometry.normals import iter_normals
-from glpn_cli.settings import OutputSettings, ValidRange
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import ValidRange
 
 SIZE = (60, 80)
 CAMERA = Camera(90.0, "user", focal_y_px=100.0, center_x_px=50.0, center_y_px=20.5)

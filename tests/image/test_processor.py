@@ -16,15 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from glpn_cli.errors import ConfigError, ImageError, MissingWeightsError, OutputError, UsageError
-from glpn_cli.image.processor import (
-    CONFIG_NAME,
-    GLPNFeatureExtractor,
-    GLPNImageProcessor,
-    fitted_size,
-    floored_size,
-    to_meters,
-    to_pixel_values,
-)
+from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.processor import CONFIG_NAME, GLPNFeatureExtractor, GLPNImageProcessor
 from glpn_cli.image.upsampling import LocalRange
 
 if TYPE_CHECKING:

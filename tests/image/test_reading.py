@@ -22,8 +22,10 @@ import torch
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from glpn_cli.errors import ImageError, MissingPackageError
-from glpn_cli.image import reading
-from glpn_cli.image.reading import MAX_SIDE_PX, hold_image, missing_image, read_image
+from glpn_cli.image import memory, reading
+from glpn_cli.image.decoding import MAX_SIDE_PX
+from glpn_cli.image.memory import hold_image
+from glpn_cli.image.reading import missing_image, read_image
 from glpn_cli.image.sniffing import FORMATS, IMAGE_SUFFIXES, MAX_SEGMENTS, SUFFIX_ONLY_FORMATS
 from glpn_cli.settings import MAX_IMAGE_PIXELS
 
@@ -330,7 +332,7 @@ def test_any_exception_of_a_file_object_is_an_image_error(monkeypatch: pytest.Mo
     assert message.startswith("upload.jpg: ")
     assert "Input/output error" in message
     assert "bad checksum" in message_for(Broken(zlib.error("bad checksum")))
-    monkeypatch.setattr(reading, "MAX_STREAM_BYTES", 10)
+    monkeypatch.setattr(memory, "MAX_STREAM_BYTES", 10)
     assert "longer" in message_for(io.BytesIO(bytes(11)))
 
 

@@ -19,7 +19,8 @@ from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import Colormap, OutputSettings, PredictionSettings, SearchSettings, Tiles
+from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.values import Colormap, Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,8 @@ from glpn_cli.inference.color_range import (
     spread_sample,
 )
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import DepthRange
 
 if TYPE_CHECKING:
     from glpn_cli.image.discovery import Source

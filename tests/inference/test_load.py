@@ -15,8 +15,9 @@ from glpn_cli.errors import DeviceError, GLPNError, UsageError, WeightsError
 from glpn_cli.files import FileDigest, file_sha256
 from glpn_cli.inference import load as module
 from glpn_cli.inference.load import load, load_predictor, load_weights
-from glpn_cli.inference.predictor import load_network
-from glpn_cli.settings import PredictionSettings, Tiles
+from glpn_cli.inference.network import load_network
+from glpn_cli.settings import PredictionSettings
+from glpn_cli.values import Tiles
 from glpn_cli.weights.location import LocatedWeights, locate_weights
 from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, find_weights_file, weights_files
 from waiting import HANG_S

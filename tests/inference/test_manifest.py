@@ -43,6 +43,9 @@ def record(source: str, content: bytes = b"", **changes: object) -> Record:
     return replace(done, **changes)  # type: ignore[arg-type]
 
 
+JOURNAL_NAME = ".glpn-batch.journal"
+
+
 def kill(manifest: Manifest) -> None:
     """Leave a manifest as a killed process does: the system releases the lock and closes the files."""
     manifest._locked.close()
@@ -205,13 +208,13 @@ def test_only_a_complete_run_removes_the_journal(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.announce(record("a"), [])
-        assert manifest._journal.exists()
-    assert not manifest._journal.exists()
+        assert (tmp_path / JOURNAL_NAME).exists()
+    assert not (tmp_path / JOURNAL_NAME).exists()
     with pytest.raises(KeyboardInterrupt), Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.announce(record("a"), [])
         raise KeyboardInterrupt
-    assert manifest._journal.exists()
+    assert (tmp_path / JOURNAL_NAME).exists()
 
 
 def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:

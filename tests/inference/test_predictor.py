@@ -20,10 +20,12 @@ from glpn_cli.errors import DeviceError, GLPNError, ImageError, WeightsError
 from glpn_cli.image.upsampling import LocalRange
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
-from glpn_cli.inference.predictor import LoadedWeights, Predictor
+from glpn_cli.inference.network import LoadedWeights
+from glpn_cli.inference.predictor import Predictor
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import Precision, PredictionSettings
+from glpn_cli.settings import PredictionSettings
+from glpn_cli.values import Precision
 from glpn_cli.weights.catalog import CATALOG, WeightsCard
 
 if TYPE_CHECKING:

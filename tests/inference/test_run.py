@@ -30,7 +30,8 @@ from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import Task, plan_beside
 from glpn_cli.inference.run import RunOptions, open_source, run
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import OutputSettings, Precision, RunSettings
+from glpn_cli.settings import OutputSettings, RunSettings
+from glpn_cli.values import Precision
 from waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 
 from glpn_cli.inference import tiles as module
 from glpn_cli.inference.tiles import TileGrid, align_tile, merge_tiles
-from glpn_cli.settings import Tiles
+from glpn_cli.values import Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

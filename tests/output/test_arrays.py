@@ -13,7 +13,8 @@ import pytest
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import DepthFileError
 from glpn_cli.output.arrays import NPY, NPZ, PFM
-from glpn_cli.settings import OutputSettings, Scale
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ from glpn_cli.output.color import (
     fit_range,
     measure_range,
     resolve_range,
-    subsample_depth,
     unknown_color,
 )
-from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange
 
 
 def depth(*meters: float, shape: tuple[int, int] = (1, -1)) -> DepthMap:
@@ -48,31 +48,18 @@ def test_range_of_unknown_depth_limit_is_refused() -> None:
 
 def test_percentiles_ignore_unknown_depth() -> None:
     requested = DepthRange.parse("p0:p100")
-    assert measure_range([depth(0, np.nan, 2, 5, np.inf)], requested) == (2, 5)
-    assert measure_range([depth(0, 0)], requested) == (0, 1)
-
-
-def test_images_have_the_same_weight_whatever_their_size() -> None:
-    large, small = DepthMap(np.full((900, 900), 2, np.float32)), DepthMap(np.full((300, 300), 8, np.float32))
-    low, high = measure_range([large, small], DepthRange.parse("p40:p60"))
-    assert (low, high) == (2, 8)
+    assert measure_range(depth(0, np.nan, 2, 5, np.inf), requested) == (2, 5)
+    assert measure_range(depth(0, 0), requested) == (0, 1)
 
 
 def test_constant_depth_has_a_range() -> None:
-    low, high = measure_range([depth(5, 5)], DepthRange.parse("auto"))
+    low, high = measure_range(depth(5, 5), DepthRange.parse("auto"))
     assert low == 5 < high < 5.1
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 1_000_000), (70, 3), (1000, 1500)])
-def test_subsampled_depth_is_neither_empty_nor_large(shape: tuple[int, int]) -> None:
-    sampled = subsample_depth(DepthMap(np.ones(shape, np.float32)))
-    assert 1 <= sampled.meters.size <= 1_000_000
-    assert sampled.meters.size <= 200_000 or 1 in shape
 
 
 def test_range_of_a_run_is_auto_for_one_image() -> None:
     image = DepthMap(np.linspace(1, 9, 1000, dtype=np.float32).reshape(20, 50))
-    assert measure_range([image], DepthRange.parse("run")) == measure_range([image], DepthRange.parse("auto"))
+    assert measure_range(image, DepthRange.parse("run")) == measure_range(image, DepthRange.parse("auto"))
 
 
 # Curves

@@ -22,7 +22,8 @@ from glpn_cli.output.formats import (
     format_of_name,
 )
 from glpn_cli.output.reading import detect_format
-from glpn_cli.settings import OutputSettings, Scale
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from glpn_cli.output.color import color_table, curve_fraction
 from glpn_cli.output.legend import Legend, curve_ticks, draw_legend, tick_values
-from glpn_cli.settings import Colormap, Curve
+from glpn_cli.values import Colormap, Curve
 
 LEGEND = Legend(color_table(Colormap.TURBO), 0.5, 9.5, is_nearer=True, is_farther=True, caption="nyu")
 

@@ -23,7 +23,8 @@ from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import OutputError
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.output.mesh import GLB, PLY
-from glpn_cli.settings import Axes, CameraSettings, OutputSettings, ValidRange
+from glpn_cli.settings import CameraSettings, OutputSettings
+from glpn_cli.values import Axes, ValidRange
 
 if TYPE_CHECKING:
     from pathlib import Path

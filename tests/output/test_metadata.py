@@ -18,7 +18,7 @@ from glpn_cli.output.metadata import (
     read_camera,
     read_provenance,
 )
-from glpn_cli.settings import Scale
+from glpn_cli.values import Scale
 
 
 def test_metadata_survives_json(depth_map: DepthMap) -> None:

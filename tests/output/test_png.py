@@ -16,7 +16,8 @@ from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError, UsageError
 from glpn_cli.output.color import unknown_color
 from glpn_cli.output.png import PNG, PNG16, ColorPNG, Disparity16, beyond_16_bits
-from glpn_cli.settings import Colormap, Curve, DepthRange, Near, Normalize, OutputSettings, Scale
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange, Near, Normalize, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,18 @@ import pytest
 
 from browsing import NAMES, SECONDS, Visit
 from glpn_cli.report.report import Report
-from glpn_cli.settings import Colormap, OutputSettings
-from synthetic_report import HOSTILE, SyntheticReport, done_record, failed_record, random_depth, run_facts, step_depth
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap
+from synthetic_report import (
+    HOSTILE,
+    SyntheticReport,
+    add,
+    done_record,
+    failed_record,
+    random_depth,
+    run_facts,
+    step_depth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.output.color import curve_fraction
 from glpn_cli.report.content import decode_grid, encode_grid, subsample
-from glpn_cli.settings import Curve
+from glpn_cli.values import Curve
 from synthetic_report import grid_of_version_0_1, random_depth
 
 

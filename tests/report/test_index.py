@@ -12,7 +12,8 @@ import pytest
 
 from glpn_cli.report.index import COLUMNS, Names, build_index, describe_run, find_common_folder
 from glpn_cli.report.journal import Entry, entry_name
-from glpn_cli.settings import DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import DepthRange
 from synthetic_report import done_record, failed_record, random_depth, run_facts
 
 

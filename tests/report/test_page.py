@@ -17,7 +17,8 @@ from glpn_cli.report.content import decode_grid
 from glpn_cli.report.index import COLUMNS
 from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PARTS_NAME
-from glpn_cli.settings import Colormap, Curve, DepthRange, OutputSettings
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange
 from synthetic_report import HOSTILE, SyntheticReport, grid_of_version_0_1, random_depth
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from glpn_cli.output.color import colorize, curve_meters, resolve_range
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PAGE_NAME, PARTS_NAME, Report, refuse_to_replace_page
-from glpn_cli.settings import Colormap, Curve, DepthRange, Near, OutputSettings
-from synthetic_report import HOSTILE, done_record, failed_record, random_depth, run_facts
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Colormap, Curve, DepthRange, Near
+from synthetic_report import HOSTILE, add, done_record, failed_record, random_depth, run_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Precision
 from glpn_cli.training.checkpoints import settings_to_json
 from glpn_cli.training.recipe import build_settings, read_recipe
 from glpn_cli.training.settings import Photometric, TrainSettings
+from glpn_cli.values import Precision
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.json"))
 

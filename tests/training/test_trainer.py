@@ -24,13 +24,13 @@ from glpn_cli.errors import (
     WeightsError,
 )
 from glpn_cli.metrics import METRICS
-from glpn_cli.settings import Precision
 from glpn_cli.training import augmentation, trainer
 from glpn_cli.training.checkpoints import save_state
 from glpn_cli.training.initialization import create_network
 from glpn_cli.training.logs import lock_folder
 from glpn_cli.training.progress import StepFacts, TrainWatcher
 from glpn_cli.training.trainer import train
+from glpn_cli.values import Precision
 from glpn_cli.weights.checkpoint import read_checkpoint
 from scene_folder import write_scenes
 

@@ -15,7 +15,7 @@ import torch
 
 from glpn_cli.benchmark.settings import Rival
 from glpn_cli.errors import MissingPackageError
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

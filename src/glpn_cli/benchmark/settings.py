@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from glpn_cli.convert import Settings, parse_size
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import MAX_IMAGE_PIXELS, Precision
+from glpn_cli.settings import MAX_IMAGE_PIXELS
+from glpn_cli.values import Precision
 
 RANDOM_WEIGHTS = "random"
 """The published architecture with random weights, for benchmarks."""

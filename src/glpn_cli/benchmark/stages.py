@@ -21,7 +21,7 @@ from glpn_cli.device import memory_errors_named
 from glpn_cli.errors import DeviceError
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.load import load_weights
-from glpn_cli.inference.predictor import LoadedWeights
+from glpn_cli.inference.network import LoadedWeights
 from glpn_cli.model.config import PUBLISHED_CONFIG_FIELDS, GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS

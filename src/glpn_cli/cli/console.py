@@ -23,7 +23,8 @@ from rich.text import Text
 from glpn_cli.cli.options import all_flags
 from glpn_cli.errors import CLOSED_PIPE_EXIT_CODE, GLPNError, OutputError, PartialFailureError, ReaderGoneError
 from glpn_cli.files import dump_json, os_reason
-from glpn_cli.settings import ColorPolicy, LoggingSettings
+from glpn_cli.settings import LoggingSettings
+from glpn_cli.values import ColorPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,6 @@ from glpn_cli.benchmark.settings import BenchSettings
 from glpn_cli.data.settings import DataSettings, EvaluationSettings
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS
 from glpn_cli.settings import (
-    Colormap,
     ExportSettings,
     LoggingSettings,
     OutputSettings,
@@ -22,6 +21,7 @@ from glpn_cli.settings import (
     SearchSettings,
 )
 from glpn_cli.training.settings import TrainRun, TrainSettings
+from glpn_cli.values import Colormap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.cli.console import Console
-    from glpn_cli.settings import Curve, OutputSettings
+    from glpn_cli.settings import OutputSettings
+    from glpn_cli.values import Curve
 
 
 _HALF_BLOCK = "▀"

@@ -14,13 +14,14 @@ import numpy as np
 
 from glpn_cli.depth import PINHOLE, Camera, is_known
 from glpn_cli.errors import OutputError
-from glpn_cli.settings import ASSUMED_FOV_DEG, MAX_POINTS, SATURATED_FRACTION, Axes, CameraSettings, OutputSettings
+from glpn_cli.settings import ASSUMED_FOV_DEG, MAX_POINTS, SATURATED_FRACTION, CameraSettings, OutputSettings
+from glpn_cli.values import Axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.settings import ValidRange
+    from glpn_cli.values import ValidRange
 
 _FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
 

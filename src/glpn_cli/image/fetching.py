@@ -29,8 +29,8 @@ from urllib.request import (
 )
 
 from glpn_cli._version import __version__
+from glpn_cli.certificates import CERTIFICATES_HINT, certificate_errors, find_certificates
 from glpn_cli.errors import ImageError
-from glpn_cli.files import CERTIFICATES_HINT, find_certificates, os_reason
 from glpn_cli.image.folder import is_image_name
 
 if TYPE_CHECKING:
@@ -379,14 +379,9 @@ def _secure_context() -> ssl.SSLContext:
     if found is None:
         return ssl.create_default_context()
     variable, path = found
-    try:
-        is_folder = os.path.isdir(path)
+    is_folder = os.path.isdir(path)
+    with certificate_errors(variable, path, ImageError):
         return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
-    except OSError as error:
-        raise ImageError(
-            f"{variable}: {path}: cannot be used as certificates: {os_reason(error)}",
-            hint=f"correct or unset {variable}",
-        ) from error
 
 
 def _build_opener(deadline: _Deadline) -> OpenerDirector:

@@ -1,8 +1,4 @@
-"""Preprocessing of images to the network's input, and conversion of its output to meters.
-
-`to_pixel_values` and `to_meters` do this for one image. `GLPNImageProcessor` is the class of transformers, for images
-of any kind. Both do the same arithmetic.
-"""
+"""`GLPNImageProcessor`, the class of transformers that prepares images of any kind for the network."""
 
 from __future__ import annotations
 
@@ -25,7 +21,8 @@ from glpn_cli.errors import ConfigError, MissingWeightsError, UsageError
 from glpn_cli.files import make_folder, read_json, write_whole
 from glpn_cli.image.batch_feature import BatchFeature, plain_value
 from glpn_cli.image.conversion import FIRST, LAST, NONE, is_unit_range, to_8_bits, to_rgb_array, to_unit_range
-from glpn_cli.image.upsampling import resize_bicubic, upsample, upsample_guided
+from glpn_cli.image.preprocessing import divide_by_255, floored_size, resize_8_bits
+from glpn_cli.image.upsampling import resize_bicubic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +33,8 @@ if TYPE_CHECKING:
 CONFIG_NAME = "preprocessor_config.json"
 """The file beside the weights that stores the fields of a processor."""
 
-_LAYOUTS = (FIRST, LAST, NONE)
-_CHANNELS = 3
 _WHITE = 255
+_LAYOUTS = (FIRST, LAST, NONE)
 
 # How versions of transformers call this processor in their files.
 _TYPE_NAMES = ("GLPNImageProcessor", "GLPNImageProcessorFast", "GLPNImageProcessorPil", "GLPNFeatureExtractor")
@@ -47,75 +43,6 @@ _UNSUPPORTED_STEPS = ("do_normalize", "do_center_crop", "do_pad")
 _FIELDS = ("do_resize", "size_divisor", "resample", "do_rescale")
 _TYPE_FIELDS = ("image_processor_type", "feature_extractor_type")
 _FACTOR_FIELD = "rescale_factor"
-
-
-def floored_size(height: int, width: int, divisor: int = SIZE_DIVISOR) -> tuple[int, int]:
-    """Return (height, width) in pixels, rounded down to multiples of the divisor, at least one divisor each."""
-    return max(height // divisor, 1) * divisor, max(width // divisor, 1) * divisor
-
-
-def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size at which the network sees an image, given the working size of its weights.
-
-    The aspect ratio is preserved, because the network was not trained on distorted images.
-
-    Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-        working_size: (height, width) in pixels; only the product counts.
-
-    Returns:
-        (height, width) in pixels, multiples of 32, about as many pixels as `working_size`.
-    """
-    zoom = (working_size[0] * working_size[1] / (height * width)) ** 0.5
-    fitted_height, fitted_width = (max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width))
-    return fitted_height, fitted_width
-
-
-def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: int = Resampling.BILINEAR) -> Tensor:
-    """Convert an image to the network's input, bit for bit as `GLPNImageProcessor` does.
-
-    Args:
-        rgb: (H, W, 3) uint8, in [0, 255].
-        size: (height, width) of the network's input in pixels; the processor uses `floored_size(H, W)`.
-        resample: a Pillow filter.
-
-    Returns:
-        (1, 3, height, width) float32, in [0, 1], on the CPU.
-    """
-    resized = _resize_8_bits(rgb, size, resample)
-    pixel_values = np.empty((1, _CHANNELS, *size), np.float32)
-    _divide_by_255(resized.transpose(2, 0, 1), out=pixel_values[0])
-    return torch.from_numpy(pixel_values)
-
-
-def to_meters(
-    predicted: Tensor,
-    size: tuple[int, int],
-    *,
-    meters_per_unit: float,
-    limit_m: float,
-    guide: NDArray[np.uint8] | None = None,
-) -> NDArray[np.float32]:
-    """Convert the network's output to meters at the size of the image; the counterpart of `to_pixel_values`.
-
-    The order matters: first bicubic interpolation to the size of the image, then the scale, then the limits. Next to an
-    edge, interpolation overshoots; the result is limited to the depths that the network predicted around each pixel.
-
-    Args:
-        predicted: (1, h, w) of any float dtype, finite, in the unit of the weights, on any device.
-        size: (height, width) of the image, pixels.
-        meters_per_unit: the factor from that unit to meters.
-        limit_m: the largest depth that the weights can predict, meters.
-        guide: the image, (height, width, 3) uint8, with whose edges those of depth are aligned; None does not.
-
-    Returns:
-        (height, width) float32, meters, in [0, limit_m].
-    """
-    predicted = predicted.detach().to(torch.float32)
-    if guide is not None:
-        return upsample_guided(predicted[0].cpu(), guide, factor=meters_per_unit, limit=limit_m)
-    return upsample(predicted[0], size, factor=meters_per_unit, limit=limit_m)
 
 
 class GLPNImageProcessor:
@@ -559,23 +486,9 @@ def _to_image(image: Any) -> Image.Image | NDArray[Any]:
 def _resize(values: NDArray[Any], size: tuple[int, int], resample: int) -> NDArray[Any]:
     """Resize (H, W, 3) as uint8; the result is float32 in [0, 1] if the values are fractions, else uint8."""
     eight_bits, is_unit = to_8_bits(values)
-    resized = _resize_8_bits(eight_bits, size, resample)
+    resized = resize_8_bits(eight_bits, size, resample)
     return to_unit_range(resized) if is_unit else resized
 
 
-def _resize_8_bits(rgb: NDArray[np.uint8], size: tuple[int, int], resample: int) -> NDArray[np.uint8]:
-    if rgb.shape[:2] == size:  # no filter of Pillow would change the image
-        return rgb
-    height, width = size
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.asarray(image.resize((width, height), Resampling(resample)))
-
-
 def _rescale(values: NDArray[Any]) -> NDArray[np.float32]:
-    return _divide_by_255(values) if values.dtype == np.uint8 else to_unit_range(values)
-
-
-def _divide_by_255(values: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Return the same as `to_unit_range`, three times as fast: equal for all 256 values of uint8."""
-    quotient: NDArray[np.float32] = np.divide(values, np.float32(_WHITE), out=out, dtype=np.float32)
-    return quotient
+    return divide_by_255(values) if values.dtype == np.uint8 else to_unit_range(values)

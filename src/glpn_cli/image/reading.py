@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import difflib
-import inspect
 import io
 import logging
 import os
-import re
 import stat
-import struct
-import sys
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from glpn_cli.errors import ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
-from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama, upright_transpose
+from glpn_cli.image.decoding import (
+    LargeTextError,
+    LoadedImage,
+    check_size,
+    decode,
+    has_several_frames,
+    read_lens_early,
+    translate,
+    with_lens,
+)
+from glpn_cli.image.exif import upright_transpose
+from glpn_cli.image.memory import is_file_object, name_of_file, read_file_object, to_array
 from glpn_cli.image.sniffing import (
     FORMATS,
     HEAD_BYTES,
@@ -38,12 +44,10 @@ from glpn_cli.settings import MAX_IMAGE_PIXELS, MAX_STREAM_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
     from torch import Tensor
 
-    from glpn_cli.image.exif import ExifFocal
     from glpn_cli.image.tiff import TiffLayout
 
 
@@ -62,8 +66,6 @@ ImageInput: TypeAlias = (
 _ACCEPT_BYTES = 16
 _MAX_NEIGHBORS = 10_000
 
-MAX_SIDE_PX = 1_000_000
-"""Longer images are refused: Pillow needs memory for each row, whatever its width."""
 
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG = 254
@@ -74,32 +76,6 @@ _SEVERAL_FRAMES_NOTES = {
 }
 
 _TIFF_STARTS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
-_PNG_TEXT_LIMIT = "MAX_TEXT_"  # in Pillow's messages
-
-_TRUNCATED = re.compile(
-    r"truncat|not enough|not large enough|incomplete|\beof\b|unexpected end|expected to read", re.IGNORECASE
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedImage:
-    """An image in memory.
-
-    Attributes:
-        rgb: (H, W, 3) uint8, in [0, 255], upright, contiguous.
-        name: how messages call it, or None.
-        format: Pillow's name of the file format, or None for an array.
-        notes: one short line per conversion that the user may want to know about.
-        focal: the focal length from EXIF, or None.
-        panorama: the projection, such as "equirectangular", of an image that says it is a panorama; else None.
-    """
-
-    rgb: NDArray[np.uint8]
-    name: str | None = None
-    format: str | None = None
-    notes: tuple[str, ...] = ()
-    focal: ExifFocal | None = None
-    panorama: str | None = None
 
 
 def read_image(
@@ -127,7 +103,7 @@ def read_image(
     """
     path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
     if name is None:
-        name = path if path is not None else _name_of_file(source)
+        name = path if path is not None else name_of_file(source)
     try:
         if path is None:
             return _read_memory(source, name, max_pixels, stretch)
@@ -136,49 +112,6 @@ def read_image(
     except (ImageError, MissingPackageError) as error:
         label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
-
-
-def is_file_object(source: object) -> bool:
-    """Return whether an image is given as a file object. It can also be iterated over, but is one image."""
-    return callable(getattr(source, "read", None))
-
-
-def is_image_input(source: object) -> bool:
-    """Return whether a value is one image, which may be unusable, and not several images."""
-    return (
-        isinstance(source, str | os.PathLike | bytes | bytearray | memoryview)
-        or is_file_object(source)
-        or _is_like_array(source)
-    )
-
-
-def _is_like_array(source: object) -> bool:
-    """Return whether a value is an array, or has one inside: an image of Pillow or another library, or a tensor."""
-    # Asked of the type, because Pillow decodes an image when its attribute is asked for.
-    return hasattr(type(source), "__array__") or hasattr(type(source), "__array_interface__")
-
-
-def hold_image(source: Any, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Any:
-    """Return an image that stays as it is when its owner closes the file or writes into the array again.
-
-    Args:
-        source: as for `read_image`. Paths and bytes are returned as they are.
-        max_pixels: a PIL image with more pixels is refused before it is decoded.
-
-    Raises:
-        ImageError: the file object or the PIL image cannot be read.
-    """
-    if isinstance(source, str | os.PathLike | bytes):
-        return source
-    if is_file_object(source):
-        return _read_file_object(source)
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    from PIL import Image
-
-    if isinstance(source, Image.Image):
-        return _load_pixels(source, max_pixels)
-    return _to_array(source).copy()
 
 
 def missing_image(path: str) -> ImageError:
@@ -196,98 +129,19 @@ def _read_memory(source: object, name: str | None, max_pixels: int, stretch: boo
     from glpn_cli.image.conversion import array_to_rgb
 
     if is_file_object(source):
-        source = _read_file_object(source)
+        source = read_file_object(source)
     if isinstance(source, bytes | bytearray | memoryview):
         stream = io.BytesIO(source)
         return _read_stream(stream, name, suffix=_suffix(name or ""), max_pixels=max_pixels, stretch=stretch)
     if isinstance(source, Image.Image):
-        focal, panorama = _read_lens_early(source)
-        rgb, notes = _decode(source, max_pixels, stretch)
-        return _with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
-    values = _to_array(source)
+        focal, panorama = read_lens_early(source)
+        rgb, notes = decode(source, max_pixels, stretch)
+        return with_lens(LoadedImage(rgb, name, source.format, notes), source, focal, panorama)
+    values = to_array(source)
     if values.ndim >= 2:
-        _check_size(values.shape[0], values.shape[1], max_pixels)
+        check_size(values.shape[0], values.shape[1], max_pixels)
     rgb, notes = array_to_rgb(values, stretch=stretch)
     return LoadedImage(rgb, name, notes=notes)
-
-
-def _to_array(source: object) -> NDArray[Any]:
-    """Return an array, or the array in a torch tensor or another wrapper."""
-    import numpy as np
-
-    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
-    try:
-        if torch is not None and isinstance(source, torch.Tensor):
-            return _tensor_to_array(source)
-        if _is_like_array(source):
-            return np.asarray(source)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a sparse tensor
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"the {type(source).__name__} is not an array: {error}") from error
-    raise ImageError(
-        f"expected a path, bytes, a file object, a PIL image, an array or a tensor, got {type(source).__name__}"
-    )
-
-
-def _tensor_to_array(tensor: Any) -> NDArray[Any]:
-    """Return (H, W) or (H, W, C), channels last, from a tensor, whose channels are first."""
-    shape = (*tensor.shape,)
-    if len(shape) == 3 and shape[0] > 4:
-        hint = "use tensor.permute(2, 0, 1)" if shape[2] <= 4 else None
-        raise ImageError(f"a tensor of shape {shape} is not an image; expected (channels, height, width)", hint=hint)
-    if len(shape) not in (2, 3):
-        hint = "use tensor[0]" if shape[:1] == (1,) else "pass several images as a list: list(tensor)"
-        raise ImageError(
-            f"a tensor of shape {shape} is not an image; expected (channels, height, width) or (height, width)",
-            hint=hint if len(shape) == 4 else None,
-        )
-    tensor = tensor.detach().cpu()
-    if tensor.is_floating_point():
-        tensor = tensor.float()  # numpy has no bfloat16
-    array: NDArray[Any] = (tensor.permute(1, 2, 0) if len(shape) == 3 else tensor).numpy()
-    return array
-
-
-def _read_file_object(stream: Any) -> bytes:
-    """Read a file object from its position to its end."""
-    try:
-        data = read_bounded(_CheckedFile(stream), MAX_STREAM_BYTES)  # type: ignore[arg-type]  # it has `read`
-    except ImageError:
-        raise
-    except Exception as error:  # archives, sockets and uploads raise anything
-        reason = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-        raise ImageError(f"the file object cannot be read: {reason}") from error
-    if data is None:
-        raise ImageError(f"endless, or longer than {MAX_STREAM_BYTES >> 20} MiB")
-    if not data:
-        raise ImageError("the file object has no more bytes", hint="use file.seek(0) if it was read before")
-    return data
-
-
-class _CheckedFile:
-    """A file object whose reads are checked: text files and asynchronous ones are common mistakes."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        if isinstance(data, bytes | bytearray | memoryview):
-            return bytes(data)
-        if inspect.iscoroutine(data):
-            data.close()  # or Python warns that it was never awaited
-        if inspect.isawaitable(data):
-            raise ImageError("the file object is asynchronous", hint="await its read() and pass the bytes")
-        if isinstance(data, str):
-            raise ImageError("the file object reads text", hint="open the file with mode 'rb'")
-        raise ImageError(f"the file object reads {type(data).__name__}, not bytes")
-
-
-def _name_of_file(source: object) -> str | None:
-    """Return the name of a file object, if it has one; temporary files have numbers."""
-    name = getattr(source, "name", None) if is_file_object(source) else None
-    return name if isinstance(name, str) and name and not name.startswith("<") else None
 
 
 def _suffix(path: str) -> str:
@@ -348,7 +202,7 @@ def _read_stream(
 ) -> LoadedImage:
     try:
         return _read_file(stream, name, suffix, max_pixels, stretch)
-    except _LargeTextError:
+    except LargeTextError:
         return _read_file(without_texts(stream), name, suffix, max_pixels, stretch)
 
 
@@ -364,11 +218,11 @@ def _read_file(stream: BinaryIO, name: str | None, suffix: str, max_pixels: int,
             raise
         return _read_tiff(stream, layout, name, suffix, max_pixels, stretch)
     _refuse_raw_preview(getattr(image, "tag_v2", {}) if image.format == "TIFF" else None, suffix)
-    focal, panorama = _read_lens_early(image)
-    rgb, notes = _decode(image, max_pixels, stretch)
-    if image.format != "MPO" and _has_several_frames(image):  # the second image of an MPO is a phone's extra data
+    focal, panorama = read_lens_early(image)
+    rgb, notes = decode(image, max_pixels, stretch)
+    if image.format != "MPO" and has_several_frames(image):  # the second image of an MPO is a phone's extra data
         notes = (*notes, _SEVERAL_FRAMES_NOTES.get(image.format or "", _SEVERAL_FRAMES_NOTE))
-    return _with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
+    return with_lens(LoadedImage(rgb, name, image.format, notes), image, focal, panorama)
 
 
 def _read_tiff(
@@ -383,14 +237,14 @@ def _read_tiff(
     _refuse_raw_preview(layout.tags, suffix)
     if 0 in (layout.height, layout.width):
         raise ImageError(f"{layout.height}x{layout.width}: has no pixels")
-    _check_size(layout.height, layout.width, max_pixels)
+    check_size(layout.height, layout.width, max_pixels)
     try:
         rgb, notes = numbers_to_rgb(read_values(stream, layout), stretch=stretch)
         transpose = upright_transpose(layout.orientation)
         if transpose is not None:
             rgb = np.array(Image.fromarray(rgb).transpose(Image.Transpose(transpose)))
     except MemoryError as error:
-        raise _translate(error, "TIFF") from error
+        raise translate(error, "TIFF") from error
     return LoadedImage(rgb, name, "TIFF", notes)
 
 
@@ -417,7 +271,7 @@ def _identify(stream: BinaryIO, suffix: str, max_pixels: int) -> Image.Image:
         except ImageError:
             raise
         except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
-            failure = failure or _translate(error, format_name)
+            failure = failure or translate(error, format_name)
         else:
             return image
     content = recognize(head)
@@ -470,7 +324,7 @@ def _open_heic(stream: BinaryIO) -> Image.Image:
     try:
         image: Image.Image = opener(stream, "")
     except Exception as error:
-        raise _translate(error, "HEIC") from error
+        raise translate(error, "HEIC") from error
     return image
 
 
@@ -484,7 +338,7 @@ def _refuse_dangerous(stream: BinaryIO, head: bytes, format_name: str, max_pixel
     if format_name == "TIFF":
         _silence_libtiff()
     elif format_name == "WEBP" and (size := webp_size(head)) is not None:
-        _check_size(*size, max_pixels)
+        check_size(*size, max_pixels)
     elif format_name == "JPEG" and (excess := find_jpeg_excess(stream)) is not None:
         raise ImageError(
             f"a JPEG with more than {excess}", hint="cameras do not write such files, and decoding one can take hours"
@@ -522,113 +376,4 @@ def _refuse_raw_preview(tags: Mapping[int, Any] | None, suffix: str) -> None:
         )
 
 
-def _check_size(height: int, width: int, max_pixels: int) -> None:
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{height}x{width} pixels ({height * width:,}) exceed the limit of {max_pixels:,}",
-            hint="resize it, or allow more with `max_pixels` if you trust the file (decoding needs much memory)",
-        )
-    if max(height, width) > MAX_SIDE_PX:
-        raise ImageError(
-            f"{height}x{width} pixels: a side exceeds the limit of {MAX_SIDE_PX:,}", hint="cut it into parts"
-        )
-
-
-def _read_lens_early(image: Image.Image) -> tuple[ExifFocal | None, str | None]:
-    """Read a TIFF's focal length and projection before decoding, after which Pillow has closed its file.
-
-    Other formats are read after decoding, because some, such as PNG, may store metadata after the pixels.
-    """
-    return (read_focal(image), read_panorama(image)) if image.format == "TIFF" else (None, None)
-
-
-def _with_lens(loaded: LoadedImage, image: Image.Image, focal: ExifFocal | None, panorama: str | None) -> LoadedImage:
-    """Return a loaded image with what its metadata says of the lens, and a note if it is a panorama."""
-    panorama = panorama or read_panorama(image)
-    notes = loaded.notes
-    if panorama is not None:
-        notes = (*notes, f"a panorama ({panorama}): depth is rough, because the weights expect an ordinary lens")
-    return replace(loaded, notes=notes, focal=focal or read_focal(image), panorama=panorama)
-
-
-def _decode(image: Image.Image, max_pixels: int, stretch: bool) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    import numpy as np
-    from PIL import Image
-
-    from glpn_cli.image.conversion import to_rgb
-
-    # Pillow reads 16 bits per color as 8; after decoding it does not tell.
-    is_wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-    _load_pixels(image, max_pixels)
-    try:
-        rgb, notes = to_rgb(image, stretch=stretch, is_wide=is_wide)
-        transpose, orientation_notes = find_upright_transpose(image)
-        if transpose is not None:
-            rgb = rgb.transpose(Image.Transpose(transpose))
-        return np.array(rgb), (*notes, *orientation_notes)
-    except MemoryError as error:
-        raise _translate(error, image.format or "image") from error
-
-
-def _load_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
-    """Decode an image, after a look at its size."""
-    if 0 in image.size:
-        raise ImageError(f"{image.height}x{image.width}: has no pixels")
-    _check_size(image.height, image.width, max_pixels)
-    try:
-        _avoid_size_warning(image)
-        image.load()
-    except Exception as error:  # Pillow's decoders raise anything
-        raise _translate(error, image.format or "image") from error
-    return image
-
-
-def _avoid_size_warning(image: Image.Image) -> None:
-    """Allocate the pixels of a large TIFF; if Pillow does it, it warns about the size."""
-    from PIL import Image
-
-    stored_size = getattr(image, "_tile_size", None)  # as in the file, before the orientation is applied
-    limit = Image.MAX_IMAGE_PIXELS
-    if stored_size is not None and limit is not None and image.width * image.height > limit:
-        image.im = Image.new(image.mode, stored_size).im
-
-
-def _has_several_frames(image: Image.Image) -> bool:
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except Exception:  # noqa: BLE001 - a damaged frame follows the first one
-        return True
-
-
 # Errors of decoders
-
-
-class _LargeTextError(ImageError):
-    """Pillow refuses a PNG for its texts or its color profile."""
-
-
-def _translate(error: Exception, format_name: str) -> ImageError:
-    from PIL.Image import DecompressionBombError
-
-    # The text of a LookupError or TypeError is about Python code, not about the image.
-    detail = "" if isinstance(error, LookupError | TypeError) else " ".join(str(error).split())
-    if format_name == "PNG" and _PNG_TEXT_LIMIT in detail:
-        return _LargeTextError(detail)
-    if isinstance(error, DecompressionBombError):
-        translated = ImageError(f"too large to decode: {detail}", hint="resize it first")
-    elif isinstance(error, MemoryError):
-        translated = ImageError(f"not enough memory to decode this {format_name}", hint="resize it first")
-    elif _ran_out_of_bytes(error) or _TRUNCATED.search(detail):
-        translated = ImageError(f"a truncated {format_name}", hint="copy or download it again")
-    else:
-        what = f"a damaged or incomplete {format_name}"
-        translated = ImageError(f"{what}: {detail}" if detail else what, hint="copy or download it again")
-    translated.__cause__ = error
-    return translated
-
-
-def _ran_out_of_bytes(error: BaseException | None) -> bool:
-    """Return whether a parser reached the end of the file, also in an error that caused this one."""
-    return error is not None and (
-        isinstance(error, EOFError | IndexError | struct.error) or _ran_out_of_bytes(error.__cause__)
-    )

@@ -12,7 +12,7 @@ from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
-from glpn_cli.settings import DepthRange, RangeMode
+from glpn_cli.values import DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,7 +137,7 @@ def measure_usable(predictor: Predictor, images: Iterable[Source]) -> Iterator[t
         try:
             opened, name = open_source(image, stopwatch=Stopwatch())
             depth = predictor.predict(opened, name=name)
-            yield measure_range([depth], DepthRange.parse("auto")) if is_known(depth.meters).any() else None
+            yield measure_range(depth, DepthRange.parse("auto")) if is_known(depth.meters).any() else None
         except GLPNError:
             yield None  # it is reported when its turn comes
 

@@ -10,7 +10,8 @@ from glpn_cli._version import __version__
 if TYPE_CHECKING:
     from glpn_cli.geometry.calibration import Calibration
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.settings import InputSize, Precision, PredictionSettings
+    from glpn_cli.settings import PredictionSettings
+    from glpn_cli.values import InputSize, Precision
     from glpn_cli.weights.catalog import WeightsCard
 
 

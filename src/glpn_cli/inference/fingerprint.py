@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from glpn_cli._version import __version__
 from glpn_cli.output.formats import FORMATS, spans_range
-from glpn_cli.settings import Colormap, Curve, Normalize, RangeMode, Tta
+from glpn_cli.values import Colormap, Curve, Normalize, RangeMode, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -17,7 +17,8 @@ from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, weights_files
 if TYPE_CHECKING:
     from os import PathLike
 
-    from glpn_cli.inference.predictor import LoadedWeights, Predictor
+    from glpn_cli.inference.network import LoadedWeights
+    from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.weights.location import LocatedWeights
 
@@ -110,7 +111,8 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
         read_calibration(settings.camera)
     located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
-    from glpn_cli.inference.predictor import Predictor, load_network
+    from glpn_cli.inference.network import load_network
+    from glpn_cli.inference.predictor import Predictor
 
     runtime = choose_runtime(settings.device, settings.precision, settings.threads)
     if located is None:
@@ -173,7 +175,7 @@ def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallb
     Raises:
         WeightsError: the weights are missing or damaged.
     """
-    from glpn_cli.inference.predictor import load_network
+    from glpn_cli.inference.network import load_network
 
     loaded = load_network(obtain_weights(weights, offline=offline, progress=progress))
     for note in loaded.notes:

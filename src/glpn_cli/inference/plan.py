@@ -26,7 +26,8 @@ from glpn_cli.output.formats import (
     unwritten_users,
 )
 from glpn_cli.output.naming import SiblingNames, has_output_ending, may_be_output
-from glpn_cli.settings import OutputSettings, SearchSettings, Tta
+from glpn_cli.settings import OutputSettings, SearchSettings
+from glpn_cli.values import Tta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
@@ -18,20 +16,19 @@ from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.device import choose_runtime, memory_errors_named
 from glpn_cli.errors import DeviceError, WeightsError
-from glpn_cli.files import FileDigest
 from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera
 from glpn_cli.image.exif import ExifFocal
-from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
-from glpn_cli.image.reading import is_image_input, read_image
+from glpn_cli.image.memory import is_image_input
+from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.reading import read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
+from glpn_cli.inference.network import LoadedWeights, load_network
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
-from glpn_cli.model.glpn import GLPNForDepthEstimation, find_usable_sides
-from glpn_cli.settings import FAR_LARGER_FACTOR, InputSize, Precision, PredictionSettings, SizeMode, Tta
-from glpn_cli.weights.catalog import WeightsCard
-from glpn_cli.weights.checkpoint import read_checkpoint
-from glpn_cli.weights.store import BEST_NAME, LAST_NAME, weights_files
+from glpn_cli.model.glpn import find_usable_sides
+from glpn_cli.settings import FAR_LARGER_FACTOR, PredictionSettings
+from glpn_cli.values import InputSize, Precision, SizeMode, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +40,8 @@ if TYPE_CHECKING:
     from glpn_cli.depth import Camera
     from glpn_cli.device import Runtime
     from glpn_cli.errors import GLPNError
-    from glpn_cli.image.reading import ImageInput, LoadedImage
+    from glpn_cli.image.decoding import LoadedImage
+    from glpn_cli.image.reading import ImageInput
     from glpn_cli.weights.location import LocatedWeights
 
 _DEFAULTS = PredictionSettings()
@@ -76,29 +74,6 @@ class PreparedImage:
     rgb: NDArray[np.uint8] | None = None
     grid: TileGrid | None = None
     camera: Camera | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedWeights:
-    """A network with its weights and their facts.
-
-    Attributes:
-        network: float32, on the CPU, in evaluation mode; its tensors may be mapped from the file.
-        card: the facts that turn its output into meters.
-        sha256: returns the SHA-256 of the weights file; it may still be computed.
-        chosen: False if "auto" fell back to these weights.
-        notes: what the user should know of them.
-        config_sha256: of the configuration, if it is another one than in the weights file; else None.
-        located: where they come from; None if the network is not from a file.
-    """
-
-    network: GLPNForDepthEstimation
-    card: WeightsCard
-    sha256: Callable[[], str]
-    chosen: bool = True
-    notes: tuple[str, ...] = ()
-    config_sha256: str | None = None
-    located: LocatedWeights | None = None
 
 
 class Predictor:
@@ -456,35 +431,6 @@ class Predictor:
             tta=None if self.settings.tta is Tta.NONE else str(self.settings.tta),
             sharp_edges=self.sharp_edges,
         )
-
-
-def load_network(located: LocatedWeights, digest: FileDigest | None = None) -> LoadedWeights:
-    """Load a network from weights on this machine.
-
-    Args:
-        located: where they are.
-        digest: of the weights file, if it was started earlier.
-
-    Raises:
-        WeightsError: the weights are damaged or of another architecture.
-        ConfigError: no image suits the architecture.
-    """
-    digest = digest or FileDigest(*weights_files(located.path))
-    checkpoint = read_checkpoint(digest.path)
-    if located.entry is not None and "depth_limit_m" not in checkpoint.metadata:
-        card = located.entry.card
-    else:
-        name = located.name
-        if located.path.name in (BEST_NAME, LAST_NAME) and "training" in checkpoint.metadata:
-            name = checkpoint.metadata.get("name", name)  # every training run has folders of these names
-        card = WeightsCard.from_metadata(checkpoint.metadata, name=name, max_depth=float(checkpoint.config.max_depth))
-    network = GLPNForDepthEstimation.from_checkpoint(checkpoint)
-    config = checkpoint.config.to_json_string().encode() if checkpoint.notes else None
-    config_sha256 = None if config is None else hashlib.sha256(config).hexdigest()
-    absolute = replace(located, path=Path(os.path.abspath(located.path)))  # the current folder may change
-    return LoadedWeights(
-        network, card, digest.hexdigest, located.chosen, checkpoint.notes, config_sha256, located=absolute
-    )
 
 
 @lru_cache(maxsize=1)  # a pool pickles its function for every task

@@ -84,13 +84,13 @@ class RemotePredictor(PredictorFacts):
         try:
             for slot in range(len(crew.devices)):
                 self._start(slot)
-            self._await_ready()
+            first = self._await_ready().facts
         except BaseException:
             self.close()
             raise
-        known = dict(vars(self._first))
-        known["runtime"] = RuntimeFacts(_name_devices(crew.devices), self._first.runtime.precision)
-        super().__init__(**known)
+        assert first is not None  # noqa: S101 - it has answered
+        runtime = RuntimeFacts(_name_devices(crew.devices), first.runtime.precision)
+        super().__init__(**{**vars(first), "runtime": runtime})
 
     def run(
         self,
@@ -194,13 +194,14 @@ class RemotePredictor(PredictorFacts):
         deadline_s = None if now else time.monotonic() + _END_WAIT_S
         while self.members:
             try:
-                member, event = self.next_event(None if deadline_s is None else max(0, deadline_s - time.monotonic()))
+                wait_s = None if deadline_s is None else max(0, deadline_s - time.monotonic())
+                sender, event = self.next_event(wait_s)
             except Empty:
                 break
             except (GLPNError, RuntimeError):  # what ended the run matters more
                 continue
-            if member is not None:
-                yield member, event
+            if sender is not None:
+                yield sender, event
         self.close()
 
     def close(self) -> None:

@@ -2,57 +2,43 @@
 
 reader threads: open_source → read_image → to_pixel_values      `Predictor.prepare`
 caller's thread: network → meters at the image's size           `Predictor.run`, `Predictor.finish`
-writer threads: encode → files → line of the manifest           `_Stream._write`
+writer threads: encode → files → line of the manifest           `Writer.write`
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from glpn_cli.errors import DeviceError, GLPNError, ImageError, OutputError
+from glpn_cli.errors import DeviceError, GLPNError, ImageError
 from glpn_cli.files import (
-    is_disk_wide,
-    make_folder,
     os_reason,
-    partial_path,
     read_bounded,
-    refuse_outside,
-    refuses_files,
-    write_together,
-    write_whole,
 )
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
-from glpn_cli.inference.existing import find_current, image_sha256, output_hashes, write_missing
-from glpn_cli.inference.fingerprint import file_fingerprint
-from glpn_cli.inference.manifest import DONE, Record, file_mark, relative_source
+from glpn_cli.inference.existing import find_current, image_sha256, output_hashes
+from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.result import (
-    UP_TO_DATE,
-    Noted,
     Result,
     current_result,
-    describe_depth,
-    describe_file_use,
-    failed_result,
     note_depth,
     skipped_result,
     without_traceback,
 )
+from glpn_cli.inference.writer import Item, Writer
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.measure import Anchor
@@ -61,7 +47,6 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor, PreparedImage
-    from glpn_cli.output.formats import DepthFormat
 
 
 def ignore(_: Any) -> None:
@@ -127,7 +112,7 @@ def run(
 
     Args:
         tasks: what to do. A task with a failure becomes a failed result.
-        predictor: runs in the caller's thread, or in other processes; its workers end with the run.
+        predictor: runs in the caller's thread, or in other processes, which end with the run.
         output: numbers and colors of the files.
         settings: how much happens at once.
         manifest: entered and begun; gets a line for each image. Its folder is the limit of all outputs.
@@ -183,29 +168,8 @@ def read_stdin() -> bytes:
     return data
 
 
-@dataclass(slots=True)
-class _Item:
-    """A task on its way through the stream.
-
-    Attributes:
-        task: the image and its outputs.
-        stopwatch: the time of each stage.
-        mark: size and modification time of the image before it was read.
-        image_sha256: of the image that was read; None if it is unknown.
-        current: existing outputs that are up to date by their metadata.
-        noted: see `Result`.
-    """
-
-    task: Task
-    stopwatch: Stopwatch
-    mark: str
-    image_sha256: str | None = None
-    current: frozenset[Path] = frozenset()
-    noted: Noted | None = None
-
-
 _Reading: TypeAlias = "Future[PreparedImage | Result | GLPNError]"
-_Prepared: TypeAlias = "tuple[_Item, PreparedImage]"
+_Prepared: TypeAlias = "tuple[Item, PreparedImage]"
 
 
 class _Stream:
@@ -227,7 +191,7 @@ class _Stream:
         on_cpu = device.type == "cpu"
         self._predictor = predictor
         self._output = output
-        self._manifest = manifest
+        self._writer = Writer(predictor, output, manifest, options)
         self._options = options
         self._workers = settings.worker_count
         self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
@@ -240,10 +204,9 @@ class _Stream:
         self._coming: Future[Task | None] | None = None  # the next task, if tasks arrive one by one
         self._are_all_known = False
         self._end: GLPNError | None = None  # the error after the last task, as of an invalid list
-        self._reading: deque[tuple[_Item, _Reading | None]] = deque()  # None: read when its turn comes
-        self._writing: deque[tuple[_Item, Future[Result]]] = deque()
+        self._reading: deque[tuple[Item, _Reading | None]] = deque()  # None: read when its turn comes
+        self._writing: deque[tuple[Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
-        self._fingerprints: dict[str, str] = {}
 
     def results(self, tasks: Iterator[Task]) -> Generator[Result]:
         """Process tasks in order and yield their results as they are finished."""
@@ -286,7 +249,7 @@ class _Stream:
                 return
             is_marked = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
             mark = file_mark(task.source) if is_marked else ""  # type: ignore[arg-type]  # a path or URL
-            item = _Item(task, Stopwatch(), mark)
+            item = Item(task, Stopwatch(), mark)
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
@@ -305,7 +268,7 @@ class _Stream:
             self._end = error
             return None
 
-    def _read(self, item: _Item) -> PreparedImage | Result | GLPNError:
+    def _read(self, item: Item) -> PreparedImage | Result | GLPNError:
         """Return the network's input for an image, or why there is none; runs in a reader thread."""
         from glpn_cli.device import memory_errors_named
 
@@ -321,7 +284,7 @@ class _Stream:
                     with item.stopwatch.stage("decode"):
                         item.image_sha256 = image_sha256(image)
                 if task.exists:
-                    item.current = find_current(task, item.image_sha256, self._fingerprint)
+                    item.current = find_current(task, item.image_sha256, self._writer.fingerprint)
                     if len(item.current) == len(task.outputs):
                         return current_result(task, output_hashes(task))
                 prepared = self._predictor.prepare(image, name=name, stopwatch=item.stopwatch)
@@ -331,16 +294,9 @@ class _Stream:
             item.image_sha256 = None  # the file changed while it was read
         return prepared
 
-    def _fingerprint(self, row: DepthFormat) -> str:
-        """Return the digest of the settings for files of a format."""
-        if row.name not in self._fingerprints:
-            anchors = self._options.anchors
-            self._fingerprints[row.name] = file_fingerprint(row, self._output, self._predictor, anchors)
-        return self._fingerprints[row.name]
-
     # Predicting
 
-    def _take(self, item: _Item, reading: _Reading | None) -> None:
+    def _take(self, item: Item, reading: _Reading | None) -> None:
         """Pass on an image that is read. A function of its own: its variables hold on to the image."""
         prepared = self._read(item) if reading is None else reading.result()
         if isinstance(prepared, GLPNError):
@@ -350,7 +306,7 @@ class _Stream:
         else:
             self._join(item, prepared)
 
-    def _join(self, item: _Item, prepared: PreparedImage) -> None:
+    def _join(self, item: Item, prepared: PreparedImage) -> None:
         """Add an image to the group of its size, and predict a group that is large enough."""
         if prepared.grid is not None:
             self._predict([(item, prepared)])
@@ -396,10 +352,10 @@ class _Stream:
             except GLPNError as error:
                 self._fail(item, error)
             else:
-                self._writing.append((item, self._writers.submit(self._write, item, depth)))
+                self._writing.append((item, self._writers.submit(self._writer.write, item, depth)))
         return True
 
-    def _anchored(self, item: _Item, depth: DepthMap) -> DepthMap:
+    def _anchored(self, item: Item, depth: DepthMap) -> DepthMap:
         """Scale a depth map to the anchors, and take notes."""
         final = depth
         if self._options.anchors:
@@ -468,142 +424,16 @@ class _Stream:
             self._predict(self._waiting.pop(size))
             yield from self._finished(at_most=2 * self._workers)
 
-    def _write(self, item: _Item, depth: DepthMap) -> Result:
-        """Encode and write all outputs of an image and its line in the manifest; runs in a writer thread."""
-        from glpn_cli.device import memory_errors_named
-
-        try:
-            with memory_errors_named(f"{item.task.source}: writing", hint="set fewer `workers` or `formats`"):
-                files, facts = self._encode(item, depth)
-                if item.task.exists:
-                    return self._complete(item, depth, files, facts)
-                record = self._record(item, files)
-                entry = None if self._options.on_depth is None else self._options.on_depth(record, depth)
-                with item.stopwatch.stage("write"):
-                    self._write_files(item.task, record, files)
-        except GLPNError as error:
-            return self._failed(item, error)
-        record = replace(record, seconds=round(item.stopwatch.total_s, 4))
-        if self._manifest is not None:
-            self._manifest.append(record)
-        return Result(
-            item.task,
-            record,
-            elapsed_s=dict(item.stopwatch.elapsed_s),
-            facts=facts,
-            depth=depth if self._options.keep_depth else None,
-            stdout=files[0] if item.task.to_stdout else None,
-            noted=item.noted,
-            entry=entry,
-        )
-
-    def _encode(self, item: _Item, depth: DepthMap) -> tuple[list[bytes], dict[str, Any]]:
-        """Return the bytes of each output, and the facts for the JSON record."""
-        with item.stopwatch.stage("encode"):
-            files = [
-                row.load_codec().encode(self._signed(item, depth, row), self._output)
-                for row, path in item.task.outputs
-                if path not in item.current
-            ]
-            if not self._options.describe:
-                return files, {}
-            facts = describe_depth(depth, self._output)
-            written = [row for row, path in item.task.outputs if path not in item.current]
-            facts["notes"] += [
-                describe_file_use(row, data) for row, data in zip(written, files, strict=True) if row.is_explained
-            ]
-            return files, facts
-
-    def _signed(self, item: _Item, depth: DepthMap, row: DepthFormat) -> DepthMap:
-        """Return a depth map whose metadata tell a later run that its file is up to date."""
-        origin = replace(depth.provenance, image_sha256=item.image_sha256, fingerprint=self._fingerprint(row))
-        return replace(depth, provenance=origin)
-
-    def _complete(self, item: _Item, depth: DepthMap, files: list[bytes], facts: dict[str, Any]) -> Result:
-        """Write the outputs of a task that are missing, if those that exist are up to date."""
-        with item.stopwatch.stage("write"):
-            any_new = write_missing(item.task, item.current, files)
-        result = current_result(item.task, output_hashes(item.task))
-        status = DONE if any_new else UP_TO_DATE
-        return replace(
-            result,
-            record=replace(result.record, status=status, seconds=round(item.stopwatch.total_s, 4)),
-            elapsed_s=dict(item.stopwatch.elapsed_s),
-            facts=facts,
-            depth=depth if self._options.keep_depth else None,
-            noted=item.noted,
-        )
-
-    def _record(self, item: _Item, files: list[bytes]) -> Record:
-        """Return the line of the manifest, still without the seconds."""
-        names = [row.name for row, _ in item.task.outputs]
-        return Record(
-            source=str(item.task.source),
-            status=DONE,
-            outputs=dict(zip(names, (self._relative(path) for _, path in item.task.outputs), strict=True)),
-            source_mark=item.mark,
-            source_sha256=item.image_sha256 or "",
-            relative_source=self._relative_source(item.task),
-            sha256=dict(zip(names, (hashlib.sha256(data).hexdigest() for data in files), strict=True)),
-            settings=self._options.fingerprint,
-        )
-
-    def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
-        if task.to_stdout or not task.outputs:
-            return
-        paths = [path for _, path in task.outputs]
-        if self._options.named_file:
-            write_whole(paths[0], files[0], overwrite=task.overwrite)
-            return
-        partials = [partial_path(path) for path in paths]
-        if self._manifest is not None:
-            self._manifest.announce(record, partials)
-            for folder in {path.parent for path in paths}:
-                refuse_outside(folder, self._manifest.folder)
-                make_folder(folder)
-        # Asked again, because hours may have passed since the plan. A file that is gone by now must not be replaced if
-        # it appears after all.
-        overwrite = [task.may_replace(row, path) for row, path in task.outputs]
-        write_together(list(zip(paths, files, strict=True)), overwrite=overwrite, partials=partials)
-
     # Failing
 
-    def _fail(self, item: _Item, error: GLPNError) -> None:
+    def _fail(self, item: Item, error: GLPNError) -> None:
         """Add a failed result, after those that are still being written, so that results keep their order."""
-        self._add_result(item, self._failed(item, error))
+        self._add_result(item, self._writer.fail(item, error))
 
-    def _add_result(self, item: _Item, result: Result) -> None:
+    def _add_result(self, item: Item, result: Result) -> None:
         finished: Future[Result] = Future()
         finished.set_result(result)
         self._writing.append((item, finished))
-
-    def _failed(self, item: _Item, error: GLPNError) -> Result:
-        if isinstance(error, OutputError):
-            self._stop_if_hopeless(error)
-        elapsed_s = dict(item.stopwatch.elapsed_s)
-        result = failed_result(item.task, error, elapsed_s=elapsed_s, settings=self._options.fingerprint)
-        if self._manifest is not None:
-            result = replace(result, record=replace(result.record, relative_source=self._relative_source(item.task)))
-            self._manifest.append(result.record)
-        return result
-
-    def _relative_source(self, task: Task) -> str:
-        return "" if self._manifest is None else relative_source(str(task.source), self._manifest.folder)
-
-    def _stop_if_hopeless(self, error: OutputError) -> None:
-        """Raise an error that every other image of a batch would meet too."""
-        if self._manifest is None:
-            return
-        folder = self._manifest.folder
-        if not folder.exists():
-            raise OutputError(
-                f"{folder}: was removed during the run", hint="run it again to write what is missing"
-            ) from error
-        if is_disk_wide(error) or refuses_files(folder):
-            raise error
-
-    def _relative(self, path: Path) -> str:
-        return str(path) if self._manifest is None else path.relative_to(self._manifest.folder).as_posix()
 
 
 def _ask_for_next(tasks: Iterator[Task]) -> Future[Task | None]:

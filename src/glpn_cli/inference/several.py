@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import ImageError
-from glpn_cli.image.reading import hold_image
+from glpn_cli.image.memory import hold_image
 from glpn_cli.inference.plan import MemoryImage, Task
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.settings import OutputSettings, RunSettings

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from glpn_cli.image.processor import floored_size
+from glpn_cli.image.preprocessing import floored_size
 from glpn_cli.image.upsampling import upsample, upsample_guided
 from glpn_cli.settings import FAR_LARGER_FACTOR
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from glpn_cli.settings import Tiles
+    from glpn_cli.values import Tiles
 
 _MIN_OVERLAP = 0.25  # fraction of a tile's side
 _MAX_SIDE_RATIO = 4  # automatic tiles are at least a quarter of each side of the image

@@ -16,11 +16,9 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, is_known
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Colormap, Curve, DepthRange, Near, RangeMode
+from glpn_cli.values import Colormap, Curve, DepthRange, Near, RangeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from glpn_cli.settings import OutputSettings
@@ -30,7 +28,6 @@ _TABLES_FILE = "colormaps.png"
 _UNKNOWN_COLORS = ((128, 128, 128), (255, 255, 255), (0, 0, 0), (255, 0, 255))
 _MIN_COLOR_DISTANCE = 60.0
 
-_SAMPLE_PIXELS = 65_536
 _MIN_RELATIVE_SPAN = 1e-3
 """Smallest span of a range relative to its nearest depth: constant depth has a range, too."""
 
@@ -166,14 +163,14 @@ def resolve_range(depth: DepthMap, settings: OutputSettings, curve: Curve) -> tu
     Raises:
         UsageError: the range is that of weights whose depth limit is unknown.
     """
-    return fit_range(*(settings.range_m or measure_range([depth], settings.range or DepthRange.parse("auto"))), curve)
+    return fit_range(*(settings.range_m or measure_range(depth, settings.range or DepthRange.parse("auto"))), curve)
 
 
-def measure_range(depths: Sequence[DepthMap], requested: DepthRange) -> tuple[float, float]:
-    """Return the depth range of several images together.
+def measure_range(depth: DepthMap, requested: DepthRange) -> tuple[float, float]:
+    """Return the depth range of an image.
 
     Args:
-        depths: at least one. For percentiles, every image has the same weight, whatever its size.
+        depth: the image's depth.
         requested: the kind of range; that of a run counts as "auto", see `inference.color_range`.
 
     Returns:
@@ -187,22 +184,14 @@ def measure_range(depths: Sequence[DepthMap], requested: DepthRange) -> tuple[fl
     if requested.mode is RangeMode.RUN:
         requested = DepthRange.parse("auto")
     if requested.mode is RangeMode.MODEL:
-        limit_m = depths[0].provenance.depth_limit_m
+        limit_m = depth.provenance.depth_limit_m
         if limit_m is None:
             raise UsageError(
                 "the depth limit of these weights is unknown", hint="set the range as LO:HI in meters", setting="range"
             )
         return 0.0, limit_m
-    # A single image is used in full, so that its percentiles are exact; of several, about as many pixels of each.
-    samples = depths if len(depths) == 1 else [subsample_depth(depth) for depth in depths]
-    known = np.concatenate([depth.meters[is_known(depth.meters)] for depth in samples])
+    known = depth.meters[is_known(depth.meters)]
     if known.size == 0:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(known, (requested.low, requested.high)))
     return (low, high) if high - low >= _MIN_RELATIVE_SPAN * high else (low, low * (1 + _MIN_RELATIVE_SPAN))
-
-
-def subsample_depth(depth: DepthMap) -> DepthMap:
-    """Return some tens of thousands of pixels, evenly spaced, whatever the size. A small map stays as it is."""
-    step = min(math.isqrt(math.ceil(depth.meters.size / _SAMPLE_PIXELS)), *depth.meters.shape)
-    return DepthMap(depth.meters[step // 2 :: step, step // 2 :: step].copy(), depth.provenance)

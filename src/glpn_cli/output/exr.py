@@ -18,7 +18,7 @@ from glpn_cli.output.metadata import (
     metadata_to_json,
     parse_metadata,
 )
-from glpn_cli.settings import NormalMap
+from glpn_cli.values import NormalMap
 
 if TYPE_CHECKING:
     from types import ModuleType

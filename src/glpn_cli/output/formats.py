@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from glpn_cli.convert import closest_hint, refuse_unknown_keywords
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.files import write_whole
-from glpn_cli.settings import OutputSettings, Scale
+from glpn_cli.settings import OutputSettings
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

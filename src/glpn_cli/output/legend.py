@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from glpn_cli.output.color import curve_fraction
-from glpn_cli.settings import Curve
+from glpn_cli.values import Curve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

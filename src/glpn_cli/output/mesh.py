@@ -20,7 +20,8 @@ from glpn_cli.errors import OutputError
 from glpn_cli.files import load_json
 from glpn_cli.geometry.camera import fov_deg_of, in_axes, to_points, to_triangles
 from glpn_cli.output.metadata import KEYWORD, build_metadata, metadata_to_json, parse_metadata
-from glpn_cli.settings import MAX_MESH_POINTS, Axes
+from glpn_cli.settings import MAX_MESH_POINTS
+from glpn_cli.values import Axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

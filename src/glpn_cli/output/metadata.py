@@ -11,7 +11,7 @@ import numpy as np
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import load_json, modernize
-from glpn_cli.settings import Scale
+from glpn_cli.values import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from glpn_cli.geometry.normals import iter_normals
 from glpn_cli.output.metadata import KEYWORD, build_metadata, describe_origin, metadata_to_json
 from glpn_cli.output.png import PNG
-from glpn_cli.settings import NormalMap
+from glpn_cli.values import NormalMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -35,7 +35,7 @@ from glpn_cli.output.metadata import (
     read_number,
     read_provenance,
 )
-from glpn_cli.settings import Curve, DepthRange, Near, Normalize, Scale
+from glpn_cli.values import Curve, DepthRange, Near, Normalize, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -314,7 +314,7 @@ def _gray_ends(depth: DepthMap, values: NDArray[np.float32], settings: OutputSet
         return low_m / meters_per_unit, high_m / meters_per_unit
     if curve is Curve.LINEAR:
         return (float(values.min()) if settings.normalize is Normalize.MINMAX else 0.0), float(values.max())
-    return fit_range(*measure_range([DepthMap(values)], DepthRange.parse("p0:p100")), curve)
+    return fit_range(*measure_range(DepthMap(values), DepthRange.parse("p0:p100")), curve)
 
 
 def _quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from glpn_cli.image.fetching import is_address
 from glpn_cli.inference.color_range import join_ranges
 from glpn_cli.output.color import color_curve, colormap_of, measure_range, near_first_table
 from glpn_cli.report.journal import entry_name
-from glpn_cli.settings import Colormap, DepthRange, RangeMode
+from glpn_cli.values import Colormap, DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -212,7 +212,7 @@ def image_range(depth: DepthMap, settings: OutputSettings) -> tuple[float, float
         settings: of the colored outputs.
     """
     is_own = settings.range is not None and settings.range.mode is RangeMode.PERCENTILES
-    low_m, high_m = measure_range([depth], settings.range if is_own and settings.range else DepthRange.parse("auto"))
+    low_m, high_m = measure_range(depth, settings.range if is_own and settings.range else DepthRange.parse("auto"))
     return float(f"{low_m:.6g}"), float(f"{high_m:.6g}")
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from glpn_cli.errors import TrainingError
 from glpn_cli.model.glpn import silog_loss
-from glpn_cli.settings import Precision
 from glpn_cli.training.distributed import BatchNormSync
 from glpn_cli.training.optimizer import AveragedWeights, build_optimizer
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from glpn_cli.device import Runtime

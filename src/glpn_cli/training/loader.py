@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from glpn_cli.errors import GLPNError, InputError, TrainingError
-from glpn_cli.image.processor import fitted_size
+from glpn_cli.image.preprocessing import fitted_size
 from glpn_cli.training.augmentation import augment
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from glpn_cli.convert import EMPTY_HINT, SIZE_DIVISOR, Settings, parse_size
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

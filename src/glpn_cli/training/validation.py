@@ -9,7 +9,7 @@ import torch
 
 from glpn_cli.data.sample import MIN_DEPTH_M, valid_pixels
 from glpn_cli.errors import InputError
-from glpn_cli.image.processor import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
 from glpn_cli.metrics import compute_metrics, mean_over_images, replace_invalid
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli.certificates import certificate_errors, find_certificates
 from glpn_cli.errors import WeightsError
-from glpn_cli.files import find_certificates, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,14 +68,8 @@ def open_session() -> Any:
     if found is None:
         return get_session()
     variable, path = found
-    try:
-        with _certificates_set(path):
-            return get_session()
-    except OSError as error:
-        raise WeightsError(
-            f"{variable}: {path}: cannot be used as certificates: {os_reason(error)}",
-            hint=f"correct or unset {variable}",
-        ) from error
+    with certificate_errors(variable, path, WeightsError), _certificates_set(path):
+        return get_session()
 
 
 @contextmanager

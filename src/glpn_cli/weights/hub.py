@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from glpn_cli._version import __version__
+from glpn_cli.certificates import CERTIFICATES_HINT
 from glpn_cli.errors import WeightsError
-from glpn_cli.files import CERTIFICATES_HINT
 from glpn_cli.weights.client import (
     HfHubHTTPError,
     OfflineModeIsEnabled,

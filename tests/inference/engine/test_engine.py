@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 import glpn_cli.weights
 from glpn_cli.device import Runtime, choose_runtime
-from glpn_cli.image.processor import to_pixel_values
+from glpn_cli.image.preprocessing import to_pixel_values
 from glpn_cli.image.reading import read_image
 from glpn_cli.inference.engine import engine as engine_module
 from glpn_cli.inference.engine.engine import Engine, GraphCache, packed_operations_work
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
-from glpn_cli.settings import Precision
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

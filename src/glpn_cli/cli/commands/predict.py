@@ -26,7 +26,8 @@ from glpn_cli.cli.results import (
 )
 from glpn_cli.convert import ALL_DEVICES, parse_devices
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import OutputSettings, PredictionSettings, RangeMode, SearchSettings
+from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.values import RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
