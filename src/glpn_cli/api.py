@@ -52,7 +52,8 @@ def run_batch(
             the number of all images to process. If it raises, the run ends, and the next one resumes.
         **settings: fields of `PredictionSettings` (`weights`, `device`, `precision`, ...), `OutputSettings`
             (`colormap`, `range`, `legend`, ...), `RunSettings` (`workers`, `batch_size`) and `SearchSettings`
-            (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text.
+            (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text. `device` may be several,
+            such as "cuda:0,cuda:1", or "all": each gets a process, and images are finished in any order.
 
     Returns:
         The record of every image: `source`, `status` ("done" or "failed"), `outputs` by format relative to the

@@ -113,7 +113,8 @@ class PredictionSettings(Settings):
 
     Attributes:
         weights: "auto", a name, a path, or OWNER/REPO of the Hugging Face Hub.
-        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu"; for a run over many images also several, separated by
+            commas, or "all".
         precision: number format of the network.
         input_size: size of the network's input; None leaves it to the weights.
         tiles: whether large images are also predicted in tiles.

@@ -340,11 +340,13 @@ class Reporter:
         self.settled: list[str] = []
         self.ended = ""
 
-    def add(self, record: Record, depth: DepthMap) -> None:
+    def recorder(self, record: Record, depth: DepthMap) -> str:
         assert depth.meters.shape == (40, 40)
         self.added.append(record.source)
+        return record.source
 
-    def settle(self, record: Record) -> None:
+    def settle(self, record: Record, entry: str | None) -> None:
+        assert entry == (record.source if record.is_done else None)
         self.settled.append(record.source)
 
     @contextmanager

@@ -236,14 +236,12 @@ def test_depth_maps_stay_in_results_on_request(tmp_path: Path, tiny: Predictor) 
 @pytest.mark.usefixtures("images")
 def test_anchors_scale_depth_after_notes_were_taken(tmp_path: Path, tiny: Predictor) -> None:
     depth = tiny.predict(tmp_path / "in/1.png")
-    far_m = 1.01 * tiny.card.depth_limit_m * float(depth.meters[20, 10] / depth.meters.min())
-    assert depth.saturated_fraction < 0.01
-    (result,) = beside(tmp_path, tiny, "in/1.png", anchors=[Anchor(10, 20, far_m)], take_notes=True, describe=True)
-    assert np.load(tmp_path / "in" / "1.depth.npy")[20, 10] == pytest.approx(far_m, rel=1e-5)
-    assert result.facts["anchor_factor"] == pytest.approx(far_m / depth.meters[20, 10], rel=1e-5)
-    assert result.facts["saturated_fraction"] == 1
+    (result,) = beside(tmp_path, tiny, "in/1.png", anchors=[Anchor(10, 20, 3.5)], take_notes=True, describe=True)
+    assert np.load(tmp_path / "in" / "1.depth.npy")[20, 10] == pytest.approx(3.5, rel=1e-5)
+    assert result.facts["anchor_factor"] == pytest.approx(3.5 / depth.meters[20, 10], rel=1e-5)
     assert result.noted is not None
-    assert result.noted.saturated_fraction == depth.saturated_fraction
+    assert result.noted.depth_limit_m == tiny.card.depth_limit_m
+    assert result.facts["depth_limit_m"] == pytest.approx(tiny.card.depth_limit_m * result.facts["anchor_factor"])
 
 
 @pytest.mark.usefixtures("images")

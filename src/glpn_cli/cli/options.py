@@ -173,7 +173,12 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     PredictionSettings: {
         "weights": _WEIGHTS,
-        "device": _DEVICE,
+        "device": Option(
+            "auto, cpu, cuda, cuda:N, mps or xpu. Several share a run over many images: cuda:0,cuda:1, or all.",
+            INFERENCE,
+            "DEVICE,...",
+            complete=lambda: [*_devices(), "all"],
+        ),
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
         "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
         "sharp_edges": Option(

@@ -32,7 +32,9 @@ _MAX_FAILURES = 9
 CALLER = -1
 """The number of a worker that events of this process have."""
 
-_END_WAIT_S = 10.0
+_END_WAIT_S = 60.0
+"""How long a worker may take to finish the image that it computes."""
+
 _MAX_NAMED_DEVICES = 4
 
 
@@ -191,11 +193,10 @@ class RemotePredictor(PredictorFacts):
                 self.send(member, Stop(now))
             else:
                 del self.members[member.number]
-        deadline_s = None if now else time.monotonic() + _END_WAIT_S
+        deadline_s = time.monotonic() + _END_WAIT_S
         while self.members:
             try:
-                wait_s = None if deadline_s is None else max(0, deadline_s - time.monotonic())
-                sender, event = self.next_event(wait_s)
+                sender, event = self.next_event(max(0, deadline_s - time.monotonic()))
             except Empty:
                 break
             except (GLPNError, RuntimeError):  # what ended the run matters more

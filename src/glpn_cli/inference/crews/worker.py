@@ -120,7 +120,7 @@ class Worker:
         try:
             predictor = self._load()
             while isinstance(order := self._inbox.get(), Measure):
-                self._send(Measured(_measure(predictor, order)))
+                self._send(Measured(measure(predictor, order)))
             if isinstance(order, Begin):
                 self._run(predictor, order)
             self._send(Ended())
@@ -185,18 +185,7 @@ class Worker:
 
     def _report(self, result: Result) -> None:
         number, _ = self._numbers.pop(id(result.task))
-        self._outbox.put(
-            Outcome(
-                number,
-                replace(result.record, settings={}),
-                result.error,
-                result.elapsed_s,
-                result.facts,
-                result.depth,
-                result.noted,
-                result.entry,
-            )
-        )
+        self._outbox.put(to_outcome(number, result))
 
     def _send_outcomes(self) -> None:
         """Send results in lists; runs in a thread of its own."""
@@ -246,7 +235,27 @@ class Worker:
             os._exit(1)  # while the network is loaded; nothing is being written
 
 
-def _measure(predictor: Predictor, order: Measure) -> tuple[float, float] | None:
+def to_outcome(number: int, result: Result) -> Outcome:
+    """Return a result for a message.
+
+    Args:
+        number: of its task.
+        result: of this process.
+    """
+    return Outcome(
+        number,
+        replace(result.record, settings={}),
+        result.error,
+        result.elapsed_s,
+        result.facts,
+        result.depth,
+        result.noted,
+        result.entry,
+    )
+
+
+def measure(predictor: Predictor, order: Measure) -> tuple[float, float] | None:
+    """Return the answer to an order."""
     from glpn_cli.inference.color_range import measure_usable
 
     return next(measure_usable(predictor, [order.image]))
