@@ -105,7 +105,7 @@ def test_metric_weights_give_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(module, "_warned_names", set())
     for metric, loaded in ((True, load_weights("tiny")), (None, load_weights("tiny"))):
         monkeypatch.setattr(
-            "glpn_cli.inference.predictor.load_network",
+            "glpn_cli.inference.network.load_network",
             lambda *_, loaded=loaded, metric=metric: replace(loaded, card=replace(loaded.card, metric=metric)),
         )
         with warnings.catch_warnings():
@@ -160,7 +160,7 @@ def test_weights_are_located_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_digest_that_was_started_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     located = locate_weights("tiny")
     digest = FileDigest(find_weights_file(located.path))
-    monkeypatch.setattr("glpn_cli.inference.predictor.FileDigest", lambda _: pytest.fail("hashed twice"))
+    monkeypatch.setattr("glpn_cli.inference.network.FileDigest", lambda _: pytest.fail("hashed twice"))
     assert load_network(located, digest).sha256() == digest.hexdigest()
 
 
