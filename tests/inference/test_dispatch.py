@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
+import traceback
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -108,21 +109,25 @@ class ThreadCrew:
                     numbers[id(task)] = index
                     yield task
 
-        options = replace(begin.options, arriving=True)
-        journal = None if begin.folder is None else WorkerJournal(begin.folder, number).__enter__()
         try:
-            for result in run(
-                tasks(), self._predictor, begin.output, settings=begin.settings, manifest=journal, options=options
-            ):
-                if is_dead:  # written, and never reported
-                    continue
-                outcome = worker_module.to_outcome(numbers[id(result.task)], result)
-                self.events.put((number, Finished([outcome])))
+            for result in self._results(number, begin, tasks()):
+                if not is_dead:  # else it is written, and never reported
+                    outcome = worker_module.to_outcome(numbers[id(result.task)], result)
+                    self.events.put((number, Finished([outcome])))
         except OutputError as error:
             self.events.put((number, Failed(error, "")))
-        if journal is not None:
-            journal.__exit__(None, None, None)
+        except Exception:  # noqa: BLE001 - nobody waits for this thread
+            self.events.put((number, Failed(None, traceback.format_exc())))
         self.events.put((number, Died("was killed by SIGKILL") if is_dead else Ended()))
+
+    def _results(self, number: int, begin: Begin, tasks: Iterator[Task]) -> Iterator[Result]:
+        options = replace(begin.options, arriving=True)
+        with ExitStack() as stack:
+            folder = begin.folder
+            journal = None if folder is None else stack.enter_context(WorkerJournal(folder, number))
+            yield from run(
+                tasks, self._predictor, begin.output, settings=begin.settings, manifest=journal, options=options
+            )
 
 
 def batch_run(tmp_path: Path, crew: ThreadCrew, formats: str = "npy", **settings: Any) -> BatchRun:
@@ -246,7 +251,7 @@ def test_workers_with_other_weights_are_refused(tmp_path: Path, tiny: Predictor)
 def test_an_error_of_all_images_ends_the_run(tmp_path: Path, tiny: Predictor) -> None:
     def hurt(_: int, task: Task) -> bool:
         if Path(str(task.source)).name == "05.png":
-            shutil.rmtree(tmp_path / "out")
+            (tmp_path / "out").rename(tmp_path / "elsewhere")
         return False
 
     with pytest.raises(OutputError, match="removed"):
