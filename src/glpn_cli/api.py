@@ -98,11 +98,16 @@ def open_batch(
         options: callbacks of the run loop.
 
     Raises:
+        UsageError: a report of a shard is wanted.
         OutputExistsError: another program's `index.html` is in the output folder, and `overwrite` is not set.
     """
     progress = progress or BatchProgress()
     if not report:
         return BatchRun(batch, load, progress=progress, options=options)
+    if batch.run.shard is not None:
+        raise UsageError(
+            "`report` shows all images, so it excludes `shard`", hint="after the last shard, run once without `shard`"
+        )
     from glpn_cli.report.report import refuse_to_replace_page
 
     refuse_to_replace_page(batch.out, overwrite=batch.overwrite)

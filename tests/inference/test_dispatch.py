@@ -124,7 +124,7 @@ class ThreadCrew:
         options = replace(begin.options, arriving=True)
         with ExitStack() as stack:
             folder = begin.folder
-            journal = None if folder is None else stack.enter_context(WorkerJournal(folder, number))
+            journal = None if folder is None else stack.enter_context(WorkerJournal(folder, begin.stem, number))
             yield from run(
                 tasks, self._predictor, begin.output, settings=begin.settings, manifest=journal, options=options
             )
@@ -281,7 +281,7 @@ def test_the_next_run_takes_over_the_journals_of_workers(tmp_path: Path, tiny: P
     with Manifest(tmp_path / "out") as manifest:
         manifest.begin()
         for number in (0, 1):  # the process that writes the manifest is killed
-            with WorkerJournal(tmp_path / "out", number) as journal:
+            with WorkerJournal(tmp_path / "out", manifest.stem, number) as journal:
                 for record in records[number::2]:
                     journal.announce(record, [])
         manifest._locked.close()

@@ -241,6 +241,13 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="the number of cores, at most 4",
             rare=True,
         ),
+        "shard": Option(
+            "Only process one of COUNT disjoint parts, such as 3/20. Parts can run on other machines and at any time.",
+            INPUT,
+            "NUMBER/COUNT",
+            default="all images",
+            rare=True,
+        ),
     },
     LoggingSettings: {
         "quiet": Option("Only print errors.", LOGGING, short="-q"),

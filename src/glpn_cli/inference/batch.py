@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
-from glpn_cli.inference.color_range import choose_run_range, shares_range
+from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
@@ -100,8 +100,8 @@ class Batch:
         self.check_images()
         return list(self.tasks({} if self.overwrite else read_records(self.out)))
 
-    def tasks(self, records: Mapping[str, Record]) -> Iterator[Task]:
-        """Yield the tasks, given what earlier runs wrote."""
+    def tasks(self, records: Mapping[str, Record], *, all_shards: bool = False) -> Iterator[Task]:
+        """Yield the tasks, of the shard unless all are wanted, given what earlier runs wrote."""
         return plan_mirrored(
             self.folders,
             self.out,
@@ -111,6 +111,7 @@ class Batch:
             search=self.search,
             listed=self.listed,
             left_out=self.left_out,
+            shard=None if all_shards else self.run.shard,
         )
 
     def check_images(self) -> None:
@@ -119,7 +120,7 @@ class Batch:
         Raises:
             InputError: there are no images.
         """
-        if next(self.tasks({}), None) is None:
+        if next(self.tasks({}, all_shards=True), None) is None:
             where = ", ".join([*self.folders, *([self.listed.name] if self.listed else [])])
             filtered = self.search.include or self.search.exclude
             raise InputError(
@@ -171,7 +172,7 @@ class BatchRun:
         """
         self.batch = batch
         self.output = batch.output
-        self.manifest = Manifest(batch.out)
+        self.manifest = Manifest(batch.out, batch.run.shard)
         self.tasks: list[Task] = []
         self.pending: list[Task] = []
         self.color_range_m: tuple[float, float] | None = None
@@ -207,7 +208,7 @@ class BatchRun:
             if shares_range(self.batch.formats, self.batch.output):
                 self.color_range_m = previous_range(self.manifest.records.values())
                 if self.pending and self.color_range_m is None:
-                    self.color_range_m = self._choose_range()
+                    self.color_range_m = self._choose_range(values)
             if self.color_range_m is not None:
                 self.output = replace(self.batch.output, range_m=self.color_range_m)
                 values[RANGE_M] = list(self.color_range_m)
@@ -265,9 +266,12 @@ class BatchRun:
                 hint="set `overwrite` to redo all images, or choose another `output` to have both",
             )
 
-    def _choose_range(self) -> tuple[float, float]:
-        sources = [task.source for task in self.tasks if task.failure is None]
-        return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
+    def _choose_range(self, values: dict[str, Any]) -> tuple[float, float]:
+        def choose() -> tuple[float, float]:
+            sources = [task.source for task in self.tasks if task.failure is None]
+            return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
+
+        return choose() if self.batch.run.shard is None else share_range(self.batch.out, values, choose)
 
 
 _GROUPS: dict[str, Any] = {

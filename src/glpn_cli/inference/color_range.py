@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from glpn_cli.errors import GLPNError
+from glpn_cli.errors import GLPNError, OutputError, OutputExistsError
+from glpn_cli.files import read_json, write_together
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.plan import MemoryImage
@@ -16,12 +20,15 @@ from glpn_cli.values import DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.progress import BatchProgress
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
+
+_DIGEST_DIGITS = 12
 
 SAMPLE_SIZE = 16
 """Number of images whose depth is predicted to choose the range."""
@@ -65,6 +72,32 @@ def choose_run_range(
             progress.stop()
     source = f" (from a sample of {measured})" if measured else ""
     progress.info(f"color range of all images: {low_m:g} to {high_m:g} m{source}")
+    return low_m, high_m
+
+
+def share_range(
+    folder: Path, settings: dict[str, Any], choose: Callable[[], tuple[float, float]]
+) -> tuple[float, float]:
+    """Return the range that all shards of a batch share, meters: that of the first one that chooses.
+
+    Args:
+        folder: the output folder; a hidden file there has the range.
+        settings: what determines the content of the outputs; others have another range.
+        choose: chooses the range.
+
+    Raises:
+        OutputError: the file is damaged, or the file system refuses.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_DIGEST_DIGITS]
+    path = folder / f".glpn-batch.range-{digest}.json"
+    if not path.exists():
+        low_m, high_m = choose()
+        with suppress(OutputExistsError):  # another shard was faster
+            write_together([(path, json.dumps({"range_m": [low_m, high_m]}).encode())], overwrite=False)
+    try:
+        low_m, high_m = map(float, read_json(path, OutputError)["range_m"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{path}: is not a range", hint="remove the file") from error
     return low_m, high_m
 
 

@@ -56,8 +56,8 @@ class Dispatch:
         self._workers = workers
         self._manifest = manifest
         self._options = options
-        folder = None if manifest is None else manifest.folder
-        self._begin = Begin(output, settings, replace(options, on_late=ignore, note=ignore), folder)
+        folder, stem = (None, "") if manifest is None else (manifest.folder, manifest.stem)
+        self._begin = Begin(output, settings, replace(options, on_late=ignore, note=ignore), folder, stem)
         self._queue: deque[tuple[int, Task]] = deque()
         self._suspects: deque[tuple[int, Task]] = deque()
         self._deaths: dict[int, int] = {}

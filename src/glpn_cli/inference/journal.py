@@ -41,14 +41,16 @@ class WorkerJournal:
         folder: the output folder of the batch, which another process has locked.
     """
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, stem: str, number: int) -> None:
         """Store where; nothing happens before the context is entered.
 
         Args:
             folder: the output folder.
+            stem: of the `Manifest`.
             number: of the process; no other one of the batch has it.
         """
         self.folder = folder
+        self._stem = stem
         self._number = number
         self._stack = ExitStack()
 
@@ -58,11 +60,11 @@ class WorkerJournal:
         Raises:
             OutputError: the file system refuses.
         """
-        path = worker_journal(self.folder, self._number)
+        path = worker_journal(self.folder, self._stem, self._number)
         busy = OutputError(f"{self.folder}: another process has the number {self._number}")
         try:
             with ExitStack() as stack:
-                stack.enter_context(locked(worker_lock(self.folder, self._number), busy))
+                stack.enter_context(locked(worker_lock(self.folder, self._stem, self._number), busy))
                 write_new(path)
                 self._file = LineFile(path)
                 stack.callback(self._file.close)

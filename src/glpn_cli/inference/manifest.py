@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePath
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from glpn_cli.image.discovery import Source
+    from glpn_cli.values import Shard
 
 
 MANIFEST_NAME = "glpn-batch.jsonl"
-_JOURNAL_NAME = ".glpn-batch.journal"
-_PARTIAL_MANIFEST_NAME = ".glpn-batch.part"
-_LOCK_NAME = ".glpn-batch.lock"
+_STEM = "glpn-batch"
+_SHARD_STEM = re.compile(rf"{_STEM}(\.(\d+)-of-(\d+))?")
 _LOCK_WAIT_S = 10.0
 """How long the processes of a killed run may take to end."""
 
@@ -125,12 +126,15 @@ class Manifest:
 
     Attributes:
         folder: the output folder of the batch.
-        records: known outputs, by source; failures are left out, so that they are retried.
+        stem: what the names of the files of this batch, or of its shard, begin with.
+        records: known outputs, by source, also of other shards; failures are left out, so that they are retried.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder
+        self.stem = _stem_of(shard)
         self.records: dict[str, Record] = {}
+        self._own: set[str] = set()  # sources whose line is in the file of this shard
         self._locked = ExitStack()
         self._begun = False
         self._partials: list[Path] = []
@@ -147,10 +151,11 @@ class Manifest:
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._locked.enter_context(locked(self.folder / _LOCK_NAME, busy))
+            self._locked.enter_context(locked(self.folder / f".{self.stem}.lock", busy))
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
         try:
+            self._refuse_overlapping(busy)
             self._await_workers(busy)
             self._read()
         except BaseException:
@@ -181,11 +186,11 @@ class Manifest:
     @property
     def path(self) -> Path:
         """The manifest's file."""
-        return self.folder / MANIFEST_NAME
+        return self.folder / f"{self.stem}.jsonl"
 
     @property
     def _journal(self) -> Path:
-        return self.folder / _JOURNAL_NAME
+        return self.folder / f".{self.stem}.journal"
 
     @property
     def is_being_redone(self) -> bool:
@@ -203,7 +208,7 @@ class Manifest:
             OutputError: the file system refuses.
         """
         if not self._begun:
-            self._rewrite(self.records.values())
+            self._rewrite(record for source, record in self.records.items() if source in self._own)
             try:
                 for partial in self._partials:
                     partial.unlink(missing_ok=True)
@@ -256,7 +261,7 @@ class Manifest:
             OutputError: the file system refuses.
         """
         found: dict[str, Record] = {}
-        for record, partials in _announced(worker_journal(self.folder, worker), self.folder):
+        for record, partials in _announced(worker_journal(self.folder, self.stem, worker), self.folder):
             state = _state_of(record, self.folder)
             if state is not None:
                 found[record.source] = state
@@ -290,6 +295,29 @@ class Manifest:
         if failures and not quiet:
             raise failures[0]
 
+    def _refuse_overlapping(self, busy: OutputError) -> None:
+        """Refuse to run beside a batch of which this one is a part, or that is cut into another number of shards.
+
+        Both have taken their own lock before, so that at least one of two that start together notices the other.
+
+        Raises:
+            OutputError: there is one.
+        """
+        try:
+            for lock in self.folder.glob(f".{_STEM}*.lock"):
+                if not self._runs_beside(lock.name[1:].removesuffix(".lock")):
+                    with locked(lock, busy):
+                        pass
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
+
+    def _runs_beside(self, stem: str) -> bool:
+        """Return whether files are of this shard, or of another one of the same number of shards, or not ours."""
+        theirs, ours = _SHARD_STEM.fullmatch(stem), _SHARD_STEM.fullmatch(self.stem)
+        return (
+            theirs is None or stem == self.stem or (ours is not None and ours[3] is not None and ours[3] == theirs[3])
+        )
+
     def _await_workers(self, busy: OutputError) -> None:
         """Wait until the worker processes of a killed run have ended: they notice it when they read their next task.
 
@@ -297,37 +325,46 @@ class Manifest:
             OutputError: they do not end.
         """
         try:
-            for lock in self.folder.glob(f"{_LOCK_NAME}.*"):
+            for lock in self.folder.glob(f".{self.stem}.lock.*"):
                 with locked(lock, busy, wait_s=_LOCK_WAIT_S):
                     pass
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
 
     def _remove_journals(self) -> None:
-        """Remove all journals, and the locks of processes that have ended.
+        """Remove the journals of this shard, and the locks of processes that have ended; without shards all journals.
 
         Raises:
             OSError: the file system refuses.
         """
-        for path in [*_journals(self.folder), *self.folder.glob(f"{_LOCK_NAME}.*")]:
-            path.unlink(missing_ok=True)
+        stems = _stems(self.folder, "journal") if self.stem == _STEM else [self.stem]
+        for stem in {self.stem, *stems}:
+            for path in [*_journals(self.folder, stem), *self.folder.glob(f".{stem}.lock.*")]:
+                path.unlink(missing_ok=True)
 
     def _read(self) -> None:
-        """Read the manifest, and take over outputs of the journals that have no line yet."""
-        known = _latest(_read_records(self.path))
-        for journal in _journals(self.folder):
-            for record, partials in _announced(journal, self.folder):
-                self._partials += partials
-                before = known.get(record.source)
-                if before is not None and before.is_done and before.sha256 == record.sha256:
-                    continue
-                state = _state_of(record, self.folder)
-                if state is not None:
-                    known[record.source] = state
+        """Read all manifests, and take over outputs of journals that have no line yet."""
+        known = _read_latest(self.folder)
+        if manifest_paths(self.folder) == [self.path]:
+            self._own = set(known)
+        else:
+            ours = _latest(_read_records(self.path))
+            self._own = {source for source, record in ours.items() if known.get(source) == record}
+        for stem in {self.stem, *(stem for stem in _stems(self.folder, "journal") if not self._runs_beside(stem))}:
+            for journal in _journals(self.folder, stem):
+                for record, partials in _announced(journal, self.folder):
+                    self._partials += partials
+                    before = known.get(record.source)
+                    if before is not None and before.is_done and before.sha256 == record.sha256:
+                        continue
+                    state = _state_of(record, self.folder)
+                    if state is not None:
+                        known[record.source] = state
+                        self._own.add(record.source)
         self.records = {source: record for source, record in known.items() if record.status != FAILED}
 
     def _rewrite(self, records: Iterable[Record]) -> None:
-        partial = self.folder / _PARTIAL_MANIFEST_NAME
+        partial = self.folder / f".{self.stem}.part"
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
             with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
@@ -340,9 +377,38 @@ class Manifest:
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """Return what a batch has done so far, by source, without failures; changes nothing."""
-    latest = _latest(_read_records(folder / MANIFEST_NAME))
-    return {source: record for source, record in latest.items() if record.status != FAILED}
+    """Return what a batch and its shards have done so far, by source, without failures; changes nothing."""
+    return {source: record for source, record in _read_latest(folder).items() if record.status != FAILED}
+
+
+def manifest_paths(folder: Path) -> list[Path]:
+    """Return the manifests in a folder, of a whole batch and of shards; the last one that was written is the last."""
+    stems = (path for path in folder.glob(f"{_STEM}*.jsonl") if _SHARD_STEM.fullmatch(path.name.removesuffix(".jsonl")))
+    return sorted(stems, key=lambda path: (_modified_ns(path), path.name))
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # it is removed at this moment
+        return 0
+
+
+def _read_latest(folder: Path) -> dict[str, Record]:
+    return _latest(record for path in manifest_paths(folder) for record in _read_records(path))
+
+
+def _stem_of(shard: Shard | None) -> str:
+    if shard is None:
+        return _STEM
+    digits = max(3, len(str(shard.count)))
+    return f"{_STEM}.{shard.number:0{digits}}-of-{shard.count:0{digits}}"
+
+
+def _stems(folder: Path, kind: str) -> set[str]:
+    """Return the stems of which there are hidden files of a kind."""
+    names = (path.name[1:].partition(f".{kind}")[0] for path in folder.glob(f".{_STEM}*.{kind}*"))
+    return {name for name in names if _SHARD_STEM.fullmatch(name)}
 
 
 def file_mark(source: Source) -> str:
@@ -438,18 +504,18 @@ def announcement(record: Record, partials: Iterable[Path], folder: Path) -> byte
     return _to_line(record, folder, partials=[str(path.relative_to(folder)) for path in partials])
 
 
-def worker_journal(folder: Path, worker: int) -> Path:
-    """Return the path of the journal of a worker process."""
-    return folder / f"{_JOURNAL_NAME}.{worker}"
+def worker_journal(folder: Path, stem: str, worker: int) -> Path:
+    """Return the path of the journal of a worker process; see `Manifest.stem`."""
+    return folder / f".{stem}.journal.{worker}"
 
 
-def worker_lock(folder: Path, worker: int) -> Path:
+def worker_lock(folder: Path, stem: str, worker: int) -> Path:
     """Return the path of the lock that a worker process holds while it may write into the folder."""
-    return folder / f"{_LOCK_NAME}.{worker}"
+    return folder / f".{stem}.lock.{worker}"
 
 
-def _journals(folder: Path) -> list[Path]:
-    return [folder / _JOURNAL_NAME, *sorted(folder.glob(f"{_JOURNAL_NAME}.*"))]
+def _journals(folder: Path, stem: str) -> list[Path]:
+    return [folder / f".{stem}.journal", *sorted(folder.glob(f".{stem}.journal.*"))]
 
 
 def _announced(journal: Path, folder: Path) -> Iterator[tuple[Record, list[Path]]]:

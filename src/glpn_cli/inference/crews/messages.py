@@ -42,12 +42,14 @@ class Begin:
         settings: how much happens at once.
         options: of the run loop, without callbacks that only work in the process of the run.
         folder: the folder of the manifest; None if there is none.
+        stem: of the manifest.
     """
 
     output: OutputSettings
     settings: RunSettings
     options: RunOptions
     folder: Path | None
+    stem: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ class Worker:
         sender.start()
         try:
             with ExitStack() as stack:
-                journal = None if begin.folder is None else WorkerJournal(begin.folder, self._number)
+                journal = None if begin.folder is None else WorkerJournal(begin.folder, begin.stem, self._number)
                 if journal is not None:
                     stack.enter_context(journal)
                 results = run(
