@@ -94,7 +94,7 @@ def open_batch(
         batch: what to do.
         load: returns the predictor.
         report: also write `index.html`.
-        progress: is told what happens.
+        progress: is notified of what happens.
         options: callbacks of the run loop.
 
     Raises:

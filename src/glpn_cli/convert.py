@@ -59,9 +59,14 @@ def convert(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
         low, high = limits[name]
         value = converted[name]
         if value is not None and not low <= value <= high:
-            wanted = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
+            wanted = f"from {low:g} to {_in_digits(high)}" if math.isfinite(high) else f"at least {low:g}"
             raise UsageError(f"must be {wanted}, not {value}", setting=name)
     return converted
+
+
+def _in_digits(value: float) -> str:
+    """Return a number without an exponent, which {:g} writes from a million on."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 @cache

@@ -182,7 +182,8 @@ class OutputSettings(Settings):
         range: the depths that gray and color images span; None leaves gray images to `normalize` and is "auto" for
             color images.
         range_m: the range of a whole run, meters; None uses the range of each image.
-        curve: what the colors or grays are even in; None is inverse depth in color images and meters in gray images.
+        curve: the quantity that colors or grays are linear in; None is inverse depth in color images and meters in
+            gray images.
         near: which end near pixels get; None is dark in gray images and bright in color images.
         colormap: of color images; None is TURBO.
         legend: add a bar with meters below color images.

@@ -157,7 +157,7 @@ class Colormap(StrEnum):
 
 
 class Curve(StrEnum):
-    """What colors and gray levels are even in, from the nearest to the farthest depth of their range."""
+    """The quantity that colors and gray levels are linear in, from the nearest to the farthest depth of their range."""
 
     INVERSE = "inverse"
     """1/depth: most colors go to near objects, as in the images of MiDaS, Depth Anything and Depth Pro."""

@@ -7,6 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
+
+from glpn_cli.benchmark.stages import Comparison, Measurement, Timing
+from glpn_cli.cli.commands.bench import to_tables
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,6 +41,28 @@ def test_the_table_has_sizes_stages_and_ratios(glpn: Glpn) -> None:
     for word in ("60x80", "float32", "decode", "network", "encode", "transformers", "ratio", "error"):
         assert word in table
     assert b"60x80" in run.stderr
+
+
+def test_tables_of_many_cases_fit_into_80_columns() -> None:
+    timing = Timing(12.3456, 11.1, 23.4)
+    stages = dict.fromkeys(("decode", "preprocess", "network", "upsample", "encode"), timing)
+    rival = Comparison("transformers", "cpu", "float32", timing, 1.25, 1e-6, 2e-7)
+    measured = [
+        Measurement(1080, 1920, (1056, 1920), precision, "cpu", threads, stages, timing, 2**30, [rival])
+        for precision in ("float32", "bfloat16")
+        for threads in (1, 16, 128)
+    ]
+    console = Console(width=80)
+    with console.capture() as shown:
+        for table in to_tables(measured, unicode=True):
+            console.print(table)
+    text = shown.get()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert text.count("12345.6") == 6 * 6 + 6  # five stages, their sum and the rival, for each case
+    assert text.count("images/s") > 1
+    assert "cpu, 1 thread " in text
+    assert "cpu, 128 threads" in text
 
 
 def test_verbose_prints_the_range_of_each_stage(glpn: Glpn) -> None:

@@ -187,15 +187,23 @@ def test_raw_files_and_recorded_depth_are_left_out_with_a_note(glpn: Glpn, tmp_p
     assert depths(tmp_path / "out") == {
         "in/a.depth.png", "in/b.depth.png", "in/alone.depth.png", "scan/color/1.depth.png"
     }  # fmt: skip
-    assert b"2 16-bit depth images" in run.stderr
+    assert b"2 depth images" in run.stderr
     assert b"1 raw camera file (.nef)" in run.stderr
-    assert b"raw camera file" in glpn("predict", "in", "-o", "one/").stderr
+    run = glpn("predict", "in", "-o", "one/")
+    assert depths(tmp_path / "one") == {"a.jpg.depth.png", "b.depth.png", "alone.depth.png"}
+    assert b"raw camera file" in run.stderr
+    assert b"1 depth image" in run.stderr
     (tmp_path / "raws").mkdir()
     (tmp_path / "raws" / "a.dng").write_bytes(b"II*\0")
     for command in (("predict", "raws"), ("batch", "raws", "-o", "none")):
         run = glpn(*command)
         assert run.returncode == 4
         assert b"raw" in run.stderr.splitlines()[-1]
+    run = glpn("predict", "scan/depth")
+    assert run.returncode == 4
+    assert b"depth image" in run.stderr.splitlines()[-1]
+    run = glpn("predict", "scan/depth/1.png", "-o", "named/")
+    assert depths(tmp_path / "named") == {"1.depth.png"}, run.stderr
 
 
 @pytest.mark.usefixtures("shots")

@@ -55,6 +55,13 @@ def test_a_known_camera_gets_no_note(capsys: pytest.CaptureFixture[str]) -> None
     assert not printed([DepthMap(photo().meters, camera=Camera(500.0, "focal_px 500"))], capsys)
 
 
+def test_a_panorama_has_no_mesh_that_is_reduced(capsys: pytest.CaptureFixture[str]) -> None:
+    large = np.full((500, 500), 2.0, np.float32)
+    assert "--max-points" in printed([DepthMap(large, camera=Camera(500.0, "exif"))], capsys, formats=["glb"])
+    panorama = Camera(80.0, "GPano", projection="equirectangular")
+    assert not printed([DepthMap(large, camera=panorama)], capsys, formats=["glb"])
+
+
 def test_many_images_get_one_line_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed([photo("a.jpg", far=0.5), photo("b.jpg"), photo("c.jpg", far=0.3)], capsys)
     assert text.count("note:") == 2

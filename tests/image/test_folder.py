@@ -8,6 +8,7 @@ from PIL import Image
 
 from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.image.folder import LeftOut, PathFilter, RecordedDepth, image_names, walk_images
+from glpn_cli.image.sniffing import IMAGE_SUFFIXES, RAW_SUFFIXES, UNREAD_SUFFIXES
 from glpn_cli.settings import SearchSettings
 
 
@@ -44,6 +45,24 @@ def test_raw_camera_files_are_counted() -> None:
     assert len(list(left_out.notes())) == 1
     left_out.clear()
     assert not list(left_out.notes())
+
+
+def test_images_of_unread_formats_are_counted() -> None:
+    touch("d/a.jpg", "d/b.JXL", "d/sub/c.psd", "d/notes.txt", "d/skip/d.jxl")
+    left_out = LeftOut()
+    settings = SearchSettings(recursive=True, exclude=("skip",))
+    found = list(walk_images(Path("d"), search=settings, is_output=lambda _: False, left_out=left_out))
+    assert found == [Path("d/a.jpg")]
+    assert (left_out.unread, left_out.unread_suffixes, left_out.raw) == (2, {".jxl", ".psd"}, 0)
+    (note,) = left_out.notes()
+    assert ".jxl" in note
+    assert ".psd" in note
+    left_out.clear()
+    assert not list(left_out.notes())
+
+
+def test_suffixes_that_are_read_are_not_counted_as_unread() -> None:
+    assert not IMAGE_SUFFIXES & (RAW_SUFFIXES | UNREAD_SUFFIXES)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,17 @@ def test_clearing_keeps_the_download_to_resume() -> None:
     clear_downloads("nyu", keep=downloads_folder("nyu") / "x.part")
 
 
+def test_a_folder_in_the_way_of_a_repository_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "repo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingWeightsError) as caught:
+        find_weights_file("owner/repo")
+    assert "Hub" in str(caught.value.hint)
+    with pytest.raises(MissingWeightsError) as caught:
+        find_weights_file(tmp_path / "owner" / "repo")
+    assert caught.value.hint is None
+
+
 @pytest.mark.parametrize("text", ["", ".", "..", "../weights", "a/../..", "..\\..", "weights/"])
 def test_invalid_name_removes_nothing(home: Path, text: str) -> None:
     write_stored("mine", [b"weights"])

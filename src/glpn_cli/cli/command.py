@@ -126,7 +126,7 @@ def command(
         arguments: its positional arguments, by parameter.
         options: rows of parameters that are not in `COMMON`, or that differ from them.
         examples: command lines for the end of the help.
-        without: settings fields that are no options of this command.
+        without: settings fields that are not options of this command.
         name: the command's name; by default that of the function.
     """
 

@@ -127,14 +127,14 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="auto in color",
         ),
         "curve": Option(
-            "What colors are even in: inverse depth, which shows near objects best, its logarithm, or meters.",
+            "Map colors evenly over inverse depth (most colors for near objects), log depth, or meters.",
             APPEARANCE,
             default="inverse in color, linear in png",
         ),
-        "near": Option("Brightness of near pixels.", APPEARANCE, default="dark in png, bright in color"),
+        "near": Option("Whether near pixels are bright or dark.", APPEARANCE, default="dark in png, bright in color"),
         "colormap": Option("Color map.", APPEARANCE, "NAME", default="turbo", complete=lambda: list(Colormap)),
         "legend": Option("Add a scale bar in meters below color images.", APPEARANCE),
-        "side_by_side": Option("Put the photo next to the colors, on the left.", APPEARANCE),
+        "side_by_side": Option("Put the photo to the left of the colors.", APPEARANCE),
         "normalize": Option(
             "Gray levels of png: 255·depth/max(depth), or from the nearest to the farthest pixel.",
             APPEARANCE,
@@ -274,7 +274,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="the list at its usual place, else all pairs",
         ),
         "units_per_meter": Option(
-            "Value that stands for one meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
+            "Value of one meter in the depth files: 1000 for millimeters. nyu has 1000, kitti 256.",
             DATA,
             "N",
             aliases=("--units-per-metre",),
@@ -306,7 +306,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "HxW|dynamic",
             default="the weights' working size",
         ),
-        "precision": Option("Number format in the file.", OUTPUT, "float32|float16", rare=True),
+        "precision": Option("Number format of the file.", OUTPUT, "float32|float16", rare=True),
         "with_preprocessing": Option(
             "Take 8-bit RGB (batch, height, width, 3) and return meters, instead of [0, 1] and network units.", OUTPUT
         ),
@@ -321,7 +321,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             flag="--device",
             complete=_devices,
         ),
-        "against": Option("Also time the same network in another installed runtime, in turns. Repeatable.", INFERENCE),
+        "against": Option("Also time the same network in another installed runtime. Repeatable.", INFERENCE),
         "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
         "weights": Option(
             "Name, path or OWNER/REPO. random is the published architecture with random weights.",
@@ -335,13 +335,13 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     TrainSettings: {
         "data": Option(
-            "Data to learn from. Repeatable; FOLDER=2 uses each sample twice per epoch.",
+            "Training data. Repeatable; FOLDER=2 uses each sample twice per epoch.",
             DATA,
             "nyu|kitti|FOLDER[=N]",
             required=False,
         ),
         "validation": Option(
-            "Data to validate on. Repeatable.",
+            "Validation data. Repeatable.",
             DATA,
             "nyu|kitti|FOLDER",
             default="the test split, or the last tenth of each folder, which is not trained on",
@@ -350,7 +350,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             "Folder that contains nyu_depth_v2 or kitti.", DATA, "DIR", default="$GLPN_DATA, else the current folder"
         ),
         "units_per_meter": Option(
-            "Value that stands for one meter in the depth files of folders: 1000 for millimeters.",
+            "Value of one meter in the depth files of folders: 1000 for millimeters.",
             DATA,
             "N",
             aliases=("--units-per-metre",),
@@ -417,7 +417,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
         "offline": _OFFLINE,
     },
 }
-"""The options of settings fields; a field without a row is no option."""
+"""The options of settings fields; a field without a row has no option."""
 
 COMMON: Mapping[str, Option] = {
     "output": Option(
@@ -443,7 +443,7 @@ COMMON: Mapping[str, Option] = {
     ),
     "json": Option("Print a JSON object per image on standard output.", LOGGING),
     "anchor": Option("Known distance of a pixel; depth is scaled to match. Repeatable.", INFERENCE, "X,Y=METERS"),
-    "preview": Option("Draw the depth map in the terminal; alone, write no files.", LOGGING),
+    "preview": Option("Draw the depth map in the terminal. Writes no files without --output or --format.", LOGGING),
     "report": Option(
         "Also write index.html, which shows every image next to its depth map, with distances on hover.", OUTPUT
     ),

@@ -164,7 +164,7 @@ class DepthNotes:
         if noted is None:
             return
         self._images += 1
-        self._reduced += self._reduces_meshes and noted.pixels > MAX_MESH_POINTS
+        self._reduced += self._reduces_meshes and noted.points > MAX_MESH_POINTS
         if self._needs_camera and noted.assumed_camera:
             self._assumed.append((noted.name, noted.assumed_camera))
         if noted.depth_limit_m is not None and noted.saturated_fraction > MUCH_SATURATED_FRACTION:
@@ -203,7 +203,9 @@ class DepthNotes:
                 f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"
             )
         if self._reduced:
-            console.note(f"meshes have at most {MAX_MESH_POINTS:,} points, fit for the web (set `max_points` for more)")
+            console.note(
+                f"meshes have at most {MAX_MESH_POINTS:,} points, for use on the web (set `max_points` for more)"
+            )
 
 
 def _farther_scale(output: OutputSettings) -> str:

@@ -1,4 +1,4 @@
-"""The results of an evaluation as tables: for a terminal, and as CSV, Markdown or LaTeX."""
+"""Tables that fit into 80 columns; the results of an evaluation also as CSV, Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -116,20 +116,36 @@ def _to_tables(results: _Results, *, unicode: bool) -> Iterator[Table]:
     cells = [_column_cells(results, index) for index in range(len(results.headings))]
     first = max(map(len, names)) + 3
     widths = [max(map(len, [*heading, *column])) + 2 for heading, column in zip(results.headings, cells, strict=True)]
+    for part in columns_that_fit(first, widths):
+        table = new_table(results.title, unicode=unicode)
+        table.add_column("")
+        for heading in results.headings[part]:
+            table.add_column("\n".join(heading), justify="right")
+        for row, name in enumerate(names):
+            table.add_row(name, *(column[2 * row] for column in cells[part]))
+            if any(column[2 * row + 1] for column in cells[part]):
+                table.add_row("", *(column[2 * row + 1] for column in cells[part]), style="dim")
+        yield table
+
+
+def new_table(title: str, *, unicode: bool) -> Table:
+    """Return an empty table in the style of all tables, with lines that the terminal can show."""
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD if unicode else ASCII)
+
+
+def columns_that_fit(first: int, widths: Sequence[int]) -> Iterator[slice]:
+    """Yield which columns to show together, so that a table fits into 80 columns of text.
+
+    Args:
+        first: width of the first column, which every table repeats.
+        widths: of the other columns.
+    """
     start = 0
     while start < len(widths):
         end = start + 1
         while end < len(widths) and first + sum(widths[start : end + 1]) <= _WIDTH:
             end += 1
-        table = Table(title=results.title, title_justify="left", box=SIMPLE_HEAD if unicode else ASCII)
-        table.add_column("")
-        for heading in results.headings[start:end]:
-            table.add_column("\n".join(heading), justify="right")
-        for row, name in enumerate(names):
-            table.add_row(name, *(column[2 * row] for column in cells[start:end]))
-            if any(column[2 * row + 1] for column in cells[start:end]):
-                table.add_row("", *(column[2 * row + 1] for column in cells[start:end]), style="dim")
-        yield table
+        yield slice(start, end)
         start = end
 
 

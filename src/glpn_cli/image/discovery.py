@@ -6,7 +6,7 @@ import codecs
 import glob
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,7 +14,7 @@ from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.files import os_reason, path_of_url, read_bounded
 from glpn_cli.image.fetching import Address, is_address
-from glpn_cli.image.folder import RAW_HINT, LeftOut, is_image_name, may_be_file, to_regex, walk_images
+from glpn_cli.image.folder import LeftOut, RecordedDepth, is_image_name, may_be_file, to_regex, walk_images
 from glpn_cli.image.reading import missing_image
 from glpn_cli.image.sniffing import HEAD_BYTES, may_be_image
 from glpn_cli.settings import MAX_LIST_BYTES, SearchSettings
@@ -301,6 +301,7 @@ class _Finder:
     def __init__(self, is_output: Callable[[Path], bool], search: SearchSettings) -> None:
         self.found = FoundImages()
         self._is_output = is_output
+        self._recorded = RecordedDepth()
         self._search = search
         self._seen: set[str] = set()
 
@@ -370,8 +371,13 @@ class _Finder:
 
     def _in_folder(self, folder: Path, argument: str, *, listed: bool = False) -> Iterator[Path]:
         any_found = False
-        raw_before = self.found.left_out.raw
-        for found in walk_images(folder, search=self._search, is_output=lambda _: False, left_out=self.found.left_out):
+        before = replace(self.found.left_out)
+        for found in walk_images(
+            folder,
+            search=self._search,
+            is_output=lambda path: self._is_recorded(path, listed=listed),
+            left_out=self.found.left_out,
+        ):
             any_found = True
             if isinstance(found, tuple):
                 self.found.failures.append((str(found[0]), found[1]))
@@ -380,12 +386,18 @@ class _Finder:
         if not any_found and listed:
             self.found.skipped.append((argument, "a folder without images"))
         elif not any_found:
-            has_raw = self.found.left_out.raw > raw_before
-            self.found.failures.append((argument, self._no_images(argument, has_raw=has_raw)))
+            hint = self.found.left_out.hint_since(before)
+            self.found.failures.append((argument, self._no_images(argument, hint)))
 
-    def _no_images(self, argument: str, *, has_raw: bool) -> ImageError:
-        if has_raw:
-            return ImageError(f"{argument}: no images in this folder that can be read", hint=RAW_HINT)
+    def _is_recorded(self, path: Path, *, listed: bool) -> bool:
+        """Return whether a file is depth of an RGB-D camera; count it unless a list may name it later."""
+        recorded = self._recorded(path)
+        self.found.left_out.depth += recorded and not listed
+        return recorded
+
+    def _no_images(self, argument: str, hint: str | None) -> ImageError:
+        if hint is not None:
+            return ImageError(f"{argument}: no images in this folder that can be read", hint=hint)
         if self._search.include or self._search.exclude:
             return ImageError(f"{argument}: no images match `include` and `exclude`")
         if self._search.recursive:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.files import os_reason
-from glpn_cli.image.sniffing import IMAGE_SUFFIXES, RAW_SUFFIXES, is_16_bit_gray_png
+from glpn_cli.image.sniffing import IMAGE_SUFFIXES, RAW_SUFFIXES, UNREAD_SUFFIXES, is_16_bit_gray_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from glpn_cli.settings import SearchSettings
 
 RAW_HINT = "export raw camera files as JPEG or TIFF with a raw converter first"
+CONVERT_HINT = "convert them to JPEG or PNG first"
+DEPTH_HINT = "to predict one, name it"
 
 
 @dataclass(slots=True)
@@ -28,29 +30,51 @@ class LeftOut:
     Attributes:
         raw: number of raw camera files in folders.
         suffixes: their suffixes.
+        unread: number of images of other formats that are not read.
+        unread_suffixes: their suffixes.
         depth: number of 16-bit depth images beside photos.
         other: number of entries of a list that are not images.
     """
 
     raw: int = 0
     suffixes: set[str] = field(default_factory=set)
+    unread: int = 0
+    unread_suffixes: set[str] = field(default_factory=set)
     depth: int = 0
     other: int = 0
 
     def clear(self) -> None:
         """Forget everything, because the same folders are searched again."""
-        self.raw = self.depth = self.other = 0
+        self.raw = self.unread = self.depth = self.other = 0
         self.suffixes.clear()
+        self.unread_suffixes.clear()
+
+    def add(self, suffix: str) -> None:
+        """Count a file of a folder by its suffix, in lower case, if it is an image that is not read."""
+        if suffix in RAW_SUFFIXES:
+            self.raw += 1
+            self.suffixes.add(suffix)
+        elif suffix in UNREAD_SUFFIXES:
+            self.unread += 1
+            self.unread_suffixes.add(suffix)
+
+    def hint_since(self, before: LeftOut) -> str | None:
+        """Return what to do with files that were left out since an earlier count; None if there are none."""
+        if self.raw > before.raw:
+            return RAW_HINT
+        if self.unread > before.unread:
+            return CONVERT_HINT
+        return f"16-bit depth images are left out; {DEPTH_HINT}" if self.depth > before.depth else None
 
     def notes(self) -> Iterator[str]:
         """Yield one line for each kind."""
         if self.raw:
             yield f"left out {_count(self.raw, 'raw camera file')} ({', '.join(sorted(self.suffixes))}): {RAW_HINT}"
+        if self.unread:
+            suffixes = ", ".join(sorted(self.unread_suffixes))
+            yield f"left out {_count(self.unread, 'image')} of formats that are not read ({suffixes}): {CONVERT_HINT}"
         if self.depth:
-            yield (
-                f"left out {_count(self.depth, '16-bit depth image')} of the photos beside them; "
-                "predict one by its name to use it"
-            )
+            yield f"left out {_count(self.depth, 'depth image')} (16-bit PNG) of photos: {DEPTH_HINT}"
         if self.other:
             noun = "entry" if self.other == 1 else "entries"
             yield f"skipped {self.other} {noun} of the list: not images"
@@ -115,7 +139,7 @@ def walk_images(
         search: what to look for.
         is_output: whether a file is a depth file; those are skipped.
         without: a folder to skip, such as the output folder, unless it is `folder` itself.
-        left_out: counts raw camera files, which are not images.
+        left_out: counts raw camera files and other images that are not read.
 
     Yields:
         The path of an image; or a folder that cannot be listed, with the error.
@@ -227,16 +251,10 @@ class _Walk:
                     yield _Folder(path, f"{folder.relative}{name}/", ancestors, folder.behind_link or is_link)
 
     def _is_wanted(self, path: Path, relative: str) -> bool:
-        suffix = path.suffix.lower()
-        if suffix in RAW_SUFFIXES and self._wanted.wants(relative):
-            self._left_out.raw += 1
-            self._left_out.suffixes.add(suffix)
-        return (
-            is_image_name(path.name)
-            and self._wanted.wants(relative)
-            and may_be_file(path)
-            and not self._is_output(path)
-        )
+        if not self._wanted.wants(relative):
+            return False
+        self._left_out.add(path.suffix.lower())
+        return is_image_name(path.name) and may_be_file(path) and not self._is_output(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -83,6 +83,9 @@ RAW_SUFFIXES = frozenset(
 )
 """The suffixes of raw camera files, in lower case; they are not read."""
 
+UNREAD_SUFFIXES = frozenset({".hdr", ".jxl", ".jxr", ".kra", ".psb", ".psd", ".svg", ".xcf"})
+"""Suffixes of other images that are not read, in lower case; a search counts them, so that none is missed silently."""
+
 
 # Content that is not a readable image
 

@@ -167,7 +167,7 @@ class BatchRun:
             load: returns the predictor.
             report: opens a reporter for the run; it is called with the run and its fingerprint. The reporter takes
                 the place of `RunOptions.on_depth`.
-            progress: is told what happens.
+            progress: is notified of what happens.
             options: callbacks of the run loop.
         """
         self.batch = batch

@@ -54,7 +54,7 @@ def choose_run_range(
         predictor: predicts a sample of the images.
         sources: all images of the run. Only files and URLs can be in the sample.
         output: settings for which `shares_range` is true.
-        progress: is told what happens.
+        progress: is notified of what happens.
     """
     if output.range_m is not None:
         return output.range_m

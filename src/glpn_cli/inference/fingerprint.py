@@ -33,7 +33,7 @@ _WITHOUT_EFFECT = frozenset({"weights", "device", "threads", "max_pixels", "offl
 """Settings that do not determine what is in a file. The weights count by their SHA-256, not by their name."""
 
 _PLAIN_NAMES = {"weights_sha256": "the SHA-256 of the weights"}
-"""Entries of a fingerprint that are no settings."""
+"""Entries of a fingerprint that are not settings."""
 
 
 def fingerprint(

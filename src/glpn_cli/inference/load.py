@@ -69,8 +69,8 @@ def warn_if_approximate(predictor: Predictor | RemotePredictor, *, stacklevel: i
         return
     _warned_names.add(card.name)
     warnings.warn(
-        f"the meters of the weights {card.name!r} are approximate; `load('nyu')` or `load('kitti')` has weights that "
-        "measure, and `DepthMap.anchored` scales depth to known distances",
+        f"depth of the weights {card.name!r} is only approximately in meters; for true meters, use `load('nyu')` or "
+        "`load('kitti')`, or scale depth to known distances with `DepthMap.anchored`",
         ApproximateDepthWarning,
         stacklevel=stacklevel + 1,
     )
@@ -98,7 +98,7 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
 
     Args:
         settings: what to load, and how images become depth.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.
@@ -170,7 +170,7 @@ def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallb
     Args:
         weights: as for `load`.
         offline: do not download.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         WeightsError: the weights are missing or damaged.

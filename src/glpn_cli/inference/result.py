@@ -29,7 +29,8 @@ class Noted:
 
     Attributes:
         name: of the image.
-        pixels: number of pixels.
+        points: number of points that 3D formats can have: one for each pixel, but none of other projections than a
+            pinhole camera's.
         weights: their name, or None.
         depth_limit_m: the largest depth that they can predict, or None.
         saturated_fraction: of the pixels, before anchors.
@@ -38,7 +39,7 @@ class Noted:
     """
 
     name: str
-    pixels: int
+    points: int
     weights: str | None = None
     depth_limit_m: float | None = None
     saturated_fraction: float = 0.0
@@ -168,8 +169,11 @@ def note_depth(
         rows: the formats that are written.
         output: numbers and colors of the files.
     """
+    from glpn_cli.depth import PINHOLE
+
     final = final or depth
     known = depth.provenance
+    has_points = depth.camera is None or depth.camera.projection == PINHOLE
     beyond_16_bits = 0.0
     if any(row.name == "png16" for row in rows):
         from glpn_cli.output.png import beyond_16_bits as measure
@@ -178,7 +182,7 @@ def note_depth(
     is_assumed = depth.camera is not None and depth.camera.is_assumed
     return Noted(
         known.source or "the image",
-        depth.meters.size,
+        depth.meters.size if has_points else 0,
         known.weights,
         known.depth_limit_m,
         depth.saturated_fraction,

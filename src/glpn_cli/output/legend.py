@@ -45,7 +45,7 @@ class Legend:
         colors: (256, 3) uint8, sRGB, from near to far.
         low_m: the depth of the first color.
         high_m: the depth of the last color.
-        curve: what the colors between are even in.
+        curve: the quantity that the colors in between are linear in.
         is_nearer: whether the image contains depth nearer than `low_m`.
         is_farther: whether the image contains depth farther than `high_m`.
         unknown: the color of unknown depth, sRGB; None if the image has none.

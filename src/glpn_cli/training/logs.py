@@ -78,7 +78,7 @@ def check_existing(settings: TrainSettings, run: TrainRun) -> None:
     for name, start in ((_SETTINGS_NAME, "{"), (_STEPS_NAME, "step,"), (_METRICS_NAME, "step,")):
         text = _read_text(folder / name)
         if text and not text.startswith(start):
-            raise OutputExistsError(f"{folder / name}: is not of a training run", hint="choose another `out`")
+            raise OutputExistsError(f"{folder / name}: does not belong to a training run", hint="choose another `out`")
 
 
 def _read_text(file: Path) -> str:

@@ -166,6 +166,8 @@ def find_weights_file(
         return next(iter(below.values()))
     whole = [name for name in names if not is_index(name)]
     hint = f"did you mean {' or '.join(map(str, list(below)[:_MAX_NAMED]))}?" if below else None
+    if hint is None and is_repository(path.as_posix()):
+        hint = "if you mean the repository on the Hub, rename this folder, which takes precedence"
     message = f"{path}: contains {'neither ' if whole[1:] else 'no '}{' nor '.join(whole)}"
     raise MissingWeightsError(message, hint=hint)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from glpn_cli.benchmark.settings import BenchSettings
 from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, format_size
 from glpn_cli.cli.options import LOGGING, Option
 from glpn_cli.cli.progress import DownloadProgress
+from glpn_cli.cli.tables import columns_that_fit, new_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from glpn_cli.benchmark.stages import Measurement
 
@@ -71,34 +72,57 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
             measured.append(result)
     finally:  # what was measured before an error or an interrupt is shown
         if measured and not json:
-            for table in _tables(measured):
+            for table in to_tables(measured, unicode=console.can_print("─")):
                 console.table(table)
 
 
-def _tables(measured: list[Measurement]) -> Iterator[Table]:
-    """Yield the table of stages, and that of other runtimes if there are any."""
-    stages = Table(title="milliseconds, median of the rounds", title_justify="left")
-    headings = ("size", "input", "precision", "device", *measured[0].stages, "total", "range", "per second", "MiB")
-    for heading in headings:
-        stages.add_column(heading, justify="right")
-    for case in measured:
-        stages.add_row(
-            f"{case.height_px}x{case.width_px}",
-            format_size(case.network_size),
-            case.precision,
-            case.device if case.device != "cpu" else f"cpu, {case.threads} threads",
-            *(f"{1000 * timing.median_s:.1f}" for timing in case.stages.values()),
-            f"{1000 * case.whole.median_s:.1f}",
-            f"{1000 * case.whole.fastest_s:.1f} to {1000 * case.whole.slowest_s:.1f}",
-            f"{case.images_per_second:.2f}",
-            "" if case.peak_bytes is None else f"{case.peak_bytes / _MIB:.0f}",
-        )
-    yield stages
-    if not any(case.comparisons for case in measured):
-        return
-    rivals = Table(title="the network alone, in alternation", title_justify="left")
-    for heading in ("size", "ours", "against", "its ms", "ratio", "largest error", "mean relative error"):
-        rivals.add_column(heading, justify="right")
+def to_tables(measured: list[Measurement], *, unicode: bool) -> Iterator[Table]:
+    """Yield tables of the stages, and one of other runtimes if there are any; all fit into 80 columns."""
+    yield from _stage_tables(measured, unicode=unicode)
+    if any(case.comparisons for case in measured):
+        yield _rivals_table(measured, unicode=unicode)
+
+
+def _stage_tables(measured: list[Measurement], *, unicode: bool) -> Iterator[Table]:
+    """Yield tables with a row for each stage and a column for each case."""
+    names = ["input", *measured[0].stages, "total", "fastest", "slowest", "images/s", "peak MiB"]
+    headings = [_heading(case) for case in measured]
+    cells = [_cells(case) for case in measured]
+    widths = [max(map(len, [*heading, *column])) + 2 for heading, column in zip(headings, cells, strict=True)]
+    for part in columns_that_fit(max(map(len, names)) + 3, widths):
+        table = new_table("milliseconds, median of the rounds", unicode=unicode)
+        table.add_column("")
+        for heading in headings[part]:
+            table.add_column("\n".join(heading), justify="right")
+        for row, name in enumerate(names):
+            table.add_row(name, *(column[row] for column in cells[part]))
+        yield table
+
+
+def _heading(case: Measurement) -> tuple[str, ...]:
+    threads = f", {case.threads} thread{'' if case.threads == 1 else 's'}" if case.device == "cpu" else ""
+    return f"{case.height_px}x{case.width_px}", str(case.precision), case.device + threads
+
+
+def _cells(case: Measurement) -> list[str]:
+    """Return the values of a case, in the order of the rows."""
+    seconds = [timing.median_s for timing in case.stages.values()]
+    seconds += [case.whole.median_s, case.whole.fastest_s, case.whole.slowest_s]
+    return [
+        format_size(case.network_size),
+        *(f"{1000 * value:.1f}" for value in seconds),
+        f"{case.images_per_second:.2f}",
+        "" if case.peak_bytes is None else f"{case.peak_bytes / _MIB:.0f}",
+    ]
+
+
+def _rivals_table(measured: list[Measurement], *, unicode: bool) -> Table:
+    """Return how other runtimes compare; narrow terminals wrap its texts at words."""
+    rivals = new_table("the network alone, in alternation", unicode=unicode)
+    rivals.pad_edge = False  # the widest texts just fit then
+    name_width = max(len(comparison.rival) + 1 for case in measured for comparison in case.comparisons)
+    for heading in ("size", "ours", "against", "its ms", "ratio", "largest\nerror", "mean rel.\nerror"):
+        rivals.add_column(heading, justify="right", min_width=name_width if heading == "against" else None)
     for case in measured:
         for comparison in case.comparisons:
             rivals.add_row(
@@ -110,4 +134,4 @@ def _tables(measured: list[Measurement]) -> Iterator[Table]:
                 f"{comparison.max_error:.1e}",
                 f"{comparison.mean_relative_error:.1e}",
             )
-    yield rivals
+    return rivals

@@ -45,7 +45,11 @@ if TYPE_CHECKING:
             "Images, folders, patterns such as '*.jpg', or - for standard input.", "PHOTO...", required=False
         )
     },
-    options={"json": Option("Print a JSON object per image on standard output; alone, write no files.", LOGGING)},
+    options={
+        "json": Option(
+            "Print a JSON object per image on standard output. Writes no files without --output or --format.", LOGGING
+        )
+    },
     examples=(
         "glpn predict photo.jpg",
         "glpn predict photo.jpg --legend",
