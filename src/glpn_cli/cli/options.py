@@ -174,9 +174,9 @@ OPTIONS: dict[type, dict[str, Option]] = {
     PredictionSettings: {
         "weights": _WEIGHTS,
         "device": Option(
-            "auto, cpu, cuda, cuda:N, mps or xpu. Several share a run over many images: cuda:0,cuda:1, or all.",
+            "cpu, mps, xpu, cuda:0,cuda:1 or all.",
             INFERENCE,
-            "DEVICE,...",
+            "DEVICE",
             complete=lambda: [*_devices(), "all"],
         ),
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
