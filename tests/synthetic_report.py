@@ -17,8 +17,15 @@ from glpn_cli.settings import OutputSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from glpn_cli.report.report import Report
+
 HOSTILE = "<img src=x onerror=window.hit=1>"
 """A name that runs a script in a page that does not escape names."""
+
+
+def add(report: Report, record: Record, depth: DepthMap) -> None:
+    """Add an image as a run of one process does."""
+    report.settle(record, report.recorder(record, depth))
 
 
 @dataclass

@@ -14,11 +14,11 @@ def run() -> None:
     try:
         from glpn_cli.cli.process import (
             exit_quickly,
-            keep_freed_memory,
             let_threads_sleep,
             repeat_lost_interrupt,
             set_signal_handler,
         )
+        from glpn_cli.inference.autotune import keep_freed_memory
 
         # A signal while the program is imported, or exits, ends it at once: there is nothing to clean up then, and an
         # exception would show a traceback of whatever Python is doing at that moment.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.inference.batch import BatchRun, make_batch
-from glpn_cli.inference.load import load_predictor, warn_if_approximate
+from glpn_cli.inference.load import load_for_run, warn_if_approximate
 from glpn_cli.inference.progress import BatchProgress
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.report.report import Report
@@ -51,7 +52,8 @@ def run_batch(
             the number of all images to process. If it raises, the run ends, and the next one resumes.
         **settings: fields of `PredictionSettings` (`weights`, `device`, `precision`, ...), `OutputSettings`
             (`colormap`, `range`, `legend`, ...), `RunSettings` (`workers`, `batch_size`) and `SearchSettings`
-            (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text.
+            (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text. `device` may be several,
+            such as "cuda:0,cuda:1", or "all": each gets a process, and images are finished in any order.
 
     Returns:
         The record of every image: `source`, `status` ("done" or "failed"), `outputs` by format relative to the
@@ -67,7 +69,7 @@ def run_batch(
     batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
     if not batch.folders:
         raise UsageError("must name at least one folder", setting="folders")
-    with open_batch(batch, load_predictor, report=report) as running:
+    with open_batch(batch, load_for_run, report=report) as running:
         warn_if_approximate(running.predictor)
         known = running.manifest.records
         records = [known[str(task.source)] for task in running.tasks if task.done]
@@ -80,7 +82,7 @@ def run_batch(
 
 def open_batch(
     batch: Batch,
-    load: Callable[[PredictionSettings], Predictor],
+    load: Callable[[PredictionSettings], Predictor | RemotePredictor],
     *,
     report: bool = False,
     progress: BatchProgress | None = None,
@@ -96,11 +98,16 @@ def open_batch(
         options: callbacks of the run loop.
 
     Raises:
+        UsageError: a report of a shard is wanted.
         OutputExistsError: another program's `index.html` is in the output folder, and `overwrite` is not set.
     """
     progress = progress or BatchProgress()
     if not report:
         return BatchRun(batch, load, progress=progress, options=options)
+    if batch.run.shard is not None:
+        raise UsageError(
+            "`report` shows all images, so it excludes `shard`", hint="after the last shard, run once without `shard`"
+        )
     from glpn_cli.report.report import refuse_to_replace_page
 
     refuse_to_replace_page(batch.out, overwrite=batch.overwrite)

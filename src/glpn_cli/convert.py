@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -167,6 +168,28 @@ def refuse_unknown_keywords(function: str, given: Iterable[str], known: Iterable
         if name not in known:
             hint = closest_hint(name, known)
             raise TypeError(f"{function}() has no keyword {name!r}" + (f"; {hint}" if hint else ""))
+
+
+ALL_DEVICES = "all"
+"""Every accelerator of this machine, or its CPU if there is none."""
+
+DEVICE_NAME = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)")
+"""The name of one device."""
+
+
+def parse_devices(text: str) -> list[str]:
+    """Return the devices that a text such as "cuda:0,cuda:1" names; a single word may be any.
+
+    Raises:
+        UsageError: one of several is not a device.
+    """
+    names = [name.strip() for name in text.split(",")]
+    wrong = [name for name in names if not DEVICE_NAME.fullmatch(name)]
+    if len(names) > 1 and wrong:
+        raise UsageError(
+            f"{wrong[0]!r} in {text!r} is not a device", hint="for example cuda:0,cuda:1", setting="device"
+        )
+    return names
 
 
 def parse_size(text: str, setting: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from glpn_cli.convert import ALL_DEVICES, DEVICE_NAME, parse_devices
 from glpn_cli.errors import DeviceError, GLPNError, UsageError
 from glpn_cli.values import Precision
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-_DEVICE_PATTERN = re.compile(r"(auto|cpu|mps|(cuda|xpu)(:\d+)?)")
 _OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _LESS_MEMORY_HINT = "use `input_size='model'` or a smaller size, `tiles='auto'`, or another `device`"
 _CPU_PRECISION_HINT = "use `precision='bfloat16'` or `precision='float32'`"
@@ -68,7 +67,9 @@ def choose_runtime(
         UsageError: an argument has an invalid value.
         DeviceError: the device is not available, or does not support the precision. There is no silent fallback.
     """
-    if not _DEVICE_PATTERN.fullmatch(device):
+    if device != "auto" and not DEVICE_NAME.fullmatch(device):
+        if device == ALL_DEVICES or len(parse_devices(device)) > 1:
+            raise UsageError("several devices only share a run over many images", setting="device", hint="name one")
         raise UsageError(f"unknown value {device!r}", setting="device", hint="use auto, cpu, cuda, cuda:N, mps or xpu")
     if precision not in list(Precision):
         raise UsageError(f"unknown value {precision!r}", setting="precision", hint=f"use one of {', '.join(Precision)}")
@@ -88,6 +89,22 @@ def choose_runtime(
     if runtime.device.type != "cuda" and runtime.precision is Precision.TF32:
         raise DeviceError(f"{name} does not support tf32; only NVIDIA GPUs do", hint=_CPU_PRECISION_HINT)
     return runtime
+
+
+def list_devices(device: str) -> list[str]:
+    """Return the devices that share a run over many images.
+
+    Args:
+        device: as `choose_runtime` takes it, several of these separated by commas, or "all": every accelerator of
+            this machine, or its CPU if there is none.
+
+    Raises:
+        UsageError: one of several is not a device.
+    """
+    if device != ALL_DEVICES:
+        return parse_devices(device)
+    accelerators = [name for name in available_devices() if name != "cpu"]
+    return accelerators or ["cpu"]
 
 
 def available_devices() -> list[str]:

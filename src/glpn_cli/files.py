@@ -479,13 +479,16 @@ def file_sha256(path: str | PathLike[str]) -> str:
 
 
 @contextmanager
-def locked(path: Path, busy: GLPNError, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(
+    path: Path, busy: GLPNError, *, on_wait: Callable[[], None] | None = None, wait_s: float = 0.0
+) -> Iterator[None]:
     """Hold a lock between processes; a killed process releases it.
 
     Args:
         path: the lock file; it is created and left in place.
-        busy: raised if another process holds the lock and nothing waits for it.
-        on_wait: called once before waiting for the other process; None does not wait.
+        busy: raised if another process holds the lock and nothing waits for it any longer.
+        on_wait: called once before waiting for the other process without a limit.
+        wait_s: how long to wait for the other process otherwise.
 
     Raises:
         OSError: the lock file cannot be created.
@@ -494,7 +497,7 @@ def locked(path: Path, busy: GLPNError, *, on_wait: Callable[[], None] | None = 
 
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_s)
     except Timeout:
         if on_wait is None:
             raise busy from None

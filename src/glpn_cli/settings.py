@@ -26,6 +26,7 @@ from glpn_cli.values import (
     NormalMap,
     Precision,
     Scale,
+    Shard,
     Tiles,
     Tta,
     ValidRange,
@@ -113,7 +114,8 @@ class PredictionSettings(Settings):
 
     Attributes:
         weights: "auto", a name, a path, or OWNER/REPO of the Hugging Face Hub.
-        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu"; for a run over many images also several, separated by
+            commas, or "all".
         precision: number format of the network.
         input_size: size of the network's input; None leaves it to the weights.
         tiles: whether large images are also predicted in tiles.
@@ -270,10 +272,12 @@ class RunSettings(Settings):
     Attributes:
         batch_size: images of one size in one pass of a GPU; None uses what its memory holds. A CPU takes one.
         workers: threads that read images, and as many that write depth; None is the number of cores, at most 4.
+        shard: the part of a batch to process; None is all of it.
     """
 
     batch_size: int | None = None
     workers: int | None = None
+    shard: Shard | None = None
 
     LIMITS: ClassVar = {"batch_size": (1, math.inf), "workers": (1, math.inf)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -293,3 +294,42 @@ class ColorPolicy(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
+
+
+# Runs
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several disjoint parts of a batch.
+
+    Attributes:
+        number: from 1.
+        count: of all shards.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "NUMBER/COUNT".
+
+        Raises:
+            UsageError: the text is something else, or there is no such shard.
+        """
+        number, separator, count = text.partition("/")
+        is_valid = separator and all(part.isascii() and part.isdecimal() for part in (number, count))
+        if not is_valid or not 1 <= int(number) <= int(count):
+            raise UsageError(
+                f"must be NUMBER/COUNT, such as 3/20, not {text!r}", hint="the first one is 1/20", setting="shard"
+            )
+        return cls(int(number), int(count))
+
+    def has(self, path: str) -> bool:
+        """Return whether an image belongs to this shard, by its path relative to the folder, or its URL."""
+        digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8]) % self.count == self.number - 1

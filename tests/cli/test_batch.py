@@ -306,7 +306,7 @@ def test_an_error_of_closing_ends_a_batch_in_one_line(
 
         def begin_and_break(manifest: Manifest) -> None:
             begin(manifest)
-            broken.extend(manifest._open_files.values())
+            broken.extend(file._descriptor for file in manifest._open_files.values())
             patch.setattr(os, "close", fail)
 
         patch.setattr(Manifest, "begin", begin_and_break)

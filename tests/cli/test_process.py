@@ -1,4 +1,4 @@
-"""Memory of the C library, standard input, signals, and a fast exit."""
+"""Standard input, signals, and a fast exit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import atexit
 import importlib
 import io
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from glpn_cli.cli.process import (
     Interrupts,
     check_stdin,
     exit_quickly,
-    keep_freed_memory,
     repeat_lost_interrupt,
 )
 from glpn_cli.errors import UsageError
@@ -29,48 +27,6 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-FAULTS_PROGRAM = """
-import resource
-from glpn_cli.cli.process import keep_freed_memory
-{first}
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def use():
-    held = [bytearray(20_000_000) for _ in range(4)]
-    del held
-use()
-before = faults()
-for _ in range(10):
-    use()
-print(faults() - before)
-"""
-
-
-def page_faults(*, first: str) -> int:
-    ended = subprocess.run(
-        [sys.executable, "-c", FAULTS_PROGRAM.format(first=first)], capture_output=True, check=True, text=True
-    )
-    return int(ended.stdout)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's malloc")
-def test_freed_memory_is_reused() -> None:
-    assert page_faults(first="") > 10_000  # so the measurement shows a difference
-    assert page_faults(first="keep_freed_memory()") < 1_000
-
-
-@pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_other_systems_are_left_alone(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("loaded a library"))
-    keep_freed_memory()
-
-
-def test_c_libraries_without_mallopt_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-    keep_freed_memory()
 
 
 SLEEP_PROGRAM = """

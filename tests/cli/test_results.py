@@ -15,7 +15,7 @@ from glpn_cli.cli.results import DepthNotes, parse_anchors, print_anchors, read_
 from glpn_cli.depth import Camera, DepthMap, Provenance
 from glpn_cli.errors import ImageError, InputError, UsageError
 from glpn_cli.inference.plan import Task
-from glpn_cli.inference.result import failed_result
+from glpn_cli.inference.result import failed_result, note_depth
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import OutputSettings
 from glpn_cli.weights.catalog import find_entry_beyond
@@ -31,9 +31,9 @@ def printed(
     depths: Sequence[DepthMap], capsys: pytest.CaptureFixture[str], *, formats: Sequence[str] = ("ply",), **output: Any
 ) -> str:
     notes = DepthNotes([FORMATS[name] for name in formats], OutputSettings(**output))
+    rows = [FORMATS[name] for name in formats]
     for depth in depths:
-        notes.observe(depth)
-        notes.observe_final(depth)
+        notes.add(note_depth(depth, rows=rows, output=OutputSettings(**output)))
     notes.print(Console())
     return " ".join(capsys.readouterr().err.split())
 

@@ -54,7 +54,9 @@ def test_every_option_in_the_documents_exists() -> None:
         "--no-deps",
         "--nproc-per-node",
         "--standalone",
-    }  # of pip and its kin
+        "--array",
+        "--gres",
+    }  # of pip, torchrun and Slurm
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": GROUND | LIBRARY | {"inference", "video"},
     "api": GROUND | LIBRARY | FEATURES | {"inference"},
     "cli": API | GROUND | LIBRARY | FEATURES | {"inference"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "inference"},
     "": API | GROUND | LIBRARY | {"inference", "video"},  # the Python API imports each name on first use
 }
 """What each module or package of `glpn_cli` may import besides itself."""

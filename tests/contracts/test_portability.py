@@ -48,6 +48,8 @@ SYSTEM_PATHS = ("/proc/", "/dev/", "/tmp/", "/etc/", "/usr/", "/var/", "/home/",
 
 ALTERNATIVES = {
     "os.link": "Windows: a rename, which does not replace files there; also on file systems without hard links",
+    "os.sched_getaffinity": "elsewhere the number of cores",
+    "signal.pthread_kill": "Windows: `_thread.interrupt_main`, which does not end a system call that waits",
     "/proc/": "elsewhere `resource`, or nothing",
     "resource": "macOS only; another way elsewhere, or nothing",
 }

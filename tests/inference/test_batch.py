@@ -152,13 +152,12 @@ def test_progress_tells_of_each_stage(tmp_path: Path, tiny: Predictor) -> None:
 
 
 def test_options_reach_the_run_loop(tmp_path: Path, tiny: Predictor) -> None:
-    observed: list[DepthMap] = []
     seen: list[Record] = []
-    options = RunOptions(observe=observed.append, on_depth=lambda record, _: seen.append(record), describe=True)
+    options = RunOptions(take_notes=True, on_depth=lambda record, _: seen.append(record), describe=True)
     with BatchRun(batch(tmp_path), lambda _: tiny, options=options) as running:
         results = list(running)
-    assert len(observed) == len(seen) == COUNT
-    assert all(result.facts for result in results)
+    assert len(seen) == COUNT
+    assert all(result.facts and result.noted is not None for result in results)
 
 
 @pytest.mark.parametrize("folder", ["empty", "gone"])
@@ -342,11 +341,13 @@ class Reporter:
         self.settled: list[str] = []
         self.ended = ""
 
-    def add(self, record: Record, depth: DepthMap) -> None:
+    def recorder(self, record: Record, depth: DepthMap) -> str:
         assert depth.meters.shape == (40, 40)
         self.added.append(record.source)
+        return record.source
 
-    def settle(self, record: Record) -> None:
+    def settle(self, record: Record, entry: str | None) -> None:
+        assert entry == (record.source if record.is_done else None)
         self.settled.append(record.source)
 
     @contextmanager

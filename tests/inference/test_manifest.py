@@ -15,7 +15,7 @@ import pytest
 from glpn_cli.errors import OutputError
 from glpn_cli.files import is_disk_wide
 from glpn_cli.image.fetching import Address
-from glpn_cli.inference import manifest as module
+from glpn_cli.inference import lines as module
 from glpn_cli.inference.manifest import (
     DONE,
     FAILED,
@@ -49,8 +49,8 @@ JOURNAL_NAME = ".glpn-batch.journal"
 def kill(manifest: Manifest) -> None:
     """Leave a manifest as a killed process does: the system releases the lock and closes the files."""
     manifest._locked.close()
-    for descriptor in manifest._open_files.values():
-        os.close(descriptor)
+    for file in manifest._open_files.values():
+        file.close()
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -332,7 +332,7 @@ def test_an_error_of_closing_is_an_output_error(
     with pytest.raises(OutputError, match=re.escape(name)) as caught, Manifest(tmp_path) as manifest:
         manifest.begin()
         manifest.append(record("a"))
-        broken = manifest._open_files[tmp_path / name]
+        broken = manifest._open_files[tmp_path / name]._descriptor
         monkeypatch.setattr(os, "close", fail)
     assert is_disk_wide(caught.value)
     monkeypatch.undo()

@@ -235,13 +235,14 @@ def test_depth_maps_stay_in_results_on_request(tmp_path: Path, tiny: Predictor) 
 
 
 @pytest.mark.usefixtures("images")
-def test_anchors_scale_depth_after_it_was_observed(tmp_path: Path, tiny: Predictor) -> None:
-    observed: list[DepthMap] = []
-    anchors = [Anchor(10, 20, 3.5)]
-    (result,) = beside(tmp_path, tiny, "in/1.png", anchors=anchors, observe=observed.append, describe=True)
-    np.testing.assert_array_equal(observed[0].meters, tiny.predict(tmp_path / "in/1.png").meters)
+def test_anchors_scale_depth_after_notes_were_taken(tmp_path: Path, tiny: Predictor) -> None:
+    depth = tiny.predict(tmp_path / "in/1.png")
+    (result,) = beside(tmp_path, tiny, "in/1.png", anchors=[Anchor(10, 20, 3.5)], take_notes=True, describe=True)
     assert np.load(tmp_path / "in" / "1.depth.npy")[20, 10] == pytest.approx(3.5, rel=1e-5)
-    assert result.facts["anchor_factor"] == pytest.approx(3.5 / observed[0].meters[20, 10], rel=1e-5)
+    assert result.facts["anchor_factor"] == pytest.approx(3.5 / depth.meters[20, 10], rel=1e-5)
+    assert result.noted is not None
+    assert result.noted.depth_limit_m == tiny.card.depth_limit_m
+    assert result.facts["depth_limit_m"] == pytest.approx(tiny.card.depth_limit_m * result.facts["anchor_factor"])
 
 
 @pytest.mark.usefixtures("images")

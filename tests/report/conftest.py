@@ -10,7 +10,16 @@ from browsing import NAMES, SECONDS, Visit
 from glpn_cli.report.report import Report
 from glpn_cli.settings import OutputSettings
 from glpn_cli.values import Colormap
-from synthetic_report import HOSTILE, SyntheticReport, done_record, failed_record, random_depth, run_facts, step_depth
+from synthetic_report import (
+    HOSTILE,
+    SyntheticReport,
+    add,
+    done_record,
+    failed_record,
+    random_depth,
+    run_facts,
+    step_depth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +46,7 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synth
         report.begin({}, total=len(depths) + len(failed))
         for name, depth in depths.items():
             record = done_record(name, (seconds or {}).get(name, 0.25))
-            report.add(record, depth)
+            add(report, record, depth)
             report.settle(record)
         for record in failed:
             report.settle(record)

@@ -23,7 +23,7 @@ from glpn_cli.report.journal import entry_name
 from glpn_cli.report.report import PAGE_NAME, PARTS_NAME, Report, refuse_to_replace_page
 from glpn_cli.settings import OutputSettings
 from glpn_cli.values import Colormap, Curve, DepthRange, Near
-from synthetic_report import HOSTILE, done_record, failed_record, random_depth, run_facts
+from synthetic_report import HOSTILE, add, done_record, failed_record, random_depth, run_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def script_of(out: Path, name: str, ending: str = ".js") -> Path:
 def test_image_becomes_a_row_and_two_scripts(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
     depth = random_depth(3)
-    report.add(done_record("a.png"), depth)
+    add(report, done_record("a.png"), depth)
     report.settle(done_record("a.png"))
     report.settle(failed_record("b.png"))
     report.end(complete=True)
@@ -79,7 +79,7 @@ def test_image_becomes_a_row_and_two_scripts(tmp_path: Path) -> None:
 )
 def test_names_are_escaped_in_scripts(tmp_path: Path, name: str) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record(name), random_depth(1))
+    add(report, done_record(name), random_depth(1))
     report.settle(done_record(name))
     report.settle(failed_record("b.png", name, name))
     report.end(complete=True)
@@ -95,13 +95,13 @@ def test_names_are_escaped_in_scripts(tmp_path: Path, name: str) -> None:
 def test_second_run_adds_images(tmp_path: Path) -> None:
     first, second = done_record("a.png"), done_record("b.png")
     report = begin_report(tmp_path)
-    report.add(first, random_depth(1))
+    add(report, first, random_depth(1))
     report.settle(first)
     report.end(complete=False)
     before = script_of(tmp_path, "a.png").stat().st_mtime_ns
     report = begin_report(tmp_path, first)
     assert report.missing() == []
-    report.add(second, random_depth(2))
+    add(report, second, random_depth(2))
     report.settle(second)
     report.end(complete=True)
     assert {name: row["median"] is not None for name, row in read_rows(tmp_path).items()} == {
@@ -113,14 +113,14 @@ def test_second_run_adds_images(tmp_path: Path) -> None:
 
 def test_killed_run_is_completed_by_the_next(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))  # killed here, before `settle`
+    report.recorder(done_record("a.png"), random_depth(1))  # killed here, before `settle`
     assert (tmp_path / PAGE_NAME).exists()
     assert read_rows(tmp_path) == {}
     with (tmp_path / PARTS_NAME / "images.jsonl").open("a") as journal:
         journal.write('\n{"source": "/photos/torn')
     report = begin_report(tmp_path, done_record("a.png"))
     assert report.missing() == []
-    report.add(done_record("b.png"), random_depth(2))
+    add(report, done_record("b.png"), random_depth(2))
     report.settle(done_record("b.png"))
     report.end(complete=True)
     assert all(row["median"] for row in read_rows(tmp_path).values())
@@ -132,7 +132,7 @@ def test_image_recorded_during_an_interruption_is_shown(tmp_path: Path) -> None:
     with Manifest(tmp_path) as manifest:
         manifest.begin()
         report = begin_report(tmp_path)
-        report.add(done_record("a.png"), random_depth(1))
+        add(report, done_record("a.png"), random_depth(1))
         manifest.append(done_record("a.png"))
     assert read_rows(tmp_path) == {}
     report.end(complete=False)
@@ -150,7 +150,7 @@ def test_images_from_urls_are_listed_by_url(tmp_path: Path) -> None:
 
 def test_changed_outputs_are_added_again(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))
+    add(report, done_record("a.png"), random_depth(1))
     report.end(complete=False)
     redone = Record(source="/photos/a.png", status="done", outputs={"npy": "a.png.depth.npy"}, sha256={"npy": "other"})
     assert begin_report(tmp_path, redone).missing() == [redone]
@@ -158,7 +158,7 @@ def test_changed_outputs_are_added_again(tmp_path: Path) -> None:
 
 def test_removed_scripts_are_written_again(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))
+    add(report, done_record("a.png"), random_depth(1))
     script_of(tmp_path, "a.png", ".small.js").unlink()
     assert begin_report(tmp_path, done_record("a.png")).missing() == [done_record("a.png")]
 
@@ -231,7 +231,7 @@ def test_photo_or_depth_may_be_missing(tmp_path: Path, done_before: Callable[...
 
 def test_only_scripts_of_removed_images_are_deleted(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record("gone.png"), random_depth(1))
+    add(report, done_record("gone.png"), random_depth(1))
     for foreign in ("mine.js", "0123.js", "photo.jpg"):
         (tmp_path / PARTS_NAME / foreign).write_text("mine")
     report = begin_report(tmp_path, done_record("a.png"))
@@ -293,7 +293,7 @@ def test_index_is_updated_every_few_seconds(tmp_path: Path, monkeypatch: pytest.
 def test_report_of_version_0_1_is_continued(tmp_path: Path) -> None:
     """Version 0.1 named its files and functions after pictures."""
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))
+    add(report, done_record("a.png"), random_depth(1))
     report.settle(done_record("a.png"))
     report.end(complete=True)
     parts = tmp_path / PARTS_NAME
@@ -317,7 +317,7 @@ def test_report_of_version_0_1_is_continued(tmp_path: Path) -> None:
 def test_stale_files_of_version_0_1_are_removed(tmp_path: Path) -> None:
     """A run that was killed in between leaves both journals; the new one is valid."""
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))
+    add(report, done_record("a.png"), random_depth(1))
     (tmp_path / PARTS_NAME / "pictures.jsonl").write_text("")
     (tmp_path / PARTS_NAME / "pictures.js").write_text("")
     assert begin_report(tmp_path, done_record("a.png")).missing() == []
@@ -342,7 +342,7 @@ def test_image_has_the_range_of_its_color_file(tmp_path: Path) -> None:
         colors = OutputSettings(range=DepthRange.parse(text))
         report = Report(tmp_path, run_facts(colors=colors))
         report.begin({}, total=1)
-        report.add(done_record("a.png"), depth)
+        add(report, done_record("a.png"), depth)
         report.settle(done_record("a.png"))
         report.end(complete=True)
         row = read_rows(tmp_path)["a.png"]
@@ -352,7 +352,7 @@ def test_image_has_the_range_of_its_color_file(tmp_path: Path) -> None:
 def test_thumbnails_are_sharp_on_dense_screens(tmp_path: Path) -> None:
     """Cards are about 200 CSS pixels wide for each image."""
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1, 600, 800))
+    add(report, done_record("a.png"), random_depth(1, 600, 800))
     small = read_script(script_of(tmp_path, "a.png", ".small.js"))
     with Image.open(io.BytesIO(base64.b64decode(small["photo"].partition(",")[2]))) as photo:
         assert photo.size == (480, 360)
@@ -370,7 +370,7 @@ def test_files_have_no_absolute_paths(tmp_path: Path) -> None:
     report = Report(tmp_path / "out", facts)
     report.begin({}, total=3)
     provenance = Provenance(notes=(f"read from {folder}/sub/a.png",))
-    report.add(records[0], DepthMap(random_depth(1).meters, provenance))
+    add(report, records[0], DepthMap(random_depth(1).meters, provenance))
     for record in records:
         report.settle(record)
     report.end(complete=True)
@@ -384,7 +384,7 @@ def test_files_have_no_absolute_paths(tmp_path: Path) -> None:
 
 def test_journal_with_paths_is_continued_without(tmp_path: Path) -> None:
     report = begin_report(tmp_path)
-    report.add(done_record("a.png"), random_depth(1))
+    add(report, done_record("a.png"), random_depth(1))
     report.settle(done_record("a.png"))
     report.end(complete=True)
     journal = tmp_path / PARTS_NAME / "images.jsonl"

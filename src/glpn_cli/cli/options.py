@@ -174,7 +174,12 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     PredictionSettings: {
         "weights": _WEIGHTS,
-        "device": _DEVICE,
+        "device": Option(
+            "cpu, mps, xpu, cuda:0,cuda:1 or all.",
+            INFERENCE,
+            "DEVICE",
+            complete=lambda: [*_devices(), "all"],
+        ),
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
         "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
         "sharp_edges": Option(
@@ -235,6 +240,13 @@ OPTIONS: dict[type, dict[str, Option]] = {
             INFERENCE,
             "N",
             default="the number of cores, at most 4",
+            rare=True,
+        ),
+        "shard": Option(
+            "Only process one of COUNT disjoint parts, such as 3/20. Parts can run on other machines and at any time.",
+            INPUT,
+            "NUMBER/COUNT",
+            default="all images",
             rare=True,
         ),
     },

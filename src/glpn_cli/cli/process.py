@@ -1,10 +1,9 @@
-"""The process: memory of the C library, standard input, signals, and a fast exit."""
+"""The process: standard input, signals, and a fast exit."""
 
 from __future__ import annotations
 
 import _thread
 import atexit
-import ctypes
 import os
 import signal
 import sys
@@ -18,25 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-# From glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_NEVER = 2**31 - 1
 _SPINS = "1000"  # some microseconds; with 10,000, an image beside a busy process took twice as long
-_LARGEST_BYTES = 32 * 2**20  # the largest threshold that glibc accepts
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory for the next allocation; does nothing with other C libraries.
-
-    A network's tensors are a few megabytes each and freed within milliseconds. By default such memory is returned to
-    the system and mapped again, zeroed page by page, for the next tensor: 5 % of the time of a float32 batch.
-    """
-    if sys.platform != "linux":
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_MMAP_THRESHOLD, _LARGEST_BYTES)
-        set_option(_TRIM_THRESHOLD, _NEVER)
 
 
 def let_threads_sleep() -> None:

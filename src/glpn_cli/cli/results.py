@@ -15,11 +15,11 @@ from glpn_cli.weights.catalog import find_entry_beyond
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.image.discovery import ImageList
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.inference.result import Result
+    from glpn_cli.inference.remote import RemotePredictor
+    from glpn_cli.inference.result import Noted, Result
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import PredictionSettings
 
@@ -29,6 +29,20 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
     from glpn_cli.inference.load import load_predictor as load
 
     predictor = load(settings, progress=DownloadProgress(console))
+    _print_weights(console, predictor)
+    return predictor
+
+
+def load_for_run(console: Console, settings: PredictionSettings) -> Predictor | RemotePredictor:
+    """Return a predictor for a run over many images, which may use several devices; see `load_predictor`."""
+    from glpn_cli.inference.load import load_for_run as load
+
+    predictor = load(settings, progress=DownloadProgress(console))
+    _print_weights(console, predictor)
+    return predictor
+
+
+def _print_weights(console: Console, predictor: Predictor | RemotePredictor) -> None:
     if not predictor.weights_chosen:
         name = predictor.card.name
         if predictor.card.metric is False:
@@ -43,7 +57,6 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
             f"the lens distortion in {predictor.calibration.name} is not corrected: undistort the images before, "
             "or 3D is bent towards the edges"
         )
-    return predictor
 
 
 def read_image_list(path: str | None, arguments: Sequence[str], *, arriving: bool = False) -> ImageList | None:
@@ -137,40 +150,28 @@ class DepthNotes:
     def __init__(self, rows: Iterable[DepthFormat], output: OutputSettings | None = None) -> None:
         """Take the formats that are written, as only some have such limits, and their settings."""
         rows = list(rows)
-        names = {row.name for row in rows}
         self._needs_camera = any(row.needs_camera for row in rows)
         self._output = output or OutputSettings()
-        self._writes_png16 = "png16" in names
-        self._reduces_meshes = "glb" in names and self._output.max_points is None
+        self._reduces_meshes = any(row.name == "glb" for row in rows) and self._output.max_points is None
         self._images = 0
         self._assumed: list[tuple[str, str]] = []
         self._saturated: list[tuple[str, str, float, float]] = []
         self._beyond_16_bits: list[tuple[str, float]] = []
         self._reduced = 0
 
-    def observe(self, depth: DepthMap) -> None:
-        """Take the depth map of an image, before anchors."""
+    def add(self, noted: Noted | None) -> None:
+        """Take what is known of an image; None for one without depth."""
+        if noted is None:
+            return
         self._images += 1
-        known = depth.provenance
-        name = known.source or "the image"
-        if self._needs_camera and depth.camera is not None and depth.camera.is_assumed:
-            self._assumed.append((name, depth.camera.source.removeprefix("assumed: ")))
-        fraction = depth.saturated_fraction
-        if known.depth_limit_m is not None and fraction > MUCH_SATURATED_FRACTION:
-            self._saturated.append((name, known.weights or "these weights", known.depth_limit_m, fraction))
-
-    def observe_final(self, depth: DepthMap) -> None:
-        """Take the depth map of an image as it is written."""
-        from glpn_cli.depth import PINHOLE
-
-        has_points = depth.camera is None or depth.camera.projection == PINHOLE
-        self._reduced += self._reduces_meshes and has_points and depth.meters.size > MAX_MESH_POINTS
-        if self._writes_png16:
-            from glpn_cli.output.png import beyond_16_bits
-
-            fraction = beyond_16_bits(depth, self._output)
-            if fraction:
-                self._beyond_16_bits.append((depth.provenance.source or "the image", fraction))
+        self._reduced += self._reduces_meshes and noted.points > MAX_MESH_POINTS
+        if self._needs_camera and noted.assumed_camera:
+            self._assumed.append((noted.name, noted.assumed_camera))
+        if noted.depth_limit_m is not None and noted.saturated_fraction > MUCH_SATURATED_FRACTION:
+            weights = noted.weights or "these weights"
+            self._saturated.append((noted.name, weights, noted.depth_limit_m, noted.saturated_fraction))
+        if noted.beyond_16_bits:
+            self._beyond_16_bits.append((noted.name, noted.beyond_16_bits))
 
     def print(self, console: Console) -> None:
         """Print each kind of note in one line."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
-from glpn_cli.inference.color_range import choose_run_range, shares_range
+from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
+from glpn_cli.inference.remote import close_remote
 from glpn_cli.inference.run import RunOptions, run
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, default_formats, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
 
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Collects results while a batch runs, such as `report.report.Report`."""
 
-    def add(self, record: Record, depth: DepthMap) -> None:
-        """Take a depth map before its outputs appear; called in a writer thread."""
+    @property
+    def recorder(self) -> Callable[[Record, DepthMap], Any]:
+        """Takes a depth map before its outputs appear, and returns its entry; called in a writer thread.
 
-    def settle(self, record: Record) -> None:
-        """Take the record of a finished image."""
+        Other processes get a pickled copy.
+        """
+
+    def settle(self, record: Record, entry: Any) -> None:
+        """Take the record and the entry of a finished image; None for an image without depth."""
 
 
 @dataclass
@@ -94,8 +100,8 @@ class Batch:
         self.check_images()
         return list(self.tasks({} if self.overwrite else read_records(self.out)))
 
-    def tasks(self, records: Mapping[str, Record]) -> Iterator[Task]:
-        """Yield the tasks, given what earlier runs wrote."""
+    def tasks(self, records: Mapping[str, Record], *, all_shards: bool = False) -> Iterator[Task]:
+        """Yield the tasks, of the shard unless all are wanted, given what earlier runs wrote."""
         return plan_mirrored(
             self.folders,
             self.out,
@@ -105,6 +111,7 @@ class Batch:
             search=self.search,
             listed=self.listed,
             left_out=self.left_out,
+            shard=None if all_shards else self.run.shard,
         )
 
     def check_images(self) -> None:
@@ -113,7 +120,7 @@ class Batch:
         Raises:
             InputError: there are no images.
         """
-        if next(self.tasks({}), None) is None:
+        if next(self.tasks({}, all_shards=True), None) is None:
             where = ", ".join([*self.folders, *([self.listed.name] if self.listed else [])])
             filtered = self.search.include or self.search.exclude
             raise InputError(
@@ -147,7 +154,7 @@ class BatchRun:
     def __init__(
         self,
         batch: Batch,
-        load: Callable[[PredictionSettings], Predictor],
+        load: Callable[[PredictionSettings], Predictor | RemotePredictor],
         *,
         report: Callable[[BatchRun, dict[str, Any]], AbstractContextManager[Reporter]] | None = None,
         progress: BatchProgress | None = None,
@@ -165,7 +172,7 @@ class BatchRun:
         """
         self.batch = batch
         self.output = batch.output
-        self.manifest = Manifest(batch.out)
+        self.manifest = Manifest(batch.out, batch.run.shard)
         self.tasks: list[Task] = []
         self.pending: list[Task] = []
         self.color_range_m: tuple[float, float] | None = None
@@ -191,6 +198,7 @@ class BatchRun:
         with ExitStack() as stack:
             stack.enter_context(self.manifest)
             self.predictor = self._load(self.batch.prediction)
+            stack.callback(close_remote, self.predictor)
             values = fingerprint(self.batch.formats, self.batch.output, self.predictor)
             self._check_settings(values)
             self.manifest.begin()
@@ -200,14 +208,14 @@ class BatchRun:
             if shares_range(self.batch.formats, self.batch.output):
                 self.color_range_m = previous_range(self.manifest.records.values())
                 if self.pending and self.color_range_m is None:
-                    self.color_range_m = self._choose_range()
+                    self.color_range_m = self._choose_range(values)
             if self.color_range_m is not None:
                 self.output = replace(self.batch.output, range_m=self.color_range_m)
                 values[RANGE_M] = list(self.color_range_m)
             self._options = replace(self._options, fingerprint=values)
             if self._report is not None:
                 self._reporter = stack.enter_context(self._report(self, values))
-                self._options = replace(self._options, on_depth=self._reporter.add)
+                self._options = replace(self._options, on_depth=self._reporter.recorder)
             stack.enter_context(closing(self._results))
             self._stack = stack.pop_all()
         return self
@@ -241,7 +249,7 @@ class BatchRun:
                 for result in results:
                     self._progress.advance()
                     if self._reporter is not None:
-                        self._reporter.settle(result.record)
+                        self._reporter.settle(result.record, result.entry)
                     yield result
             self._is_complete = True
         finally:
@@ -258,9 +266,12 @@ class BatchRun:
                 hint="set `overwrite` to redo all images, or choose another `output` to have both",
             )
 
-    def _choose_range(self) -> tuple[float, float]:
-        sources = [task.source for task in self.tasks if task.failure is None]
-        return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
+    def _choose_range(self, values: dict[str, Any]) -> tuple[float, float]:
+        def choose() -> tuple[float, float]:
+            sources = [task.source for task in self.tasks if task.failure is None]
+            return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
+
+        return choose() if self.batch.run.shard is None else share_range(self.batch.out, values, choose)
 
 
 _GROUPS: dict[str, Any] = {

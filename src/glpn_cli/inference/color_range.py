@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from glpn_cli.errors import GLPNError
+from glpn_cli.errors import GLPNError, OutputError, OutputExistsError
+from glpn_cli.files import read_json, write_together
 from glpn_cli.image.discovery import STDIN
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.plan import MemoryImage
+from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.run import open_source
 from glpn_cli.output.formats import spans_range
 from glpn_cli.values import DepthRange, RangeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.progress import BatchProgress
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
+
+_DIGEST_DIGITS = 12
 
 SAMPLE_SIZE = 16
 """Number of images whose depth is predicted to choose the range."""
@@ -35,7 +43,7 @@ def shares_range(formats: Iterable[DepthFormat], output: OutputSettings) -> bool
 
 
 def choose_run_range(
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     sources: Iterable[Source | str | MemoryImage],
     output: OutputSettings,
     progress: BatchProgress,
@@ -67,8 +75,34 @@ def choose_run_range(
     return low_m, high_m
 
 
+def share_range(
+    folder: Path, settings: dict[str, Any], choose: Callable[[], tuple[float, float]]
+) -> tuple[float, float]:
+    """Return the range that all shards of a batch share, meters: that of the first one that chooses.
+
+    Args:
+        folder: the output folder; a hidden file there has the range.
+        settings: what determines the content of the outputs; others have another range.
+        choose: chooses the range.
+
+    Raises:
+        OutputError: the file is damaged, or the file system refuses.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_DIGEST_DIGITS]
+    path = folder / f".glpn-batch.range-{digest}.json"
+    if not path.exists():
+        low_m, high_m = choose()
+        with suppress(OutputExistsError):  # another shard was faster
+            write_together([(path, json.dumps({"range_m": [low_m, high_m]}).encode())], overwrite=False)
+    try:
+        low_m, high_m = map(float, read_json(path, OutputError)["range_m"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{path}: is not a range", hint="remove the file") from error
+    return low_m, high_m
+
+
 def measure_run_range(
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     sample: Iterable[Source],
     output: OutputSettings,
     *,
@@ -92,7 +126,7 @@ def measure_run_range(
     asked = output.range or DepthRange.parse("run")
     if asked.mode is RangeMode.FIXED:
         return (asked.low, asked.high), 0
-    ranges = list(_measure_usable(predictor, sample, advance)) if asked.mode is RangeMode.RUN else []
+    ranges = list(_measure(predictor, sample, advance)) if asked.mode is RangeMode.RUN else []
     if not ranges:
         return (0.0, predictor.card.depth_limit_m), 0
     low_m, high_m = join_ranges(ranges)
@@ -127,10 +161,8 @@ def spread_sample(images: Sequence[Source]) -> list[Source]:
     return [images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
 
 
-def _measure_usable(
-    predictor: Predictor, images: Iterable[Source], advance: Callable[[], None]
-) -> Iterator[tuple[float, float]]:
-    """Yield the range of each image, meters; skip those that cannot be read and those without known depth."""
+def measure_usable(predictor: Predictor, images: Iterable[Source]) -> Iterator[tuple[float, float] | None]:
+    """Yield the range of each image, meters; None for those that cannot be read and those without known depth."""
     from glpn_cli.depth import is_known
     from glpn_cli.output.color import measure_range
 
@@ -138,12 +170,20 @@ def _measure_usable(
         try:
             opened, name = open_source(image, stopwatch=Stopwatch())
             depth = predictor.predict(opened, name=name)
-            if is_known(depth.meters).any():
-                yield measure_range(depth, DepthRange.parse("auto"))
+            yield measure_range(depth, DepthRange.parse("auto")) if is_known(depth.meters).any() else None
         except GLPNError:
-            continue  # it is reported when its turn comes
-        finally:
-            advance()
+            yield None  # it is reported when its turn comes
+
+
+def _measure(
+    predictor: Predictor | RemotePredictor, images: Iterable[Source], advance: Callable[[], None]
+) -> Iterator[tuple[float, float]]:
+    """Yield the range of each usable image, meters."""
+    ranges = predictor.measure(images) if isinstance(predictor, RemotePredictor) else measure_usable(predictor, images)
+    for range_m in ranges:
+        advance()
+        if range_m is not None:
+            yield range_m
 
 
 def _rounded(value: float, to_whole: Callable[[float], int]) -> float:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from glpn_cli.geometry.measure import Anchor
+    from glpn_cli.inference.facts import PredictorFacts
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.output.formats import DepthFormat
@@ -35,7 +36,9 @@ _PLAIN_NAMES = {"weights_sha256": "the SHA-256 of the weights"}
 """Entries of a fingerprint that are not settings."""
 
 
-def fingerprint(formats: Sequence[DepthFormat], output: OutputSettings, predictor: Predictor) -> dict[str, Any]:
+def fingerprint(
+    formats: Sequence[DepthFormat], output: OutputSettings, predictor: Predictor | PredictorFacts
+) -> dict[str, Any]:
     """Return the settings and weights that determine what is in the outputs, without the range of the run.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.convert import refuse_unknown_keywords
+from glpn_cli.convert import ALL_DEVICES, parse_devices, refuse_unknown_keywords
 from glpn_cli.errors import ApproximateDepthWarning, WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.settings import PredictionSettings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.inference.network import LoadedWeights
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.weights.location import LocatedWeights
 
 _warned_names: set[str] = set()
@@ -54,7 +55,7 @@ def load(
     return predictor
 
 
-def warn_if_approximate(predictor: Predictor, *, stacklevel: int = 2) -> None:
+def warn_if_approximate(predictor: Predictor | RemotePredictor, *, stacklevel: int = 2) -> None:
     """Warn a Python user, once in a process, that the meters of these weights are approximate.
 
     The command line does not call this: it prints a note, and marks each result.
@@ -120,6 +121,47 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
     for note in loaded.notes:
         progress.note(note)
     return Predictor(loaded, runtime, settings, consume=True)
+
+
+def load_for_run(
+    settings: PredictionSettings, *, progress: ProgressCallback = NO_PROGRESS
+) -> Predictor | RemotePredictor:
+    """Return a predictor for a run over many images, which may use several devices: then it runs in other processes.
+
+    Args:
+        settings: what to load, and how images become depth; the device may be several, see `device.list_devices`.
+        progress: is told of a download.
+
+    Raises:
+        UsageError: a device is invalid.
+        WeightsError, InputError, DeviceError: as from `load_predictor`.
+    """
+    devices = parse_devices(settings.device)
+    if devices == [ALL_DEVICES]:
+        from glpn_cli.device import list_devices  # torch
+
+        devices = list_devices(settings.device)
+    if len(devices) == 1:
+        return load_predictor(replace(settings, device=devices[0]), progress=progress)
+    from glpn_cli.inference.crews.processes import ProcessCrew
+    from glpn_cli.inference.remote import RemotePredictor
+
+    if settings.camera is not None:
+        from glpn_cli.geometry.calibration import read_calibration
+
+        read_calibration(settings.camera)
+    try:
+        locate_weights(settings.weights)
+    except WeightsError:
+        from glpn_cli.device import choose_runtime
+
+        for device in devices:  # before a download
+            choose_runtime(device, settings.precision)
+        obtain_weights(settings.weights, offline=settings.offline, progress=progress)
+    predictor = RemotePredictor(ProcessCrew(devices, settings))
+    for note in predictor.notes:
+        progress.note(note)
+    return predictor
 
 
 def load_weights(weights: str, *, offline: bool = False, progress: ProgressCallback = NO_PROGRESS) -> LoadedWeights:

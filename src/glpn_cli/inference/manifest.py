@@ -4,17 +4,17 @@
 whose outputs are about to get their names: after a kill between an output and its line, the next run recognizes the
 outputs by their hashes, and nothing is done twice. Journal lines reach the disk before the outputs get their names. The
 lines of the manifest need not, because the journal has them too.
+
+Processes that share a batch write a journal each (`journal.WorkerJournal`), and one of them the manifest.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import threading
+import re
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
-from io import FileIO
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +23,6 @@ from glpn_cli.files import (
     file_sha256,
     is_partial_name,
     is_path,
-    load_json,
     locked,
     modernize,
     os_reason,
@@ -32,18 +31,21 @@ from glpn_cli.files import (
     write_new,
 )
 from glpn_cli.image.fetching import Address
+from glpn_cli.inference.lines import LineFile, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from glpn_cli.image.discovery import Source
+    from glpn_cli.values import Shard
 
 
 MANIFEST_NAME = "glpn-batch.jsonl"
-_JOURNAL_NAME = ".glpn-batch.journal"
-_PARTIAL_MANIFEST_NAME = ".glpn-batch.part"
-_LOCK_NAME = ".glpn-batch.lock"
+_STEM = "glpn-batch"
+_SHARD_STEM = re.compile(rf"{_STEM}(\.(\d+)-of-(\d+))?")
+_LOCK_WAIT_S = 10.0
+"""How long the processes of a killed run may take to end."""
 
 DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
 _STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
@@ -98,9 +100,8 @@ class Record:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self | None:
         """Build a record from a line, ignoring unknown fields of newer versions; None if the line is not ours."""
-        known = {item.name for item in fields(cls)}
         try:
-            record = cls(**{name: value for name, value in values.items() if name in known})
+            record = cls(**{name: value for name, value in values.items() if name in _FIELDS})
             record = replace(record, settings=modernize(record.settings))
             tables = (record.outputs, record.sha256, record.settings)
             texts = (
@@ -117,6 +118,9 @@ class Record:
         return record if safe and record.status in _STATUSES else None
 
 
+_FIELDS = [item.name for item in fields(Record)]
+
+
 class Manifest:
     """The files of one batch folder, for one process at a time.
 
@@ -124,18 +128,19 @@ class Manifest:
 
     Attributes:
         folder: the output folder of the batch.
-        records: known outputs, by source; failures are left out, so that they are retried.
+        stem: what the names of the files of this batch, or of its shard, begin with.
+        records: known outputs, by source, also of other shards; failures are left out, so that they are retried.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder
+        self.stem = _stem_of(shard)
         self.records: dict[str, Record] = {}
+        self._own: set[str] = set()  # sources whose line is in the file of this shard
         self._locked = ExitStack()
-        self._writing = threading.Lock()
         self._begun = False
         self._partials: list[Path] = []
-        # They stay open: some file systems give a closed file another inode number.
-        self._open_files: dict[Path, int] = {}
+        self._open_files: dict[Path, LineFile] = {}
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what is there.
@@ -148,10 +153,12 @@ class Manifest:
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._locked.enter_context(locked(self.folder / _LOCK_NAME, busy))
+            self._locked.enter_context(locked(self.folder / f".{self.stem}.lock", busy))
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
         try:
+            self._refuse_overlapping(busy)
+            self._await_workers(busy)
             self._read()
         except BaseException:
             self._locked.close()
@@ -171,7 +178,7 @@ class Manifest:
                 )
                 self._close(self._journal)
                 try:
-                    self._journal.unlink(missing_ok=True)
+                    self._remove_journals()
                 except OSError as refused:
                     raise OutputError(f"{self._journal}: cannot be removed: {os_reason(refused)}") from refused
         finally:
@@ -181,11 +188,11 @@ class Manifest:
     @property
     def path(self) -> Path:
         """The manifest's file."""
-        return self.folder / MANIFEST_NAME
+        return self.folder / f"{self.stem}.jsonl"
 
     @property
     def _journal(self) -> Path:
-        return self.folder / _JOURNAL_NAME
+        return self.folder / f".{self.stem}.journal"
 
     @property
     def is_being_redone(self) -> bool:
@@ -203,13 +210,13 @@ class Manifest:
             OutputError: the file system refuses.
         """
         if not self._begun:
-            self._rewrite(self.records.values())
+            self._rewrite(record for source, record in self.records.items() if source in self._own)
             try:
                 for partial in self._partials:
                     partial.unlink(missing_ok=True)
-                self._journal.unlink(missing_ok=True)
+                self._remove_journals()
                 write_new(self._journal)
-                self._open(self._journal)
+                self._open_files[self._journal] = LineFile(self._journal)
                 sync_folder(self.folder)
             except OSError as error:
                 raise OutputError(f"{self._journal}: cannot be written: {os_reason(error)}") from error
@@ -225,8 +232,7 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        line = self._to_line(record) | {"partials": [str(path.relative_to(self.folder)) for path in partials]}
-        self._append(self._journal, line, durable=True)
+        self._append(self._journal, announcement(record, partials, self.folder), durable=True)
 
     def append(self, record: Record) -> None:
         """Add the line of a finished image in one write; any thread may call it.
@@ -234,40 +240,51 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self.path, self._to_line(record), durable=False)
+        self._append(self.path, _to_line(record, self.folder), durable=False)
 
-    def _to_line(self, record: Record) -> dict[str, Any]:
-        """Return the line of a record; those of earlier versions get the relative path now."""
-        return asdict(replace(record, relative_source=relative_source(record.source, self.folder)))
-
-    def _append(self, path: Path, values: dict[str, Any], *, durable: bool) -> None:
-        data = (json.dumps(values) + "\n").encode()
-        try:
-            with self._writing, self._opened(path) as stream:
-                _write_all(stream, data, else_truncate_to=os.fstat(stream.fileno()).st_size)
-                if durable:
-                    os.fsync(stream.fileno())
-        except FileNotFoundError as error:
-            raise OutputError(
-                f"{path}: was removed during the run", hint="run it again to write what is missing"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
-
-    def _open(self, path: Path) -> None:
-        self._open_files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
-
-    def _close(self, path: Path) -> None:
-        """Close a file of this run. A disk may report only now that it could not store what was written.
+    def append_all(self, records: Iterable[Record]) -> None:
+        """Add the lines of several finished images in one write.
 
         Raises:
-            OutputError: it does.
+            OutputError: the file system refuses.
         """
-        try:
-            if path in self._open_files:
-                os.close(self._open_files.pop(path))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+        self._append(self.path, b"".join(_to_line(record, self.folder) for record in records), durable=False)
+
+    def recover(self, worker: int) -> dict[str, Record]:
+        """Return what a process that has died had announced and named, by source, and remove its temporary files.
+
+        Args:
+            worker: the number of its `journal.WorkerJournal`.
+
+        Returns:
+            Records that are done, and unfinished ones, of which only some outputs appeared.
+
+        Raises:
+            OutputError: the file system refuses.
+        """
+        found: dict[str, Record] = {}
+        for record, partials in _announced(worker_journal(self.folder, self.stem, worker), self.folder):
+            state = _state_of(record, self.folder)
+            if state is not None:
+                found[record.source] = state
+            try:
+                for partial in partials:
+                    partial.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{self.folder}: cannot be cleaned up: {os_reason(error)}") from error
+        return found
+
+    def _append(self, path: Path, data: bytes, *, durable: bool) -> None:
+        self._open_files[path].append(data, durable=durable)
+
+    def _close(self, path: Path) -> None:
+        """Close a file of this run.
+
+        Raises:
+            OutputError: its last bytes could not be stored.
+        """
+        if path in self._open_files:
+            self._open_files.pop(path).close()
 
     def _close_all(self, *, quiet: bool) -> None:
         """Close all files; `quiet` if another error ends the run, which matters more."""
@@ -280,49 +297,120 @@ class Manifest:
         if failures and not quiet:
             raise failures[0]
 
-    def _opened(self, path: Path) -> FileIO:
-        """Return a file of this run for appending; a file that replaced it counts as missing."""
-        descriptor = self._open_files[path]
-        if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return FileIO(descriptor, "ab", closefd=False)
+    def _refuse_overlapping(self, busy: OutputError) -> None:
+        """Refuse to run beside a batch of which this one is a part, or that is cut into another number of shards.
+
+        Both have taken their own lock before, so that at least one of two that start together notices the other.
+
+        Raises:
+            OutputError: there is one.
+        """
+        try:
+            for lock in self.folder.glob(f".{_STEM}*.lock"):
+                if not self._runs_beside(lock.name[1:].removesuffix(".lock")):
+                    with locked(lock, busy):
+                        pass
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
+
+    def _runs_beside(self, stem: str) -> bool:
+        """Return whether files are of this shard, or of another one of the same number of shards, or not ours."""
+        theirs, ours = _SHARD_STEM.fullmatch(stem), _SHARD_STEM.fullmatch(self.stem)
+        return (
+            theirs is None or stem == self.stem or (ours is not None and ours[3] is not None and ours[3] == theirs[3])
+        )
+
+    def _await_workers(self, busy: OutputError) -> None:
+        """Wait until the worker processes of a killed run have ended: they notice it when they read their next task.
+
+        Raises:
+            OutputError: they do not end.
+        """
+        try:
+            for lock in self.folder.glob(f".{self.stem}.lock.*"):
+                with locked(lock, busy, wait_s=_LOCK_WAIT_S):
+                    pass
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be used: {os_reason(error)}") from error
+
+    def _remove_journals(self) -> None:
+        """Remove the journals of this shard, and the locks of processes that have ended; without shards all journals.
+
+        Raises:
+            OSError: the file system refuses.
+        """
+        stems = _stems(self.folder, "journal") if self.stem == _STEM else [self.stem]
+        for stem in {self.stem, *stems}:
+            for path in [*_journals(self.folder, stem), *self.folder.glob(f".{stem}.lock.*")]:
+                path.unlink(missing_ok=True)
 
     def _read(self) -> None:
-        """Read the manifest, and take over outputs of the journal that have no line yet."""
-        known = _latest(_read_records(self.path))
-        for values in _read_lines(self._journal):
-            record = Record.from_dict(values)
-            if record is None:
-                continue
-            record = _moved(record, self.folder)
-            self._partials += [self.folder / name for name in _partials_of(values)]
-            before = known.get(record.source)
-            if before is not None and before.is_done and before.sha256 == record.sha256:
-                continue
-            ours = [record.matches(name, self.folder / path) for name, path in record.outputs.items()]
-            if all(ours):
-                known[record.source] = record
-            elif any(ours):  # some of several outputs appeared: they may be replaced
-                known[record.source] = replace(record, status=UNFINISHED)
+        """Read all manifests, and take over outputs of journals that have no line yet."""
+        known = _read_latest(self.folder)
+        if manifest_paths(self.folder) == [self.path]:
+            self._own = set(known)
+        else:
+            ours = _latest(_read_records(self.path))
+            self._own = {source for source, record in ours.items() if known.get(source) == record}
+        for stem in {self.stem, *(stem for stem in _stems(self.folder, "journal") if not self._runs_beside(stem))}:
+            for journal in _journals(self.folder, stem):
+                for record, partials in _announced(journal, self.folder):
+                    self._partials += partials
+                    before = known.get(record.source)
+                    if before is not None and before.is_done and before.sha256 == record.sha256:
+                        continue
+                    state = _state_of(record, self.folder)
+                    if state is not None:
+                        known[record.source] = state
+                        self._own.add(record.source)
         self.records = {source: record for source, record in known.items() if record.status != FAILED}
 
     def _rewrite(self, records: Iterable[Record]) -> None:
-        partial = self.folder / _PARTIAL_MANIFEST_NAME
+        partial = self.folder / f".{self.stem}.part"
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
             with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
-                write_new(partial, b"".join((json.dumps(self._to_line(record)) + "\n").encode() for record in records))
+                write_new(partial, b"".join(_to_line(record, self.folder) for record in records))
                 self._close(self.path)  # Windows does not replace an open file
-            self._open(self.path)
+            self._open_files[self.path] = LineFile(self.path)
             sync_folder(self.folder)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {os_reason(error)}") from error
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """Return what a batch has done so far, by source, without failures; changes nothing."""
-    latest = _latest(_read_records(folder / MANIFEST_NAME))
-    return {source: record for source, record in latest.items() if record.status != FAILED}
+    """Return what a batch and its shards have done so far, by source, without failures; changes nothing."""
+    return {source: record for source, record in _read_latest(folder).items() if record.status != FAILED}
+
+
+def manifest_paths(folder: Path) -> list[Path]:
+    """Return the manifests in a folder, of a whole batch and of shards; the last one that was written is the last."""
+    stems = (path for path in folder.glob(f"{_STEM}*.jsonl") if _SHARD_STEM.fullmatch(path.name.removesuffix(".jsonl")))
+    return sorted(stems, key=lambda path: (_modified_ns(path), path.name))
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # it is removed at this moment
+        return 0
+
+
+def _read_latest(folder: Path) -> dict[str, Record]:
+    return _latest(record for path in manifest_paths(folder) for record in _read_records(path))
+
+
+def _stem_of(shard: Shard | None) -> str:
+    if shard is None:
+        return _STEM
+    digits = max(3, len(str(shard.count)))
+    return f"{_STEM}.{shard.number:0{digits}}-of-{shard.count:0{digits}}"
+
+
+def _stems(folder: Path, kind: str) -> set[str]:
+    """Return the stems of which there are hidden files of a kind."""
+    names = (path.name[1:].partition(f".{kind}")[0] for path in folder.glob(f".{_STEM}*.{kind}*"))
+    return {name for name in names if _SHARD_STEM.fullmatch(name)}
 
 
 def file_mark(source: Source) -> str:
@@ -353,28 +441,18 @@ def is_same_image(record: Record, source: Source) -> bool:
         return False
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a file; torn lines of a killed run are skipped."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="move it away to start over") from error
-    lines = []
-    for line in data.split(b"\n"):
-        try:
-            values = load_json(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and {"source", "status"} <= values.keys():
-            lines.append(values)
-    return lines
+def _read_records(path: Path) -> Iterator[Record]:
+    for values in read_lines(path):
+        record = Record.from_dict(values)
+        if record is not None:
+            yield _moved(record, path.parent)
 
 
-def _read_records(path: Path) -> list[Record]:
-    records = [record for values in _read_lines(path) if (record := Record.from_dict(values)) is not None]
-    return [_moved(record, path.parent) for record in records]
+def _to_line(record: Record, folder: Path, **more: Any) -> bytes:
+    """Return the line of a record; those of earlier versions get the relative path now."""
+    values = {name: getattr(record, name) for name in _FIELDS}  # `asdict` would copy the tables, at twice the cost
+    values["relative_source"] = relative_source(record.source, folder)
+    return (json.dumps(values | more) + "\n").encode()
 
 
 def relative_source(source: str, folder: Path) -> str:
@@ -418,17 +496,45 @@ def _latest(records: Iterable[Record]) -> dict[str, Record]:
     return latest
 
 
-def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:
-    """Write a line completely or not at all: half a line, as on a full disk, would corrupt the next."""
-    if stream.write(data) != len(data):
-        stream.truncate(else_truncate_to)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 def _is_below(path: str) -> bool:
     """Return whether a text from a file is a relative path that stays inside its folder."""
     pure = PurePath(path)
     return is_path(path) and not pure.anchor and ".." not in pure.parts and bool(pure.parts)
+
+
+def announcement(record: Record, partials: Iterable[Path], folder: Path) -> bytes:
+    """Return the line of a journal for outputs that are about to get their names; see `Manifest.announce`."""
+    return _to_line(record, folder, partials=[str(path.relative_to(folder)) for path in partials])
+
+
+def worker_journal(folder: Path, stem: str, worker: int) -> Path:
+    """Return the path of the journal of a worker process; see `Manifest.stem`."""
+    return folder / f".{stem}.journal.{worker}"
+
+
+def worker_lock(folder: Path, stem: str, worker: int) -> Path:
+    """Return the path of the lock that a worker process holds while it may write into the folder."""
+    return folder / f".{stem}.lock.{worker}"
+
+
+def _journals(folder: Path, stem: str) -> list[Path]:
+    return [folder / f".{stem}.journal", *sorted(folder.glob(f".{stem}.journal.*"))]
+
+
+def _announced(journal: Path, folder: Path) -> Iterator[tuple[Record, list[Path]]]:
+    """Yield what a journal has announced: the records, and the temporary files that became their outputs."""
+    for values in read_lines(journal):
+        record = Record.from_dict(values)
+        if record is not None:
+            yield _moved(record, folder), [folder / name for name in _partials_of(values)]
+
+
+def _state_of(record: Record, folder: Path) -> Record | None:
+    """Return an announced record by what has appeared: as it is, or "unfinished", or None if nothing has."""
+    ours = [record.matches(name, folder / path) for name, path in record.outputs.items()]
+    if all(ours):
+        return record
+    return replace(record, status=UNFINISHED) if any(ours) else None  # those that appeared may be replaced
 
 
 def _partials_of(values: dict[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
+    from glpn_cli.values import Shard
 
 _SEARCH = SearchSettings(recursive=True)
 
@@ -53,6 +54,7 @@ def plan_mirrored(
     search: SearchSettings = _SEARCH,
     listed: ImageList | None = None,
     left_out: LeftOut | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Task]:
     """Plan the outputs of all images of folders and their subfolders.
 
@@ -70,6 +72,7 @@ def plan_mirrored(
         search: what is found in the folders.
         listed: more images; entries that are not images are left out.
         left_out: counts what is left out.
+        shard: only plan the images of this part; None plans all.
 
     Raises:
         UsageError: an argument is not a folder, two folders have the same name, there are no folders, or a URL is not
@@ -82,7 +85,9 @@ def plan_mirrored(
     prefixes = _prefixes([path_of_url(folder) or folder for folder in folders])
     is_depth = _DepthFilter(left_out)
     placed = list(_place_listed(listed, search, is_depth)) if listed else []
-    mirror = _Mirror(out, formats, records, overwrite=overwrite, search=search, placed=placed, is_depth=is_depth)
+    mirror = _Mirror(
+        out, formats, records, overwrite=overwrite, search=search, placed=placed, is_depth=is_depth, shard=shard
+    )
     return mirror.tasks(prefixes)
 
 
@@ -176,6 +181,7 @@ class _Mirror:
         search: SearchSettings,
         placed: Sequence[_Placed],
         is_depth: _DepthFilter,
+        shard: Shard | None,
     ) -> None:
         self._out = out
         self._formats = formats
@@ -185,6 +191,7 @@ class _Mirror:
         self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
         self._placed = placed
         self._is_depth = is_depth
+        self._shard = shard
         self._folders: list[Path] = []
         usable = [image for image in placed if image.failure is None]
         self._names = OutputNames(
@@ -205,18 +212,28 @@ class _Mirror:
                 without=self._out,
                 left_out=self._is_depth.left_out,
             ):
+                path = found[0] if isinstance(found, tuple) else found
+                place = prefix / path.parent.relative_to(folder)
+                if path in seen or not self._is_ours(path, place):
+                    continue
                 if isinstance(found, tuple):
-                    yield Task(found[0], failure=found[1])
-                elif found not in seen:
-                    seen.add(found)
-                    yield self._task(found, prefix / found.parent.relative_to(folder))
+                    yield Task(path, failure=found[1])
+                else:
+                    seen.add(path)
+                    yield self._task(path, place)
         for image in self._placed:
-            if image.source not in seen:
+            if image.source not in seen and self._is_ours(image.source, image.place):
                 seen.add(image.source)
                 if image.failure is not None:
                     yield Task(image.source, failure=image.failure)
                 else:
                     yield self._task(image.source, image.place)
+
+    def _is_ours(self, source: Source, place: Path) -> bool:
+        """Return whether an image is in the shard; the same wherever the folders are."""
+        if self._shard is None:
+            return True
+        return self._shard.has(source.url if isinstance(source, Address) else (place / source.name).as_posix())
 
     def _task(self, source: Source, place: Path) -> Task:
         record = self._records.get(str(source))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.inference.manifest import DONE, FAILED, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
     from glpn_cli.inference.plan import Task
@@ -19,6 +21,30 @@ if TYPE_CHECKING:
 
 UP_TO_DATE, SKIPPED = "up to date", "skipped"
 """What became of a task besides `DONE` and `FAILED`; these are not in a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What the notes at the end of a run need to know of a depth map.
+
+    Attributes:
+        name: of the image.
+        points: number of points that 3D formats can have: one for each pixel, but none of other projections than a
+            pinhole camera's.
+        weights: their name, or None.
+        depth_limit_m: the largest depth that they can predict, or None.
+        saturated_fraction: of the pixels, before anchors.
+        assumed_camera: what was assumed of the camera; empty if something is known.
+        beyond_16_bits: fraction of the pixels that are farther than png16 can store, if it is written.
+    """
+
+    name: str
+    points: int
+    weights: str | None = None
+    depth_limit_m: float | None = None
+    saturated_fraction: float = 0.0
+    assumed_camera: str = ""
+    beyond_16_bits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +59,8 @@ class Result:
         facts: what `describe_depth` returns; empty if it failed, or the caller did not ask.
         depth: the depth map, if the caller asked for it.
         stdout: the bytes for standard output, which the caller writes; or None.
+        noted: for the notes at the end of the run, if the caller asked for it.
+        entry: what `RunOptions.on_depth` returned.
     """
 
     task: Task
@@ -42,6 +70,8 @@ class Result:
     facts: dict[str, Any] = field(default_factory=dict)
     depth: DepthMap | None = None
     stdout: bytes | None = None
+    noted: Noted | None = None
+    entry: Any = None
 
     @property
     def is_done(self) -> bool:
@@ -126,6 +156,39 @@ def without_traceback(error: GLPNError) -> GLPNError:
     copy.setting = error.setting
     copy.add_note("".join(traceback.format_exception(error)).rstrip())
     return copy
+
+
+def note_depth(
+    depth: DepthMap, final: DepthMap | None = None, *, rows: Iterable[DepthFormat] = (), output: OutputSettings
+) -> Noted:
+    """Return what the notes at the end of a run need to know of a depth map.
+
+    Args:
+        depth: a predicted depth map, before anchors.
+        final: the same after anchors; None if there are none.
+        rows: the formats that are written.
+        output: numbers and colors of the files.
+    """
+    from glpn_cli.depth import PINHOLE
+
+    final = final or depth
+    known = depth.provenance
+    has_points = depth.camera is None or depth.camera.projection == PINHOLE
+    beyond_16_bits = 0.0
+    if any(row.name == "png16" for row in rows):
+        from glpn_cli.output.png import beyond_16_bits as measure
+
+        beyond_16_bits = measure(final, output)
+    is_assumed = depth.camera is not None and depth.camera.is_assumed
+    return Noted(
+        known.source or "the image",
+        depth.meters.size if has_points else 0,
+        known.weights,
+        known.depth_limit_m,
+        depth.saturated_fraction,
+        depth.camera.source.removeprefix("assumed: ") if is_assumed and depth.camera else "",
+        beyond_16_bits,
+    )
 
 
 def describe_depth(depth: DepthMap, output: OutputSettings) -> dict[str, Any]:

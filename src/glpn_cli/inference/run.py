@@ -13,7 +13,7 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from glpn_cli.errors import DeviceError, GLPNError, ImageError
 from glpn_cli.files import (
@@ -26,9 +26,11 @@ from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.existing import find_current, image_sha256, output_hashes
 from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import MemoryImage
+from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.result import (
     Result,
     current_result,
+    note_depth,
     skipped_result,
     without_traceback,
 )
@@ -41,9 +43,14 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.image.discovery import Source
+    from glpn_cli.inference.journal import RecordSink
     from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor, PreparedImage
+
+
+def ignore(_: Any) -> None:
+    """Do nothing; the default of callbacks. A named function can be sent to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,11 @@ class RunOptions:
             torch's threads belongs to the whole process.
         named_file: follow a link at the only output; see `Plan.named_file`.
         fingerprint: what determines the content of the outputs, for the manifest.
+        take_notes: fill `Result.noted`.
+        in_order: yield the results in the order of the tasks, if several processes share them.
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
-            a killed run calls it again.
-        observe: is called with each depth map, before anchors, in the caller's thread.
-        observe_final: the same, after anchors.
+            a killed run calls it again. What it returns is in `Result.entry`. Processes that share a run get a pickled
+            copy.
         on_late: is called with each result that was finished after the caller closed the generator, as an interrupt
             does.
         arriving: the tasks come one by one, and each result is yielded without waiting for the next task.
@@ -74,12 +82,12 @@ class RunOptions:
     tune_threads: bool = True
     named_file: bool = False
     fingerprint: dict[str, Any] = field(default_factory=dict)
-    on_depth: Callable[[Record, DepthMap], None] | None = None
-    observe: Callable[[DepthMap], None] = lambda _: None
-    observe_final: Callable[[DepthMap], None] = lambda _: None
-    on_late: Callable[[Result], None] = lambda _: None
+    take_notes: bool = False
+    in_order: bool = False
+    on_depth: Callable[[Record, DepthMap], Any] | None = None
+    on_late: Callable[[Result], None] = ignore
     arriving: bool = False
-    note: Callable[[str], None] = lambda _: None
+    note: Callable[[str], None] = ignore
 
 
 _NO_OPTIONS = RunOptions()
@@ -90,11 +98,11 @@ _ARRIVAL_WAIT_S = 0.002
 
 def run(
     tasks: Iterable[Task],
-    predictor: Predictor,
+    predictor: Predictor | RemotePredictor,
     output: OutputSettings,
     *,
     settings: RunSettings | None = None,
-    manifest: Manifest | None = None,
+    manifest: RecordSink | None = None,
     options: RunOptions = _NO_OPTIONS,
 ) -> Generator[Result]:
     """Predict the images of tasks and write their depth; reading, predicting and writing overlap.
@@ -104,19 +112,22 @@ def run(
 
     Args:
         tasks: what to do. A task with a failure becomes a failed result.
-        predictor: runs in the caller's thread.
+        predictor: runs in the caller's thread, or in other processes, which end with the run.
         output: numbers and colors of the files.
         settings: how much happens at once.
         manifest: entered and begun; gets a line for each image. Its folder is the limit of all outputs.
         options: callbacks and extras.
 
     Yields:
-        The result of each task when it is finished; on a CPU in the order of the tasks.
+        The result of each task when it is finished; in one process on a CPU in the order of the tasks.
 
     Raises:
         OutputError: no more outputs can be written.
     """
-    return _Stream(predictor, output, settings or RunSettings(), manifest, options).results(iter(tasks))
+    settings = settings or RunSettings()
+    if isinstance(predictor, RemotePredictor):
+        return predictor.run(tasks, output, settings, cast("Manifest | None", manifest), options)
+    return _Stream(predictor, output, settings, manifest, options).results(iter(tasks))
 
 
 def open_source(
@@ -169,7 +180,7 @@ class _Stream:
         predictor: Predictor,
         output: OutputSettings,
         settings: RunSettings,
-        manifest: Manifest | None,
+        manifest: RecordSink | None,
         options: RunOptions,
     ) -> None:
         import torch
@@ -179,6 +190,7 @@ class _Stream:
         device = predictor.runtime.device
         on_cpu = device.type == "cpu"
         self._predictor = predictor
+        self._output = output
         self._writer = Writer(predictor, output, manifest, options)
         self._options = options
         self._workers = settings.worker_count
@@ -336,22 +348,23 @@ class _Stream:
             item.stopwatch.elapsed_s["network"] = share_s
             try:
                 # Not in a writer thread: torch would create a thread pool for each of those.
-                depth = self._anchored(self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch))
+                depth = self._anchored(item, self._predictor.finish(prepared, predicted, stopwatch=item.stopwatch))
             except GLPNError as error:
                 self._fail(item, error)
             else:
                 self._writing.append((item, self._writers.submit(self._writer.write, item, depth)))
         return True
 
-    def _anchored(self, depth: DepthMap) -> DepthMap:
-        """Scale a depth map to the anchors; show it to the observers before and after."""
-        self._options.observe(depth)
+    def _anchored(self, item: Item, depth: DepthMap) -> DepthMap:
+        """Scale a depth map to the anchors, and take notes."""
+        final = depth
         if self._options.anchors:
             from glpn_cli.geometry.measure import anchor_depth
 
-            depth = anchor_depth(depth, list(self._options.anchors))
-        self._options.observe_final(depth)
-        return depth
+            final = anchor_depth(depth, list(self._options.anchors))
+        if self._options.take_notes:
+            item.noted = note_depth(depth, final, rows=[row for row, _ in item.task.outputs], output=self._output)
+        return final
 
     def _tune(self, group: list[_Prepared]) -> None:
         """Measure memory and time of the pass that just ran."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import is_partial_name
-from glpn_cli.inference.manifest import MANIFEST_NAME, UNFINISHED, read_records
+from glpn_cli.inference.manifest import MANIFEST_NAME, UNFINISHED, manifest_paths, read_records
 from glpn_cli.inference.plan import is_depth_file
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def verify_outputs(folder: Path) -> Iterator[Finding]:
     Raises:
         DepthFileError: the folder has no manifest.
     """
-    if not (folder / MANIFEST_NAME).is_file():
+    if not manifest_paths(folder):
         raise DepthFileError(f"{folder}: has no {MANIFEST_NAME}", hint="set `output` to the output folder of a batch")
     listed: set[str] = set()
     for record in read_records(folder).values():

@@ -21,6 +21,7 @@ from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.manifest import DONE, Record, relative_source
 from glpn_cli.inference.result import (
     UP_TO_DATE,
+    Noted,
     Result,
     current_result,
     describe_depth,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.autotune import Stopwatch
-    from glpn_cli.inference.manifest import Manifest
+    from glpn_cli.inference.journal import RecordSink
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.run import RunOptions
@@ -51,6 +52,7 @@ class Item:
         mark: size and modification time of the image before it was read.
         image_sha256: of the image that was read; None if it is unknown.
         current: existing outputs that are up to date by their metadata.
+        noted: see `Result`.
     """
 
     task: Task
@@ -58,6 +60,7 @@ class Item:
     mark: str
     image_sha256: str | None = None
     current: frozenset[Path] = frozenset()
+    noted: Noted | None = None
 
 
 class Writer:
@@ -71,7 +74,7 @@ class Writer:
     """
 
     def __init__(
-        self, predictor: Predictor, output: OutputSettings, manifest: Manifest | None, options: RunOptions
+        self, predictor: Predictor, output: OutputSettings, manifest: RecordSink | None, options: RunOptions
     ) -> None:
         self._predictor = predictor
         self._output = output
@@ -93,8 +96,7 @@ class Writer:
                 if item.task.exists:
                     return self._complete(item, depth, files, facts)
                 record = self._record(item, files)
-                if self._options.on_depth is not None:
-                    self._options.on_depth(record, depth)
+                entry = None if self._options.on_depth is None else self._options.on_depth(record, depth)
                 with item.stopwatch.stage("write"):
                     self._write_files(item.task, record, files)
         except GLPNError as error:
@@ -109,6 +111,8 @@ class Writer:
             facts=facts,
             depth=depth if self._options.keep_depth else None,
             stdout=files[0] if item.task.to_stdout else None,
+            noted=item.noted,
+            entry=entry,
         )
 
     def fail(self, item: Item, error: GLPNError) -> Result:
@@ -167,6 +171,7 @@ class Writer:
             elapsed_s=dict(item.stopwatch.elapsed_s),
             facts=facts,
             depth=depth if self._options.keep_depth else None,
+            noted=item.noted,
         )
 
     def _record(self, item: Item, files: list[bytes]) -> Record:

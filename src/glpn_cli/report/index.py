@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from glpn_cli.depth import DepthMap
+    from glpn_cli.inference.facts import PredictorFacts
     from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.report.journal import Entry
@@ -75,7 +76,7 @@ class RunFacts:
 
 
 def describe_run(
-    predictor: Predictor, folders: Sequence[str], settings: dict[str, Any], colors: OutputSettings
+    predictor: Predictor | PredictorFacts, folders: Sequence[str], settings: dict[str, Any], colors: OutputSettings
 ) -> RunFacts:
     """Return what the report states about a run.
 

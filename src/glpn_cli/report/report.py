@@ -1,6 +1,6 @@
 """The report of a batch: the page beside the outputs, and the folder with everything that the page loads.
 
-In the order of a run: `refuse_to_replace_page`, `Report.begin`, `add` and `settle` for each image, `missing` and
+In the order of a run: `refuse_to_replace_page`, `Report.begin`, `recorder` and `settle` for each image, `missing` and
 `catch_up` for images that were finished without a report, `end`.
 """
 
@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import OutputError, OutputExistsError
@@ -61,11 +61,71 @@ _SECONDS_BETWEEN_INDEXES = 5.0
 _INDEX_FACTOR = 50  # writing the index takes at most 1/50 of the time
 
 
+class Recorder:
+    """Writes the files of single images, in any thread or process.
+
+    Calling it adds an image before its outputs get their names, and returns its entry. A line that two computers
+    append to the journal at once is lost on some network file systems; the next run adds that image again.
+    """
+
+    def __init__(self, folder: Path, run: RunFacts) -> None:
+        """Take the folder of the batch, and what the report states about the run."""
+        self._folder = folder
+        self._parts = folder / PARTS_NAME
+        self._run = run
+        self._names = Names([], run.folders, os.path.abspath(folder))
+        self._journal = Journal(self._parts / _JOURNAL_NAME)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make a copy in another process."""
+        return Recorder, (self._folder, self._run)
+
+    def __call__(self, record: Record, depth: DepthMap) -> Entry:
+        """Add an image; see `add`."""
+        return self.add(record, depth, depth.rgb)
+
+    def add(self, record: Record, depth: DepthMap | None, rgb: NDArray[np.uint8] | None) -> Entry:
+        """Write the files of an image and its line of the journal.
+
+        Args:
+            record: that the image has, or will have, in the manifest.
+            depth: None if it is unknown.
+            rgb: (H, W, 3) uint8, the image; None if it is unknown.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        name = entry_name(record.source)
+        photo, thumbnail = (None, None) if rgb is None else to_jpegs(rgb)
+        large_grid = small_grid = None
+        if depth is not None:
+            large_grid = encode_grid(subsample(depth.meters, GRID_PX))
+            small_grid = encode_grid(subsample(depth.meters, THUMBNAIL_GRID_PX), max_steps=_THUMBNAIL_STEPS)
+            sampled = subsample(depth.meters, _STATISTICS_PX)
+            range_m = image_range(DepthMap(sampled, depth.provenance), self._run.colors)
+            entry = Entry.of(record, depth, sampled, range_m)
+        else:
+            height, width = (0, 0) if rgb is None else rgb.shape[:2]
+            entry = Entry(name, mark_outputs(record), height, width)
+        large = {
+            "photo": photo,
+            "grid": large_grid,
+            "outputs": record.outputs,
+            "notes": [] if depth is None else list(map(self._names.redact, depth.provenance.notes)),
+        }
+        small = {"photo": thumbnail, "grid": small_grid}
+        _write(self._parts / f"{name}.js", to_script("image", name, large), self._parts, durable=False)
+        _write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small), self._parts, durable=False)
+        self._journal.append(entry)
+        return entry
+
+
 class Report:
     """The report in the output folder of a batch, updated while the batch runs.
 
     Attributes:
         page: the file to open.
+        recorder: adds images.
     """
 
     def __init__(self, folder: Path, run: RunFacts) -> None:
@@ -74,8 +134,8 @@ class Report:
         self._parts = folder / PARTS_NAME
         self._run = run
         self._out = os.path.abspath(folder)
-        self._names = Names([], run.folders, self._out)
         self._journal = Journal(self._parts / _JOURNAL_NAME)
+        self.recorder = Recorder(folder, run)
         self._entries: dict[str, Entry] = {}
         self._records: dict[str, Record] = {}
         self._total = 0
@@ -108,25 +168,19 @@ class Report:
         self._write(self.page, page)
         self._remove((_OLD_JOURNAL_NAME, _OLD_INDEX_NAME).__contains__)
 
-    def add(self, record: Record, depth: DepthMap) -> None:
-        """Add an image, before its outputs get their names. Thread-safe.
+    def settle(self, record: Record, entry: Entry | None = None) -> None:
+        """Take the final record of an image and, every few seconds, update the index for readers who reload the page.
 
         Args:
-            record: that the image will have in the manifest.
-            depth: with the image.
-
-        Raises:
-            OutputError: a file cannot be written.
-        """
-        self._add(record, depth, depth.rgb)
-
-    def settle(self, record: Record) -> None:
-        """Take the final record of an image and, every few seconds, update the index for readers who reload the page.
+            record: of the manifest.
+            entry: what `recorder` returned for it; None for an image without depth.
 
         Raises:
             OutputError: the index cannot be written.
         """
         self._records[record.source] = record
+        if entry is not None:
+            self._entries[entry.id] = entry
         if time.monotonic() >= self._next_index_s:
             self._write_index(complete=False)
 
@@ -157,6 +211,7 @@ class Report:
         """
         if not complete:  # the writer may have recorded an image in the manifest that `settle` was not called for
             self._records |= read_records(self._folder)
+            self._entries |= self._read_journal()
         self._write_index(complete=complete)
         if complete:
             current = set(map(entry_name, self._records))
@@ -168,34 +223,10 @@ class Report:
             return Journal(self._parts / _OLD_JOURNAL_NAME).read()
         return self._journal.read()
 
-    def _add(self, record: Record, depth: DepthMap | None, rgb: NDArray[np.uint8] | None) -> None:
-        name = entry_name(record.source)
-        photo, thumbnail = (None, None) if rgb is None else to_jpegs(rgb)
-        large_grid = small_grid = None
-        if depth is not None:
-            large_grid = encode_grid(subsample(depth.meters, GRID_PX))
-            small_grid = encode_grid(subsample(depth.meters, THUMBNAIL_GRID_PX), max_steps=_THUMBNAIL_STEPS)
-            sampled = subsample(depth.meters, _STATISTICS_PX)
-            range_m = image_range(DepthMap(sampled, depth.provenance), self._run.colors)
-            entry = Entry.of(record, depth, sampled, range_m)
-        else:
-            height, width = (0, 0) if rgb is None else rgb.shape[:2]
-            entry = Entry(name, mark_outputs(record), height, width)
-        large = {
-            "photo": photo,
-            "grid": large_grid,
-            "outputs": record.outputs,
-            "notes": [] if depth is None else list(map(self._names.redact, depth.provenance.notes)),
-        }
-        small = {"photo": thumbnail, "grid": small_grid}
-        self._write(self._parts / f"{name}.js", to_script("image", name, large), durable=False)
-        self._write(self._parts / f"{name}.small.js", to_script("thumbnail", name, small), durable=False)
-        self._journal.append(entry)
-        self._entries[name] = entry
-
     def _recover(self, record: Record) -> None:
         depth = recover_depth(record, self._folder, meters_per_unit=self._run.meters_per_unit)
-        self._add(record, depth, recover_photo(record))
+        entry = self.recorder.add(record, depth, recover_photo(record))
+        self._entries[entry.id] = entry
 
     def _has(self, record: Record) -> bool:
         name = entry_name(record.source)
@@ -227,10 +258,14 @@ class Report:
         except OSError as error:
             raise OutputError(f"{self._parts}: stale files cannot be removed: {os_reason(error)}") from error
 
-    def _write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
-        """Replace a file. A link with this name is replaced and not followed."""
-        partial = partial_path(self._parts / path.name)
-        write_together([(path, data)], overwrite=True, partials=[partial], durable=durable)
+    def _write(self, path: Path, data: bytes) -> None:
+        _write(path, data, self._parts)
+
+
+def _write(path: Path, data: bytes, parts: Path, *, durable: bool = True) -> None:
+    """Replace a file. A link with this name is replaced and not followed."""
+    partial = partial_path(parts / path.name)
+    write_together([(path, data)], overwrite=True, partials=[partial], durable=durable)
 
 
 def has_report(folder: Path) -> bool:

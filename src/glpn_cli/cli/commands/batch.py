@@ -12,7 +12,7 @@ from glpn_cli.cli.command import command
 from glpn_cli.cli.console import Console, conclude, printable
 from glpn_cli.cli.options import OUTPUT, Argument, Option
 from glpn_cli.cli.progress import RunProgress
-from glpn_cli.cli.results import DepthNotes, load_predictor, read_image_list, record_of
+from glpn_cli.cli.results import DepthNotes, load_for_run, read_image_list, record_of
 from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import OutputError, PartialFailureError, ReaderGoneError, UsageError
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
@@ -108,14 +108,13 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
 
     options = RunOptions(
         describe=json,
-        observe=notes.observe,
-        observe_final=notes.observe_final,
+        take_notes=True,
         on_late=count_late,
         note=console.note,
     )
     running = open_batch(
         planned,
-        lambda settings: load_predictor(console, settings),
+        lambda settings: load_for_run(console, settings),
         report=report,
         progress=RunProgress(console),
         options=options,
@@ -131,6 +130,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
             for result in running:
                 if json:
                     console.record(record_of(console, result))
+                notes.add(result.noted)
                 if result.error is None:
                     done += 1
                     console.detail(f"{result.task.source}: done in {result.record.seconds:.2f} s")

@@ -16,7 +16,7 @@ from glpn_cli.cli.options import INPUT, LOGGING, Argument, Option
 from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.results import DepthNotes, load_predictor, parse_anchors, print_anchors
 from glpn_cli.errors import DepthFileError
-from glpn_cli.settings import PredictionSettings
+from glpn_cli.settings import OutputSettings, PredictionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,12 +108,14 @@ def _depth_of(console: Console, source: str, settings: PredictionSettings) -> tu
 
 
 def _predict(console: Console, image: str | bytes, settings: PredictionSettings) -> DepthMap:
+    from glpn_cli.inference.result import note_depth
+
     predictor = load_predictor(console, settings)
     depth = predictor.predict(image, name="standard input" if isinstance(image, bytes) else None)
     for note in depth.provenance.notes:
         console.note(note)
     notes = DepthNotes(())
-    notes.observe(depth)
+    notes.add(note_depth(depth, output=OutputSettings()))
     notes.print(console)
     return depth
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,13 +17,14 @@ from glpn_cli.cli.process import check_stdin
 from glpn_cli.cli.progress import RunProgress
 from glpn_cli.cli.results import (
     DepthNotes,
-    load_predictor,
+    load_for_run,
     parse_anchors,
     print_anchors,
     print_details,
     read_image_list,
     record_of,
 )
+from glpn_cli.convert import ALL_DEVICES, parse_devices
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
 from glpn_cli.values import RangeMode
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.inference.plan import Plan, Task
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
 
@@ -102,18 +104,23 @@ def predict(
         keep_depth=preview,
         describe=True,
         named_file=plan.named_file,
-        observe=notes.observe,
-        observe_final=notes.observe_final,
+        take_notes=True,
+        in_order=True,
         on_late=progress.count,
         arriving=plan.arriving is not None,
         note=console.note,
     )
     if plan.skipped_outputs:
         console.note(f"skipped {plan.skipped_outputs} depth files among the images")
-    settings = replace(prediction, keep_rgb=any(row.needs_image for row in plan.formats))
+    settings = replace(
+        prediction,
+        keep_rgb=any(row.needs_image for row in plan.formats),
+        device=_choose_devices(plan, prediction.device),
+    )
     try:
         with closing(_results(console, plan, settings, appearance, options)) as results:
             for result in results:
+                notes.add(result.noted)
                 progress.show(result)
     except KeyboardInterrupt:
         console.warn(f"interrupted: {progress.summary()}")
@@ -131,7 +138,30 @@ def _check_streams(plan: Plan, *, json: bool) -> None:
         check_stdin("an image", "cat photo.jpg | glpn predict -")
 
 
-def _with_run_range(console: Console, plan: Plan, predictor: Predictor, appearance: OutputSettings) -> OutputSettings:
+def _choose_devices(plan: Plan, device: str) -> str:
+    """Return the devices for a plan: one image needs only one.
+
+    Raises:
+        UsageError: an image that only this process can read is to be shared.
+    """
+    names = parse_devices(device)
+    if len(names) == 1 and names[0] != ALL_DEVICES:
+        return device
+    images = sum(not (task.failure or task.skipped) for task in plan.tasks)
+    if images > 1 or plan.arriving is not None:
+        if plan.from_stdin:
+            raise UsageError("an image from standard input needs a single device", setting="device")
+        return device
+    if names[0] != ALL_DEVICES:
+        return names[0]
+    from glpn_cli.device import list_devices
+
+    return list_devices(device)[0]
+
+
+def _with_run_range(
+    console: Console, plan: Plan, predictor: Predictor | RemotePredictor, appearance: OutputSettings
+) -> OutputSettings:
     """Return the settings with the range that all images share, if they are to share one that has to be measured."""
     from glpn_cli.image.discovery import STDIN
     from glpn_cli.inference.color_range import choose_run_range
@@ -147,6 +177,7 @@ def _results(
 ) -> Generator[Result]:
     """Yield the results; the network is loaded only if there is an image for it."""
     from glpn_cli.files import make_folder
+    from glpn_cli.inference.remote import close_remote
     from glpn_cli.inference.result import failed_result, skipped_result
     from glpn_cli.inference.run import run
 
@@ -159,14 +190,17 @@ def _results(
         yield skipped_result(task) if task.failure is None else failed_result(task, task.failure)
     if first is None:
         return
-    predictor = load_predictor(console, prediction)
-    appearance = _with_run_range(console, plan, predictor, appearance)
-    if plan.folder is not None:
-        make_folder(plan.folder)
-    has_bar = len(plan.tasks) > 1 and plan.arriving is None
-    progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
-    results = run(chain([first], tasks), predictor, appearance, options=options)
-    with closing(results), progress if has_bar else nullcontext():
+    predictor = load_for_run(console, prediction)
+    with ExitStack() as stack:
+        stack.callback(close_remote, predictor)
+        appearance = _with_run_range(console, plan, predictor, appearance)
+        if plan.folder is not None:
+            make_folder(plan.folder)
+        has_bar = len(plan.tasks) > 1 and plan.arriving is None
+        progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
+        results = stack.enter_context(closing(run(chain([first], tasks), predictor, appearance, options=options)))
+        if has_bar:
+            stack.enter_context(progress)
         for result in results:
             yield result
             if has_bar:

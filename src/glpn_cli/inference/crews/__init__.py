@@ -1,0 +1,1 @@
+"""Crews: how worker processes are started, on this machine or others."""
