@@ -50,6 +50,7 @@ ALTERNATIVES = {
     "os.link": "Windows: a rename, which does not replace files there; also on file systems without hard links",
     "os.sched_getaffinity": "elsewhere the number of cores",
     "signal.pthread_kill": "Windows: `_thread.interrupt_main`, which does not end a system call that waits",
+    "os.sysconf": "only after reading `/proc/stat`; elsewhere nothing",
     "/proc/": "elsewhere `resource`, or nothing",
     "resource": "macOS only; another way elsewhere, or nothing",
 }

@@ -14,6 +14,7 @@ from glpn_cli.settings import OutputSettings, PredictionSettings
 from glpn_cli.video.settings import VideoSettings
 
 if TYPE_CHECKING:
+    from glpn_cli.depth import DepthMap
     from glpn_cli.video.run import VideoResult, VideoRun
 
 
@@ -61,6 +62,7 @@ def video(
     Depth is steady over time, the sound is copied, and every frame keeps its time. Run the same command again to
     resume an interrupted run.
     """
+    from glpn_cli.inference.result import note_depth
     from glpn_cli.video.run import VideoRun, plan_video
 
     plan = plan_video(
@@ -75,8 +77,12 @@ def video(
     run = VideoRun(plan)
     predictor = load_predictor(console, plan.prediction)
     notes = DepthNotes(plan.rows, plan.output)
+
+    def observe(depth: DepthMap) -> None:
+        notes.add(note_depth(depth, rows=plan.rows, output=plan.output))
+
     try:
-        result = run.execute(predictor, progress=RunProgress(console), observe=notes.observe)
+        result = run.execute(predictor, progress=RunProgress(console), observe=observe)
     except (KeyboardInterrupt, OutputError) as error:
         _print_interrupted(console, run, error)
         raise
