@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from glpn_cli import files
+from glpn_cli.inference import lines as lines_module
 from glpn_cli.inference import manifest as manifest_module
 from glpn_cli.inference.predictor import Predictor
 from waiting import HANG_S, wait_until
@@ -126,7 +127,7 @@ def test_disk_is_full_when_a_manifest_line_is_written(
             return super().write(data[:room] if lines >= 6 else data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest_module, "FileIO", Filling)
+        patch.setattr(lines_module, "FileIO", Filling)
         run = glpn(*BATCH)
     assert run.returncode == 6
     assert b"No space left on device" in run.stderr

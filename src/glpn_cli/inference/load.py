@@ -150,13 +150,14 @@ def load_for_run(
         from glpn_cli.geometry.calibration import read_calibration
 
         read_calibration(settings.camera)
+    if set(devices) != {"cpu"}:  # a run might end on the other devices before a worker reports that its own is missing
+        from glpn_cli.device import choose_runtime  # torch
+
+        for device in devices:
+            choose_runtime(device, settings.precision)
     try:
         locate_weights(settings.weights)
     except WeightsError:
-        from glpn_cli.device import choose_runtime
-
-        for device in devices:  # before a download
-            choose_runtime(device, settings.precision)
         obtain_weights(settings.weights, offline=settings.offline, progress=progress)
     predictor = RemotePredictor(ProcessCrew(devices, settings))
     for note in predictor.notes:
