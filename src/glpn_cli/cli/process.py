@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from glpn_cli.errors import INTERRUPTED_EXIT_CODE, OutputError, UsageError
@@ -153,11 +154,13 @@ def exit_quickly(code: object) -> None:
     waiting = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
     if waiting or active_children():
         return
+    atexit._run_exitfuncs()  # noqa: SLF001 - the only way to run them, and as old as the module
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (OSError, ValueError):  # a closed pipe; Python's own exit reports it
         return
-    atexit._run_exitfuncs()  # noqa: SLF001 - the only way to run them, and as old as the module
+    with suppress(OSError, ValueError):  # messages that cannot be written do not make a run fail
+        if sys.stderr is not None:
+            sys.stderr.flush()
     os._exit(code or 0)
