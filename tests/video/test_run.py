@@ -296,6 +296,21 @@ def test_resumed_run_equals_an_uninterrupted_one(long_clip: Path, small_predicto
     assert sorted(path.name for path in long_clip.parent.iterdir()) == ["clip.mp4", output, f"whole-{output}"]
 
 
+@pytest.mark.parametrize("steady", ["on", "off"])
+@pytest.mark.parametrize("broken", [[16, 17], [14, 15, 16]])
+def test_broken_frames_after_a_resume_repeat_the_depth_before(
+    long_clip: Path, small_predictor: Load, steady: str, broken: list[int]
+) -> None:
+    damage_frames(long_clip, broken)
+    execute(make_plan(long_clip, "whole.mkv", steady=steady), small_predictor)
+    plan = make_plan(long_clip, "depth.mkv", steady=steady)
+    with pytest.raises(_StoppedError):
+        execute(plan, small_predictor, on_frame=stop_at(20))
+    assert execute(plan, small_predictor).resumed == 16
+    resumed, whole = meters_of(long_clip.parent / "depth.mkv"), meters_of(long_clip.parent / "whole.mkv")
+    assert all(np.array_equal(one, two) for one, two in zip(resumed, whole, strict=True))
+
+
 def _decoded(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray() for frame in container.decode(video=0)]

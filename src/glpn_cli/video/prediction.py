@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STEADIED_NOTE = "steadied over the frames of a video"
 _READ_AHEAD = 2
+_VIEWS = "last_views"  # in the state
 _POLL_S = 0.1  # how often a waiting thread looks whether the other one has ended
 
 _Prepared = tuple["SourceFrame", "PreparedImage | None"]
@@ -115,6 +116,11 @@ class DepthFrames:
         self._reader = reader
         self._predictor = predictor
         self._skip = skip
+        self._views: Tensor | None = None  # of the last finished frame, for broken ones after it
+        if state and _VIEWS in state:
+            import torch
+
+            self._views = torch.from_numpy(state[_VIEWS])
         self._steadier: Steadier[_Prepared] | None = None
         if settings.steady is Steady.ON:
             from glpn_cli.video.steadying import Steadier
@@ -132,16 +138,16 @@ class DepthFrames:
 
     def state(self) -> State:
         """Return what the frames after the last one that was yielded depend on."""
-        return {} if self._steadier is None else self._steadier.state()
-
-    def repeat_from(self, depth: DepthMap) -> None:
-        """Set the depth that broken frames at the start repeat, after a resumed run."""
-        self._last = depth
+        state = {} if self._steadier is None else self._steadier.state()
+        return state if self._views is None else state | {_VIEWS: self._views.float().cpu().numpy()}
 
     def results(self) -> Generator[VideoFrame]:
         """Yield the depth of each frame."""
         with closing(_ReadAhead(self._reader, self._predictor, self._skip)) as prepared:
             for frame, image in prepared:
+                if frame.index < self._skip:
+                    self._remember(frame, image)
+                    continue
                 self._pending.append(frame)
                 if image is None:
                     yield from self._repeated()
@@ -150,6 +156,11 @@ class DepthFrames:
             if self._steadier is not None:
                 for (frame, image), views in self._steadier.flush():
                     yield from self._finished(frame, image, views)
+
+    def _remember(self, frame: SourceFrame, image: PreparedImage | None) -> None:
+        """Restore the depth of the last good frame of the run that is resumed, which broken frames repeat."""
+        if image is not None and self._views is not None:
+            self._last = self._depth_of(replace(frame, decoded=None), image, self._views)  # the image is not waiting
 
     def _predicted(self, frame: SourceFrame, image: PreparedImage) -> Iterator[VideoFrame]:
         (views,) = self._predictor.run([image])
@@ -165,32 +176,34 @@ class DepthFrames:
 
     def _finished(self, frame: SourceFrame, image: PreparedImage | None, views: Tensor) -> Iterator[VideoFrame]:
         assert image is not None  # noqa: S101 - only frames with an image are predicted
-        if self._steadier is not None:
-            image = replace(image, notes=(*image.notes, STEADIED_NOTE))
-            if frame.decoded is not None:
-                image = replace(image, rgb=self._reader.rgb(frame.decoded))
-        depth = self._predictor.finish(image, views)
-        self._last = depth
+        self._views = views
+        self._last = depth = self._depth_of(frame, image, views)
         while self._pending and self._pending[0].index <= frame.index:
             one = self._pending.popleft()  # broken frames before the first good one have no depth of their own either
             yield self._frame(one, depth, is_broken=one.index != frame.index)
         yield from self._repeated()
 
+    def _depth_of(self, frame: SourceFrame, image: PreparedImage, views: Tensor) -> DepthMap:
+        if self._steadier is not None:
+            image = replace(image, notes=(*image.notes, STEADIED_NOTE))
+            if frame.decoded is not None:
+                image = replace(image, rgb=self._reader.rgb(frame.decoded))
+        return self._predictor.finish(image, views)
+
     def _repeated(self) -> Iterator[VideoFrame]:
         """Yield broken frames whose turn it is."""
-        while self._last is not None and self._pending and self._is_broken(self._pending[0]):
+        while self._last is not None and self._pending and self._pending[0].decoded is None:
             yield self._frame(self._pending.popleft(), self._last, is_broken=True)
-
-    @staticmethod
-    def _is_broken(frame: SourceFrame) -> bool:
-        return frame.decoded is None
 
     def _frame(self, source: SourceFrame, depth: DepthMap, *, is_broken: bool) -> VideoFrame:
         return VideoFrame(source.index, self._reader.seconds(source.pts), depth, is_broken, source.pts)
 
 
 class _ReadAhead:
-    """Decodes and prepares frames in a thread; iterating yields each with the network's input."""
+    """Decodes and prepares frames in a thread; iterating yields each with the network's input.
+
+    If the first frame after those that are skipped is broken, the last good one before it comes first.
+    """
 
     def __init__(self, reader: VideoReader, predictor: Predictor, skip: int) -> None:
         self._reader = reader
@@ -214,11 +227,17 @@ class _ReadAhead:
 
     def _read(self) -> None:
         try:
+            before: SourceFrame | None = None
             for frame in self._reader.frames():
                 if self._is_closed.is_set():
                     return
-                if frame.index >= self._skip:
-                    self._put((frame, _prepare(self._reader, self._predictor, frame)))
+                if frame.index < self._skip:
+                    before = before if frame.decoded is None else frame
+                    continue
+                if frame.index == self._skip and frame.decoded is None and before is not None:
+                    self._put((before, _prepare(self._reader, self._predictor, before)))
+                before = None  # its image takes memory
+                self._put((frame, _prepare(self._reader, self._predictor, frame)))
             self._put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             self._put(error)
