@@ -172,7 +172,6 @@ class VideoReader:
         any_decoded = False
         with opened(self.name) as container:
             stream = find_video_stream(container, self.name)
-            stream.codec_context.thread_count = 1  # with more, an error cannot be told which frame it is about
             self._seek_start(container, stream)
             for frame in self._decoded(container, stream):
                 any_decoded = any_decoded or frame.decoded is not None
@@ -211,7 +210,7 @@ class VideoReader:
             for decoded in _decode(stream, packet, lost):
                 while lost and decoded.pts is not None and lost[0] < decoded.pts:
                     yield from self._placed(lost.popleft(), None)
-                # A frame with errors that the decoder has concealed is no image to predict depth from.
+                # The decoder has concealed errors in a corrupt frame, whose depth would be wrong.
                 yield from self._placed(decoded.pts, None if decoded.is_corrupt else decoded)
         for pts in lost:
             yield from self._placed(pts, None)
@@ -308,6 +307,8 @@ def find_video_stream(container: InputContainer, name: str) -> Any:
         if not stream.disposition & cover:
             if stream.codec_context is None:
                 raise ImageError(f"{name}: its codec is unknown", hint="convert it to H.264 first")
+            # With more, it depends on time which frame an error is about.
+            stream.codec_context.thread_count = 1
             return stream
     raise ImageError(f"{name}: contains no video")
 
