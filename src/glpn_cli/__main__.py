@@ -1,35 +1,25 @@
 """`python -m glpn_cli` is `glpn`."""
 
-import gc
 import os
 import sys
 from typing import Any
 
 _INTERRUPTED = 130
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 
 def run() -> None:
     """Run the command line in a process of its own."""
     try:
-        from glpn_cli.cli.process import (
-            exit_quickly,
-            let_threads_sleep,
-            repeat_lost_interrupt,
-            set_signal_handler,
-        )
-        from glpn_cli.inference.autotune import keep_freed_memory
+        from glpn_cli.cli.process import exit_quickly, repeat_lost_interrupt, set_signal_handler
+        from glpn_cli.tuning import tune_process
 
         # A signal while the program is imported, or exits, ends it at once: there is nothing to clean up then, and an
         # exception would show a traceback of whatever Python is doing at that moment.
         set_signal_handler(_exit_now)
         sys.excepthook, sys.unraisablehook = _report_bug, repeat_lost_interrupt
-        # Importing torch creates half a million objects and no garbage; collecting among them takes 0.1 s.
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+        tune_process()
         from glpn_cli.cli.app import main
 
-        keep_freed_memory()
-        let_threads_sleep()
         main()
     except KeyboardInterrupt:  # before the first handler, or between two
         _exit_now()

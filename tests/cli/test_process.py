@@ -29,28 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SLEEP_PROGRAM = """
-import os, sys
-import glpn_cli.cli.app
-from glpn_cli.__main__ import run
-glpn_cli.cli.app.main = lambda: print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
-run()
-"""
-
-
-@pytest.mark.parametrize(
-    ("environment", "spins"),
-    [({}, "1000"), ({"OMP_WAIT_POLICY": "active"}, "None"), ({"GOMP_SPINCOUNT": "77"}, "77")],
-    ids=["unset", "policy", "spins"],
-)
-def test_threads_sleep_unless_user_says_otherwise(environment: dict[str, str], spins: str) -> None:
-    others = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_WAIT", "GOMP_", "KMP_"))}
-    ended = subprocess.run(
-        [sys.executable, "-c", SLEEP_PROGRAM], env=others | environment, capture_output=True, check=True, text=True
-    )
-    assert ended.stdout.split() == [spins, "False"]
-
-
 def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UsageError):

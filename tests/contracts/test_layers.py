@@ -11,7 +11,7 @@ import pytest
 import glpn_cli
 
 PACKAGE = Path(glpn_cli.__file__).parent
-GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "certificates", "_version"}
+GROUND = {"errors", "convert", "values", "settings", "depth", "device", "files", "certificates", "tuning", "_version"}
 LIBRARY = {"image", "model", "weights", "output", "geometry", "metrics", "data"}
 FEATURES = {"training", "evaluation", "report", "export", "benchmark", "diagnosis", "video"}
 API = {"api"}
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "certificates": {"errors", "files"},
     "device": {"errors", "convert", "settings", "values"},
     "depth": {"errors", "convert", "settings", "values"},
+    "tuning": set(),
     "metrics": set(),
     "image": GROUND,
     "model": GROUND,
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": GROUND | LIBRARY | {"inference", "video"},
     "api": GROUND | LIBRARY | FEATURES | {"inference"},
     "cli": API | GROUND | LIBRARY | FEATURES | {"inference"},
-    "__main__": {"cli", "inference"},
+    "__main__": {"cli", "tuning"},
     "": API | GROUND | LIBRARY | {"inference", "video"},  # the Python API imports each name on first use
 }
 """What each module or package of `glpn_cli` may import besides itself."""

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
 
 from glpn_cli.inference import autotune
-from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch, choose_threads, keep_freed_memory
+from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch, choose_threads
 
 SMALL, LARGE = (1, 3, 32, 32), (1, 3, 64, 64)
 
@@ -173,46 +170,3 @@ def test_single_core_is_not_tuned() -> None:
 )
 def test_chosen_threads_finish_an_image_soonest(network_s: dict[int, float], io_s: float, threads: int) -> None:
     assert choose_threads(network_s, io_s) == threads
-
-
-FAULTS_PROGRAM = """
-import resource
-from glpn_cli.inference.autotune import keep_freed_memory
-{first}
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def use():
-    held = [bytearray(20_000_000) for _ in range(4)]
-    del held
-use()
-before = faults()
-for _ in range(10):
-    use()
-print(faults() - before)
-"""
-
-
-def page_faults(*, first: str) -> int:
-    ended = subprocess.run(
-        [sys.executable, "-c", FAULTS_PROGRAM.format(first=first)], capture_output=True, check=True, text=True
-    )
-    return int(ended.stdout)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's malloc")
-def test_freed_memory_is_reused() -> None:
-    assert page_faults(first="") > 10_000  # so the measurement shows a difference
-    assert page_faults(first="keep_freed_memory()") < 1_000
-
-
-@pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_other_systems_are_left_alone(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("loaded a library"))
-    keep_freed_memory()
-
-
-def test_c_libraries_without_mallopt_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-    keep_freed_memory()

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-_SPINS = "1000"  # some microseconds; with 10,000, an image beside a busy process took twice as long
-
-
-def let_threads_sleep() -> None:
-    """Let the threads of GNU OpenMP sleep soon while they wait for each other; must run before torch is loaded.
-
-    By default they spin for milliseconds. Beside a process that uses one of two cores, a spinning thread keeps the core
-    that the late thread needs, at each of a pass's thousands of operations: an image took up to ten times as long. On
-    an idle machine a short spin is as fast as a long one, and sleeping at once costs a tenth in bfloat16. A policy
-    that the user has set is left alone.
-    """
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-        os.environ["GOMP_SPINCOUNT"] = _SPINS
-
 
 def check_stdin(what: str, example: str) -> None:
     """Refuse to wait for data where none can come from.

@@ -1,16 +1,14 @@
 """Timing of a prediction, and how a process uses its machine well.
 
 `Stopwatch` collects the time of each stage. `GroupSize` decides how many images a GPU processes at once, from measured
-memory. `CoreShare` decides how many threads the network uses on a CPU, from measured times. `keep_freed_memory` saves
-the work of mapping memory again. None of them changes any result.
+memory. `CoreShare` decides how many threads the network uses on a CPU, from measured times. None of them changes any
+result.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 import statistics
-import sys
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -27,11 +25,6 @@ _MEMORY_FRACTION = 0.7  # of the free memory; the rest is for other programs and
 _TUNE_AFTER_IMAGES = 6  # the first images include one-time setup
 _MIN_IO_FRACTION = 0.15  # of the network's time; if reading and writing take less, the network gets all cores
 _PASSES_PER_COUNT = 3
-
-# From glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_NEVER = 2**31 - 1
-_LARGEST_BYTES = 32 * 2**20  # the largest threshold that glibc accepts
 
 
 class Stopwatch:
@@ -181,17 +174,3 @@ def choose_threads(network_s: Mapping[int, float], io_s: float) -> int:
         return max(network_s[threads], io_s / (cores - threads))
 
     return min(network_s, key=image_s)
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory for the next allocation; does nothing with other C libraries.
-
-    A network's tensors are a few megabytes each and freed within milliseconds. By default such memory is returned to
-    the system and mapped again, zeroed page by page, for the next tensor: 5 % of the time of a float32 batch.
-    """
-    if sys.platform != "linux":
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_MMAP_THRESHOLD, _LARGEST_BYTES)
-        set_option(_TRIM_THRESHOLD, _NEVER)

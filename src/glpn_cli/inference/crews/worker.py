@@ -6,7 +6,6 @@ main thread: the run loop       listening thread: orders → inbox       sending
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import pickle
 import signal
@@ -19,7 +18,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import GLPNError
-from glpn_cli.inference.autotune import keep_freed_memory
 from glpn_cli.inference.crews.messages import (
     Begin,
     Ended,
@@ -33,6 +31,7 @@ from glpn_cli.inference.crews.messages import (
     Ready,
     Stop,
 )
+from glpn_cli.tuning import tune_process
 from glpn_cli.weights.store import ProgressCallback
 
 if TYPE_CHECKING:
@@ -47,11 +46,10 @@ if TYPE_CHECKING:
 _SEND_EVERY_S = 0.05
 """How long results are collected for a message: a message costs the other side as much as ten results."""
 
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
-
 
 def main() -> None:
     """Run a worker whose orders come from standard input and whose messages go to standard output."""
+    tune_process()
     orders = sys.stdin.buffer
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the messages
@@ -114,8 +112,6 @@ class Worker:
 
     def work(self) -> None:
         """Load the network, and process orders until there are no more."""
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        keep_freed_memory()
         threading.Thread(target=self._listen, name="glpn-orders", daemon=True).start()
         try:
             predictor = self._load()
