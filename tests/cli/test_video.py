@@ -110,19 +110,20 @@ def test_doctor_lists_encoders(glpn: Glpn) -> None:
 
 
 def test_interrupted_run_says_that_it_resumes(glpn: Glpn, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glpn_cli.video import run, segments
+    from glpn_cli.video import segments
+    from glpn_cli.video.frame_writer import FrameWriter
 
     monkeypatch.setattr(segments, "_SMALLEST_FRAMES", 2)
     monkeypatch.setattr(segments, "_MOST_FRAMES", 2)
-    add = run._Writer.add
+    add = FrameWriter.add
 
-    def interrupted(self: run._Writer, frame: object, frames: object) -> None:
+    def interrupted(self: FrameWriter, frame: object, frames: object) -> None:
         add(self, frame, frames)  # type: ignore[arg-type]
         if frame.index == 4:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run._Writer, "add", interrupted)
+        patch.setattr(FrameWriter, "add", interrupted)
         stopped = glpn("video", clip, "-o", "depth.mkv", *SMALL)
     assert stopped.returncode == 130
     assert b"resume" in stopped.stderr

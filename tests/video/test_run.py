@@ -24,9 +24,10 @@ from glpn_cli.output.png import to_16_bits
 from glpn_cli.settings import OutputSettings, PredictionSettings
 from glpn_cli.video import segments
 from glpn_cli.video.depth_file import DepthVideo
+from glpn_cli.video.plan import INDEX_NAME, VideoPlan, plan_video
 from glpn_cli.video.prediction import predict_video
 from glpn_cli.video.reading import VideoReader
-from glpn_cli.video.run import INDEX_NAME, VideoPlan, VideoResult, VideoRun, plan_video
+from glpn_cli.video.run import VideoResult, VideoRun
 from glpn_cli.video.settings import VideoSettings
 
 if TYPE_CHECKING:

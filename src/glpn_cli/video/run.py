@@ -1,95 +1,54 @@
-"""From a video to files of depth: the plan, and the run, which can be interrupted and resumed."""
+"""From a plan to the depth of a video: a run that can be interrupted and resumed."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
-from glpn_cli.depth import DepthMap, is_known
-from glpn_cli.errors import ImageError, OutputError, OutputExistsError, UsageError
-from glpn_cli.files import dump_json, file_sha256, make_folder, move_into_place, write_together, write_whole
-from glpn_cli.image.fetching import is_address
+from glpn_cli.convert import refuse_unknown_keywords
+from glpn_cli.depth import DepthMap
+from glpn_cli.errors import ImageError
+from glpn_cli.files import make_folder, move_into_place
 from glpn_cli.inference.color_range import SAMPLE_SIZE, measure_run_range
 from glpn_cli.inference.fingerprint import file_fingerprint
 from glpn_cli.inference.manifest import file_mark
-from glpn_cli.inference.plan import MemoryImage, check_formats
+from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.output.color import measure_range
-from glpn_cli.output.formats import FORMATS, default_formats, find_formats, spans_range
-from glpn_cli.output.metadata import build_metadata, metadata_to_json
+from glpn_cli.output.formats import spans_range
+from glpn_cli.output.metadata import metadata_to_json
 from glpn_cli.settings import OutputSettings, PredictionSettings
-from glpn_cli.values import DepthRange, RangeMode, Scale
+from glpn_cli.values import DepthRange, RangeMode
+from glpn_cli.video.frame_writer import FrameWriter
+from glpn_cli.video.plan import plan_video
 from glpn_cli.video.prediction import DepthFrames
-from glpn_cli.video.reading import VideoReader, require_av, sample_images
-from glpn_cli.video.segments import SEGMENT_S, Segment, WorkFolder, frames_per_segment
+from glpn_cli.video.reading import VideoReader, sample_images
+from glpn_cli.video.segments import SEGMENT_S, WorkFolder, frames_per_segment
 from glpn_cli.video.settings import VideoSettings
 from glpn_cli.video.writing import (
-    ENCODINGS,
-    METERS,
-    ColorPainter,
-    MeterPainter,
     Part,
-    SegmentEncoder,
-    encoder_errors_named,
     join,
     refuse_sound,
-    require_encoder,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from glpn_cli.inference.predictor import Predictor
-    from glpn_cli.output.formats import DepthFormat
+    from glpn_cli.video.plan import VideoPlan
     from glpn_cli.video.prediction import VideoFrame
-    from glpn_cli.video.segments import State
-    from glpn_cli.video.writing import Encoding
 
-INDEX_NAME = "frames.jsonl"
-"""The file of an output folder with a line for each frame: its time and its files."""
 
-_WRITE_BEHIND = 2
 _SAMPLE_SIDE_PX = 256
 _JOINED_NAME = "joined"
-
-
-@dataclass(frozen=True, slots=True)
-class VideoPlan:
-    """What becomes of a video.
-
-    Attributes:
-        source: the video.
-        target: the file or folder of the output.
-        encoding: of a file; None for a folder of frames.
-        rows: the formats of frames; for a file the format with the same settings.
-        video, output, prediction: the settings.
-        overwrite: existing outputs may be replaced.
-    """
-
-    source: Path
-    target: Path
-    encoding: Encoding | None
-    rows: tuple[DepthFormat, ...]
-    video: VideoSettings
-    output: OutputSettings
-    prediction: PredictionSettings
-    overwrite: bool = False
-
-    @property
-    def work_folder(self) -> WorkFolder:
-        """The folder of what is finished."""
-        return WorkFolder(self.target, self.target if self.encoding is None else self.target.parent)
 
 
 @dataclass(slots=True)
@@ -136,66 +95,6 @@ class VideoResult:
         if self.early_end:
             problems.append(self.early_end)
         return "; ".join(problems)
-
-
-def plan_video(
-    source: str,
-    *,
-    output: str | None = None,
-    formats: Sequence[str] = (),
-    overwrite: bool = False,
-    video: VideoSettings,
-    appearance: OutputSettings,
-    prediction: PredictionSettings,
-) -> VideoPlan:
-    """Return what becomes of a video; checks everything that needs no frame.
-
-    Args:
-        source: the video.
-        output: a file with the suffix .mp4 (colors) or .mkv (meters), or a folder; None is NAME.depth.mp4 beside it.
-        formats: names of formats, of the frames in a folder.
-        overwrite: whether outputs may be replaced.
-        video: which frames are used, and how.
-        appearance: numbers and colors of the output.
-        prediction: how a frame becomes depth.
-
-    Raises:
-        UsageError: the arguments contradict each other, or a setting has no effect.
-        MissingPackageError: PyAV, or the package of a format, is not installed.
-        OutputExistsError: the output exists.
-    """
-    require_av()
-    if source in ("", "-") or is_address(source):
-        what = "empty" if not source else "standard input" if source == "-" else "a URL"
-        raise UsageError(f"the video must be a file, not {what}", hint=None if source else EMPTY_HINT)
-    if output == "":
-        raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
-    path = Path(source)
-    target = path.with_name(f"{path.stem}.depth.mp4") if output is None else Path(output)
-    encoding = None if _is_folder(output) else ENCODINGS.get(target.suffix.lower())
-    if encoding is None and (output is None or target.suffix) and not _is_folder(output):
-        raise UsageError(
-            f"{target.suffix!r} is not a video format: use .mp4 for colors, .mkv for meters, or a folder",
-            hint=f"name a folder: `output={target.with_suffix('')}/`",
-            setting="output",
-        )
-    rows = find_formats(formats)
-    if encoding is not None and rows:
-        raise UsageError(
-            f"`formats` is about files of single frames, and {target} is a video",
-            hint=f"name a folder: `output={target.with_suffix('')}/`",
-        )
-    if encoding is None:
-        rows = rows or default_formats(appearance)
-        check_formats(rows, appearance, prediction)
-    else:
-        rows = [FORMATS["png16" if encoding is METERS else "color"]]
-        _check_effect(rows[0], appearance, target)
-        require_encoder(encoding)
-    _refuse_existing(path, target, encoding, overwrite=overwrite)
-    keep_rgb = appearance.side_by_side or any(row.needs_image and row.name != "color" for row in rows)
-    prediction = replace(prediction, keep_rgb=keep_rgb)
-    return VideoPlan(path, target, encoding, tuple(rows), video, appearance, prediction, overwrite)
 
 
 def run_video(
@@ -276,7 +175,7 @@ class VideoRun:
         self.result = VideoResult(plan.source, plan.target)
         self._segment_frames = frames_per_segment(float(self.reader.rate), segment_s)
         self._work: WorkFolder | None = None
-        if self._has_sound and plan.encoding is not None:
+        if plan.encoding is not None and self._has_sound:
             refuse_sound(self.reader, plan.encoding)
 
     @property
@@ -300,7 +199,7 @@ class VideoRun:
 
         Args:
             predictor: runs in the caller's thread.
-            progress: is told what happens.
+            progress: is notified of what happens.
             on_frame: is called after each frame.
             observe: is called with the depth of each new frame.
 
@@ -320,7 +219,7 @@ class VideoRun:
             self.result.resumed = sum(len(segment.pts) for segment in work.segments)
             output = self._with_range(predictor, stored.get("range_m"), progress)
             work.begin(fingerprint, {"range_m": self.result.range_m})
-            writer = _Writer(self.plan, work, self.reader, output, self._segment_frames)
+            writer = FrameWriter(self.plan, work, self.reader, output, self._segment_frames)
             frames = DepthFrames(self.reader, predictor, self.plan.video, skip=self.result.resumed, state=state)
             self._compute(frames, writer, progress, on_frame, observe)
             self._complete(work, writer)
@@ -331,7 +230,7 @@ class VideoRun:
     def _compute(
         self,
         frames: DepthFrames,
-        writer: _Writer,
+        writer: FrameWriter,
         progress: BatchProgress,
         on_frame: Callable[[VideoFrame], None] | None,
         observe: Callable[[DepthMap], None],
@@ -356,7 +255,7 @@ class VideoRun:
         self.result.hdr = self.reader.hdr
         self.result.early_end = self.reader.early_end
 
-    def _complete(self, work: WorkFolder, writer: _Writer) -> None:
+    def _complete(self, work: WorkFolder, writer: FrameWriter) -> None:
         """Write the output from its segments."""
         segments = work.segments
         if not segments:
@@ -454,166 +353,7 @@ class VideoRun:
             progress.stop()
 
 
-class _Writer:
-    """Writes frames behind the network, in a thread, and commits segments; a context manager."""
-
-    def __init__(
-        self, plan: VideoPlan, work: WorkFolder, reader: VideoReader, output: OutputSettings, segment_frames: int
-    ) -> None:
-        self._plan = plan
-        self._work = work
-        self._reader = reader
-        self._output = output
-        self._segment_frames = segment_frames
-        self._thread = ThreadPoolExecutor(1, "glpn-write")
-        self._writing: deque[Future[None]] = deque()
-        painter = MeterPainter if plan.encoding is METERS else ColorPainter
-        self._painter: MeterPainter | ColorPainter = painter(output)
-        self._encoder: SegmentEncoder | None = None
-        self._pts: list[int] = []
-        self._broken: list[int] = []
-        self._ends: list[float] = []
-        self._metadata: dict[str, Any] = {}
-        self._last: tuple[DepthMap, Any] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Finish what is being written; drop an incomplete segment, which the next run computes again."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        if self._encoder is not None:
-            self._encoder.abandon()
-
-    def add(self, frame: VideoFrame, frames: DepthFrames) -> None:
-        """Write a frame, and commit the segment that it completes."""
-        self._submit(self._write, frame)
-        self._pts.append(frame.pts)
-        if frame.is_broken:
-            self._broken.append(frame.index)
-        if len(self._pts) >= self._segment_frames:
-            self._commit(frames)
-
-    def finish(self, frames: DepthFrames) -> None:
-        """Commit the last segment and wait for it."""
-        if self._pts:
-            self._commit(frames)
-        while self._writing:
-            self._writing.popleft().result()
-
-    def write_index(self, pts: Sequence[int], broken: set[int]) -> None:
-        """Write the index of a folder."""
-        lines = [
-            dump_json(
-                {
-                    "frame": number,
-                    "time_s": self._reader.seconds(tick),
-                    "outputs": {row.name: _frame_name(number, row) for row in self._plan.rows},
-                    "broken": number in broken,
-                }
-            )
-            for number, tick in enumerate(pts)
-        ]
-        target = self._plan.target / INDEX_NAME
-        write_whole(target, "".join(line + "\n" for line in lines).encode(), overwrite=self._plan.overwrite)
-
-    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
-        while self._writing and (len(self._writing) >= _WRITE_BEHIND or self._writing[0].done()):
-            self._writing.popleft().result()
-        self._writing.append(self._thread.submit(function, *arguments))
-
-    def _commit(self, frames: DepthFrames) -> None:
-        pts, broken = tuple(self._pts), tuple(self._broken)
-        self._pts, self._broken = [], []
-        self._submit(self._finish_segment, pts, broken, frames.cuts, frames.state())
-
-    # In the thread
-
-    def _write(self, frame: VideoFrame) -> None:
-        if not self._metadata:
-            self._metadata = self._describe(frame.depth)
-        known = frame.depth.meters[is_known(frame.depth.meters)]
-        if known.size:
-            self._ends += [float(known.min()), float(known.max())]
-        if self._plan.encoding is None:
-            files = [
-                (self._plan.target / _frame_name(frame.index, row), row.load_codec().encode(frame.depth, self._output))
-                for row in self._plan.rows
-            ]
-            # A frame of an interrupted run may be there; those of others were refused before.
-            write_together(files, overwrite=True, durable=False)
-            return
-        if self._encoder is None:
-            self._encoder = SegmentEncoder(self._work.next_file, self._plan.encoding, self._reader.rate)
-        self._encoder.add(self._painted(frame.depth))
-
-    def _painted(self, depth: DepthMap) -> Any:
-        """Return the frame of a depth map; broken frames have that of the frame before."""
-        if self._last is None or self._last[0] is not depth:
-            self._last = (depth, self._painter.paint(depth))
-        return self._last[1]
-
-    def _finish_segment(self, pts: tuple[int, ...], broken: tuple[int, ...], cuts: int, state: State) -> None:
-        digest = ""
-        if self._encoder is not None:
-            self._encoder.finish()
-            with encoder_errors_named(self._encoder.path):
-                digest = file_sha256(self._encoder.path)
-            self._encoder = None
-        ends = self._ends or [0.0]
-        self._ends = []
-        self._work.commit(Segment(pts, broken, cuts, min(ends), max(ends), digest, "", self._metadata), state)
-
-    def _describe(self, depth: DepthMap) -> dict[str, Any]:
-        """Return the metadata of the output, without what only its end shows."""
-        if self._plan.encoding is METERS:
-            scale = self._output.png16_scale
-            return build_metadata("video-meters", depth, unit="meter", values_per_meter=scale, unknown=0)
-        return build_metadata("video-color" if self._plan.encoding else "frames", depth, Scale.METERS)
-
-
-def _frame_name(number: int, row: DepthFormat) -> str:
-    return f"{number:06d}{row.ending}"
-
-
 def _subsample(depth: DepthMap) -> NDArray[np.float32]:
     """Return about as many pixels of a frame as its percentiles need, (h, w) float32, meters."""
     step = max(1, min(depth.shape) // _SAMPLE_SIDE_PX)
     return depth.meters[::step, ::step].copy()
-
-
-def _is_folder(output: str | None) -> bool:
-    if output is None:
-        return False
-    return output.endswith(("/", os.sep)) or os.path.isdir(output) or not Path(output).suffix
-
-
-def _check_effect(row: DepthFormat, appearance: OutputSettings, target: Path) -> None:
-    """Check that every changed setting affects a video.
-
-    Raises:
-        UsageError: one does not.
-    """
-    of_others = {name for other in FORMATS.values() for name in other.settings} - set(row.settings) | {"scale"}
-    for name in appearance.changed():
-        if name in of_others:
-            raise UsageError(f"does not affect {target.suffix} files", setting=name)
-
-
-def _refuse_existing(source: Path, target: Path, encoding: Encoding | None, *, overwrite: bool) -> None:
-    """Check that the output may be written.
-
-    Raises:
-        UsageError: it is the video itself.
-        OutputExistsError: it exists.
-        OutputError: its folder does not exist.
-    """
-    if os.path.realpath(source) == os.path.realpath(target):
-        raise UsageError(f"{target} is the video itself", hint="choose another `output`", setting="output")
-    if encoding is not None and not os.path.isdir(target.parent):
-        raise OutputError(f"{target}: its folder does not exist", hint="create it first")
-    if os.path.isdir(target) and encoding is not None:
-        raise OutputError(f"{target}: is a folder")
-    existing = target / INDEX_NAME if encoding is None else target
-    if os.path.lexists(existing) and not overwrite:
-        raise OutputExistsError(f"{existing}: already exists", hint="set `overwrite` to replace it")

@@ -63,7 +63,8 @@ def video(
     resume an interrupted run.
     """
     from glpn_cli.inference.result import note_depth
-    from glpn_cli.video.run import VideoRun, plan_video
+    from glpn_cli.video.plan import plan_video
+    from glpn_cli.video.run import VideoRun
 
     plan = plan_video(
         video,
