@@ -54,11 +54,11 @@ def without_overshoot(resized: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.clip(resized, low, high)
 
 
-@pytest.mark.parametrize(("architecture", "safe"), [("published", True), ("default", False)])
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "pickle"])
 def test_checkpoint_saved_by_transformers(
-    tmp_path: Path, glpn: Glpn, build_pair: Callable[..., Any], architecture: str, *, safe: bool
+    tmp_path: Path, glpn: Glpn, build_pair: Callable[..., Any], *, safe: bool
 ) -> None:
-    theirs = build_pair(architecture).theirs
+    theirs = build_pair("published").theirs
     theirs.save_pretrained(tmp_path / "weights")
     if not safe:
         (tmp_path / "weights" / "model.safetensors").unlink()
@@ -144,9 +144,8 @@ def test_documented_example_with_local_weights_and_image(tmp_path: Path) -> None
     assert (saved != formatted).mean() < 1e-3
 
 
-def test_documented_example_of_encoder() -> None:
-    published = glpn_cli.GLPNConfig(hidden_sizes=[64, 128, 320, 512], depths=[1] * 4)  # fewer layers, same shape
-    model = glpn_cli.GLPNModel(published).eval()
+def test_documented_example_of_encoder(build_pair: Callable[..., Any]) -> None:
+    model = build_pair("published").ours.glpn
     with Image.open(ROCKET) as image:
         inputs = glpn_cli.GLPNImageProcessor()(image.resize((640, 480)), return_tensors="pt")
     with torch.no_grad():

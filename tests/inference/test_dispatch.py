@@ -116,7 +116,7 @@ class ThreadCrew:
                     self.events.put((number, Finished([outcome])))
         except OutputError as error:
             self.events.put((number, Failed(error, "")))
-        except Exception:  # noqa: BLE001 - nobody waits for this thread
+        except Exception:  # noqa: BLE001 - the test does not wait for this thread
             self.events.put((number, Failed(None, traceback.format_exc())))
         self.events.put((number, Died("was killed by SIGKILL") if is_dead else Ended()))
 

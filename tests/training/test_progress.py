@@ -51,18 +51,6 @@ def test_a_second_sigterm_later_is_immediate(monkeypatch: pytest.MonkeyPatch) ->
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_ignored_signal_stays_ignored(number: signal.Signals) -> None:
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        with stop_on_signals(0) as stop:
-            os.kill(os.getpid(), number)
-            assert not stop.is_set
-        assert signal.getsignal(number) is signal.SIG_IGN
-    finally:
-        signal.signal(number, before)
-
-
 def test_the_time_limit_is_not_an_interruption() -> None:
     with stop_on_signals(1e-9) as stop:
         assert stop.is_set

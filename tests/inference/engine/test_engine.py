@@ -95,7 +95,7 @@ def exact_depth(
 
     @functools.cache
     def predict(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        pixel_values = images_of(photos[::6], size)
+        pixel_values = images_of(photos[::3], size)
         with torch.no_grad():
             return pixel_values, trained(pixel_values).predicted_depth
 
@@ -116,32 +116,19 @@ def test_every_size(
     assert error(Engine(network, cpu(), packed=packed), network, draw_images(2, *size)) <= EXACT
 
 
-@pytest.mark.parametrize(("packed", "size"), [(True, (64, 96)), (False, (160, 32))], ids=["packed", "public"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
 def test_published_architecture(
-    packed: bool, size: tuple[int, int], build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+    packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = build_pair("published").ours
-    assert error(Engine(network, cpu(), packed=packed), network, draw_images(1, *size)) <= EXACT
+    engine = Engine(network, cpu(), packed=packed)
+    for size in [(64, 96), (160, 32)]:
+        assert error(engine, network, draw_images(1, *size)) <= EXACT
 
 
-@pytest.mark.parametrize(  # every pair of two values
-    ("size", "strip_bytes", "packed"),
-    [
-        ((32, 64), 1, True),
-        ((32, 64), 5_000, False),
-        ((32, 64), 40_000, True),
-        ((32, 64), 2**40, False),
-        ((96, 125), 1, True),
-        ((96, 125), 5_000, True),
-        ((96, 125), 40_000, False),
-        ((96, 125), 2**40, True),
-        ((160, 64), 1, False),
-        ((160, 64), 5_000, True),
-        ((160, 64), 40_000, True),
-        ((160, 64), 2**40, False),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@pytest.mark.parametrize("strip_bytes", [1, 5_000, 40_000, 2**40], ids=["rows", "small", "large", "whole"])
+@pytest.mark.parametrize("size", [(32, 64), (96, 125), (160, 64)], ids=str)
 def test_strip_height_does_not_change_depth(
     size: tuple[int, int],
     strip_bytes: int,
@@ -274,21 +261,9 @@ def test_half_precision_with_trained_weights(
         assert mean_relative_error(found, trained(pixel_values).predicted_depth) <= HALF
 
 
-@pytest.mark.parametrize(  # every pair of two values
-    ("size", "strip_bytes", "packed"),
-    [
-        ((32, 224), 1, True),
-        ((32, 224), 40_000, False),
-        ((32, 224), 2**40, True),
-        ((192, 64), 1, False),
-        ((192, 64), 40_000, True),
-        ((192, 64), 2**40, False),
-        ((96, 320), 1, True),
-        ((96, 320), 40_000, False),
-        ((96, 320), 2**40, True),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@pytest.mark.parametrize("strip_bytes", [1, 40_000, 2**40], ids=["rows", "large", "whole"])
+@pytest.mark.parametrize("size", [(32, 224), (192, 64), (96, 320)], ids=str)
 def test_half_precision_at_every_shape_and_strip_height(
     size: tuple[int, int],
     strip_bytes: int,
