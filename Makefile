@@ -39,6 +39,8 @@ demo: $(VENV)/.ready-to-run
 	@echo "photo and depth in colors: $(CURDIR)/demo/coffee.depth-color.png"
 	@echo "depth in gray levels:      $(CURDIR)/demo/coffee.depth.png"
 
+# Hundreds of tests start a process: without bytecode, each compiles the package again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
