@@ -3,7 +3,7 @@
     python recipes/tiny/version3.py DATA --out build/tiny-3
 
 DATA is a folder with the sets of sets.py, or a tar file that prepare.py wrote. Run the same command again to resume.
-After every 500 steps the weights are measured on the places that training does not see, and the best are kept in
+After every 500 steps the weights are measured on the held-out places, and the best are stored in
 best.safetensors. README.md describes the recipe.
 """
 
@@ -218,7 +218,7 @@ class Recipe:
 
 
 class Candidates:
-    """Weights after each slice, and how good they are on the places that training does not see.
+    """Weights after each slice, and how good they are on the held-out places.
 
     Attributes:
         table: a row of metrics for each candidate.

@@ -130,7 +130,7 @@ def load_for_run(
 
     Args:
         settings: what to load, and how images become depth; the device may be several, see `device.list_devices`.
-        progress: is told of a download.
+        progress: is notified of a download.
 
     Raises:
         UsageError: a device is invalid.
