@@ -6,6 +6,7 @@ depth, and small errors grow from layer to layer. "initial" is torch's default i
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -52,6 +53,20 @@ def one_by_one(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 def build_transformers(pair: parity.Pair) -> Callable[[Tensor], Tensor]:
     """Return the reference: eager, float32, one image at a time."""
     return one_by_one(lambda image: pair.theirs(image).predicted_depth)
+
+
+def build_compiled(pair: parity.Pair, precision: str) -> Callable[[Tensor], Tensor]:
+    """Return the reference under torch.compile with frozen weights, one image at a time. Needs a C++ compiler.
+
+    A new input size takes minutes to compile.
+    """
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True  # noqa: SLF001 - the documented name of the setting
+    dtype = getattr(torch, precision)
+    theirs = copy.deepcopy(pair.theirs).to(dtype).eval()
+    run = torch.compile(lambda image: theirs(image).predicted_depth, dynamic=False)
+    return one_by_one(lambda image: run(image.to(dtype)).float())
 
 
 def build_engine(pair: parity.Pair, precision: str, device: str = "cpu") -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Measure the speed of the network, here and in OpenVINO, relative to transformers eager float32.
+"""Measure the speed of the network, here, in OpenVINO and in torch.compile, relative to transformers eager float32.
 
 All implementations run in one process with the same weights, images and threads. They alternate for several rounds; in
 each turn the second of two passes is timed. The result is the ratio of the medians. Use an idle machine: one other busy
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shutil
 import statistics
 import time
 from importlib.util import find_spec
@@ -58,14 +59,16 @@ def errors(found: Tensor, expected: Tensor, max_depth: float) -> dict[str, float
     }
 
 
-def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, *, openvino: bool) -> dict[str, Any]:
-    """Measure one input size in every implementation."""
+def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) -> dict[str, Any]:
+    """Measure one input size in every implementation that is installed."""
     batch, height, width = CASES.get(name, (1, 64, 96))
     images = networks.random_images(batch, height, width)
     runners = {"transformers float32": networks.build_transformers(pair)}
     for precision in PRECISIONS:
+        if shutil.which("c++"):
+            runners[f"transformers compiled {precision}"] = networks.build_compiled(pair, precision)
         runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
-        if openvino:
+        if find_spec("openvino"):
             runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
     load_before = results.load_now()
     seconds = measure(runners, images, rounds)
@@ -89,7 +92,7 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, 
             row["error_initial"] = errors(engine(images), expected_initial, pair.ours.config.max_depth)
         rows[runner] = row
         print(
-            f"{name:12s} {runner:22s} {1000 * median:8.0f} ms ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
+            f"{name:12s} {runner:32s} {1000 * median:8.0f} ms ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
             f"{row['ratio']:5.2f}x, fastest {row['ratio_of_fastest']:5.2f}x, "
             f"mean relative error {row['error']['mean_relative']:.1e}",
             flush=True,
@@ -115,11 +118,10 @@ def main() -> None:
     report = results.load(out) or {"cases": {}}
     for name in [QUICK] if quick else arguments.cases:
         rounds = 2 if quick else max(5, arguments.rounds if "1056" not in name else 5)
-        measured = measure_case(
-            pair, initial, name, rounds, arguments.threads, openvino=find_spec("openvino") is not None
-        )
+        measured = measure_case(pair, initial, name, rounds, arguments.threads)
         report["cases"][name] = {"machine": results.describe_machine(arguments.threads), **measured}
         results.save(out, report)
+        torch.compiler.reset()
         gc.collect()
 
 
