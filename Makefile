@@ -87,6 +87,7 @@ bench: $(VENV)/.ready-to-develop
 	$(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/memory.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/whole.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/busy.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/growth.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/gpu.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_FLAGS)

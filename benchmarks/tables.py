@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def conditions(cases: dict[str, Any]) -> str:
@@ -46,33 +49,38 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def speed_tables(report: dict[str, Any]) -> str:
-    """Return the tables of times and errors."""
-    rows, errors = [], []
-    for case, measured in report["cases"].items():
-        for runner, row in measured["runners"].items():
-            spread = f"{1000 * row['fastest_s']:.0f} to {1000 * row['slowest_s']:.0f}"
-            ratios = [f"{row['ratio']:.2f}x", f"{row['ratio_of_fastest']:.2f}x"]
-            rows.append([case, runner, f"{1000 * row['median_s']:.0f}", spread, *ratios])
-            if runner != "transformers float32":
-                initial = row.get("error_initial")
-                errors.append(
-                    [
-                        case,
-                        runner,
-                        f"{row['error']['max_of_range']:.1e}",
-                        f"{row['error']['mean_relative']:.1e}",
-                        f"{initial['max_of_range']:.1e}" if initial else "",
-                        f"{initial['mean_relative']:.1e}" if initial else "",
-                    ]
-                )
+    """Return the tables of times and errors: a row for each implementation, a column for each size."""
+    cases = report["cases"]
+    runners = dict.fromkeys(runner for measured in cases.values() for runner in measured["runners"])
+
+    def by_size(cell: Callable[[dict[str, Any]], str]) -> str:
+        rows = []
+        for runner in runners:
+            found = [measured["runners"].get(runner) for measured in cases.values()]
+            rows.append([runner, *(cell(row) if row else "" for row in found)])
+        return table(["", *cases], rows)
+
+    def error(name: str) -> Callable[[dict[str, Any]], str]:
+        return lambda row: f"{row[name]['max_of_range']:.1e}, {row[name]['mean_relative']:.1e}" if name in row else ""
+
     return "\n\n".join(
         [
-            conditions(report["cases"]),
-            table(["size", "", "median, ms", "fastest to slowest", "ratio", "ratio of fastest"], rows),
-            "Errors relative to transformers float32, with two kinds of random weights (see below):",
-            table(
-                ["size", "", "parity: max of range", "mean relative", "initial: max of range", "mean relative"], errors
+            conditions(cases),
+            "Median time in milliseconds, and ratio:",
+            by_size(lambda row: f"{1000 * row['median_s']:.0f}, {row['ratio']:.2f}x"),
+            "Fastest and slowest round in milliseconds, and ratio of the fastest rounds:",
+            by_size(
+                lambda row: (
+                    f"{1000 * row['fastest_s']:.0f} to {1000 * row['slowest_s']:.0f}, {row['ratio_of_fastest']:.2f}x"
+                )
             ),
+            (
+                "Errors relative to transformers float32 with parity weights: the largest, as a fraction of the range, and "
+                "the mean relative error:"
+            ),
+            by_size(error("error")),
+            "The same with initial weights:",
+            by_size(error("error_initial")),
         ]
     )
 
@@ -124,6 +132,32 @@ def whole_tables(report: dict[str, Any]) -> str:
             table(["", "median, s", "fastest to slowest", "difference, s"], small),
         ]
     return "\n\n".join(parts)
+
+
+def busy_table(report: dict[str, Any]) -> str:
+    """Return the table of runs beside another process."""
+    rows = [
+        [
+            case,
+            precision,
+            f"{row['idle_s']:.2f}",
+            f"{row['busy_s']:.2f}",
+            f"{row['fastest_busy_s']:.2f} to {row['slowest_busy_s']:.2f}",
+            f"{row['ratio']:.2f}x",
+        ]
+        for case, measured in report["cases"].items()
+        for precision, row in measured["precisions"].items()
+    ]
+    return "\n\n".join(
+        [
+            (
+                "Whole processes with the published architecture on images of 480x640, while another process keeps one "
+                "core busy."
+            ),
+            conditions(report["cases"]),
+            table(["", "precision", "idle, s", "busy, s", "fastest to slowest", "busy to idle"], rows),
+        ]
+    )
 
 
 def growth_tables(report: dict[str, Any], plot: str) -> str:

@@ -39,6 +39,7 @@ GPU_ROW = TIMES | {
     "error": ERROR,
     "graph": False,
 }
+SECTIONS = ("speed", "memory", "whole", "busy", "growth", "gpu")
 PAGE = """# Before
 <!-- measured: begin -->
 
@@ -89,6 +90,23 @@ RESULTS: dict[str, dict[str, Any]] = {
             },
         }
     },
+    "busy": {
+        "cases": {
+            "one image": NOTES
+            | {
+                "machine": MACHINE,
+                "precisions": {
+                    "bfloat16": {
+                        "idle_s": 2.0,
+                        "busy_s": 3.0,
+                        "fastest_busy_s": 2.5,
+                        "slowest_busy_s": 3.5,
+                        "ratio": 1.5,
+                    }
+                },
+            }
+        },
+    },
     "growth": {
         "cases": {
             "pixels": NOTES
@@ -123,7 +141,7 @@ def report(folder: Path, results: dict[str, dict[str, Any]]) -> str:
     page = folder / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     command = [sys.executable, str(SCRIPTS / "report.py"), "--page", str(page)]
-    for name in ("speed", "memory", "whole", "growth", "gpu"):
+    for name in SECTIONS:
         file = folder / f"{name}.json"
         if name in results:
             file.write_text(json.dumps(results[name]), encoding="utf-8")
@@ -137,11 +155,15 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
     assert page.startswith("# Before\n")
     assert page.endswith("<!-- measured: end -->\nAfter\n")
     headings = [line for line in page.splitlines() if line.startswith("#")]
-    assert headings[1:] == [f"### {name}" for name in ("Speed", "Whole processes", "Memory", "Growth", "On a GPU")]
+    names = ("Speed", "Whole processes", "On a busy machine", "Memory", "Growth", "On a GPU")
+    assert headings[1:] == [f"### {name}" for name in names]
     assert "of long ago" not in page
     assert "of yesterday" in page, "sections without new results stay"
     for row in (
-        "| 480x640 | glpn float32 | 2000 | 1000 to 3000 | 2.75x | 2.50x |",
+        "| glpn float32 | 2000, 2.75x |",
+        "| glpn float32 | 1000 to 3000, 2.50x |",
+        "| glpn float32 | 1.5e-05, 2.5e-06 |",
+        "| one image | bfloat16 | 2.00 | 3.00 | 2.50 to 3.50 | 1.50x |",
         "| one image | glpn predict float32 | 2.00 | 1.00 to 3.00 | 3.50x | 1 | 0.01 |",
         "| glpn predict | 2.00 | 1.00 to 3.00 | 0.44 |",
         "| 3000x1000 | 3.0 | bfloat16 | 30.0 | 1.25 |",
@@ -170,7 +192,7 @@ def test_every_script_runs(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     write = [sys.executable, str(SCRIPTS / "report.py"), "--page", str(page)]
-    for name in ("speed", "memory", "whole", "growth", "gpu"):
+    for name in SECTIONS:
         out = tmp_path / f"{name}.json"
         on = ["--device", "cpu"] if name == "gpu" else []
         command = [sys.executable, str(SCRIPTS / f"{name}.py"), "--quick", "--out", str(out), *on]
@@ -178,4 +200,4 @@ def test_every_script_runs(tmp_path: Path) -> None:
         assert json.loads(out.read_text(encoding="utf-8"))
         write += [f"--{name}", str(out)]
     subprocess.run(write, check=True)
-    assert page.read_text(encoding="utf-8").count("\n### ") == 5
+    assert page.read_text(encoding="utf-8").count("\n### ") == len(SECTIONS)
