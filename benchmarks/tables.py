@@ -75,8 +75,8 @@ def speed_tables(report: dict[str, Any]) -> str:
                 )
             ),
             (
-                "Errors relative to transformers float32 with parity weights: the largest, as a fraction of the range, and "
-                "the mean relative error:"
+                "Errors relative to transformers float32 with parity weights: the largest, as a fraction of the range, "
+                "and the mean relative error:"
             ),
             by_size(error("error")),
             "The same with initial weights:",
