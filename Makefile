@@ -90,6 +90,7 @@ bench: $(VENV)/.ready-to-develop
 	$(BIN)/python benchmarks/busy.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/growth.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/gpu.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/gpu_batch.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_FLAGS)
 
 # TINY_FLAGS are further options of the script, for example --short.

@@ -25,6 +25,7 @@ HEADINGS = {
     "memory": "Memory",
     "growth": "Growth",
     "gpu": "On a GPU",
+    "gpu_batch": "Batches on a GPU",
 }
 
 
@@ -52,6 +53,7 @@ def write_sections(files: dict[str, Path], page: Path) -> dict[str, str]:
                 "whole": tables.whole_tables,
                 "busy": tables.busy_table,
                 "gpu": tables.gpu_tables,
+                "gpu_batch": tables.gpu_batch_table,
             }[name]
             text = format_section(report)
         sections[HEADINGS[name]] = text

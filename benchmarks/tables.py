@@ -240,3 +240,29 @@ def gpu_tables(report: dict[str, Any]) -> str:
     if failures:
         parts.append("Not measured: " + "; ".join(failures) + ".")
     return "\n\n".join(parts)
+
+
+def gpu_batch_table(report: dict[str, Any]) -> str:
+    """Return the table of batches on a GPU."""
+    rows = [
+        [
+            case,
+            precision,
+            f"{row['median_s']:.1f}",
+            f"{row['fastest_s']:.1f} to {row['slowest_s']:.1f}",
+            f"{row['images_per_s']:.1f}",
+            f"{100 * row['busy_share']:.0f} %" if row["busy_share"] is not None else "",
+        ]
+        for case, measured in report["cases"].items()
+        for precision, row in measured["precisions"].items()
+    ]
+    return "\n\n".join(
+        [
+            (
+                "`glpn batch` of JPEGs of 480x640 with the published architecture, whole processes. The busy share of the card "
+                "counts from the first to the last pass."
+            ),
+            conditions(report["cases"]),
+            table(["", "precision", "median, s", "fastest to slowest", "images/s", "card busy"], rows),
+        ]
+    )

@@ -39,7 +39,7 @@ GPU_ROW = TIMES | {
     "error": ERROR,
     "graph": False,
 }
-SECTIONS = ("speed", "memory", "whole", "busy", "growth", "gpu")
+SECTIONS = ("speed", "memory", "whole", "busy", "growth", "gpu", "gpu_batch")
 PAGE = """# Before
 <!-- measured: begin -->
 
@@ -134,6 +134,15 @@ RESULTS: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "gpu_batch": {
+        "cases": {
+            "1000 images": NOTES
+            | {
+                "machine": MACHINE | {"card": CARD},
+                "precisions": {"bfloat16": TIMES | {"images_per_s": 500.0, "busy_share": 0.75}},
+            }
+        }
+    },
 }
 
 
@@ -155,7 +164,7 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
     assert page.startswith("# Before\n")
     assert page.endswith("<!-- measured: end -->\nAfter\n")
     headings = [line for line in page.splitlines() if line.startswith("#")]
-    names = ("Speed", "Whole processes", "On a busy machine", "Memory", "Growth", "On a GPU")
+    names = ("Speed", "Whole processes", "On a busy machine", "Memory", "Growth", "On a GPU", "Batches on a GPU")
     assert headings[1:] == [f"### {name}" for name in names]
     assert "of long ago" not in page
     assert "of yesterday" in page, "sections without new results stay"
@@ -163,6 +172,7 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
         "| glpn float32 | 2000, 2.75x |",
         "| glpn float32 | 1000 to 3000, 2.50x |",
         "| glpn float32 | 1.5e-05, 2.5e-06 |",
+        "| 1000 images | bfloat16 | 2.0 | 1.0 to 3.0 | 500.0 | 75 % |",
         "| one image | bfloat16 | 2.00 | 3.00 | 2.50 to 3.50 | 1.50x |",
         "| one image | glpn predict float32 | 2.00 | 1.00 to 3.00 | 3.50x | 1 | 0.01 |",
         "| glpn predict | 2.00 | 1.00 to 3.00 | 0.44 |",
@@ -194,7 +204,7 @@ def test_every_script_runs(tmp_path: Path) -> None:
     write = [sys.executable, str(SCRIPTS / "report.py"), "--page", str(page)]
     for name in SECTIONS:
         out = tmp_path / f"{name}.json"
-        on = ["--device", "cpu"] if name == "gpu" else []
+        on = ["--device", "cpu"] if name.startswith("gpu") else []
         command = [sys.executable, str(SCRIPTS / f"{name}.py"), "--quick", "--out", str(out), *on]
         subprocess.run(command, check=True, env=environment)
         assert json.loads(out.read_text(encoding="utf-8"))
