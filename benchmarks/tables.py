@@ -259,8 +259,8 @@ def gpu_batch_table(report: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             (
-                "`glpn batch` of JPEGs of 480x640 with the published architecture, whole processes. The busy share of the card "
-                "counts from the first to the last pass."
+                "`glpn batch` of JPEGs of 480x640 with the published architecture, whole processes. The busy share of "
+                "the card counts from the first to the last pass."
             ),
             conditions(report["cases"]),
             table(["", "precision", "median, s", "fastest to slowest", "images/s", "card busy"], rows),
