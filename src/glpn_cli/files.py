@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
 _CHUNK_BYTES = 2**20
@@ -166,8 +166,18 @@ def write_new(path: Path, data: bytes = b"", *, durable: bool = True) -> None:
         FileExistsError: the file exists.
         OSError: the file system refuses.
     """
+    write_lines(path, (data,), durable=durable)
+
+
+def write_lines(path: Path, lines: Iterable[bytes], *, durable: bool = True) -> None:
+    """Create a file that does not exist yet, from pieces that need not be in memory at once.
+
+    Raises:
+        FileExistsError: the file exists.
+        OSError: the file system refuses.
+    """
     with _create(path) as stream:
-        stream.write(data)
+        stream.writelines(lines)
         if durable:
             stream.flush()
             os.fsync(stream.fileno())
