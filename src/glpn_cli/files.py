@@ -353,6 +353,9 @@ def load_json(data: str | bytes) -> Any:
         values = json.loads(data)
     except RecursionError as error:
         raise ValueError(f"nested more than {_MAX_NESTING} deep") from error
+    brackets = (b"[", b"{") if isinstance(data, bytes) else ("[", "{")
+    if sum(map(data.count, brackets)) <= _MAX_NESTING:  # type: ignore[arg-type]  # both are texts or bytes
+        return values
     level = [values] if isinstance(values, list | dict) else []
     for _ in range(_MAX_NESTING):
         containers = [item.values() if isinstance(item, dict) else item for item in level]
@@ -384,7 +387,8 @@ def is_path(text: str) -> bool:
     A text from a file may have characters that no path has: NUL, or lone surrogates that stand for no byte.
     """
     try:
-        os.fsencode(text)
+        if not text.isascii():
+            os.fsencode(text)
     except UnicodeEncodeError:
         return False
     return "\0" not in text

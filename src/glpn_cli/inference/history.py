@@ -128,6 +128,10 @@ class History(Mapping[str, Record]):
         record = None if slot is None else self._read(slot)
         return record if record is not None and output in record.outputs.values() else None
 
+    def has_any(self, hashes: Iterable[int]) -> bool:
+        """Return whether a record may have a source or an output with one of these hashes."""
+        return any(hashed in self._slots or hashed in self._owners for hashed in hashes)
+
     def lines(self, path: Path, encoder: RecordEncoder) -> Iterator[bytes]:
         """Yield the lines for a new version of a manifest: its own records, and those in memory.
 

@@ -55,6 +55,8 @@ class Manifest:
         self.records = History()
         self._locked = ExitStack()
         self._begun = False
+        self._is_compact = False  # whether the manifest has one line for each image
+        self._appended: set[int] = set()  # hashes of sources and outputs in this run
         self._partials: list[Path] = []
         self._open_files: dict[Path, RecordFile] = {}
 
@@ -88,7 +90,10 @@ class Manifest:
         """Unlock the folder; after a complete run, leave one line for each image and no journal."""
         try:
             if kind is None and self._begun:
-                self._compact()
+                if self._is_compact:
+                    self._open_files[self.path].flush()  # until now the journal has the lines, too
+                else:
+                    self._compact()
                 self._close(self._journal)
                 try:
                     self._remove_journals()
@@ -124,6 +129,7 @@ class Manifest:
             OutputError: the file system refuses.
         """
         if not self._begun:
+            self._is_compact = not self.is_being_redone
             self._rewrite(self.records)
             try:
                 for partial in self._partials:
@@ -162,6 +168,7 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
+        self._is_compact = self._is_compact and all(map(self._is_first, records))
         self._append(self.path, records, durable=False)
 
     def recover(self, worker: int) -> dict[str, Record]:
@@ -187,6 +194,13 @@ class Manifest:
             except OSError as error:
                 raise OutputError(f"{self.folder}: cannot be cleaned up: {os_reason(error)}") from error
         return found
+
+    def _is_first(self, record: Record) -> bool:
+        """Return whether no earlier line can be of the same image, or of one with the same outputs."""
+        hashes = {hash(record.source), *map(hash, record.outputs.values())}
+        is_first = self._appended.isdisjoint(hashes) and not self.records.has_any(hashes)
+        self._appended |= hashes
+        return is_first
 
     def _append(self, path: Path, records: Sequence[Record], *, durable: bool, **more: Any) -> None:
         self._open_files[path].add(records, durable=durable, **more)
@@ -280,7 +294,8 @@ class Manifest:
             OutputError: the file system refuses.
         """
         self.records.close()
-        self.records = History()  # both need memory
+        self.records = History()  # two of them, and what was appended, need memory
+        self._appended.clear()
         self.records.read(self.path)
         # Records that are still outdated belong to removed images; they must not look like an interruption.
         self.records.change_status(UNFINISHED, of=OUTDATED)

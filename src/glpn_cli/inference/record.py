@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
 
-from glpn_cli.files import file_sha256, is_path, modernize
+from glpn_cli.files import file_sha256, is_path
 from glpn_cli.image.fetching import Address
 
 if TYPE_CHECKING:
@@ -64,25 +64,40 @@ class Record:
             return False
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self | None:
-        """Build a record from a line, ignoring unknown fields of newer versions; None if the line is not ours."""
+    def from_dict(cls, values: dict[str, Any], settings: dict[str, Any] | None = None) -> Self | None:
+        """Build a record from a line, ignoring unknown fields of newer versions; None if the line is not ours.
+
+        Args:
+            values: the fields of the line, without `settings`.
+            settings: shared by the records of a file; None for none.
+        """
+        known = {name: value for name, value in values.items() if name in _FIELD_NAMES}
         try:
-            record = cls(**{name: value for name, value in values.items() if name in _FIELD_NAMES})
-            tables = (record.outputs, record.sha256, record.settings)
-            texts = (
-                *(record.source, record.status, record.source_mark, record.relative_source, record.source_sha256),
-                *(record.error or "", record.hint or "", *record.outputs.values(), *record.sha256.values()),
-            )
-            numbers = (record.seconds, record.exit_code)
-        except (TypeError, AttributeError):
+            record = cls(**known, settings=settings or {})
+        except TypeError:
             return None
-        valid = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
-        valid = valid and all(isinstance(number, int | float) and 0 <= number < _LARGEST for number in numbers)
-        safe = valid and is_path(record.source) and is_path(record.relative_source)
-        safe = safe and all(is_below(path) for path in record.outputs.values())
-        if not (safe and record.status in _STATUSES):
+        if not (record._has_valid_types() and record.status in _STATUSES and is_path(record.source)):
             return None
-        return replace(record, settings=modernize(record.settings)) if record.settings else record
+        if not (is_path(record.relative_source) and all(map(is_below, record.outputs.values()))):
+            return None
+        return record
+
+    def _has_valid_types(self) -> bool:
+        if not (isinstance(self.outputs, dict) and isinstance(self.sha256, dict)):
+            return False
+        texts = (
+            *(self.source, self.status, self.source_mark, self.relative_source, self.source_sha256),
+            *(self.error or "", self.hint or "", *self.outputs.values(), *self.sha256.values()),
+        )
+        return all(map(_is_text, texts)) and _is_amount(self.seconds) and _is_amount(self.exit_code)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < _LARGEST
 
 
 RECORD_FIELDS = [item.name for item in fields(Record)]

@@ -121,7 +121,7 @@ class Line:
 
     Attributes:
         offset: of its first byte in the file.
-        record: without settings.
+        record: without settings if they are in a later line.
         settings_number: index of its settings in `RecordReader.settings`.
         is_current: whether the line can be copied to another file that has its settings, as it is.
         values: all fields.
@@ -240,10 +240,10 @@ class RecordReader:
         settings = values.pop(_SETTINGS, {})
         if not (isinstance(given, str) and isinstance(settings, dict)):
             return None
-        record = Record.from_dict(values)
+        number = self._number_of(given, settings)
+        record = Record.from_dict(values, settings=self.settings[number])
         if record is None:
             return None
-        number = self._number_of(given, settings)
         record, is_in_place = self._locate(record)
         is_current = is_in_place and not has_settings and given in self._digests and data.endswith(b"\n")
         return Line(offset, record, number, is_current, values)
@@ -262,7 +262,7 @@ class RecordReader:
 
     def _with_settings(self, line: Line) -> Record:
         settings = self.settings[line.settings_number]
-        if settings:
+        if settings and settings is not line.record.settings:
             return replace(line.record, settings=settings)
         if settings is None and line.record.status == DONE:  # how its outputs were made is unknown: make them again
             return replace(line.record, status=UNFINISHED)
