@@ -18,7 +18,14 @@ import tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-HEADINGS = {"speed": "Speed", "whole": "Whole processes", "memory": "Memory", "growth": "Growth", "gpu": "On a GPU"}
+HEADINGS = {
+    "speed": "Speed",
+    "whole": "Whole processes",
+    "memory": "Memory",
+    "growth": "Growth",
+    "scale": "Several processes",
+    "gpu": "On a GPU",
+}
 
 
 def read_sections(text: str) -> dict[str, str]:
@@ -43,6 +50,7 @@ def write_sections(files: dict[str, Path], page: Path) -> dict[str, str]:
                 "speed": tables.speed_tables,
                 "memory": tables.memory_table,
                 "whole": tables.whole_tables,
+                "scale": tables.scale_tables,
                 "gpu": tables.gpu_tables,
             }[name]
             text = format_section(report)

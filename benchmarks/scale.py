@@ -1,8 +1,9 @@
 """Measure what several processes cost and gain, and what a run over a million images needs.
 
 `driver`: the process that the user starts, on a folder of names that do not exist, with workers that only answer; also
-resumed, with a manifest in which everything is done. `workers`: whole runs on the CPU with one thread for each network:
-without workers, with one, and with two. They alternate for several rounds.
+resumed, with a manifest in which everything is done. `tiny` and `published`: whole runs on two cores with one thread
+for each network: without workers, with one, and with two. They alternate for several rounds. Reading and writing have
+threads of their own, so one worker can use more than one core; one that must not is measured, too.
 
     python benchmarks/scale.py
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,8 @@ import results
 
 CASES = ("driver", "tiny", "published")
 DRIVERS = ("new", "one folder", "resumed")
-RUNS = {"plain": ("cpu", 0), "1 worker": ("cpu", 1), "2 workers": ("cpu,cpu", 2)}
+PLAIN, ONE, ONE_CORE, TWO = "without workers", "1 worker", "1 worker on 1 core", "2 workers"
+RUNS = {PLAIN: ("cpu", "0"), ONE: ("cpu", "1"), ONE_CORE: ("cpu", "1 core"), TWO: ("cpu,cpu", "2")}
 IMAGES = {"tiny": 1000, "published": 40}
 HERE = Path(__file__).parent
 
@@ -62,13 +63,13 @@ def measure_workers(weights: str, images: int, rounds: int, folder: Path) -> dic
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in RUNS}
     for number in range(rounds):
         for name, (device, workers) in RUNS.items():
-            out = folder / f"out-{images}-{number}-{workers}"
-            row = run_child("scale_run.py", str(photos), str(out), weights, device, str(workers))
+            out = folder / f"out-{number}-{workers}"
+            row = run_child("scale_run.py", str(photos), str(out), weights, device, workers)
             if row["done"] != images:
                 raise SystemExit(f"{name}: {row['done']} of {images} done")
             rows[name].append(row)
             print(
-                f"{images} images, {name:9s}: {row['wall_s']:.2f} s, of it {row['start_s']:.2f} s before the first "
+                f"{images} images, {name:18s}: {row['wall_s']:.2f} s, of it {row['start_s']:.2f} s before the first "
                 f"image; CPU {row['driver_cpu_s']:.2f} + {row['workers_cpu_s']:.2f} s",
                 flush=True,
             )
@@ -76,15 +77,18 @@ def measure_workers(weights: str, images: int, rounds: int, folder: Path) -> dic
         name: {key: min(row[key] for row in measured) for key in measured[0]} | {"all": measured}
         for name, measured in rows.items()
     }
-    plain, one, two = (found[name] for name in RUNS)
+    plain, one, one_core, two = (found[name] for name in RUNS)
+    cpu_s = {name: row["driver_cpu_s"] + row["workers_cpu_s"] for name, row in found.items()}
+    per_image = {name: row["run_s"] / (images - 1) for name, row in found.items()}
     found["ratios"] = {
-        "CPU of 1 worker to plain": (one["driver_cpu_s"] + one["workers_cpu_s"]) / plain["driver_cpu_s"],
-        "seconds of 1 worker more than plain": one["wall_s"] - plain["wall_s"],
+        "CPU of 1 worker to none": cpu_s[ONE] / cpu_s[PLAIN],
+        "seconds that 1 worker takes longer than none": one["wall_s"] - plain["wall_s"],
         "speed of 2 workers to 1": one["wall_s"] / two["wall_s"],
-        "speed of 2 workers to 1, without start": statistics.median(
-            a["run_s"] / b["run_s"] for a, b in zip(rows["1 worker"], rows["2 workers"], strict=True)
-        ),
-        "speed of 2 workers to plain": plain["wall_s"] / two["wall_s"],
+        "speed of 2 workers to 1, without start": per_image[ONE] / per_image[TWO],
+        "speed of 2 workers to 1 on 1 core": one_core["wall_s"] / two["wall_s"],
+        "speed of 2 workers to 1 on 1 core, without start": per_image[ONE_CORE] / per_image[TWO],
+        "cores that 1 worker uses": cpu_s[ONE] / one["wall_s"],
+        "CPU of the driver per image, ms": 1000 * two["driver_run_cpu_s"] / images,
     }
     for name, value in found["ratios"].items():
         print(f"{images} images: {name}: {value:.3f}", flush=True)

@@ -55,6 +55,9 @@ After
 """
 
 
+HEADINGS = ("Speed", "Whole processes", "Memory", "Growth", "Several processes", "On a GPU")
+
+
 def grown(seconds: float) -> dict[str, float]:
     return {"seconds": seconds, "peak_bytes": 1.25e9}
 
@@ -103,6 +106,31 @@ RESULTS: dict[str, dict[str, Any]] = {
             | {"machine": MACHINE, "folders": [{"images": count, **grown(count)} for count in (10, 1000)]},
         }
     },
+    "scale": {
+        "cases": {
+            "driver": NOTES
+            | {
+                "machine": MACHINE,
+                "images": 2000,
+                "runs": {"new": {"plan_s": 9.0, "plan_cpu_s": 8.0, "wall_s": 9.0, "cpu_s": 0.25, "peak_bytes": 3e8}},
+            },
+            "tiny": NOTES
+            | {
+                "machine": MACHINE,
+                "images": 11,
+                "runs": {
+                    "1 worker": {
+                        "wall_s": 3.0,
+                        "start_s": 1.0,
+                        "run_s": 0.5,
+                        "driver_cpu_s": 0.5,
+                        "workers_cpu_s": 3.5,
+                    },
+                    "ratios": {"speed of 2 workers to 1": 1.75},
+                },
+            },
+        }
+    },
     "gpu": {
         "cases": {
             "batch 8": NOTES
@@ -123,7 +151,7 @@ def report(folder: Path, results: dict[str, dict[str, Any]]) -> str:
     page = folder / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     command = [sys.executable, str(SCRIPTS / "report.py"), "--page", str(page)]
-    for name in ("speed", "memory", "whole", "growth", "gpu"):
+    for name in ("speed", "memory", "whole", "growth", "scale", "gpu"):
         file = folder / f"{name}.json"
         if name in results:
             file.write_text(json.dumps(results[name]), encoding="utf-8")
@@ -137,7 +165,7 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
     assert page.startswith("# Before\n")
     assert page.endswith("<!-- measured: end -->\nAfter\n")
     headings = [line for line in page.splitlines() if line.startswith("#")]
-    assert headings[1:] == [f"### {name}" for name in ("Speed", "Whole processes", "Memory", "Growth", "On a GPU")]
+    assert headings[1:] == [f"### {name}" for name in HEADINGS]
     assert "of long ago" not in page
     assert "of yesterday" in page, "sections without new results stay"
     for row in (
@@ -146,6 +174,9 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
         "| glpn predict | 2.00 | 1.00 to 3.00 | 0.44 |",
         "| 3000x1000 | 3.0 | bfloat16 | 30.0 | 1.25 |",
         "| 1000 | 1000.0 | 1.25 |",
+        "| tiny, 11 images | 1 worker | 3.0 | 1.0 | 50.0 | 4.0 |",
+        "| tiny | speed of 2 workers to 1 | 1.75 |",
+        "| new | 8.0 | 0.125 | 300 |",
         (
             "| batch 8 | glpn float32 (no graph) | 2000.0 | 1000.0 to 3000.0 | 4.0 | 2.25x |  | 2.5e-06 | 1.5e-05 "
             "| 3.00 | 50 % | 2.50 |"
@@ -170,7 +201,7 @@ def test_every_script_runs(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     write = [sys.executable, str(SCRIPTS / "report.py"), "--page", str(page)]
-    for name in ("speed", "memory", "whole", "growth", "gpu"):
+    for name in ("speed", "memory", "whole", "growth", "scale", "gpu"):
         out = tmp_path / f"{name}.json"
         on = ["--device", "cpu"] if name == "gpu" else []
         command = [sys.executable, str(SCRIPTS / f"{name}.py"), "--quick", "--out", str(out), *on]
@@ -178,4 +209,4 @@ def test_every_script_runs(tmp_path: Path) -> None:
         assert json.loads(out.read_text(encoding="utf-8"))
         write += [f"--{name}", str(out)]
     subprocess.run(write, check=True)
-    assert page.read_text(encoding="utf-8").count("\n### ") == 5
+    assert page.read_text(encoding="utf-8").count("\n### ") == len(HEADINGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from array import array
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -23,7 +24,7 @@ from glpn_cli.inference.record import Record, is_same_image
 from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
@@ -87,7 +88,7 @@ def plan_mirrored(
     left_out.clear()
     prefixes = _prefixes([path_of_url(folder) or folder for folder in folders])
     is_depth = _DepthFilter(left_out)
-    placed = list(_place_listed(listed, search, is_depth)) if listed else []
+    placed = _Listed(_place_listed(listed, search, is_depth) if listed else ())
     mirror = _Mirror(
         out,
         formats,
@@ -100,6 +101,36 @@ def plan_mirrored(
         any_folders=bool(prefixes),
     )
     return mirror.tasks(prefixes)
+
+
+class _Listed:
+    """The images of a list, in little memory."""
+
+    def __init__(self, images: Iterable[_Placed]) -> None:
+        self._folders: dict[tuple[Path, Path], int] = {}  # of images and outputs
+        self._folder = array("I")
+        self._names: list[str] = []
+        self._others: dict[int, _Placed] = {}  # URLs and failures, by index
+        for index, image in enumerate(images):
+            key, name = (Path(), Path()), ""
+            if image.failure is not None or isinstance(image.source, Address):
+                self._others[index] = image
+            else:
+                key, name = (image.source.parent, image.place), image.source.name
+            self._folder.append(self._folders.setdefault(key, len(self._folders)))
+            self._names.append(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[_Placed]:
+        folders = list(self._folders)
+        for index, name in enumerate(self._names):
+            if index in self._others:
+                yield self._others[index]
+            else:
+                folder, place = folders[self._folder[index]]
+                yield _Placed(folder / name, place)
 
 
 class _DepthFilter:
@@ -190,7 +221,7 @@ class _Mirror:
         *,
         overwrite: bool,
         search: SearchSettings,
-        placed: Sequence[_Placed],
+        placed: _Listed,
         is_depth: _DepthFilter,
         shard: Shard | None,
         any_folders: bool,
@@ -210,10 +241,9 @@ class _Mirror:
         self._is_depth = is_depth
         self._shard = shard
         self._folders: list[Path] = []
-        usable = [image for image in placed if image.failure is None]
         self._names = OutputNames(
-            [image.source for image in usable],
-            {image.source.url: image.place for image in usable if isinstance(image.source, Address)},
+            (image.source for image in placed if image.failure is None),
+            {image.source.url: image.place for image in placed if isinstance(image.source, Address)},
             is_depth=lambda path: is_depth_file(path) or is_depth.is_recorded(path),
         )
 
@@ -346,7 +376,7 @@ class _Seen:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _contested_places(placed: Sequence[_Placed], *, any_folders: bool) -> set[Path]:
+def _contested_places(placed: _Listed, *, any_folders: bool) -> set[Path]:
     """Return the output folders that images of several folders may share.
 
     The images of one folder have different outputs, and each folder that is mirrored has an output folder of its own.
