@@ -214,8 +214,8 @@ def scale_tables(report: dict[str, Any]) -> str:
     parts = [
         (
             "`glpn batch` in several processes on the CPU, with one thread for each network, alternating: JPEGs of "
-            "480x640 to 8-bit PNGs. Times are the fastest of all rounds. Reading and writing have threads of their own, "
-            "so one worker uses more than one core, unless it is held to one."
+            "480x640 to 8-bit PNGs. Times are the fastest of all rounds. Reading and writing have threads of their "
+            "own, so one worker uses more than one core, unless it is held to one."
         ),
         conditions(cases),
     ]
