@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from glpn_cli.inference import history as history_module
 from glpn_cli.inference.batch import make_batch
 from glpn_cli.inference.history import History
 from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
 from glpn_cli.inference.record import DONE, FAILED, UNFINISHED, Record, file_mark
 from glpn_cli.inference.verify import CHANGED, verify_outputs
+from glpn_cli.values import Shard
 
 if TYPE_CHECKING:
     from typing import Any
@@ -139,6 +142,23 @@ def test_records_are_read_from_the_new_version_of_a_manifest(tmp_path: Path) -> 
         assert dict(manifest.records) == before
         assert manifest.records.owner("c.png") == before["/in/c"]
         assert manifest.records.owner("e.png") is None
+
+
+def test_there_may_be_more_manifests_than_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_MAX_OPEN", 2)
+    for number in range(1, 6):
+        with Manifest(tmp_path, Shard(number, 5)) as manifest:
+            manifest.begin()
+            manifest.append(record(str(number)))
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    known = read_records(tmp_path)
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert [found.source for found in known.values()] == [f"/in/{number}" for number in range(1, 6)]
+    with Manifest(tmp_path) as manifest:
+        manifest.begin()
+        assert len(manifest.records) == 5
+    assert lines(tmp_path) == []
 
 
 def test_a_record_takes_little_memory(tmp_path: Path) -> None:

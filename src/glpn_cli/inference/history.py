@@ -22,6 +22,10 @@ _IN_MEMORY = 0
 """The number of the file of records that are in none."""
 
 
+_MAX_OPEN = 64
+"""Manifests of shards that stay open; some systems allow a process 256 files."""
+
+
 class History(Mapping[str, Record]):
     """The last record of each image, without those whose outputs a later record took over.
 
@@ -73,7 +77,7 @@ class History(Mapping[str, Record]):
         Raises:
             OutputError: the file cannot be read.
         """
-        reader = RecordReader(path)
+        reader = RecordReader(path, hold=len(self._readers) > _MAX_OPEN)
         file, first = len(self._readers), len(self._file)
         self._readers.append(reader)
         for line in reader.lines():

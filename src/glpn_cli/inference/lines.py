@@ -46,8 +46,8 @@ class LineFile:
         """
         try:
             with self._writing:
-                stream = self._opened()
-                _write_all(stream, data, else_truncate_to=os.fstat(self._descriptor).st_size)
+                stream, size = self._opened()
+                _write_all(stream, data, else_truncate_to=size)
                 self._written += 1
                 number = self._written
         except FileNotFoundError as error:
@@ -92,11 +92,12 @@ class LineFile:
                 os.fsync(self._descriptor)
                 self._synced = written
 
-    def _opened(self) -> FileIO:
-        """Return the file for appending; a file that replaced it counts as missing."""
-        if not os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path)):
+    def _opened(self) -> tuple[FileIO, int]:
+        """Return the file for appending, and its size; a file that replaced it counts as missing."""
+        status = os.fstat(self._descriptor)
+        if not os.path.samestat(status, os.lstat(self.path)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return FileIO(self._descriptor, "ab", closefd=False)
+        return FileIO(self._descriptor, "ab", closefd=False), status.st_size
 
 
 def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:

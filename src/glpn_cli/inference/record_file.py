@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from glpn_cli.errors import OutputError
@@ -144,12 +145,13 @@ class RecordReader:
         settings: all settings in the file; None for those that lines refer to and that are missing.
     """
 
-    def __init__(self, path: Path, settings: Iterable[dict[str, Any]] = ()) -> None:
+    def __init__(self, path: Path, settings: Iterable[dict[str, Any]] = (), *, hold: bool = False) -> None:
         """Open a file; a missing one is empty.
 
         Args:
             path: the file.
             settings: that are known to be in it.
+            hold: read it into memory, because a process can have only so many open files.
 
         Raises:
             OutputError: the file cannot be read.
@@ -167,6 +169,9 @@ class RecordReader:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self._close = weakref.finalize(self, os.close, descriptor)  # also of a reader that nobody closes
             self._stream = os.fdopen(descriptor, "rb", closefd=False)
+            if hold:
+                self._stream = BytesIO(self._stream.read())
+                self._close()
         except FileNotFoundError:
             pass
         except OSError as error:
