@@ -89,6 +89,7 @@ bench: $(VENV)/.ready-to-develop
 	$(BIN)/python benchmarks/whole.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/busy.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/growth.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/scale.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/gpu.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/gpu_batch.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_FLAGS)

@@ -24,6 +24,7 @@ HEADINGS = {
     "busy": "On a busy machine",
     "memory": "Memory",
     "growth": "Growth",
+    "scale": "Several processes",
     "gpu": "On a GPU",
     "gpu_batch": "Batches on a GPU",
 }
@@ -52,6 +53,7 @@ def write_sections(files: dict[str, Path], page: Path) -> dict[str, str]:
                 "memory": tables.memory_table,
                 "whole": tables.whole_tables,
                 "busy": tables.busy_table,
+                "scale": tables.scale_tables,
                 "gpu": tables.gpu_tables,
                 "gpu_batch": tables.gpu_batch_table,
             }[name]

@@ -266,3 +266,48 @@ def gpu_batch_table(report: dict[str, Any]) -> str:
             table(["", "precision", "median, s", "fastest to slowest", "images/s", "card busy"], rows),
         ]
     )
+
+
+def scale_tables(report: dict[str, Any]) -> str:
+    """Return the tables of several processes, and of the process that starts them."""
+    cases = report["cases"]
+    parts = [
+        (
+            "`glpn batch` in several processes on the CPU, with one thread for each network, alternating: JPEGs of "
+            "480x640 to 8-bit PNGs. Times are the fastest of all rounds. Reading and writing have threads of their "
+            "own, so one worker uses more than one core, unless it is held to one."
+        ),
+        conditions(cases),
+    ]
+    rows, ratios = [], []
+    for case, measured in cases.items():
+        if case == "driver":
+            continue
+        for name, row in measured["runs"].items():
+            if name == "ratios":
+                ratios += [[case, ratio, f"{value:.2f}"] for ratio, value in row.items()]
+                continue
+            per_image_ms = 1000 * row["run_s"] / max(1, measured["images"] - 1)
+            cpu_s = row["driver_cpu_s"] + row["workers_cpu_s"]
+            times = [f"{row['wall_s']:.1f}", f"{row['start_s']:.1f}", f"{per_image_ms:.1f}", f"{cpu_s:.1f}"]
+            rows.append([f"{case}, {measured['images']} images", name, *times])
+    if rows:
+        parts.append(table(["", "", "s", "to the first image, s", "then ms per image", "CPU, s"], rows))
+        parts.append(table(["", "", "ratio or value"], ratios))
+    if "driver" in cases:
+        measured = cases["driver"]
+        rows = [
+            [
+                name,
+                f"{row['plan_cpu_s']:.1f}",
+                f"{1000 * row['cpu_s'] / measured['images']:.3f}",
+                f"{row['peak_bytes'] / 1e6:.0f}",
+            ]
+            for name, row in measured["runs"].items()
+        ]
+        parts.append(
+            f"The process that starts the others, with {measured['images']:,} images in folders of 1,000, in one "
+            "folder, or done by an earlier run; nothing is read or computed:"
+        )
+        parts.append(table(["", "CPU of planning, s", "all CPU per image, ms", "peak memory, MB"], rows))
+    return "\n\n".join(parts)

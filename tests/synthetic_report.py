@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glpn_cli.depth import DepthMap, Provenance
-from glpn_cli.inference.manifest import FAILED, Record
+from glpn_cli.inference.record import FAILED, Record
 from glpn_cli.report.index import RunFacts
 from glpn_cli.settings import OutputSettings
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from glpn_cli.inference.batch import Batch
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
@@ -72,7 +72,7 @@ def run_batch(
     with open_batch(batch, load_for_run, report=report) as running:
         warn_if_approximate(running.predictor)
         known = running.manifest.records
-        records = [known[str(task.source)] for task in running.tasks if task.done]
+        records = [known[str(task.source)] for task in running.tasks.done]
         for finished, result in enumerate(running, start=1):
             records.append(result.record)
             if progress is not None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
 _CHUNK_BYTES = 2**20
@@ -166,8 +166,18 @@ def write_new(path: Path, data: bytes = b"", *, durable: bool = True) -> None:
         FileExistsError: the file exists.
         OSError: the file system refuses.
     """
+    write_lines(path, (data,), durable=durable)
+
+
+def write_lines(path: Path, lines: Iterable[bytes], *, durable: bool = True) -> None:
+    """Create a file that does not exist yet, from pieces that need not be in memory at once.
+
+    Raises:
+        FileExistsError: the file exists.
+        OSError: the file system refuses.
+    """
     with _create(path) as stream:
-        stream.write(data)
+        stream.writelines(lines)
         if durable:
             stream.flush()
             os.fsync(stream.fileno())
@@ -343,6 +353,9 @@ def load_json(data: str | bytes) -> Any:
         values = json.loads(data)
     except RecursionError as error:
         raise ValueError(f"nested more than {_MAX_NESTING} deep") from error
+    brackets = (b"[", b"{") if isinstance(data, bytes) else ("[", "{")
+    if sum(map(data.count, brackets)) <= _MAX_NESTING:  # type: ignore[arg-type]  # both are texts or bytes
+        return values
     level = [values] if isinstance(values, list | dict) else []
     for _ in range(_MAX_NESTING):
         containers = [item.values() if isinstance(item, dict) else item for item in level]
@@ -374,7 +387,8 @@ def is_path(text: str) -> bool:
     A text from a file may have characters that no path has: NUL, or lone surrogates that stand for no byte.
     """
     try:
-        os.fsencode(text)
+        if not text.isascii():
+            os.fsencode(text)
     except UnicodeEncodeError:
         return False
     return "\0" not in text

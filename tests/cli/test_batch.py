@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from e2e.watched_glpn import start_watched
-from glpn_cli.inference.manifest import Manifest
+from glpn_cli.inference.manifest import Manifest, read_records
 from waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -369,7 +369,9 @@ def test_all_colors_of_a_batch_share_one_range(glpn: Glpn, tmp_path: Path) -> No
     ((low, high),) = ranges(tmp_path)
     done = [line for line in lines(tmp_path) if line["status"] == "done"]
     assert len(done) == len(GOOD)
-    assert {tuple(line["settings"]["range_m"]) for line in done} == {(low, high)}
+    settings = [record.settings for record in read_records(tmp_path / "out").values()]
+    assert len(settings) == len(done)
+    assert {tuple(recorded["range_m"]) for recorded in settings} == {(low, high)}
 
     # Images of later runs get the same range.
     shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "more.png")

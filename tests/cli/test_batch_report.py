@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from e2e.watched_glpn import start_watched
+from glpn_cli.inference.manifest import read_records
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name
 from waiting import HANG_S
@@ -69,8 +70,8 @@ def test_the_report_has_the_ranges_of_the_color_files(glpn: Glpn, tmp_path: Path
     assert run.returncode == 7
     listed = index(tmp_path)
     assert (listed["range"], listed["curve"]) == ("run", "log")
-    manifest = [json.loads(line) for line in (tmp_path / "out" / "glpn-batch.jsonl").read_text().splitlines()]
-    (range_m,) = {tuple(line["settings"]["range_m"]) for line in manifest if line["status"] == "done"}
+    done = [record for record in read_records(tmp_path / "out").values() if record.is_done]
+    (range_m,) = {tuple(record.settings["range_m"]) for record in done}
     assert tuple(listed["run_range_m"]) == range_m
 
 

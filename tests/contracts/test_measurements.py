@@ -39,7 +39,7 @@ GPU_ROW = TIMES | {
     "error": ERROR,
     "graph": False,
 }
-SECTIONS = ("speed", "memory", "whole", "busy", "growth", "gpu", "gpu_batch")
+SECTIONS = ("speed", "memory", "whole", "busy", "growth", "scale", "gpu", "gpu_batch")
 PAGE = """# Before
 <!-- measured: begin -->
 
@@ -54,6 +54,12 @@ of yesterday
 <!-- measured: end -->
 After
 """
+
+
+HEADINGS = (
+    *("Speed", "Whole processes", "On a busy machine", "Memory", "Growth", "Several processes"),
+    *("On a GPU", "Batches on a GPU"),
+)
 
 
 def grown(seconds: float) -> dict[str, float]:
@@ -121,6 +127,31 @@ RESULTS: dict[str, dict[str, Any]] = {
             | {"machine": MACHINE, "folders": [{"images": count, **grown(count)} for count in (10, 1000)]},
         }
     },
+    "scale": {
+        "cases": {
+            "driver": NOTES
+            | {
+                "machine": MACHINE,
+                "images": 2000,
+                "runs": {"new": {"plan_s": 9.0, "plan_cpu_s": 8.0, "wall_s": 9.0, "cpu_s": 0.25, "peak_bytes": 3e8}},
+            },
+            "tiny": NOTES
+            | {
+                "machine": MACHINE,
+                "images": 11,
+                "runs": {
+                    "1 worker": {
+                        "wall_s": 3.0,
+                        "start_s": 1.0,
+                        "run_s": 0.5,
+                        "driver_cpu_s": 0.5,
+                        "workers_cpu_s": 3.5,
+                    },
+                    "ratios": {"speed of 2 workers to 1": 1.75},
+                },
+            },
+        }
+    },
     "gpu": {
         "cases": {
             "batch 8": NOTES
@@ -164,8 +195,7 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
     assert page.startswith("# Before\n")
     assert page.endswith("<!-- measured: end -->\nAfter\n")
     headings = [line for line in page.splitlines() if line.startswith("#")]
-    names = ("Speed", "Whole processes", "On a busy machine", "Memory", "Growth", "On a GPU", "Batches on a GPU")
-    assert headings[1:] == [f"### {name}" for name in names]
+    assert headings[1:] == [f"### {name}" for name in HEADINGS]
     assert "of long ago" not in page
     assert "of yesterday" in page, "sections without new results stay"
     for row in (
@@ -178,6 +208,9 @@ def test_results_become_tables_and_a_plot_between_the_markers(tmp_path: Path) ->
         "| glpn predict | 2.00 | 1.00 to 3.00 | 0.44 |",
         "| 3000x1000 | 3.0 | bfloat16 | 30.0 | 1.25 |",
         "| 1000 | 1000.0 | 1.25 |",
+        "| tiny, 11 images | 1 worker | 3.0 | 1.0 | 50.0 | 4.0 |",
+        "| tiny | speed of 2 workers to 1 | 1.75 |",
+        "| new | 8.0 | 0.125 | 300 |",
         (
             "| batch 8 | glpn float32 (no graph) | 2000.0 | 1000.0 to 3000.0 | 4.0 | 2.25x |  | 2.5e-06 | 1.5e-05 "
             "| 3.00 | 50 % | 2.50 |"

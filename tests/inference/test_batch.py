@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
 
 COUNT = 5
 

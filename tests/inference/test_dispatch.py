@@ -21,7 +21,7 @@ from glpn_cli.inference.crews import worker as worker_module
 from glpn_cli.inference.crews.messages import Begin, Died, Ended, Failed, Finished, Lease, Ready, Stop
 from glpn_cli.inference.facts import PredictorFacts
 from glpn_cli.inference.journal import WorkerJournal
-from glpn_cli.inference.manifest import Manifest, Record, read_records
+from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.plan import Task, plan_beside
 from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.run import RunOptions, run
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.result import Result
 
 COUNT = 12

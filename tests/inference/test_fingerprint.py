@@ -7,7 +7,7 @@ import pytest
 
 from glpn_cli.geometry.calibration import Calibration
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
-from glpn_cli.inference.manifest import DONE, FAILED, OUTDATED, Record
+from glpn_cli.inference.record import DONE, FAILED, OUTDATED, Record
 from glpn_cli.output.formats import find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings
 from glpn_cli.values import InputSize, Precision

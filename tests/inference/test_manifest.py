@@ -16,17 +16,8 @@ from glpn_cli.errors import OutputError
 from glpn_cli.files import is_disk_wide
 from glpn_cli.image.fetching import Address
 from glpn_cli.inference import lines as module
-from glpn_cli.inference.manifest import (
-    DONE,
-    FAILED,
-    MANIFEST_NAME,
-    OUTDATED,
-    UNFINISHED,
-    Manifest,
-    Record,
-    file_mark,
-    read_records,
-)
+from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
+from glpn_cli.inference.record import DONE, FAILED, OUTDATED, UNFINISHED, Record, file_mark
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import pytest
 
 from glpn_cli.errors import ImageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.image.discovery import ImageList
-from glpn_cli.inference.manifest import DONE, OUTDATED, Record, file_mark
 from glpn_cli.inference.mirror import plan_mirrored
+from glpn_cli.inference.record import DONE, OUTDATED, Record, file_mark
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import SearchSettings
 

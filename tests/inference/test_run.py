@@ -25,7 +25,7 @@ from glpn_cli.device import Runtime
 from glpn_cli.errors import DeviceError, GLPNError, ImageError, OutputError, OutputExistsError, UsageError
 from glpn_cli.geometry.measure import Anchor
 from glpn_cli.inference.autotune import Stopwatch
-from glpn_cli.inference.manifest import Manifest, Record
+from glpn_cli.inference.manifest import Manifest
 from glpn_cli.inference.mirror import plan_mirrored
 from glpn_cli.inference.plan import Task, plan_beside
 from glpn_cli.inference.run import RunOptions, open_source, run
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.result import Result
 
 GPU = Runtime(torch.device("mps"), Precision.FLOAT32)

@@ -14,7 +14,7 @@ import glpn_cli
 from glpn_cli.api import open_batch
 from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.inference.batch import BatchRun, make_batch
-from glpn_cli.inference.manifest import Manifest, Record, read_records
+from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.verify import verify_outputs
 from glpn_cli.values import Shard
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
 
 COUNT = 10
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from glpn_cli.errors import DepthFileError
-from glpn_cli.inference.manifest import DONE, FAILED, MANIFEST_NAME, UNFINISHED, Manifest, Record
+from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest
+from glpn_cli.inference.record import DONE, FAILED, UNFINISHED, Record
 from glpn_cli.inference.verify import CHANGED, INTACT, LEFT_OVER, MISSING, UNLISTED, verify_outputs
 
 if TYPE_CHECKING:

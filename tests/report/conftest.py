@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.record import Record
 
 
 @pytest.fixture(scope="session")

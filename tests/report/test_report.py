@@ -16,7 +16,8 @@ from PIL import Image
 
 from glpn_cli.depth import DepthMap, Provenance
 from glpn_cli.errors import OutputError, OutputExistsError
-from glpn_cli.inference.manifest import FAILED, Manifest, Record, file_mark
+from glpn_cli.inference.manifest import Manifest
+from glpn_cli.inference.record import FAILED, Record, file_mark
 from glpn_cli.output.color import colorize, curve_meters, resolve_range
 from glpn_cli.report.content import decode_grid
 from glpn_cli.report.journal import entry_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.cli.console import Console, format_size
@@ -154,9 +155,11 @@ class DepthNotes:
         self._output = output or OutputSettings()
         self._reduces_meshes = any(row.name == "glb" for row in rows) and self._output.max_points is None
         self._images = 0
-        self._assumed: list[tuple[str, str]] = []
-        self._saturated: list[tuple[str, str, float, float]] = []
-        self._beyond_16_bits: list[tuple[str, float]] = []
+        # The first one of each kind, and their number: a run may have millions of images.
+        self._assumed: tuple[str, str] | None = None
+        self._saturated: tuple[str, str, float, float] | None = None
+        self._beyond_16_bits: tuple[str, float] | None = None
+        self._counts: Counter[str] = Counter()
         self._reduced = 0
 
     def add(self, noted: Noted | None) -> None:
@@ -166,38 +169,46 @@ class DepthNotes:
         self._images += 1
         self._reduced += self._reduces_meshes and noted.points > MAX_MESH_POINTS
         if self._needs_camera and noted.assumed_camera:
-            self._assumed.append((noted.name, noted.assumed_camera))
+            self._assumed = self._assumed or (noted.name, noted.assumed_camera)
+            self._counts["assumed"] += 1
         if noted.depth_limit_m is not None and noted.saturated_fraction > MUCH_SATURATED_FRACTION:
             weights = noted.weights or "these weights"
-            self._saturated.append((noted.name, weights, noted.depth_limit_m, noted.saturated_fraction))
+            self._saturated = self._saturated or (
+                noted.name,
+                weights,
+                noted.depth_limit_m,
+                noted.saturated_fraction,
+            )
+            self._counts["saturated"] += 1
         if noted.beyond_16_bits:
-            self._beyond_16_bits.append((noted.name, noted.beyond_16_bits))
+            self._beyond_16_bits = self._beyond_16_bits or (noted.name, noted.beyond_16_bits)
+            self._counts["beyond 16 bits"] += 1
 
     def print(self, console: Console) -> None:
         """Print each kind of note in one line."""
         self._print_formats(console)
         if self._assumed:
-            name, assumption = self._assumed[0]
-            if len(self._assumed) > 1:
-                name = f"{len(self._assumed)} of {self._images} images"
+            name, assumption = self._assumed
+            if self._counts["assumed"] > 1:
+                name = f"{self._counts['assumed']} of {self._images} images"
                 assumption = f"{ASSUMED_FOV_DEG:g}° along the long side"
             console.note(f"no lens data in {name}; assuming a field of view of {assumption} (set `fov_deg`)")
         if self._saturated:
-            name, weights, limit_m, fraction = self._saturated[0]
+            name, weights, limit_m, fraction = self._saturated
             who = f"{fraction:.0%} of {name} is"
-            if len(self._saturated) > 1:
-                who = f"much of {len(self._saturated)} of {self._images} images is"
+            if self._counts["saturated"] > 1:
+                who = f"much of {self._counts['saturated']} of {self._images} images is"
             console.note(f"{who} at the limit of {weights}, {limit_m:g} m, and may be farther{_advice(limit_m)}")
 
     def _print_formats(self, console: Console) -> None:
         if self._beyond_16_bits:
             from glpn_cli.output.png import MAX_UINT16
 
-            name, fraction = self._beyond_16_bits[0]
+            name, fraction = self._beyond_16_bits
             limit_m = MAX_UINT16 / self._output.png16_scale
             who = f"{'less than 1%' if fraction < 0.01 else f'{fraction:.0%}'} of {name} is"
-            if len(self._beyond_16_bits) > 1:
-                who = f"parts of {len(self._beyond_16_bits)} of {self._images} images are"
+            if self._counts["beyond 16 bits"] > 1:
+                who = f"parts of {self._counts['beyond 16 bits']} of {self._images} images are"
             console.note(
                 f"{who} beyond {limit_m:.4g} m and stored as {MAX_UINT16} in png16; "
                 f"`png16_scale={_farther_scale(self._output)}` reaches farther in larger steps"

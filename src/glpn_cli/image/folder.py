@@ -89,7 +89,8 @@ class RecordedDepth:
 
     def __init__(self) -> None:
         """Know no folder yet."""
-        self._suffixes: dict[Path, dict[str, set[str]]] = {}
+        self._folder: Path | None = None
+        self._shared_stems: set[str] = set()  # of that folder
 
     def __call__(self, path: Path) -> bool:
         """Return whether a file is such a depth image."""
@@ -102,14 +103,14 @@ class RecordedDepth:
             return False
 
     def _has_photo(self, path: Path) -> bool:
-        folder = path.parent
-        if folder not in self._suffixes:
-            self._suffixes.clear()  # images come folder by folder
-            self._suffixes[folder] = {}
-            for name in image_names(folder):
-                stem, suffix = os.path.splitext(name)
-                self._suffixes[folder].setdefault(stem, set()).add(suffix)
-        return len(self._suffixes[folder].get(path.stem, ())) > 1
+        if path.parent != self._folder:  # images come folder by folder
+            self._folder = path.parent
+            stems: set[str] = set()
+            self._shared_stems = set()
+            for name in image_names(self._folder):
+                stem = os.path.splitext(name)[0]
+                (self._shared_stems if stem in stems else stems).add(stem)
+        return path.stem in self._shared_stems
 
 
 def _is_in_depth_folder(folder: Path) -> bool:
@@ -164,7 +165,7 @@ def image_names(folder: Path) -> list[str]:
     """Return the names in a folder that have an image suffix, unsorted; empty if the folder cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if is_image_name(entry.name) and may_be_file(entry.path)]
+            return [entry.name for entry in entries if is_image_name(entry.name) and _may_be_file(entry)]
     except OSError:
         return []
 
@@ -180,6 +181,14 @@ def may_be_file(path: str | Path) -> bool:
     The last two count as images, so that reading them reports the problem instead of hiding it.
     """
     return os.path.isfile(path) or not os.path.exists(path)
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Return what `may_be_file` does, mostly without asking the file system again."""
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:  # a link to itself
+        return True
 
 
 def is_hidden(entry: os.DirEntry[str]) -> bool:
@@ -232,29 +241,46 @@ class _Walk:
         identity = os.path.realpath(folder.path)
         self._visited.add(identity)
         try:
-            with os.scandir(folder.path) as entries:
-                visible = [entry for entry in entries if self._search.hidden or not is_hidden(entry)]
-                found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in visible)
+            names, folders, others = self._list(folder.path)
         except OSError as error:
             yield folder.path, ImageError(f"{folder.path}: cannot be listed: {os_reason(error)}")
             return
         ancestors = folder.ancestors | {identity}
-        for name, is_folder, is_link in found:
-            path = folder.path / name
-            if not is_folder:
-                if self._is_wanted(path, folder.relative + name):
-                    yield path
+        for name in names:
+            if name not in folders:
+                if self._may_be_image(name, folder.relative + name):
+                    path = folder.path / name
+                    if (name not in others or may_be_file(path)) and not self._is_output(path):
+                        yield path
             elif self._search.recursive and self._wanted.enters(folder.relative + name):
+                path, is_link = folder.path / name, folders[name]
                 closed = self._visited if is_link and folder.behind_link else ancestors
                 target = os.path.realpath(path)
                 if target not in closed and target != self._without:
                     yield _Folder(path, f"{folder.relative}{name}/", ancestors, folder.behind_link or is_link)
 
-    def _is_wanted(self, path: Path, relative: str) -> bool:
+    def _list(self, folder: Path) -> tuple[list[str], dict[str, bool], set[str]]:
+        """Return the sorted names in a folder; of the folders, whether they are links; and of what is no plain file."""
+        names: list[str] = []
+        folders: dict[str, bool] = {}
+        others: set[str] = set()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if self._search.hidden or not is_hidden(entry):
+                    names.append(entry.name)
+                    if _is_folder(entry):
+                        folders[entry.name] = entry.is_symlink()
+                    elif not entry.is_file(follow_symlinks=False):
+                        others.add(entry.name)
+        names.sort()
+        return names, folders, others
+
+    def _may_be_image(self, name: str, relative: str) -> bool:
+        """Return whether a name is that of a wanted image; counts other images."""
         if not self._wanted.wants(relative):
             return False
-        self._left_out.add(path.suffix.lower())
-        return is_image_name(path.name) and may_be_file(path) and not self._is_output(path)
+        self._left_out.add(os.path.splitext(name)[1].lower())
+        return is_image_name(name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
-from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range
+from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range, spread_sample
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
@@ -19,6 +19,7 @@ from glpn_cli.inference.plan import check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.remote import close_remote
 from glpn_cli.inference.run import RunOptions, run
+from glpn_cli.inference.task_table import TaskTable
 from glpn_cli.output.formats import DEFAULT_FORMAT, FORMATS, default_formats, find_formats
 from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.image.discovery import ImageList
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.output.formats import DepthFormat
@@ -91,14 +92,15 @@ class Batch:
         keep_rgb = self.prediction.keep_rgb or any(row.needs_image for row in self.formats)
         self.prediction = replace(self.prediction, keep_rgb=keep_rgb)
 
-    def plan(self) -> list[Task]:
+    def plan(self) -> TaskTable:
         """Return the tasks, from what is in the output folder now; writes nothing.
 
         Raises:
             InputError: there are no images.
         """
         self.check_images()
-        return list(self.tasks({} if self.overwrite else read_records(self.out)))
+        records: Mapping[str, Record] = {} if self.overwrite else read_records(self.out)
+        return TaskTable(self.tasks(records), self.formats, records)
 
     def tasks(self, records: Mapping[str, Record], *, all_shards: bool = False) -> Iterator[Task]:
         """Yield the tasks, of the shard unless all are wanted, given what earlier runs wrote."""
@@ -173,8 +175,8 @@ class BatchRun:
         self.batch = batch
         self.output = batch.output
         self.manifest = Manifest(batch.out, batch.run.shard)
-        self.tasks: list[Task] = []
-        self.pending: list[Task] = []
+        self.tasks = TaskTable((), (), {})
+        self.pending: Sequence[Task] = ()
         self.color_range_m: tuple[float, float] | None = None
         self._load = load
         self._report = report
@@ -202,11 +204,12 @@ class BatchRun:
             values = fingerprint(self.batch.formats, self.batch.output, self.predictor)
             self._check_settings(values)
             self.manifest.begin()
-            self.tasks = list(self.batch.tasks(self.manifest.records))
-            self.pending = [task for task in self.tasks if not task.done]
+            records = self.manifest.records
+            self.tasks = TaskTable(self.batch.tasks(records), self.batch.formats, records)
+            self.pending = self.tasks.pending
             self._is_complete = not self.pending
             if shares_range(self.batch.formats, self.batch.output):
-                self.color_range_m = previous_range(self.manifest.records.values())
+                self.color_range_m = previous_range(self.manifest.records.samples())
                 if self.pending and self.color_range_m is None:
                     self.color_range_m = self._choose_range(values)
             if self.color_range_m is not None:
@@ -257,7 +260,7 @@ class BatchRun:
 
     def _check_settings(self, values: dict[str, Any]) -> None:
         """Refuse to mix outputs of different settings, or mark all as outdated if they may be replaced."""
-        changes = changed_settings(self.manifest.records.values(), values)
+        changes = changed_settings(self.manifest.records.samples(), values)
         if self.batch.overwrite and (changes or not self.manifest.is_being_redone):
             self.manifest.outdate()
         elif changes:
@@ -268,7 +271,8 @@ class BatchRun:
 
     def _choose_range(self, values: dict[str, Any]) -> tuple[float, float]:
         def choose() -> tuple[float, float]:
-            sources = [task.source for task in self.tasks if task.failure is None]
+            sample = spread_sample(self.tasks.possible)
+            sources = [task.source for task in sample]
             return choose_run_range(self.predictor, sources, self.batch.output, self._progress)
 
         return choose() if self.batch.run.shard is None else share_range(self.batch.out, values, choose)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glpn_cli.errors import GLPNError, OutputError, OutputExistsError
 from glpn_cli.files import read_json, write_together
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from glpn_cli.settings import OutputSettings
 
 _DIGEST_DIGITS = 12
+
+_Image = TypeVar("_Image")
 
 SAMPLE_SIZE = 16
 """Number of images whose depth is predicted to choose the range."""
@@ -155,7 +157,7 @@ def join_ranges(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.exp(ends[usual[:, 0], 0].min()), math.exp(ends[usual[:, 1], 1].max())
 
 
-def spread_sample(images: Sequence[Source]) -> list[Source]:
+def spread_sample(images: Sequence[_Image]) -> list[_Image]:
     """Return a few images, evenly spread over all."""
     count = min(SAMPLE_SIZE, len(images))
     return [images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, ImageError
 from glpn_cli.inference.crews.messages import Begin, Died, Ended, Finished, Lease, Note, Outcome
-from glpn_cli.inference.manifest import DONE, FAILED
 from glpn_cli.inference.plan import STDOUT
+from glpn_cli.inference.record import DONE, FAILED
 from glpn_cli.inference.remote import CALLER, MAX_DEATHS
 from glpn_cli.inference.result import Result, failed_result, skipped_result
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from glpn_cli.inference.manifest import Manifest, Record
+    from glpn_cli.inference.manifest import Manifest
     from glpn_cli.inference.plan import Task
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.remote import Member, RemotePredictor
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.geometry.measure import Anchor
     from glpn_cli.inference.facts import PredictorFacts
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import OutputSettings
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from glpn_cli.errors import OutputError
 from glpn_cli.files import locked, os_reason, sync_folder, write_new
-from glpn_cli.inference.lines import LineFile
-from glpn_cli.inference.manifest import announcement, worker_journal, worker_lock
+from glpn_cli.inference.manifest import relative_names, worker_journal, worker_lock
+from glpn_cli.inference.record_file import RecordFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
-    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.record import Record
 
 
 class RecordSink(Protocol):
@@ -66,7 +66,7 @@ class WorkerJournal:
             with ExitStack() as stack:
                 stack.enter_context(locked(worker_lock(self.folder, self._stem, self._number), busy))
                 write_new(path)
-                self._file = LineFile(path)
+                self._file = RecordFile(path)
                 stack.callback(self._file.close)
                 sync_folder(self.folder)
                 self._stack = stack.pop_all()
@@ -86,7 +86,7 @@ class WorkerJournal:
         Raises:
             OutputError: the file system refuses.
         """
-        self._file.append(announcement(record, partials, self.folder), durable=True)
+        self._file.add([record], durable=True, partials=relative_names(partials, self.folder))
 
     def append(self, record: Record) -> None:
         """Do nothing: the record is sent to the process that writes the manifest."""

@@ -6,13 +6,12 @@ import errno
 import os
 import threading
 from io import FileIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glpn_cli.errors import OutputError
-from glpn_cli.files import load_json, os_reason
+from glpn_cli.files import os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -47,16 +46,27 @@ class LineFile:
         """
         try:
             with self._writing:
-                stream = self._opened()
-                _write_all(stream, data, else_truncate_to=os.fstat(self._descriptor).st_size)
+                stream, size = self._opened()
+                _write_all(stream, data, else_truncate_to=size)
                 self._written += 1
                 number = self._written
-            if durable:
-                self._sync(number)
         except FileNotFoundError as error:
             raise OutputError(
                 f"{self.path}: was removed during the run", hint="run it again to write what is missing"
             ) from error
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {os_reason(error)}") from error
+        if durable:
+            self.flush(number)
+
+    def flush(self, number: int | None = None) -> None:
+        """Return when all lines, or those of so many appends, have reached the disk.
+
+        Raises:
+            OutputError: the file system refuses.
+        """
+        try:
+            self._sync(self._written if number is None else number)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {os_reason(error)}") from error
 
@@ -82,32 +92,12 @@ class LineFile:
                 os.fsync(self._descriptor)
                 self._synced = written
 
-    def _opened(self) -> FileIO:
-        """Return the file for appending; a file that replaced it counts as missing."""
-        if not os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path)):
+    def _opened(self) -> tuple[FileIO, int]:
+        """Return the file for appending, and its size; a file that replaced it counts as missing."""
+        status = os.fstat(self._descriptor)
+        if not os.path.samestat(status, os.lstat(self.path)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return FileIO(self._descriptor, "ab", closefd=False)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete lines of a file; torn lines of a killed run are skipped, and a missing file has none.
-
-    Raises:
-        OutputError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            for line in stream:
-                try:
-                    values = load_json(line)
-                except ValueError:
-                    continue
-                if isinstance(values, dict):
-                    yield values
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="move it away to start over") from error
+        return FileIO(self._descriptor, "ab", closefd=False), status.st_size
 
 
 def _write_all(stream: FileIO, data: bytes, *, else_truncate_to: int) -> None:

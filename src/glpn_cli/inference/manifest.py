@@ -10,34 +10,23 @@ Processes that share a batch write a journal each (`journal.WorkerJournal`), and
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path, PurePath
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
 from glpn_cli.errors import OutputError
-from glpn_cli.files import (
-    file_sha256,
-    is_partial_name,
-    is_path,
-    locked,
-    modernize,
-    os_reason,
-    replacing,
-    sync_folder,
-    write_new,
-)
-from glpn_cli.image.fetching import Address
-from glpn_cli.inference.lines import LineFile, read_lines
+from glpn_cli.files import is_partial_name, locked, os_reason, replacing, sync_folder, write_lines, write_new
+from glpn_cli.inference.history import History
+from glpn_cli.inference.record import OUTDATED, UNFINISHED, Record, is_below
+from glpn_cli.inference.record_file import RecordEncoder, RecordFile, RecordReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
-    from glpn_cli.image.discovery import Source
     from glpn_cli.values import Shard
 
 
@@ -46,79 +35,6 @@ _STEM = "glpn-batch"
 _SHARD_STEM = re.compile(rf"{_STEM}(\.(\d+)-of-(\d+))?")
 _LOCK_WAIT_S = 10.0
 """How long the processes of a killed run may take to end."""
-
-DONE, FAILED, OUTDATED, UNFINISHED = "done", "failed", "outdated", "unfinished"
-_STATUSES = frozenset({DONE, FAILED, OUTDATED, UNFINISHED})
-_LARGEST = 1e15  # of seconds and exit codes in a line
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of the manifest.
-
-    Attributes:
-        source: absolute path of the image, or its URL.
-        status: "done", "failed", "outdated" (done, and about to be redone), or "unfinished" (some of several outputs
-            appeared before a run was killed, or all did and a later run failed to replace them).
-        outputs: path of each output relative to the manifest's folder, by format.
-        error: message of a failed image.
-        hint: what to do about it.
-        exit_code: the exit code that it would be for a single image.
-        seconds: spent on the image.
-        source_mark: size and modification time of the source, to notice a changed image.
-        sha256: of each output, by format.
-        settings: what determines the content of the outputs.
-        relative_source: path of the image from the manifest's folder, so that both can be moved; empty for a URL.
-        source_sha256: of the image, to recognize it in a copy, whose date is new; empty if it is unknown.
-    """
-
-    source: str
-    status: str
-    outputs: dict[str, str] = field(default_factory=dict)
-    error: str | None = None
-    hint: str | None = None
-    exit_code: int = 0
-    seconds: float = 0.0
-    source_mark: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    relative_source: str = ""
-    source_sha256: str = ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the image needs nothing more."""
-        return self.status == DONE
-
-    def matches(self, name: str, path: Path) -> bool:
-        """Return whether a file is still the output that was written for a format."""
-        try:
-            return self.sha256.get(name) == file_sha256(path)
-        except OSError:
-            return False
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self | None:
-        """Build a record from a line, ignoring unknown fields of newer versions; None if the line is not ours."""
-        try:
-            record = cls(**{name: value for name, value in values.items() if name in _FIELDS})
-            record = replace(record, settings=modernize(record.settings))
-            tables = (record.outputs, record.sha256, record.settings)
-            texts = (
-                *(record.source, record.status, record.source_mark, record.relative_source, record.source_sha256),
-                *(record.error or "", record.hint or "", *record.outputs.values(), *record.sha256.values()),
-            )
-            numbers = (record.seconds, record.exit_code)
-        except (TypeError, AttributeError):
-            return None
-        valid = all(isinstance(table, dict) for table in tables) and all(isinstance(text, str) for text in texts)
-        valid = valid and all(isinstance(number, int | float) and 0 <= number < _LARGEST for number in numbers)
-        safe = valid and is_path(record.source) and is_path(record.relative_source)
-        safe = safe and all(_is_below(path) for path in record.outputs.values())
-        return record if safe and record.status in _STATUSES else None
-
-
-_FIELDS = [item.name for item in fields(Record)]
 
 
 class Manifest:
@@ -129,18 +45,20 @@ class Manifest:
     Attributes:
         folder: the output folder of the batch.
         stem: what the names of the files of this batch, or of its shard, begin with.
-        records: known outputs, by source, also of other shards; failures are left out, so that they are retried.
+        records: known outputs, by source, also of other shards; failures are left out, so that they are retried. They
+            are read from the manifests, which are open only while the folder is locked.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder
         self.stem = _stem_of(shard)
-        self.records: dict[str, Record] = {}
-        self._own: set[str] = set()  # sources whose line is in the file of this shard
+        self.records = History()
         self._locked = ExitStack()
         self._begun = False
+        self._is_compact = False  # whether the manifest has one line for each image
+        self._appended: set[int] = set()  # hashes of sources and outputs in this run
         self._partials: list[Path] = []
-        self._open_files: dict[Path, LineFile] = {}
+        self._open_files: dict[Path, RecordFile] = {}
 
     def __enter__(self) -> Self:
         """Create and lock the folder, and read what is there.
@@ -161,6 +79,7 @@ class Manifest:
             self._await_workers(busy)
             self._read()
         except BaseException:
+            self.records.close()
             self._locked.close()
             raise
         return self
@@ -171,17 +90,17 @@ class Manifest:
         """Unlock the folder; after a complete run, leave one line for each image and no journal."""
         try:
             if kind is None and self._begun:
-                # Records that are still outdated belong to removed images; they must not look like an interruption.
-                self._rewrite(
-                    replace(record, status=UNFINISHED) if record.status == OUTDATED else record
-                    for record in _latest(_read_records(self.path)).values()
-                )
+                if self._is_compact:
+                    self._open_files[self.path].flush()  # until now the journal has the lines, too
+                else:
+                    self._compact()
                 self._close(self._journal)
                 try:
                     self._remove_journals()
                 except OSError as refused:
                     raise OutputError(f"{self._journal}: cannot be removed: {os_reason(refused)}") from refused
         finally:
+            self.records.close()
             self._locked.callback(self._close_all, quiet=error is not None)
             self._locked.close()
 
@@ -197,11 +116,11 @@ class Manifest:
     @property
     def is_being_redone(self) -> bool:
         """Whether an earlier run started to redo everything and was interrupted."""
-        return any(record.status == OUTDATED for record in self.records.values())
+        return self.records.has_status(OUTDATED)
 
     def outdate(self) -> None:
         """Mark all outputs to be redone; they stay known as ours until they are replaced."""
-        self.records = {source: replace(record, status=OUTDATED) for source, record in self.records.items()}
+        self.records.change_status(OUTDATED)
 
     def begin(self) -> None:
         """Write the known records, without failures and torn lines, and clean up after a killed run.
@@ -210,13 +129,14 @@ class Manifest:
             OutputError: the file system refuses.
         """
         if not self._begun:
-            self._rewrite(record for source, record in self.records.items() if source in self._own)
+            self._is_compact = not self.is_being_redone
+            self._rewrite(self.records)
             try:
                 for partial in self._partials:
                     partial.unlink(missing_ok=True)
                 self._remove_journals()
                 write_new(self._journal)
-                self._open_files[self._journal] = LineFile(self._journal)
+                self._open_files[self._journal] = RecordFile(self._journal)
                 sync_folder(self.folder)
             except OSError as error:
                 raise OutputError(f"{self._journal}: cannot be written: {os_reason(error)}") from error
@@ -232,7 +152,7 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self._journal, announcement(record, partials, self.folder), durable=True)
+        self._append(self._journal, [record], durable=True, partials=relative_names(partials, self.folder))
 
     def append(self, record: Record) -> None:
         """Add the line of a finished image in one write; any thread may call it.
@@ -240,15 +160,16 @@ class Manifest:
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self.path, _to_line(record, self.folder), durable=False)
+        self.append_all([record])
 
-    def append_all(self, records: Iterable[Record]) -> None:
+    def append_all(self, records: Sequence[Record]) -> None:
         """Add the lines of several finished images in one write.
 
         Raises:
             OutputError: the file system refuses.
         """
-        self._append(self.path, b"".join(_to_line(record, self.folder) for record in records), durable=False)
+        self._is_compact = self._is_compact and all(map(self._is_first, records))
+        self._append(self.path, records, durable=False)
 
     def recover(self, worker: int) -> dict[str, Record]:
         """Return what a process that has died had announced and named, by source, and remove its temporary files.
@@ -274,8 +195,15 @@ class Manifest:
                 raise OutputError(f"{self.folder}: cannot be cleaned up: {os_reason(error)}") from error
         return found
 
-    def _append(self, path: Path, data: bytes, *, durable: bool) -> None:
-        self._open_files[path].append(data, durable=durable)
+    def _is_first(self, record: Record) -> bool:
+        """Return whether no earlier line can be of the same image, or of one with the same outputs."""
+        hashes = {hash(record.source), *map(hash, record.outputs.values())}
+        is_first = self._appended.isdisjoint(hashes) and not self.records.has_any(hashes)
+        self._appended |= hashes
+        return is_first
+
+    def _append(self, path: Path, records: Sequence[Record], *, durable: bool, **more: Any) -> None:
+        self._open_files[path].add(records, durable=durable, **more)
 
     def _close(self, path: Path) -> None:
         """Close a file of this run.
@@ -346,41 +274,59 @@ class Manifest:
 
     def _read(self) -> None:
         """Read all manifests, and take over outputs of journals that have no line yet."""
-        known = _read_latest(self.folder)
-        if manifest_paths(self.folder) == [self.path]:
-            self._own = set(known)
-        else:
-            ours = _latest(_read_records(self.path))
-            self._own = {source for source, record in ours.items() if known.get(source) == record}
+        self.records = _read_latest(self.folder)
         for stem in {self.stem, *(stem for stem in _stems(self.folder, "journal") if not self._runs_beside(stem))}:
             for journal in _journals(self.folder, stem):
                 for record, partials in _announced(journal, self.folder):
                     self._partials += partials
-                    before = known.get(record.source)
+                    before = self.records.get(record.source)
                     if before is not None and before.is_done and before.sha256 == record.sha256:
                         continue
                     state = _state_of(record, self.folder)
                     if state is not None:
-                        known[record.source] = state
-                        self._own.add(record.source)
-        self.records = {source: record for source, record in known.items() if record.status != FAILED}
+                        self.records.put(state)
+        self.records.forget_failures()
 
-    def _rewrite(self, records: Iterable[Record]) -> None:
+    def _compact(self) -> None:
+        """Leave one line for each image.
+
+        Raises:
+            OutputError: the file system refuses.
+        """
+        self.records.close()
+        self.records = History()  # two of them, and what was appended, need memory
+        self._appended.clear()
+        self.records.read(self.path)
+        # Records that are still outdated belong to removed images; they must not look like an interruption.
+        self.records.change_status(UNFINISHED, of=OUTDATED)
+        self._rewrite(self.records)
+
+    def _rewrite(self, records: History) -> None:
+        """Write a new manifest with those records that are in the present one or in none.
+
+        Raises:
+            OutputError: the file system refuses.
+        """
         partial = self.folder / f".{self.stem}.part"
+        encoder = RecordEncoder(self.folder)
         try:
             partial.unlink(missing_ok=True)  # of a killed run; and a link must not be followed
-            with replacing(self.path, partial=partial, durable=False):  # `write_new` flushes
-                write_new(partial, b"".join(_to_line(record, self.folder) for record in records))
-                self._close(self.path)  # Windows does not replace an open file
-            self._open_files[self.path] = LineFile(self.path)
+            with replacing(self.path, partial=partial, durable=False):  # `write_lines` flushes
+                write_lines(partial, records.lines(self.path, encoder))
+                records.close(self.path)  # Windows does not replace an open file
+                self._close(self.path)
+            records.reopen(self.path)
+            self._open_files[self.path] = RecordFile(self.path, encoder.known)
             sync_folder(self.folder)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {os_reason(error)}") from error
 
 
-def read_records(folder: Path) -> dict[str, Record]:
+def read_records(folder: Path) -> History:
     """Return what a batch and its shards have done so far, by source, without failures; changes nothing."""
-    return {source: record for source, record in _read_latest(folder).items() if record.status != FAILED}
+    history = _read_latest(folder)
+    history.forget_failures()
+    return history
 
 
 def manifest_paths(folder: Path) -> list[Path]:
@@ -396,8 +342,11 @@ def _modified_ns(path: Path) -> int:
         return 0
 
 
-def _read_latest(folder: Path) -> dict[str, Record]:
-    return _latest(record for path in manifest_paths(folder) for record in _read_records(path))
+def _read_latest(folder: Path) -> History:
+    history = History()
+    for path in manifest_paths(folder):
+        history.read(path)
+    return history
 
 
 def _stem_of(shard: Shard | None) -> str:
@@ -413,98 +362,9 @@ def _stems(folder: Path, kind: str) -> set[str]:
     return {name for name in names if _SHARD_STEM.fullmatch(name)}
 
 
-def file_mark(source: Source) -> str:
-    """Return size and modification time of an image, to notice a changed one; empty for a missing file or a URL."""
-    if isinstance(source, Address):
-        return ""
-    try:
-        status = source.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def is_same_image(record: Record, source: Source) -> bool:
-    """Return whether the image of a record is unchanged: by its size and date, else by its content.
-
-    Only the date is new in a copy of a folder.
-    """
-    mark = file_mark(source)
-    if record.source_mark == mark:
-        return True
-    size, _, _ = mark.partition("-")
-    if isinstance(source, Address) or not record.source_sha256 or record.source_mark.partition("-")[0] != size:
-        return False
-    try:
-        return file_sha256(source) == record.source_sha256
-    except OSError:
-        return False
-
-
-def _read_records(path: Path) -> Iterator[Record]:
-    for values in read_lines(path):
-        record = Record.from_dict(values)
-        if record is not None:
-            yield _moved(record, path.parent)
-
-
-def _to_line(record: Record, folder: Path, **more: Any) -> bytes:
-    """Return the line of a record; those of earlier versions get the relative path now."""
-    values = {name: getattr(record, name) for name in _FIELDS}  # `asdict` would copy the tables, at twice the cost
-    values["relative_source"] = relative_source(record.source, folder)
-    return (json.dumps(values | more) + "\n").encode()
-
-
-def relative_source(source: str, folder: Path) -> str:
-    """Return the path of an image from the manifest's folder; empty for a URL, and for another drive of Windows."""
-    if not os.path.isabs(source):
-        return ""
-    try:
-        return Path(os.path.relpath(source, os.path.realpath(folder))).as_posix()
-    except ValueError:
-        return ""
-
-
-def _moved(record: Record, folder: Path) -> Record:
-    """Return a record with the path that its image has now, if the manifest and the images were moved or copied."""
-    if not record.relative_source:
-        return record
-    source = os.path.normpath(os.path.join(os.path.realpath(folder), record.relative_source))
-    if source == record.source or not os.path.lexists(source):
-        return record
-    return replace(record, source=source)
-
-
-def _latest(records: Iterable[Record]) -> dict[str, Record]:
-    """Return the last record of each source, without those whose outputs a later record took over.
-
-    An image that was done and later failed still has outputs of this batch, which the next attempt may replace.
-    """
-    latest: dict[str, Record] = {}
-    owners: dict[str, str] = {}
-    for line in records:
-        before = latest.pop(line.source, None)
-        record = line
-        if line.status == FAILED and before is not None and before.outputs:
-            record = replace(before, status=UNFINISHED)
-        latest[record.source] = record
-        for output in record.outputs.values():
-            owner = owners.get(output, record.source)
-            if owner != record.source:
-                latest.pop(owner, None)
-            owners[output] = record.source
-    return latest
-
-
-def _is_below(path: str) -> bool:
-    """Return whether a text from a file is a relative path that stays inside its folder."""
-    pure = PurePath(path)
-    return is_path(path) and not pure.anchor and ".." not in pure.parts and bool(pure.parts)
-
-
-def announcement(record: Record, partials: Iterable[Path], folder: Path) -> bytes:
-    """Return the line of a journal for outputs that are about to get their names; see `Manifest.announce`."""
-    return _to_line(record, folder, partials=[str(path.relative_to(folder)) for path in partials])
+def relative_names(partials: Iterable[Path], folder: Path) -> list[str]:
+    """Return how a journal names temporary files of a folder."""
+    return [str(path.relative_to(folder)) for path in partials]
 
 
 def worker_journal(folder: Path, stem: str, worker: int) -> Path:
@@ -523,10 +383,9 @@ def _journals(folder: Path, stem: str) -> list[Path]:
 
 def _announced(journal: Path, folder: Path) -> Iterator[tuple[Record, list[Path]]]:
     """Yield what a journal has announced: the records, and the temporary files that became their outputs."""
-    for values in read_lines(journal):
-        record = Record.from_dict(values)
-        if record is not None:
-            yield _moved(record, folder), [folder / name for name in _partials_of(values)]
+    with closing(RecordReader(journal)) as reader:
+        for record, values in reader.records():
+            yield record, [folder / name for name in _partials_of(values)]
 
 
 def _state_of(record: Record, folder: Path) -> Record | None:
@@ -542,6 +401,4 @@ def _partials_of(values: dict[str, Any]) -> list[str]:
     names = values.get("partials")
     if not isinstance(names, list):
         return []
-    return [
-        name for name in names if isinstance(name, str) and _is_below(name) and is_partial_name(PurePath(name).name)
-    ]
+    return [name for name in names if isinstance(name, str) and is_below(name) and is_partial_name(PurePath(name).name)]

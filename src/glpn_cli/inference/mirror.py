@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from array import array
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +18,13 @@ from glpn_cli.files import path_of_url, refuse_outside
 from glpn_cli.image.discovery import address_of, describe_other_file, missing_listed
 from glpn_cli.image.fetching import Address, is_address
 from glpn_cli.image.folder import LeftOut, RecordedDepth, is_image_name, walk_images
-from glpn_cli.inference.manifest import Record, is_same_image
+from glpn_cli.inference.history import History
 from glpn_cli.inference.plan import OutputNames, Task, is_depth_file
+from glpn_cli.inference.record import Record, is_same_image
 from glpn_cli.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from glpn_cli.image.discovery import ImageList, Source
     from glpn_cli.output.formats import DepthFormat
@@ -31,7 +35,7 @@ _SEARCH = SearchSettings(recursive=True)
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An image of a list.
+    """An image of a folder or a list.
 
     Attributes:
         source: absolute path, its folder without links; or a URL.
@@ -84,11 +88,49 @@ def plan_mirrored(
     left_out.clear()
     prefixes = _prefixes([path_of_url(folder) or folder for folder in folders])
     is_depth = _DepthFilter(left_out)
-    placed = list(_place_listed(listed, search, is_depth)) if listed else []
+    placed = _Listed(_place_listed(listed, search, is_depth) if listed else ())
     mirror = _Mirror(
-        out, formats, records, overwrite=overwrite, search=search, placed=placed, is_depth=is_depth, shard=shard
+        out,
+        formats,
+        records,
+        overwrite=overwrite,
+        search=search,
+        placed=placed,
+        is_depth=is_depth,
+        shard=shard,
+        any_folders=bool(prefixes),
     )
     return mirror.tasks(prefixes)
+
+
+class _Listed:
+    """The images of a list, in little memory."""
+
+    def __init__(self, images: Iterable[_Placed]) -> None:
+        self._folders: dict[tuple[Path, Path], int] = {}  # of images and outputs
+        self._folder = array("I")
+        self._names: list[str] = []
+        self._others: dict[int, _Placed] = {}  # URLs and failures, by index
+        for index, image in enumerate(images):
+            key, name = (Path(), Path()), ""
+            if image.failure is not None or isinstance(image.source, Address):
+                self._others[index] = image
+            else:
+                key, name = (image.source.parent, image.place), image.source.name
+            self._folder.append(self._folders.setdefault(key, len(self._folders)))
+            self._names.append(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[_Placed]:
+        folders = list(self._folders)
+        for index, name in enumerate(self._names):
+            if index in self._others:
+                yield self._others[index]
+            else:
+                folder, place = folders[self._folder[index]]
+                yield _Placed(folder / name, place)
 
 
 class _DepthFilter:
@@ -179,55 +221,61 @@ class _Mirror:
         *,
         overwrite: bool,
         search: SearchSettings,
-        placed: Sequence[_Placed],
+        placed: _Listed,
         is_depth: _DepthFilter,
         shard: Shard | None,
+        any_folders: bool,
     ) -> None:
         self._out = out
         self._formats = formats
         self._records = records
         self._overwrite = overwrite
         self._search = search
-        self._owners = {path: source for source, record in records.items() for path in record.outputs.values()}
+        self._known = records if isinstance(records, History) else History.of(records.values())
+        self._owners: dict[str, str] = {}  # of the outputs in contested places
+        self._contested = _contested_places(placed, any_folders=any_folders)
+        self._outside: dict[str, OutputError | None] = {}  # of the last folder
+        self._place: Path | None = None
+        self._target, self._prefix = out, ""  # of this place
         self._placed = placed
         self._is_depth = is_depth
         self._shard = shard
         self._folders: list[Path] = []
-        usable = [image for image in placed if image.failure is None]
         self._names = OutputNames(
-            [image.source for image in usable],
-            {image.source.url: image.place for image in usable if isinstance(image.source, Address)},
+            (image.source for image in placed if image.failure is None),
+            {image.source.url: image.place for image in placed if isinstance(image.source, Address)},
             is_depth=lambda path: is_depth_file(path) or is_depth.is_recorded(path),
         )
 
     def tasks(self, prefixes: Mapping[Path, Path]) -> Iterator[Task]:
         """Plan all images of all folders and of the list, each once."""
-        seen: set[Source] = set()
+        # One folder has each image once, and remembering a million of them takes as much memory as the plan.
+        seen = _Seen() if len(prefixes) + len(self._placed) > 1 else None
         self._folders = list(prefixes)
-        for folder, prefix in prefixes.items():
-            for found in walk_images(
-                folder,
-                search=self._search,
-                is_output=self._is_depth,
-                without=self._out,
-                left_out=self._is_depth.left_out,
-            ):
-                path = found[0] if isinstance(found, tuple) else found
-                place = prefix / path.parent.relative_to(folder)
-                if path in seen or not self._is_ours(path, place):
-                    continue
-                if isinstance(found, tuple):
-                    yield Task(path, failure=found[1])
-                else:
-                    seen.add(path)
-                    yield self._task(path, place)
-        for image in self._placed:
-            if image.source not in seen and self._is_ours(image.source, image.place):
+        for image in chain(self._found(prefixes), self._placed):
+            if (seen is not None and image.source in seen) or not self._is_ours(image.source, image.place):
+                continue
+            if image.failure is not None:
+                yield Task(image.source, failure=image.failure)
+                continue
+            if seen is not None:
                 seen.add(image.source)
-                if image.failure is not None:
-                    yield Task(image.source, failure=image.failure)
-                else:
-                    yield self._task(image.source, image.place)
+            yield self._task(image.source, image.place)
+
+    def _found(self, prefixes: Mapping[Path, Path]) -> Iterator[_Placed]:
+        """Yield the images of folders."""
+        left_out = self._is_depth.left_out
+        for folder, prefix in prefixes.items():
+            walk = walk_images(
+                folder, search=self._search, is_output=self._is_depth, without=self._out, left_out=left_out
+            )
+            last, place = "", prefix
+            for found in walk:
+                path, failure = found if isinstance(found, tuple) else (found, None)
+                parent = os.path.dirname(path)
+                if parent != last:  # images come folder by folder
+                    last, place = parent, prefix / Path(parent).relative_to(folder)
+                yield _Placed(path, place, failure)
 
     def _is_ours(self, source: Source, place: Path) -> bool:
         """Return whether an image is in the shard; the same wherever the folders are."""
@@ -238,33 +286,44 @@ class _Mirror:
     def _task(self, source: Source, place: Path) -> Task:
         record = self._records.get(str(source))
         if record is not None and record.outputs.keys() >= {row.name for row in self._formats}:
-            outputs = tuple((row, self._out / record.outputs[row.name]) for row in self._formats)
+            keys = [record.outputs[row.name] for row in self._formats]
+            outputs = tuple((row, self._out / key) for row, key in zip(self._formats, keys, strict=True))
         else:
-            outputs = tuple((row, self._out / place / self._names.output_name(source, row)) for row in self._formats)
+            self._enter(place)
+            names = [self._names.output_name(source, row) for row in self._formats]
+            keys = [self._prefix + name for name in names]
+            outputs = tuple((row, self._target / name) for row, name in zip(self._formats, names, strict=True))
         if record is not None and _is_done(record, source, outputs):
             return Task(source, outputs, done=True)
-        task = Task(source, outputs, overwrite=self._overwrite, record=record or self._inherited(outputs))
-        conflicts = (self._conflict(task, row, path) for row, path in outputs)
-        return replace(task, failure=next((conflict for conflict in conflicts if conflict is not None), None))
+        owners = [self._known.owner(key) for key in keys]
+        task = Task(source, outputs, overwrite=self._overwrite, record=record or _inherited(owners))
+        for (row, path), key, owner in zip(outputs, keys, owners, strict=True):
+            conflict = self._conflict(task, row, path, self._owner(source, place, key, owner))
+            if conflict is not None:
+                return replace(task, failure=conflict)
+        return task
 
-    def _inherited(self, outputs: tuple[tuple[DepthFormat, Path], ...]) -> Record | None:
-        """Return the record of a removed image that had the same outputs, such as a.jpg where now is a.png."""
-        for _, path in outputs:
-            owner = self._owners.get(self._key(path))
-            if owner is not None and not _exists(owner):
-                return self._records.get(owner)
-        return None
+    def _enter(self, place: Path) -> None:
+        """Take the folder of the next outputs; images come folder by folder."""
+        if place is not self._place:
+            self._place = place
+            self._target = self._out / place
+            self._prefix = "" if place == Path() else f"{place.as_posix()}/"
 
-    def _conflict(self, task: Task, row: DepthFormat, path: Path) -> GLPNError | None:
-        source = str(task.source)
-        owner = self._owners.get(self._key(path), source)
-        if owner != source and _exists(owner):
+    def _owner(self, source: Source, place: Path, key: str, recorded: Record | None) -> str:
+        """Return the source of an output, which becomes this one if no image has it."""
+        if recorded is not None and recorded.source != str(source) and _exists(recorded.source):
+            return recorded.source
+        if not self._contested or place not in self._contested:
+            return str(source)
+        return self._owners.setdefault(key, str(source))
+
+    def _conflict(self, task: Task, row: DepthFormat, path: Path, owner: str) -> GLPNError | None:
+        if owner != str(task.source):
             return OutputError(f"{path}: is already the output of {owner}", hint="choose another `output`")
-        self._owners[self._key(path)] = source
-        try:
-            refuse_outside(path.parent, self._out)
-        except OutputError as error:
-            return error
+        outside = self._refuse_outside(path)
+        if outside is not None:
+            return outside
         if not os.path.lexists(path):
             return None
         is_input = self._is_input(path)
@@ -276,6 +335,17 @@ class _Mirror:
             f"{path}: already exists and is not from this batch", hint="set `overwrite` to replace it"
         )
 
+    def _refuse_outside(self, path: Path) -> OutputError | None:
+        """Return the error of an output folder that a link leads out of; remembered for the last one."""
+        folder = os.path.dirname(path)
+        if folder not in self._outside:
+            self._outside = {folder: None}
+            try:
+                refuse_outside(Path(folder), self._out)
+            except OutputError as error:
+                self._outside[folder] = error
+        return self._outside[folder]
+
     def _is_input(self, path: Path) -> bool:
         """Return whether an existing file is an image of this batch: those are never replaced."""
         real = Path(os.path.realpath(path))
@@ -284,8 +354,46 @@ class _Mirror:
         below = any(map(real.is_relative_to, self._folders))
         return below and is_image_name(real.name) and not is_depth_file(real)
 
-    def _key(self, path: Path) -> str:
-        return path.relative_to(self._out).as_posix()
+
+class _Seen:
+    """The images that were planned, as hashes of 128 bits."""
+
+    def __init__(self) -> None:
+        self._hashes: set[bytes] = set()
+
+    def __contains__(self, source: Source) -> bool:
+        return self._hash(source) in self._hashes
+
+    def add(self, source: Source) -> None:
+        self._hashes.add(self._hash(source))
+
+    @staticmethod
+    def _hash(source: Source) -> bytes:
+        # By its own type: a file may have the name of a URL. The text of a URL does not have all of it.
+        text = (
+            f"url {source.userinfo} {source.url}" if isinstance(source, Address) else f"file {os.path.normcase(source)}"
+        )
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _contested_places(placed: _Listed, *, any_folders: bool) -> set[Path]:
+    """Return the output folders that images of several folders may share.
+
+    The images of one folder have different outputs, and each folder that is mirrored has an output folder of its own.
+    URLs may differ only in what is not in the names of their outputs.
+    """
+    sources: dict[Path, Path] = {}
+    contested = set()
+    for image in placed:
+        parent = Path() if isinstance(image.source, Address) else image.source.parent
+        if any_folders or parent == Path() or sources.setdefault(image.place, parent) != parent:
+            contested.add(image.place)
+    return contested
+
+
+def _inherited(owners: Sequence[Record | None]) -> Record | None:
+    """Return the record of a removed image that had the same outputs, such as a.jpg where now is a.png."""
+    return next((owner for owner in owners if owner is not None and not _exists(owner.source)), None)
 
 
 def _is_done(record: Record, source: Source, outputs: tuple[tuple[DepthFormat, Path], ...]) -> bool:

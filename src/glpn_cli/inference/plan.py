@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from glpn_cli.image.discovery import FoundImages, ImageList, Source
-    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.record import Record
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import PredictionSettings
 

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glpn_cli.inference.manifest import DONE, FAILED, Record
+from glpn_cli.inference.record import DONE, FAILED, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,8 +24,8 @@ from glpn_cli.image.discovery import STDIN
 from glpn_cli.image.fetching import Address, Stopper, fetch_image
 from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch
 from glpn_cli.inference.existing import find_current, image_sha256, output_hashes
-from glpn_cli.inference.manifest import Record, file_mark
 from glpn_cli.inference.plan import MemoryImage
+from glpn_cli.inference.record import Record, file_mark
 from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.result import (
     Result,

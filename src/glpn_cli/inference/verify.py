@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import DepthFileError
 from glpn_cli.files import is_partial_name
-from glpn_cli.inference.manifest import MANIFEST_NAME, UNFINISHED, manifest_paths, read_records
+from glpn_cli.inference.manifest import MANIFEST_NAME, manifest_paths, read_records
 from glpn_cli.inference.plan import is_depth_file
+from glpn_cli.inference.record import UNFINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from glpn_cli.files import (
 )
 from glpn_cli.inference.existing import output_hashes, write_missing
 from glpn_cli.inference.fingerprint import file_fingerprint
-from glpn_cli.inference.manifest import DONE, Record, relative_source
+from glpn_cli.inference.record import DONE, Record, relative_source
 from glpn_cli.inference.result import (
     UP_TO_DATE,
     Noted,

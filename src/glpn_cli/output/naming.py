@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -31,29 +32,49 @@ class SiblingNames:
                 it is called only for names that conflict.
         """
         self._is_output = is_output
-        self._claims: dict[str, set[str]] = {}
+        names = list(dict.fromkeys(names))
+        stems: set[int] = set()  # hashes, which take a third of the memory
+        contested: set[int] = set()
         for name in names:
-            # The whole name is a claim, too: beside a.jpg and a.png, the image a.jpg.png must not be called a.jpg.
-            for claim in (PurePath(name).stem, name):
-                self._claims.setdefault(_normalize(claim), set()).add(name)
+            stem = hash(_normalize(PurePath(name).stem))
+            (contested if stem in stems else stems).add(stem)
+        # The whole name is a claim, too: beside a.jpg and a.png, the image a.jpg.png must not be called a.jpg.
+        contested.update(claim for claim in (hash(_normalize(name)) for name in names) if claim in stems)
+        self._claims: dict[str, set[str]] = {}
+        for name in names if contested else ():
+            for claim in {_normalize(PurePath(name).stem), _normalize(name)}:
+                if hash(claim) in contested:
+                    self._claims.setdefault(claim, set()).add(name)
 
     def output_name(self, image_name: str, depth_format: DepthFormat) -> str:
         """Return the name of the depth file of an image, such as `a.depth.png` for `a.jpg`."""
         stem = PurePath(image_name).stem
-        others = self._claims.get(_normalize(stem), set()) - {image_name}
+        others = self._claims.get(_normalize(stem), set()) - {image_name} if self._claims else ()
         is_unique = all(self._is_output(other) for other in others)
         return (stem if is_unique else image_name) + depth_format.ending
 
 
 def has_output_ending(name: str) -> bool:
     """Return whether a file name has an ending that only depth files have."""
-    return canonical_name(name).endswith(tuple(row.ending for row in FORMATS.values()))
+    return canonical_name(name).endswith(_endings())
 
 
 def may_be_output(name: str) -> bool:
     """Return whether a depth file could have this name; only its contents can tell whether it is one."""
-    return PurePath(canonical_name(name)).suffix in {row.suffix for row in FORMATS.values()}
+    canonical = canonical_name(name)
+    dot = canonical.rfind(".")
+    return dot > 0 and canonical[dot:] in _suffixes()
+
+
+@cache
+def _endings() -> tuple[str, ...]:
+    return tuple(row.ending for row in FORMATS.values())
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(row.suffix for row in FORMATS.values())
 
 
 def _normalize(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()

@@ -21,7 +21,7 @@ from glpn_cli.depth import is_known
 from glpn_cli.errors import DepthFileError, GLPNError
 from glpn_cli.image.fetching import is_address
 from glpn_cli.image.reading import read_image
-from glpn_cli.inference.manifest import is_same_image
+from glpn_cli.inference.record import is_same_image
 from glpn_cli.output.formats import FORMATS, ReadsBack
 from glpn_cli.output.reading import read_depth
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.record import Record
 
 LARGE_PX = 1024
 """Longest side of the photo in the large view."""

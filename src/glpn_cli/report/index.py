@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.inference.facts import PredictorFacts
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.record import Record
     from glpn_cli.report.journal import Entry
     from glpn_cli.settings import OutputSettings
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from glpn_cli.depth import DepthMap
-    from glpn_cli.inference.manifest import Record
+    from glpn_cli.inference.record import Record
 
 _HASH_DIGITS = 24
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.depth import DepthMap
 from glpn_cli.errors import OutputError, OutputExistsError
 from glpn_cli.files import is_partial_name, make_folder, os_reason, partial_path, refuse_outside, write_together
-from glpn_cli.inference.manifest import DONE, Record, read_records
+from glpn_cli.inference.manifest import read_records
+from glpn_cli.inference.record import DONE, Record
 from glpn_cli.report.content import (
     encode_grid,
     recover_depth,

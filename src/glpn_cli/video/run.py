@@ -15,9 +15,9 @@ from glpn_cli.errors import ImageError
 from glpn_cli.files import make_folder, move_into_place
 from glpn_cli.inference.color_range import SAMPLE_SIZE, measure_run_range
 from glpn_cli.inference.fingerprint import file_fingerprint
-from glpn_cli.inference.manifest import file_mark
 from glpn_cli.inference.plan import MemoryImage
 from glpn_cli.inference.progress import BatchProgress
+from glpn_cli.inference.record import file_mark
 from glpn_cli.output.color import measure_range
 from glpn_cli.output.formats import spans_range
 from glpn_cli.output.metadata import metadata_to_json

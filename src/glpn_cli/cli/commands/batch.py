@@ -155,11 +155,10 @@ def _print_current(console: Console, running: BatchRun) -> None:
     """Print the records of the images that an earlier run finished."""
     from glpn_cli.inference.result import current_result
 
-    for task in running.tasks:
-        if task.done:
-            known = running.manifest.records[str(task.source)].sha256
-            hashes = {row.name: known[row.name] for row, _ in task.outputs if row.name in known}
-            console.record(current_result(task, hashes).to_dict())
+    for task in running.tasks.done:
+        known = running.manifest.records[str(task.source)].sha256
+        hashes = {row.name: known[row.name] for row, _ in task.outputs if row.name in known}
+        console.record(current_result(task, hashes).to_dict())
 
 
 def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done: int, elapsed_s: float) -> None:
@@ -193,7 +192,9 @@ def _print_stale_report(console: Console, folder: Path) -> None:
 def _print_plan(console: Console, planned: Batch) -> None:
     """Print what would be written, one line for each image."""
     tasks = planned.plan()
+    failed = 0
     for task in tasks:
+        failed += task.failure is not None
         state = "up to date" if task.done else "pending"
         if task.failure is not None:
             state = console.in_flags(task.failure.message)
@@ -201,8 +202,7 @@ def _print_plan(console: Console, planned: Batch) -> None:
         console.data(printable(f"{task.source}{outputs}: {state}"))
     for note in planned.left_out.notes():
         console.note(note)
-    done = sum(task.done for task in tasks)
-    failed = sum(task.failure is not None for task in tasks)
+    done = len(tasks.done)
     console.info(f"{len(tasks) - done - failed} pending, {done} up to date, {failed} cannot be processed")
 
 

@@ -239,7 +239,7 @@ class _Progress:
 
     def summary(self) -> str:
         """Return how many images are done."""
-        from glpn_cli.inference.manifest import DONE
+        from glpn_cli.inference.record import DONE
         from glpn_cli.inference.result import UP_TO_DATE
 
         done, current = self._counts[DONE], self._counts[UP_TO_DATE]

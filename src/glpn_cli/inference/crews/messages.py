@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from glpn_cli.errors import GLPNError
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.facts import PredictorFacts
-    from glpn_cli.inference.manifest import Record
     from glpn_cli.inference.plan import Task
+    from glpn_cli.inference.record import Record
     from glpn_cli.inference.result import Noted
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings
