@@ -60,6 +60,8 @@ class ThreadCrew:
         self, predictor: Predictor, count: int = 2, hurt: Callable[[int, Task], bool] = lambda *_: False
     ) -> None:
         self.devices = ["cpu"] * count
+        self.name = "threads"
+        self.is_spread = False
         self.events: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self.started = 0
         self.leases: list[tuple[int, int]] = []
