@@ -234,6 +234,7 @@ class Dispatch:
             record = found.get(str(task.source))
             if record is not None and record.is_done:
                 self._add_recovered(number, task, record)
+                self._workers.count_result(member)
             else:
                 rest.append((number, self._again(task, record)))
         member.leased.clear()
@@ -243,19 +244,19 @@ class Dispatch:
         if isinstance(event, Ended):  # somebody asked it to end
             self._queue.extendleft(reversed(suspects))
         else:
-            self._suspect(suspects, event)
+            self._suspect(suspects, event, is_alone=is_alone)
         if rest or self._queue or self._suspects or not self._are_all_known:
-            is_blamed = isinstance(event, Ended) or not event.is_blameless
+            is_blamed = isinstance(event, Ended) or is_alone or not event.is_blameless
             self._workers.replace(member, had_tasks=bool(rest) and is_blamed)
 
-    def _suspect(self, suspects: list[tuple[int, Task]], event: Died) -> None:
+    def _suspect(self, suspects: list[tuple[int, Task]], event: Died, *, is_alone: bool) -> None:
         """Lease images singly from now on, and fail those that have ended too many workers.
 
-        A blameless death counts a third, so that an image that exhausts the memory of every machine ends too.
+        A blameless death counts a third: an image that exhausts the memory of every machine is found too.
         """
-        again = []
+        weight = 1 if event.is_blameless and not is_alone else MAX_DEATHS
         for number, task in suspects:
-            self._deaths[number] = self._deaths.get(number, 0) + (1 if event.is_blameless else MAX_DEATHS)
+            self._deaths[number] = self._deaths.get(number, 0) + weight
             if self._deaths[number] >= MAX_DEATHS * MAX_DEATHS:
                 error = ImageError(
                     f"{task.source}: its worker process {event.reason}, at least {MAX_DEATHS} times",
@@ -264,10 +265,9 @@ class Dispatch:
                 )
                 self._fail(number, task, error)
             elif self._deaths[number] < MAX_DEATHS:
-                again.append((number, task))
+                self._queue.append((number, task))  # after the others: if it is the cause, they are done before
             else:
                 self._suspects.append((number, task))
-        self._queue.extendleft(reversed(again))
 
     def _window(self, member: Member) -> int:
         """Return how many tasks a worker may have had in work at the same time."""

@@ -155,11 +155,15 @@ class RemotePredictor(PredictorFacts):
                 self._check(event, self.crew.devices[member.slot])
                 member.facts = event.facts
             elif isinstance(event, Finished):
-                self._failures[member.slot] = 0
+                self.count_result(member)
             elif isinstance(event, Died | Ended):
                 del self.members[number]
                 self._last_reason = event.reason if isinstance(event, Died) else "was terminated"
             return member, event
+
+    def count_result(self, member: Member) -> None:
+        """Note that a worker has finished an image, so that its device is not given up."""
+        self._failures[member.slot] = 0
 
     def replace(self, member: Member | None, *, had_tasks: bool = False) -> None:
         """Start another worker in place of one that has died, unless that has failed too often.

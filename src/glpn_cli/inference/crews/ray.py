@@ -321,8 +321,9 @@ class WorkerSide:
         os.environ |= {**variables, "OMP_NUM_THREADS": str(threads)}
         with contextlib.suppress(OSError):  # a relative path is refused when it is not found
             os.chdir(folder)
-        with contextlib.suppress(OSError):  # Ray starts its workers with niceness 15
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
+        if hasattr(os, "setpriority"):
+            with contextlib.suppress(OSError):  # Ray starts its workers with niceness 15; not every user may undo that
+                os.setpriority(os.PRIO_PROCESS, 0, 0)
         tune_process()
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._events: SimpleQueue[bytes] = SimpleQueue()
