@@ -13,8 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -79,7 +82,7 @@ class LocalCluster:
 
     def repair(self, nodes: int) -> None:
         """Start nodes until so many are alive."""
-        self.raylets = [raylet for raylet in self.raylets if Path(f"/proc/{raylet}").exists()]
+        self.raylets = [raylet for raylet in self.raylets if is_alive(raylet)]
         while len(self.raylets) < nodes:
             assert self._process.stdin is not None
             self._process.stdin.write(b"add 1\n")
@@ -95,6 +98,37 @@ class LocalCluster:
         line = self._process.stdout.readline().decode().strip()
         assert line, Path(self._folder, "stderr").read_text(encoding="utf-8", errors="replace")
         return line
+
+
+class Driver:
+    """Runs glpn in processes of its own."""
+
+    def __init__(self, folder: Path, cluster: LocalCluster) -> None:
+        self._folder = folder
+        self._cluster = cluster
+
+    def start(self, *arguments: str, patch: str = "", **variables: str) -> subprocess.Popen[bytes]:
+        """Start a command; `patch` is code that runs before."""
+        program = f"{patch}\nfrom glpn_cli.__main__ import run\nrun()"
+        command = [sys.executable, "-c", program, *arguments, "--cluster", self._cluster.address, "--debug"]
+        environment = {**os.environ, **self._cluster.variables, "NO_COLOR": "1", **variables}
+        return subprocess.Popen(
+            command, cwd=self._folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end."""
+        process = self.start(*arguments, **options)
+        stdout, stderr = process.communicate(timeout=HANG_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; a dead one may still be listed, as nobody has asked for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def children(pid: int) -> list[int]:
@@ -123,7 +157,10 @@ def main() -> None:
     print(cluster.address, file=printed, flush=True)
     for line in sys.stdin:
         node = cluster.add_node(num_cpus=int(line.split()[1]), **common)
-        print(node.all_processes["raylet"][0].process.pid, file=printed, flush=True)
+        raylet = node.all_processes["raylet"][0].process
+        # Its workers end when it does, and take it for alive until somebody has asked for its exit code.
+        threading.Thread(target=raylet.wait, daemon=True).start()
+        print(raylet.pid, file=printed, flush=True)
     cluster.shutdown()
 
 

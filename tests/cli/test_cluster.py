@@ -17,7 +17,7 @@ import glpn_cli
 from glpn_cli.errors import MissingPackageError, UsageError
 from glpn_cli.inference import plan
 from glpn_cli.settings import RunSettings
-from ray_cluster import LocalCluster, send_signal
+from ray_cluster import Driver, LocalCluster, is_alive, send_signal
 from waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -48,29 +48,6 @@ def cluster(started_cluster: LocalCluster) -> LocalCluster:
     return started_cluster
 
 
-class Driver:
-    """Runs glpn in processes of its own."""
-
-    def __init__(self, folder: Path, cluster: LocalCluster) -> None:
-        self._folder = folder
-        self._cluster = cluster
-
-    def start(self, *arguments: str, patch: str = "", **variables: str) -> subprocess.Popen[bytes]:
-        """Start a command; `patch` is code that runs before."""
-        program = f"{patch}\nfrom glpn_cli.__main__ import run\nrun()"
-        command = [sys.executable, "-c", program, *arguments, "--cluster", self._cluster.address, "--debug"]
-        environment = {**os.environ, **self._cluster.variables, "NO_COLOR": "1", **variables}
-        return subprocess.Popen(
-            command, cwd=self._folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def run(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a command to its end."""
-        process = self.start(*arguments, **options)
-        stdout, stderr = process.communicate(timeout=HANG_S)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
 @pytest.fixture
 def driver(tmp_path: Path, cluster: LocalCluster) -> Driver:
     return Driver(tmp_path, cluster)
@@ -98,6 +75,15 @@ def marks(folder: Path) -> dict[str, tuple[int, int]]:
 def lines(folder: Path) -> int:
     path = folder / "glpn-batch.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def await_event(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Wait for an event, and show what the process has said if it ends before."""
+    try:
+        wait_until(condition, process)
+    except AssertionError as error:
+        error.add_note(process.communicate(timeout=HANG_S)[1].decode())
+        raise
 
 
 def check_complete(glpn: Glpn, folder: Path, count: int) -> None:
@@ -147,11 +133,11 @@ class TestCluster:
         make_images(make_image, 150)
         process = driver.start("batch", "in", "--out", "out", "-f", "png,npy", "--json")
         out = tmp_path / "out"
-        wait_until(lambda: lines(out) > 3, process)
+        await_event(lambda: lines(out) > 3, process)
         first, second = cluster.raylets
         (worker,) = cluster.workers(first)
         send_signal(worker, signal.SIGKILL)
-        wait_until(lambda: cluster.workers(first) not in ([], [worker]), process)
+        await_event(lambda: cluster.workers(first) not in ([], [worker]), process)
         send_signal(second, signal.SIGKILL)
         before = marks(out)
         stdout, stderr = process.communicate(timeout=HANG_S)
@@ -169,7 +155,7 @@ class TestCluster:
         out = tmp_path / "out"
         command = ("batch", "in", "--out", "out", "-f", "png,npy")
         process = driver.start(*command)
-        wait_until(lambda: lines(out) > 3, process)
+        await_event(lambda: lines(out) > 3, process)
         process.kill()
         process.communicate(timeout=HANG_S)
         again = driver.run(*command, "--json")
@@ -184,7 +170,7 @@ class TestCluster:
     ) -> None:
         make_images(make_image, 60)
         process = driver.start("batch", "in", "--out", "out", "-f", "png,npy")
-        wait_until(lambda: lines(tmp_path / "out") > 3, process)
+        await_event(lambda: lines(tmp_path / "out") > 3, process)
         process.terminate()
         _, stderr = process.communicate(timeout=HANG_S)
         assert process.returncode == 130, stderr.decode()
@@ -198,18 +184,18 @@ class TestCluster:
         make_images(make_image, 60)
         out = tmp_path / "out"
         process = driver.start("batch", "in", "--out", "out", "-f", "png,npy")
-        wait_until(lambda: lines(out) > 3, process)
+        await_event(lambda: lines(out) > 3, process)
         raylet = cluster.raylets[0]
         (worker,) = cluster.workers(raylet)
         for pid in (raylet, worker):
             send_signal(pid, signal.SIGSTOP)
-        wait_until(lambda: lines(out) == 60, process)
+        await_event(lambda: lines(out) == 60, process)
         before = marks(out)
         for pid in (worker, raylet):
             send_signal(pid, signal.SIGCONT)
         _, stderr = process.communicate(timeout=HANG_S)
         assert process.returncode == 0, stderr.decode()
-        wait_until(lambda: not Path(f"/proc/{worker}").exists())
+        wait_until(lambda: not is_alive(worker))
         assert marks(out) == before
         check_complete(glpn, out, 60)
 
@@ -296,7 +282,7 @@ def test_missing_ray_is_named(make_image: Callable[..., Path], tmp_path: Path, m
     monkeypatch.setattr(plan, "find_spec", lambda _: None)
     with pytest.raises(MissingPackageError) as caught:
         glpn_cli.run_batch(tmp_path / "in", tmp_path / "out", cluster="auto")
-    assert "glpn-cli[ray]" in str(caught.value.hint)
+    assert "pip install" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
 
 

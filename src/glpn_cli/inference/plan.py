@@ -327,7 +327,7 @@ def check_cluster(run: RunSettings, prediction: PredictionSettings) -> None:
             setting="device",
         )
     if find_spec("ray") is None:
-        raise MissingPackageError("a cluster requires ray, which is not installed", hint="pip install 'glpn-cli[ray]'")
+        raise MissingPackageError("a cluster requires ray, which is not installed", hint="pip install 'ray>=2.50,<3'")
 
 
 def is_depth_file(path: Path) -> bool:
