@@ -130,7 +130,7 @@ class TestCluster:
     def test_a_killed_worker_and_a_killed_node_lose_nothing(
         self, glpn: Glpn, driver: Driver, cluster: LocalCluster, tmp_path: Path, make_image: Callable[..., Path]
     ) -> None:
-        make_images(make_image, 150)
+        make_images(make_image, 100)
         process = driver.start("batch", "in", "--out", "out", "-f", "png,npy", "--json")
         out = tmp_path / "out"
         await_event(lambda: lines(out) > 3, process)
@@ -143,10 +143,10 @@ class TestCluster:
         stdout, stderr = process.communicate(timeout=HANG_S)
         assert process.returncode == 0, stderr.decode()
         assert {json.loads(line)["status"] for line in stdout.splitlines()} == {"done"}
-        assert len(stdout.splitlines()) == 150
+        assert len(stdout.splitlines()) == 100
         after = marks(out)
         assert {name: after[name] for name in before} == before
-        check_complete(glpn, out, 150)
+        check_complete(glpn, out, 100)
 
     def test_a_killed_run_resumes(
         self, glpn: Glpn, driver: Driver, tmp_path: Path, make_image: Callable[..., Path]
@@ -275,6 +275,12 @@ def test_predict_in_a_cluster_needs_files(
     run = glpn("predict", *options, "--cluster", "auto", stdin=data)
     assert run.returncode == 2
     assert b"--cluster" in run.stderr
+
+
+def test_video_names_the_commands_that_take_a_cluster(glpn: Glpn) -> None:
+    run = glpn("video", "a.mp4", "--cluster", "auto")
+    assert run.returncode == 2
+    assert b"batch" in run.stderr
 
 
 def test_missing_ray_is_named(make_image: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
