@@ -43,6 +43,7 @@ demo: $(VENV)/.ready-to-run
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -q -m "ray and not soak"
 
 check: format lint types test
 

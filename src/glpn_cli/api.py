@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError, UsageError
@@ -53,7 +54,8 @@ def run_batch(
         **settings: fields of `PredictionSettings` (`weights`, `device`, `precision`, ...), `OutputSettings`
             (`colormap`, `range`, `legend`, ...), `RunSettings` (`workers`, `batch_size`) and `SearchSettings`
             (`recursive`, `include`, `exclude`, ...) of `glpn_cli.settings`, also as text. `device` may be several,
-            such as "cuda:0,cuda:1", or "all": each gets a process, and images are finished in any order.
+            such as "cuda:0,cuda:1", or "all": each gets a process, and images are finished in any order. `cluster`
+            names a running Ray cluster, "auto" or HOST:PORT; `device` is then that of each worker.
 
     Returns:
         The record of every image: `source`, `status` ("done" or "failed"), `outputs` by format relative to the
@@ -69,7 +71,8 @@ def run_batch(
     batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
     if not batch.folders:
         raise UsageError("must name at least one folder", setting="folders")
-    with open_batch(batch, load_for_run, report=report) as running:
+    load = partial(load_for_run, cluster=batch.run.cluster)
+    with open_batch(batch, load, report=report) as running:
         warn_if_approximate(running.predictor)
         known = running.manifest.records
         records = [known[str(task.source)] for task in running.tasks.done]

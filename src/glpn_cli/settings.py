@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -265,6 +266,9 @@ class SearchSettings(Settings):
     allow_url: bool = False
 
 
+_CLUSTER = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}")
+
+
 @dataclass(frozen=True)
 class RunSettings(Settings):
     """How much of a run over many images happens at once.
@@ -273,13 +277,27 @@ class RunSettings(Settings):
         batch_size: images of one size in one pass of a GPU; None uses what its memory holds. A CPU takes one.
         workers: threads that read images, and as many that write depth; None is the number of cores, at most 4.
         shard: the part of a batch to process; None is all of it.
+        cluster: a running Ray cluster that computes: "auto" for that of this machine, or HOST:PORT; None is this
+            process.
     """
 
     batch_size: int | None = None
     workers: int | None = None
     shard: Shard | None = None
+    cluster: str | None = None
 
     LIMITS: ClassVar = {"batch_size": (1, math.inf), "workers": (1, math.inf)}
+
+    def __post_init__(self) -> None:
+        """Convert and check the values; see `Settings`."""
+        super().__post_init__()
+        if self.cluster is None:
+            return
+        if self.cluster != "auto" and not _CLUSTER.fullmatch(self.cluster):
+            hint = "for example 10.0.0.1:6379" if self.cluster else EMPTY_HINT
+            raise UsageError(f"must be auto or HOST:PORT, not {self.cluster!r}", hint=hint, setting="cluster")
+        if self.shard is not None:
+            raise UsageError("`cluster` and `shard` exclude each other: a cluster shares out the images itself")
 
     @property
     def worker_count(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ from glpn_cli.values import Colormap
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+RAY_OPTIONS = {
+    *("--head", "--address", "--node-ip-address", "--port", "--num-cpus", "--num-gpus", "--min-nodes", "--generate"),
+    *("--include-dashboard", "--disable-usage-stats", "--node-manager-port", "--object-manager-port"),
+    *("--runtime-env-agent-port", "--dashboard-agent-grpc-port", "--metrics-export-port", "--min-worker-port"),
+    *("--max-worker-port", "--dashboard-port", "--ray-client-server-port"),
+}
+"""The options of Ray's commands that docs/scale.md names."""
 
 
 def generator() -> Any:
@@ -41,6 +52,16 @@ def test_what_files_say_of_their_origin_is_documented() -> None:
     assert said == {item.name for item in dataclasses.fields(Provenance)} - {"approximate"}
 
 
+@pytest.mark.ray  # it takes seconds, and changes with Ray only
+def test_options_of_ray_exist() -> None:
+    ray = Path(sys.executable).with_name("ray")
+    known = set()
+    for command in ("start", "symmetric-run", "get-auth-token"):
+        shown = subprocess.run([ray, command, "--help"], capture_output=True, text=True, check=True).stdout
+        known |= set(re.findall(r"(--[a-z-]+)", shown))
+    assert known >= RAY_OPTIONS
+
+
 def test_every_option_in_the_documents_exists() -> None:
     known = set(re.findall(r"`(--[a-z0-9-]+)`", generator().page())) | {
         "--version",
@@ -56,7 +77,10 @@ def test_every_option_in_the_documents_exists() -> None:
         "--standalone",
         "--array",
         "--gres",
-    }  # of pip, torchrun and Slurm
+        *("--nodes", "--ntasks", "--ntasks-per-node", "--nodelist", "--exclusive", "--ip-address"),
+        *("--stdin", "--tty", "--selector"),
+        *RAY_OPTIONS,
+    }  # of pip, torchrun, Slurm, kubectl and Ray
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue

@@ -49,6 +49,7 @@ SYSTEM_PATHS = ("/proc/", "/dev/", "/tmp/", "/etc/", "/usr/", "/var/", "/home/",
 ALTERNATIVES = {
     "os.link": "Windows: a rename, which does not replace files there; also on file systems without hard links",
     "os.sched_getaffinity": "elsewhere the number of cores",
+    "os.setpriority": "Windows: nothing, as processes have no niceness there",
     "signal.pthread_kill": "Windows: `_thread.interrupt_main`, which does not end a system call that waits",
     "os.sysconf": "only after reading `/proc/stat`; elsewhere nothing",
     "/proc/": "elsewhere `resource`, or nothing",

@@ -61,6 +61,9 @@ class ThreadCrew:
         self, predictor: Predictor, count: int = 2, hurt: Callable[[int, Task], bool] = lambda *_: False
     ) -> None:
         self.devices = ["cpu"] * count
+        self.name = "threads"
+        self.is_spread = False
+        self.death = Died("was killed by SIGKILL")
         self.events: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self.started = 0
         self.leases: list[tuple[int, int]] = []
@@ -119,7 +122,7 @@ class ThreadCrew:
             self.events.put((number, Failed(error, "")))
         except Exception:  # noqa: BLE001 - the test does not wait for this thread
             self.events.put((number, Failed(None, traceback.format_exc())))
-        self.events.put((number, Died("was killed by SIGKILL") if is_dead else Ended()))
+        self.events.put((number, self.death if is_dead else Ended()))
 
     def _results(self, number: int, begin: Begin, tasks: Iterator[Task]) -> Iterator[Result]:
         options = replace(begin.options, arriving=True)
@@ -246,6 +249,57 @@ def test_workers_with_other_weights_are_refused(tmp_path: Path, tiny: Predictor)
 
     with pytest.raises(WeightsError, match="0000 and 1111"):
         run_batch(tmp_path, Mixed(tiny))
+
+
+@pytest.mark.usefixtures("images")
+def test_a_host_with_other_weights_is_named(tmp_path: Path, tiny: Predictor) -> None:
+    class Distant(ThreadCrew):
+        def _work(self, number: int) -> None:
+            self.events.put((number, Ready(PredictorFacts.of(self._predictor), f"host-{number}")))
+
+    batch = make_batch(tmp_path / "in", tmp_path / "out", weights="tiny")
+    crew = Distant(tiny, 1)
+    with (
+        pytest.raises(DeviceError, match="host-0"),
+        BatchRun(batch, lambda _: RemotePredictor(crew, weights_sha256="0" * 64)),
+    ):
+        pass
+
+
+@pytest.mark.usefixtures("images")
+def test_distant_workers_are_checked_before_their_first_image(tmp_path: Path, tiny: Predictor) -> None:
+    class Distant(ThreadCrew):
+        def _results(self, number: int, begin: Begin, tasks: Iterator[Task]) -> Iterator[Result]:
+            assert begin.probe is not None
+            begin.probe.check(number)
+            yield from super()._results(number, begin, tasks)
+
+    crew = Distant(tiny)
+    crew.is_spread = True
+    check_complete(tmp_path, run_batch(tmp_path, crew))
+
+
+@pytest.mark.usefixtures("images")
+def test_images_of_lost_machines_are_not_blamed(tmp_path: Path, tiny: Predictor) -> None:
+    lives: Counter[int] = Counter()
+
+    def hurt(number: int, _: Task) -> bool:
+        lives[number] += 1
+        return number < 4 and lives[number] > 2
+
+    crew = ThreadCrew(tiny, 1, hurt)
+    crew.death = Died("was lost with host-1", is_blameless=True)
+    check_complete(tmp_path, run_batch(tmp_path, crew))
+    assert crew.started == 5
+
+
+@pytest.mark.usefixtures("images")
+def test_an_image_that_exhausts_every_machine_fails(tmp_path: Path, tiny: Predictor) -> None:
+    crew = ThreadCrew(tiny, hurt=lambda _, task: Path(str(task.source)).name == "05.png")
+    crew.death = Died("was killed for lack of memory", is_blameless=True)
+    records = run_batch(tmp_path, crew)
+    assert {name_of(record) for record in records if record.status == "failed"} == {"05.png"}
+    assert len(records) == COUNT
 
 
 @pytest.mark.usefixtures("images")

@@ -142,17 +142,26 @@ def _print_usage_error(error: Any) -> None:
     # Typer adds suggestions to some messages; they are our hint.
     message = re.split(r"\.? \(?(?:Did you mean|Possible)", message)[0].rstrip(".")
     message = re.sub(r"('--[\w-]+')(?: / '[^']*')+", r"\1", message)  # of several names the documented one
+    path = "glpn" if context is None else context.command_path
     close = _closest_options(error)
     hint = f"did you mean {close[0]}?" if close else None
+    others = _commands_with(str(getattr(error, "option_name", None) or ""))
+    if others and getattr(error, "possibilities", None) is not None:
+        hint = f"it is an option of {', '.join(others)}; {path} --help"
     message = re.sub(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"unexpected argument: \1", message)
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     if unknown and context is not None:
         hint = closest_hint(unknown[1], context.command.list_commands(context))
-    path = "glpn" if context is None else context.command_path
     file = next((text for text in sys.argv[1:] if text.startswith("-") and Path(text).exists()), None)
     if file is not None and getattr(error, "option_name", None):
         hint = f"to name the file, write ./{file}"
     Console().failure(message[:1].lower() + message[1:], hint or f"{path} --help")
+
+
+def _commands_with(flag: str) -> list[str]:
+    """Return the commands that have an option."""
+    commands: dict[str, Any] = getattr(typer.main.get_command(build_app()), "commands", {})
+    return [name for name in _COMMANDS if any(flag in parameter.opts for parameter in commands[name].params)]
 
 
 def _closest_options(error: Any) -> list[str]:

@@ -249,6 +249,13 @@ OPTIONS: dict[type, dict[str, Option]] = {
             default="all images",
             rare=True,
         ),
+        "cluster": Option(
+            "Compute on a running Ray cluster that sees the same files. --device is that of each worker.",
+            INFERENCE,
+            "auto|HOST:PORT",
+            default="this machine",
+            rare=True,
+        ),
     },
     LoggingSettings: {
         "quiet": Option("Only print errors.", LOGGING, short="-q"),

@@ -34,11 +34,13 @@ def load_predictor(console: Console, settings: PredictionSettings) -> Predictor:
     return predictor
 
 
-def load_for_run(console: Console, settings: PredictionSettings) -> Predictor | RemotePredictor:
+def load_for_run(
+    console: Console, settings: PredictionSettings, cluster: str | None = None
+) -> Predictor | RemotePredictor:
     """Return a predictor for a run over many images, which may use several devices; see `load_predictor`."""
     from glpn_cli.inference.load import load_for_run as load
 
-    predictor = load(settings, progress=DownloadProgress(console))
+    predictor = load(settings, cluster=cluster, progress=DownloadProgress(console))
     _print_weights(console, predictor)
     return predictor
 

@@ -15,7 +15,7 @@ from glpn_cli.inference.color_range import choose_run_range, share_range, shares
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
-from glpn_cli.inference.plan import check_downloads, check_formats
+from glpn_cli.inference.plan import check_cluster, check_downloads, check_formats
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.remote import close_remote
 from glpn_cli.inference.run import RunOptions, run
@@ -87,6 +87,7 @@ class Batch:
         """
         check_formats(self.formats, self.output, self.prediction)
         check_downloads(self.search, self.prediction)
+        check_cluster(self.run, self.prediction)
         if self.search.recursive is None:
             self.search = replace(self.search, recursive=True)
         keep_rgb = self.prediction.keep_rgb or any(row.needs_image for row in self.formats)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from glpn_cli.errors import GLPNError, ImageError
 from glpn_cli.inference.crews.messages import Begin, Died, Ended, Finished, Lease, Note, Outcome
+from glpn_cli.inference.crews.probe import Nonce, Probe
 from glpn_cli.inference.plan import STDOUT
 from glpn_cli.inference.record import DONE, FAILED
 from glpn_cli.inference.remote import CALLER, MAX_DEATHS
@@ -68,6 +69,7 @@ class Dispatch:
         self._are_all_known = False
         self._room = threading.Semaphore(2 * _MAX_LEASE)
         self._end: GLPNError | None = None  # the error after the last task, as of an invalid list
+        self._nonce: Nonce | None = None
 
     def results(self, tasks: Iterator[Task]) -> Generator[Result]:
         """Process tasks and yield their results, in the order of the tasks if the options ask for it.
@@ -151,11 +153,18 @@ class Dispatch:
         if not member.has_begun:
             member.has_begun = True
             member.since_s = time.monotonic()
-            self._workers.send(member, self._begin)
+            self._workers.send(member, self._with_probe(tasks))
         member.leased.update(tasks)
         self._workers.send(member, Lease(tuple(tasks)))
         if self._options.arriving:
             self._room.release(len(tasks))
+
+    def _with_probe(self, tasks: list[tuple[int, Task]]) -> Begin:
+        """Return the beginning of a run for a worker that may be on another machine."""
+        if not self._workers.crew.is_spread:
+            return self._begin
+        self._nonce = self._nonce or Nonce.place(self._manifest, [task for _, task in tasks])
+        return replace(self._begin, probe=Probe.of(self._nonce, [task for _, task in tasks]))
 
     def _lease_size(self, member: Member) -> int:
         """Return how many tasks a worker gets at once."""
@@ -226,6 +235,7 @@ class Dispatch:
             record = found.get(str(task.source))
             if record is not None and record.is_done:
                 self._add_recovered(number, task, record)
+                self._workers.count_result(member)
             else:
                 rest.append((number, self._again(task, record)))
         member.leased.clear()
@@ -235,23 +245,30 @@ class Dispatch:
         if isinstance(event, Ended):  # somebody asked it to end
             self._queue.extendleft(reversed(suspects))
         else:
-            self._suspect(suspects, event)
+            self._suspect(suspects, event, is_alone=is_alone)
         if rest or self._queue or self._suspects or not self._are_all_known:
-            self._workers.replace(member, had_tasks=bool(rest))
+            is_blamed = isinstance(event, Ended) or is_alone or not event.is_blameless
+            self._workers.replace(member, had_tasks=bool(rest) and is_blamed)
 
-    def _suspect(self, suspects: list[tuple[int, Task]], event: Died) -> None:
-        """Lease images singly from now on, and fail those that have ended too many workers."""
+    def _suspect(self, suspects: list[tuple[int, Task]], event: Died, *, is_alone: bool) -> None:
+        """Lease images singly from now on, and fail those that have ended too many workers.
+
+        A blameless death counts a third: an image that exhausts the memory of every machine is found too.
+        """
+        weight = 1 if event.is_blameless and not is_alone else MAX_DEATHS
         for number, task in suspects:
-            self._deaths[number] = self._deaths.get(number, 0) + 1
-            if self._deaths[number] < MAX_DEATHS:
-                self._suspects.append((number, task))
-            else:
+            self._deaths[number] = self._deaths.get(number, 0) + weight
+            if self._deaths[number] >= MAX_DEATHS * MAX_DEATHS:
                 error = ImageError(
-                    f"{task.source}: its worker process {event.reason}, {MAX_DEATHS} times",
+                    f"{task.source}: its worker process {event.reason}, at least {MAX_DEATHS} times",
                     hint="the image may be damaged, or need more memory than there is: resize it, or set fewer "
                     "`workers`",
                 )
                 self._fail(number, task, error)
+            elif self._deaths[number] < MAX_DEATHS:
+                self._queue.append((number, task))  # after the others: if it is the cause, they are done before
+            else:
+                self._suspects.append((number, task))
 
     def _window(self, member: Member) -> int:
         """Return how many tasks a worker may have had in work at the same time."""
@@ -300,6 +317,8 @@ class Dispatch:
         for member, event in self._workers.stop(now=now):
             if isinstance(event, Finished):
                 self._settle(member, event.outcomes)
+        if self._nonce is not None:
+            self._nonce.remove()
         late = [*self._results, *self._unordered.values()]
         for result in late if now else ():
             self._options.on_late(result)

@@ -11,7 +11,7 @@ from glpn_cli.inference.manifest import relative_names, worker_journal, worker_l
 from glpn_cli.inference.record_file import RecordFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -41,14 +41,19 @@ class WorkerJournal:
         folder: the output folder of the batch, which another process has locked.
     """
 
-    def __init__(self, folder: Path, stem: str, number: int) -> None:
+    def __init__(
+        self, folder: Path, stem: str, number: int, await_permission: Callable[[], None] = lambda: None
+    ) -> None:
         """Store where; nothing happens before the context is entered.
 
         Args:
             folder: the output folder.
             stem: of the `Manifest`.
             number: of the process; no other one of the batch has it.
+            await_permission: is called before announced outputs get their names; it does not return if the process has
+                been given up, and others do its work.
         """
+        self._await_permission = await_permission
         self.folder = folder
         self._stem = stem
         self._number = number
@@ -87,6 +92,7 @@ class WorkerJournal:
             OutputError: the file system refuses.
         """
         self._file.add([record], durable=True, partials=relative_names(partials, self.folder))
+        self._await_permission()
 
     def append(self, record: Record) -> None:
         """Do nothing: the record is sent to the process that writes the manifest."""

@@ -105,10 +105,7 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
         InputError: the camera file is missing or invalid; raised before a download.
         DeviceError: the device or the precision is not available; raised before a download.
     """
-    if settings.camera is not None:
-        from glpn_cli.geometry.calibration import read_calibration
-
-        read_calibration(settings.camera)
+    _check_camera(settings)
     located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
     from glpn_cli.inference.network import load_network
@@ -124,18 +121,21 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
 
 
 def load_for_run(
-    settings: PredictionSettings, *, progress: ProgressCallback = NO_PROGRESS
+    settings: PredictionSettings, *, cluster: str | None = None, progress: ProgressCallback = NO_PROGRESS
 ) -> Predictor | RemotePredictor:
     """Return a predictor for a run over many images, which may use several devices: then it runs in other processes.
 
     Args:
         settings: what to load, and how images become depth; the device may be several, see `device.list_devices`.
+        cluster: see `RunSettings`; the device is then that of each worker.
         progress: is notified of a download.
 
     Raises:
         UsageError: a device is invalid.
-        WeightsError, InputError, DeviceError: as from `load_predictor`.
+        WeightsError, InputError, DeviceError: as from `load_predictor`; DeviceError also of a cluster.
     """
+    if cluster is not None:
+        return _load_in_cluster(settings, cluster, progress)
     devices = parse_devices(settings.device)
     if devices == [ALL_DEVICES]:
         from glpn_cli.device import list_devices  # torch
@@ -146,10 +146,7 @@ def load_for_run(
     from glpn_cli.inference.crews.processes import ProcessCrew
     from glpn_cli.inference.remote import RemotePredictor
 
-    if settings.camera is not None:
-        from glpn_cli.geometry.calibration import read_calibration
-
-        read_calibration(settings.camera)
+    _check_camera(settings)
     if set(devices) != {"cpu"}:  # a run might end on the other devices before a worker reports that its own is missing
         from glpn_cli.device import choose_runtime  # torch
 
@@ -159,7 +156,29 @@ def load_for_run(
         locate_weights(settings.weights)
     except WeightsError:
         obtain_weights(settings.weights, offline=settings.offline, progress=progress)
-    predictor = RemotePredictor(ProcessCrew(devices, settings))
+    return _with_notes(RemotePredictor(ProcessCrew(devices, settings)), progress)
+
+
+def _load_in_cluster(settings: PredictionSettings, cluster: str, progress: ProgressCallback) -> RemotePredictor:
+    """Return a predictor whose network runs in a Ray cluster, with the weights that this machine has."""
+    from glpn_cli.inference.crews.ray import RayCrew
+    from glpn_cli.inference.remote import RemotePredictor
+
+    _check_camera(settings)
+    located = obtain_weights(settings.weights, offline=settings.offline, progress=progress)
+    digest = FileDigest(*weights_files(located.path))
+    return _with_notes(RemotePredictor(RayCrew(cluster, settings), weights_sha256=digest.hexdigest()), progress)
+
+
+def _check_camera(settings: PredictionSettings) -> None:
+    """Read the camera file, so that a damaged one is noticed early."""
+    if settings.camera is not None:
+        from glpn_cli.geometry.calibration import read_calibration
+
+        read_calibration(settings.camera)
+
+
+def _with_notes(predictor: RemotePredictor, progress: ProgressCallback) -> RemotePredictor:
     for note in predictor.notes:
         progress.note(note)
     return predictor

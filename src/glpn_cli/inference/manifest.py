@@ -110,6 +110,11 @@ class Manifest:
         return self.folder / f"{self.stem}.jsonl"
 
     @property
+    def nonce_path(self) -> Path:
+        """Where a run leaves a file that its workers must see; see `crews.probe`. It goes with the journals."""
+        return self.folder / f".{self.stem}.journal.nonce"
+
+    @property
     def _journal(self) -> Path:
         return self.folder / f".{self.stem}.journal"
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.convert import EMPTY_HINT
-from glpn_cli.errors import GLPNError, ImageError, InputError, OutputError, UsageError
+from glpn_cli.errors import GLPNError, ImageError, InputError, MissingPackageError, OutputError, UsageError
 from glpn_cli.image.discovery import STDIN, find_arriving, find_images
 from glpn_cli.image.fetching import Address
 from glpn_cli.image.folder import LeftOut, image_names, is_image_name
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from glpn_cli.image.discovery import FoundImages, ImageList, Source
     from glpn_cli.inference.record import Record
     from glpn_cli.output.formats import DepthFormat
-    from glpn_cli.settings import PredictionSettings
+    from glpn_cli.settings import PredictionSettings, RunSettings
 
 STDOUT = Path("-")
 """Standard output, as the path of an output. Compare with `is`: a file may have this name."""
@@ -44,6 +45,7 @@ _STDIN_NAME = "stdin"
 _SEARCH = SearchSettings()
 _OUTPUT = OutputSettings()
 _CACHED_FOLDERS = 32
+_CLUSTER_DEVICES = ("auto", "cpu", "cuda", "xpu")
 _FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
 """A suffix that means a file and not, as in "run.12", the end of a folder's name."""
 
@@ -307,6 +309,25 @@ def check_downloads(search: SearchSettings, prediction: PredictionSettings) -> N
     """
     if search.allow_url and prediction.offline:
         raise UsageError("`allow_url` and `offline` exclude each other")
+
+
+def check_cluster(run: RunSettings, prediction: PredictionSettings) -> None:
+    """Check that a cluster, if one is named, can be used with these settings.
+
+    Raises:
+        UsageError: the device is not one that any machine may have.
+        MissingPackageError: Ray is not installed.
+    """
+    if run.cluster is None:
+        return
+    if prediction.device not in _CLUSTER_DEVICES:
+        raise UsageError(
+            f"a worker of a cluster takes one device, not {prediction.device!r}",
+            hint=f"use {', '.join(_CLUSTER_DEVICES)}: the cluster decides how many workers there are",
+            setting="device",
+        )
+    if find_spec("ray") is None:
+        raise MissingPackageError("a cluster requires ray, which is not installed", hint="pip install 'ray>=2.50,<3'")
 
 
 def is_depth_file(path: Path) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+from glpn_cli._version import __version__
 from glpn_cli.errors import DeviceError, GLPNError, WeightsError
 from glpn_cli.inference.crews.messages import Died, Ended, Failed, Finished, Measure, Measured, Ready, Stop
 from glpn_cli.inference.facts import PredictorFacts, RuntimeFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator
 
     from glpn_cli.image.discovery import Source
     from glpn_cli.inference.crews.messages import Crew, Event, Order
@@ -34,8 +35,6 @@ CALLER = -1
 
 _END_WAIT_S = 60.0
 """How long a worker may take to finish the image that it computes."""
-
-_MAX_NAMED_DEVICES = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -71,13 +70,18 @@ class RemotePredictor(PredictorFacts):
         members: workers that are alive, by number.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, *, weights_sha256: str | None = None) -> None:
         """Start all workers, and wait until the first one answers.
+
+        Args:
+            crew: has started nothing yet.
+            weights_sha256: what all workers must load; None is what the first one loads.
 
         Raises:
             WeightsError, DeviceError: the network cannot be loaded.
         """
         self.crew = crew
+        self._wanted_sha256 = weights_sha256
         self.members: dict[int, Member] = {}
         self._failures = [0] * len(crew.devices)  # deaths in a row without any result; 3 for one without a task
         self._last_reason = ""
@@ -91,7 +95,7 @@ class RemotePredictor(PredictorFacts):
             self.close()
             raise
         assert first is not None  # noqa: S101 - it has answered
-        runtime = RuntimeFacts(_name_devices(crew.devices), first.runtime.precision)
+        runtime = RuntimeFacts(crew.name, first.runtime.precision)
         super().__init__(**{**vars(first), "runtime": runtime})
 
     def run(
@@ -148,14 +152,18 @@ class RemotePredictor(PredictorFacts):
                 del self.members[number]
                 _raise(event)
             if isinstance(event, Ready):
-                self._check(event.facts, self.crew.devices[member.slot])
+                self._check(event, self.crew.devices[member.slot])
                 member.facts = event.facts
             elif isinstance(event, Finished):
-                self._failures[member.slot] = 0
+                self.count_result(member)
             elif isinstance(event, Died | Ended):
                 del self.members[number]
                 self._last_reason = event.reason if isinstance(event, Died) else "was terminated"
             return member, event
+
+    def count_result(self, member: Member) -> None:
+        """Note that a worker has finished an image, so that its device is not given up."""
+        self._failures[member.slot] = 0
 
     def replace(self, member: Member | None, *, had_tasks: bool = False) -> None:
         """Start another worker in place of one that has died, unless that has failed too often.
@@ -225,16 +233,19 @@ class RemotePredictor(PredictorFacts):
             if isinstance(event, Died | Ended):
                 self.replace(sender)
 
-    def _check(self, facts: PredictorFacts, device: str) -> None:
+    def _check(self, ready: Ready, device: str) -> None:
         """Refuse a worker that would give other outputs.
 
         Raises:
-            WeightsError: it would.
+            WeightsError, DeviceError: it would; the latter if it is on another machine.
         """
-        self._first = self._first or facts
-        differences = self._first.differences(facts)
+        if self._first is None:
+            wanted = self._wanted_sha256 or ready.facts.weights_sha256
+            self._first = replace(ready.facts, weights_sha256=wanted, version=__version__)
+        differences = self._first.differences(ready.facts)
         if differences:
-            raise WeightsError(f"the workers differ: {differences}, on {device}", hint="install the same everywhere")
+            kind, where = (DeviceError, ready.host) if ready.host else (WeightsError, device)
+            raise kind(f"the workers differ: {differences}, on {where}", hint="install the same everywhere")
 
 
 def close_remote(predictor: Any) -> None:
@@ -244,10 +255,6 @@ def close_remote(predictor: Any) -> None:
             predictor.close()
 
 
-def _name_devices(devices: Sequence[str]) -> str:
-    return ", ".join(devices) if len(devices) <= _MAX_NAMED_DEVICES else f"{len(devices)} devices"
-
-
 def _raise(event: Failed) -> None:
     """Raise what a worker has raised.
 
@@ -255,7 +262,10 @@ def _raise(event: Failed) -> None:
         GLPNError: an error that a user can fix.
         RuntimeError: a bug.
     """
+    where = f", on {event.host}" if event.host else ""
     if event.error is None:
-        raise RuntimeError(f"a worker process failed:\n{event.trace}")
+        raise RuntimeError(f"a worker process failed{where}:\n{event.trace}")
+    event.error.message += where
+    event.error.args = (event.error.message,)
     event.error.add_note(event.trace.rstrip())
     raise event.error

@@ -114,7 +114,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
     )
     running = open_batch(
         planned,
-        lambda settings: load_for_run(console, settings),
+        lambda settings: load_for_run(console, settings, planned.run.cluster),
         report=report,
         progress=RunProgress(console),
         options=options,

@@ -26,7 +26,7 @@ from glpn_cli.cli.results import (
 )
 from glpn_cli.convert import ALL_DEVICES, parse_devices
 from glpn_cli.errors import UsageError
-from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
 from glpn_cli.values import RangeMode
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
             "Print a JSON object per image on standard output. Writes no files without --output or --format.", LOGGING
         )
     },
+    without=("batch_size", "workers", "shard"),
     examples=(
         "glpn predict photo.jpg",
         "glpn predict photo.jpg --legend",
@@ -69,6 +70,7 @@ def predict(
     overwrite: bool,
     appearance: OutputSettings,
     prediction: PredictionSettings,
+    run: RunSettings,
     anchor: tuple[str, ...],
     preview: bool,
     json: bool,
@@ -78,10 +80,13 @@ def predict(
     Writes photo.depth.png, a gray image for viewing, next to photo.jpg. Other formats store meters: npz, png16, tiff
     and more.
     """
-    from glpn_cli.inference.plan import check_downloads, check_formats, plan_beside
+    from glpn_cli.inference.plan import check_cluster, check_downloads, check_formats, plan_beside
     from glpn_cli.inference.run import RunOptions
 
     check_downloads(search, prediction)
+    check_cluster(run, prediction)
+    if preview and run.cluster is not None:
+        raise UsageError("`cluster` and `preview` exclude each other: workers send no depth")
     plan = plan_beside(
         photos,
         output=output,
@@ -117,8 +122,10 @@ def predict(
         keep_rgb=any(row.needs_image for row in plan.formats),
         device=_choose_devices(plan, prediction.device),
     )
+    if run.cluster is not None and (plan.from_stdin or plan.to_stdout):
+        raise UsageError("a cluster reads and writes files, and neither standard input nor output", setting="cluster")
     try:
-        with closing(_results(console, plan, settings, appearance, options)) as results:
+        with closing(_results(console, plan, settings, appearance, run, options)) as results:
             for result in results:
                 notes.add(result.noted)
                 progress.show(result)
@@ -173,7 +180,12 @@ def _with_run_range(
 
 
 def _results(
-    console: Console, plan: Plan, prediction: PredictionSettings, appearance: OutputSettings, options: RunOptions
+    console: Console,
+    plan: Plan,
+    prediction: PredictionSettings,
+    appearance: OutputSettings,
+    settings: RunSettings,
+    options: RunOptions,
 ) -> Generator[Result]:
     """Yield the results; the network is loaded only if there is an image for it."""
     from glpn_cli.files import make_folder
@@ -190,7 +202,7 @@ def _results(
         yield skipped_result(task) if task.failure is None else failed_result(task, task.failure)
     if first is None:
         return
-    predictor = load_for_run(console, prediction)
+    predictor = load_for_run(console, prediction, settings.cluster)
     with ExitStack() as stack:
         stack.callback(close_remote, predictor)
         appearance = _with_run_range(console, plan, predictor, appearance)
@@ -198,7 +210,8 @@ def _results(
             make_folder(plan.folder)
         has_bar = len(plan.tasks) > 1 and plan.arriving is None
         progress = RunProgress(console, "depth", len(plan.tasks), lines=False)
-        results = stack.enter_context(closing(run(chain([first], tasks), predictor, appearance, options=options)))
+        found = run(chain([first], tasks), predictor, appearance, settings=settings, options=options)
+        results = stack.enter_context(closing(found))
         if has_bar:
             stack.enter_context(progress)
         for result in results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
     from glpn_cli.image.discovery import Source
+    from glpn_cli.inference.crews.probe import Probe
     from glpn_cli.inference.facts import PredictorFacts
     from glpn_cli.inference.plan import Task
     from glpn_cli.inference.record import Record
@@ -43,6 +44,7 @@ class Begin:
         options: of the run loop, without callbacks that only work in the process of the run.
         folder: the folder of the manifest; None if there is none.
         stem: of the manifest.
+        probe: what to check before the first task; None for a worker of the same machine.
     """
 
     output: OutputSettings
@@ -50,6 +52,7 @@ class Begin:
     options: RunOptions
     folder: Path | None
     stem: str
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,11 @@ class Ready:
 
     Attributes:
         facts: of the predictor.
+        host: the machine of the worker; empty if it is that of the run.
     """
 
     facts: PredictorFacts
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +104,10 @@ class Measured:
     range_m: tuple[float, float] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a task: a `Result` without what the run knows already.
+
+    There is one for each image, and a tuple is pickled several times as fast as a dataclass with slots.
 
     Attributes:
         number: of the task.
@@ -140,10 +146,12 @@ class Failed:
     Attributes:
         error: that a user can fix; None for a bug.
         trace: the traceback.
+        host: as in `Ready`.
     """
 
     error: GLPNError | None
     trace: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +168,11 @@ class Died:
 
     Attributes:
         reason: the end of a sentence, such as "was killed by SIGKILL".
+        is_blameless: whether no image can have caused it, such as the end of a whole machine.
     """
 
     reason: str
+    is_blameless: bool = False
 
 
 Order: TypeAlias = "Measure | Begin | Lease | Stop"
@@ -174,10 +184,14 @@ class Crew(Protocol):
 
     Attributes:
         devices: one for each worker that is wanted at the same time.
+        name: what they are together, for messages.
+        is_spread: whether workers may be on other machines, and must be checked.
         events: what happens, with the number of the worker; any thread may add to it.
     """
 
     devices: list[str]
+    name: str
+    is_spread: bool
     events: SimpleQueue[tuple[int, Any]]
 
     def start(self, number: int, slot: int) -> None:

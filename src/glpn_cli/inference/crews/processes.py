@@ -32,6 +32,9 @@ _PROGRAM = (
 """Ctrl-C reaches every process of a terminal; only the one that shows the progress acts on it."""
 
 
+_MAX_NAMED = 4
+
+
 class ProcessCrew:
     """A crew of processes; see `Crew`.
 
@@ -46,6 +49,8 @@ class ProcessCrew:
             settings: how images become depth; the device there is not used.
         """
         self.devices = list(devices)
+        self.name = ", ".join(devices) if len(devices) <= _MAX_NAMED else f"{len(devices)} devices"
+        self.is_spread = False
         self.events: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._settings = settings
         self._processes: dict[int, subprocess.Popen[bytes]] = {}

@@ -47,6 +47,10 @@ _SEND_EVERY_S = 0.05
 """How long results are collected for a message: a message costs the other side as much as ten results."""
 
 
+def _nothing() -> None:
+    pass
+
+
 def main() -> None:
     """Run a worker whose orders come from standard input and whose messages go to standard output."""
     tune_process()
@@ -87,6 +91,10 @@ class Worker:
         settings: PredictionSettings,
         receive: Callable[[], Order],
         send: Callable[[Event], None],
+        *,
+        host: str = "",
+        await_permission: Callable[[], None] = _nothing,
+        send_every_s: float = _SEND_EVERY_S,
     ) -> None:
         """Do nothing yet.
 
@@ -95,7 +103,14 @@ class Worker:
             settings: how images become depth.
             receive: returns the next order; raises EOFError when there will be none.
             send: sends a message; any thread calls it.
+            host: the name of this machine, if it is another one than that of the run.
+            await_permission: see `WorkerJournal`.
+            send_every_s: how long results are collected for a message.
         """
+        self._host = host
+        self._await_permission = await_permission
+        self._send_every_s = send_every_s
+        self._is_stopped = False
         self._number = number
         self._settings = settings
         self._receive = receive
@@ -103,12 +118,14 @@ class Worker:
         self._inbox: SimpleQueue[Order | None] = SimpleQueue()
         self._outbox: SimpleQueue[Outcome | None] = SimpleQueue()
         self._is_running = False
+        self._has_signals = False
         self._has_ended = threading.Event()
         self._numbers: dict[int, tuple[int, Task]] = {}  # by identity; the task keeps it from being used again
 
     def install_signals(self) -> None:
         """Make SIGTERM end the worker as an interrupt does: what is being written is finished."""
         signal.signal(signal.SIGTERM, self._interrupt)
+        self._has_signals = True
 
     def work(self) -> None:
         """Load the network, and process orders until there are no more."""
@@ -118,14 +135,16 @@ class Worker:
             while isinstance(order := self._inbox.get(), Measure):
                 self._send(Measured(measure(predictor, order)))
             if isinstance(order, Begin):
+                if order.probe is not None:
+                    order.probe.check(self._number)
                 self._run(predictor, order)
             self._send(Ended())
         except OSError:  # the process that takes messages is gone
             os._exit(1)
         except GLPNError as error:
-            self._send(Failed(error, traceback.format_exc()))
+            self._send(Failed(error, traceback.format_exc(), self._host))
         except Exception:  # noqa: BLE001 - the other process raises it
-            self._send(Failed(None, traceback.format_exc()))
+            self._send(Failed(None, traceback.format_exc(), self._host))
 
     def _load(self) -> Predictor:
         from glpn_cli.inference.facts import PredictorFacts
@@ -137,7 +156,7 @@ class Worker:
             import torch
 
             torch.cuda.set_device(predictor.runtime.device)  # for what does not name a device
-        self._send(Ready(PredictorFacts.of(predictor, tuple(notes.texts))))
+        self._send(Ready(PredictorFacts.of(predictor, tuple(notes.texts)), self._host))
         return predictor
 
     def _run(self, predictor: Predictor, begin: Begin) -> None:
@@ -149,8 +168,9 @@ class Worker:
         sender.start()
         try:
             with ExitStack() as stack:
-                journal = None if begin.folder is None else WorkerJournal(begin.folder, begin.stem, self._number)
-                if journal is not None:
+                journal = None
+                if begin.folder is not None:
+                    journal = WorkerJournal(begin.folder, begin.stem, self._number, self._await_permission)
                     stack.enter_context(journal)
                 results = run(
                     self._tasks(),
@@ -164,6 +184,8 @@ class Worker:
                 self._is_running = True
                 for result in results:
                     self._report(result)
+                    if self._is_stopped:
+                        break
         except KeyboardInterrupt:
             pass  # what was being written is finished and reported
         finally:
@@ -176,6 +198,8 @@ class Worker:
         """Yield leased tasks as they come; the run loop asks for the next one in a thread."""
         while isinstance(order := self._inbox.get(), Lease):
             for number, task in order.tasks:
+                if self._is_stopped:
+                    return
                 self._numbers[id(task)] = (number, task)
                 yield task
 
@@ -197,7 +221,7 @@ class Worker:
                     self._send(Finished(finished))
                 except OSError:
                     os._exit(1)
-            self._has_ended.wait(_SEND_EVERY_S)
+            self._has_ended.wait(self._send_every_s)
 
     def _listen(self) -> None:
         """Take orders; runs in a thread of its own, so that the worker notices at once that the run is gone."""
@@ -208,8 +232,9 @@ class Worker:
                 # Nobody would take the results. Outputs that get their names at this moment are in the journal.
                 os._exit(1)
             if isinstance(order, Stop):
+                self._is_stopped = order.now
                 self._inbox.put(None)
-                if order.now:
+                if order.now and self._has_signals:
                     self._interrupt_main()
             else:
                 self._inbox.put(order)
