@@ -213,6 +213,7 @@ class Dispatch:
             outcome.depth,
             noted=outcome.noted,
             entry=outcome.entry,
+            files=outcome.files,
         )
 
     # Deaths

@@ -106,7 +106,7 @@ class Outcome:
     Attributes:
         number: of the task.
         record: without its settings.
-        error, elapsed_s, facts, depth, noted, entry: as in `Result`.
+        error, elapsed_s, facts, depth, noted, entry, files: as in `Result`.
     """
 
     number: int
@@ -117,6 +117,7 @@ class Outcome:
     depth: DepthMap | None
     noted: Noted | None
     entry: Any
+    files: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,7 @@ def to_outcome(number: int, result: Result) -> Outcome:
         result.depth,
         result.noted,
         result.entry,
+        result.files,
     )
 
 
