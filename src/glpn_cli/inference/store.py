@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -449,18 +449,17 @@ def spool_folder(out: Location) -> Iterator[Path]:
         make_folder(out.local)
     base = out.local or Path(tempfile.gettempdir())
     busy = OutputError(f"{base}: is in use")
-    try:
-        for lock in base.glob(f"{_SPOOL}*.lock"):
-            with suppress(OutputError, OSError), locked(lock, busy):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink()
-        folder = base / (_SPOOL + secrets.token_hex(6))
-        with locked(folder.with_suffix(".lock"), busy):
+    folder = base / (_SPOOL + secrets.token_hex(6))
+    with ExitStack() as stack:
+        try:
+            for lock in base.glob(f"{_SPOOL}*.lock"):
+                with suppress(OutputError, OSError), locked(lock, busy):
+                    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                    lock.unlink()
+            stack.enter_context(locked(folder.with_suffix(".lock"), busy))
+            stack.callback(folder.with_suffix(".lock").unlink, missing_ok=True)
             folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.with_suffix(".lock").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{base}: cannot be used: {os_reason(error)}") from error
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        except OSError as error:
+            raise OutputError(f"{base}: cannot be used: {os_reason(error)}") from error
+        yield folder
