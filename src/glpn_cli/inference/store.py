@@ -100,7 +100,7 @@ class Location:
                 hint=f"pip install 'glpn-cli[{extra}]'" if extra else None,
             ) from error
         except ValueError as error:
-            raise UsageError(f"{scheme}:// is not a store that fsspec knows") from error
+            raise UsageError(f"{scheme}://: is not a store that fsspec knows, or the URL is invalid") from error
         except Exception as error:  # noqa: BLE001 - clients raise anything
             raise OutputError(f"{scheme}://: cannot be used: {_reason(error)}") from None
         return cls(str(path).rstrip("/"), f"{scheme}://", files)

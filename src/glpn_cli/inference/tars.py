@@ -335,7 +335,7 @@ class TarWriter:
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 self._tar.addfile(member, io.BytesIO(data))
-                self._tar.members.clear()  # it remembers every member
+                _forget(self._tar)
 
     def close_tar(self) -> None:
         """Complete the tar.
@@ -396,7 +396,7 @@ def merge(writer: TarWriter, old: Iterable[tuple[Line, BinaryIO]], new: Iterable
         ImageError, TruncatedTarError: a tar is not as its lines say.
         OutputError: the file system refuses.
     """
-    readers: dict[int, Iterator[tuple[str, BinaryIO]]] = {}
+    readers: dict[int, Iterator[tuple[str, Any]]] = {}
     for line, stream in sorted([*old, *new], key=lambda pair: (pair[0].offset < 0, pair[0].offset)):
         reader = readers.setdefault(id(stream), _contents(stream))
         files = []
@@ -408,8 +408,8 @@ def merge(writer: TarWriter, old: Iterable[tuple[Line, BinaryIO]], new: Iterable
         writer.add(line, files)
 
 
-def _contents(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield name and content of each member of a tar that this program has written.
+def _contents(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield name and open content of each member of a tar that this program has written.
 
     Raises:
         TruncatedTarError: it did not write this one.
@@ -417,13 +417,18 @@ def _contents(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     try:
         with tarfile.TarFile(fileobj=stream, **_TEXT) as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()
+                _forget(tar)
                 content = tar.extractfile(member)
                 if content is None:
                     raise TruncatedTarError
-                yield member.name, content  # type: ignore[misc]  # it is binary
+                yield member.name, content
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         raise TruncatedTarError from error
+
+
+def _forget(tar: tarfile.TarFile) -> None:
+    """Free the headers of members: an open tar remembers all."""
+    tar.members.clear()  # type: ignore[attr-defined]  # as old as the module, but not in its documentation
 
 
 def hash_members(stream: BinaryIO) -> Iterator[tuple[str, str]]:
