@@ -9,8 +9,16 @@ import tarfile
 import pytest
 
 from glpn_cli.errors import ImageError
-from glpn_cli.inference.store import Location
-from glpn_cli.inference.tars import MemberNames, TarImage, TarRecord, TarScan, TruncatedTarError, read_lines
+from glpn_cli.inference.store import CheckedStream, Location
+from glpn_cli.inference.tars import (
+    MAX_NAME_BYTES,
+    MemberNames,
+    TarImage,
+    TarRecord,
+    TarScan,
+    TruncatedTarError,
+    read_lines,
+)
 from glpn_cli.output.formats import FORMATS
 from glpn_cli.settings import SearchSettings
 from tar_files import make_tar, png, samples
@@ -18,9 +26,13 @@ from tar_files import make_tar, png, samples
 SOURCE = Location("/shots/000.tar")
 
 
+def opened(tar: bytes) -> CheckedStream:
+    return CheckedStream(io.BytesIO(tar), SOURCE, limit=MAX_NAME_BYTES)
+
+
 def scan(tar: bytes, **search: object) -> tuple[list[TarImage], TarScan]:
     scan = TarScan(SOURCE, SearchSettings(**search))  # type: ignore[arg-type]
-    return list(scan.images(io.BytesIO(tar))), scan
+    return list(scan.images(opened(tar))), scan
 
 
 def header(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.TarInfo:
@@ -119,7 +131,7 @@ def test_headers_of_headers_end() -> None:
 def test_images_are_found_again_by_their_place() -> None:
     tar = make_tar([("n" * 300 + ".png", png(1)), *samples(3)])
     images, _ = scan(tar)
-    again = list(TarScan(SOURCE).images_at(io.BytesIO(tar), [images[0].offset, images[2].offset]))
+    again = list(TarScan(SOURCE).images_at(opened(tar), [images[0].offset, images[2].offset]))
     assert again == [images[0], images[2]]
 
 

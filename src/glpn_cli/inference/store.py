@@ -148,8 +148,11 @@ class Location:
         except FileNotFoundError:
             return None
 
-    def open(self) -> BinaryIO:
+    def open(self, *, limit: int | None = None) -> CheckedStream:
         """Open a file for reading from its start; parts that are skipped are not downloaded.
+
+        Args:
+            limit: see `CheckedStream`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -157,8 +160,9 @@ class Location:
         """
         with self.reading():
             if self.local is not None:
-                return self.local.open("rb")
-            return cast("BinaryIO", self.files.open(self.path, "rb", block_size=_BLOCK_BYTES))
+                return CheckedStream(self.local.open("rb"), self, limit=limit)
+            stream = self.files.open(self.path, "rb", block_size=_BLOCK_BYTES)
+            return CheckedStream(stream, self, limit=limit)
 
     def read(self) -> bytes:
         """Return the content of a small file.
@@ -177,7 +181,7 @@ class Location:
             FileNotFoundError: there is no such file.
             ImageError: the store refuses.
         """
-        with self.open() as stream, self.reading():
+        with self.open() as stream:
             return stream.read(count)
 
     def is_same(self, other: Location) -> bool:
@@ -244,7 +248,7 @@ class Location:
             FileNotFoundError: there is no such file.
             ImageError: the store refuses.
         """
-        with self.open() as stream, self.reading():
+        with self.open() as stream:
             digest = hashlib.sha256()
             while chunk := stream.read(_BLOCK_BYTES):
                 digest.update(chunk)
@@ -329,26 +333,32 @@ class Location:
 
 
 class CheckedStream:
-    """A stream whose errors are named, and that refuses to read much at once.
+    """A stream whose errors are named, and that may refuse to read much at once.
 
     Attributes:
         location: of the file.
     """
 
-    def __init__(self, stream: BinaryIO, location: Location, *, limit: int) -> None:
-        """Store a stream, its location, and the largest number of bytes of a read."""
+    def __init__(self, stream: BinaryIO, location: Location, *, limit: int | None = None) -> None:
+        """Store a stream, its location, and the largest number of bytes of a `read`."""
         self.location = location
         self._stream = stream
         self._limit = limit
 
-    def read(self, size: int = -1) -> bytes:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def read(self, size: int) -> bytes:
         """Return the next bytes, all that were asked for unless the file ends.
 
         Raises:
             ImageError: the store refuses.
             ValueError: more than the limit is asked for.
         """
-        if not 0 <= size <= self._limit:
+        if size < 0 or (self._limit is not None and size > self._limit):
             raise ValueError(f"more than {self._limit} bytes at once")
         return self.read_large(size)
 

@@ -109,7 +109,7 @@ def make_tar_batch(
 
 def _check_names(tars: Sequence[Location], out: Location) -> None:
     if not tars:
-        raise UsageError("no tars are named", hint="glpn batch 's3://bucket/{000..099}.tar' --output s3://bucket/depth")
+        raise UsageError("no tars are named", hint="name them as 's3://bucket/{000..099}.tar'")
     if out.name.lower().endswith(TAR_SUFFIX):
         raise UsageError(f"{out}: must be a folder, in which each tar keeps its name", setting="output")
     names: set[str] = set()

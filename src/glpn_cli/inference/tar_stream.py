@@ -18,6 +18,7 @@ from glpn_cli.inference.plan import MemoryImage, Task
 from glpn_cli.inference.result import Result, failed_result
 from glpn_cli.inference.tars import (
     HEAD_BYTES,
+    MAX_NAME_BYTES,
     Line,
     MemberNames,
     TarRecord,
@@ -31,11 +32,10 @@ from glpn_cli.inference.tars import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import BinaryIO
 
     from glpn_cli.image.folder import LeftOut
     from glpn_cli.inference.progress import BatchProgress
-    from glpn_cli.inference.store import Location
+    from glpn_cli.inference.store import CheckedStream, Location
     from glpn_cli.inference.tars import TarImage
     from glpn_cli.output.formats import DepthFormat
     from glpn_cli.settings import SearchSettings
@@ -203,7 +203,7 @@ class TarReader:
         try:
             self._look(unit)
             try:
-                with unit.source.open() as stream:
+                with unit.source.open(limit=MAX_NAME_BYTES) as stream:
                     self._read_images(index, unit, scan, stream)
             except TruncatedTarError:
                 end = replace(end, is_truncated=True)
@@ -238,7 +238,7 @@ class TarReader:
         if unit.is_retry:
             unit.lines = read_lines(unit.record.read())
 
-    def _read_images(self, index: int, unit: Unit, scan: TarScan, stream: BinaryIO) -> None:
+    def _read_images(self, index: int, unit: Unit, scan: TarScan, stream: CheckedStream) -> None:
         names = MemberNames()
         if not unit.is_retry:
             for image in scan.images(stream):

@@ -13,7 +13,7 @@ import os
 import shutil
 import tarfile
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from glpn_cli._version import __version__
 from glpn_cli.errors import GLPNError, ImageError, OutputError
@@ -37,7 +37,7 @@ HEAD_BYTES = 2**15
 
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _END = bytes(_BLOCK_BYTES)
-_MAX_NAME_BYTES = 2**16
+MAX_NAME_BYTES = 2**16
 """Of what a tar says of one member: the longest path has 4 KiB, and a stranger's tar may claim gigabytes."""
 
 _COMMENT = "depth by glpn-cli"
@@ -80,7 +80,7 @@ class TarScan:
     position: int = 0
     _names: set[str] = field(default_factory=set)
 
-    def images(self, stream: BinaryIO) -> Iterator[TarImage]:
+    def images(self, stream: CheckedStream) -> Iterator[TarImage]:
         """Yield all images.
 
         Raises:
@@ -88,27 +88,25 @@ class TarScan:
             ImageError: it is not a tar, or cannot be read.
         """
         wanted = PathFilter.of(self.search.include, self.search.exclude)
-        checked = CheckedStream(stream, self.source, limit=_MAX_NAME_BYTES)
-        for member in _members(checked):
+        for member in _members(stream):
             self.position = member.offset
             if self._is_image(member, wanted):
-                yield self._image(member, checked)
+                yield self._image(member, stream)
             elif not member.isdir():
                 self.passed_over += 1
 
-    def images_at(self, stream: BinaryIO, offsets: Sequence[int]) -> Iterator[TarImage]:
+    def images_at(self, stream: CheckedStream, offsets: Sequence[int]) -> Iterator[TarImage]:
         """Yield the images whose headers are at these places.
 
         Raises:
             ImageError, TruncatedTarError: as from `images`.
         """
-        checked = CheckedStream(stream, self.source, limit=_MAX_NAME_BYTES)
         for offset in offsets:
             self.position = offset
-            member = next(_members(checked, offset), None)
+            member = next(_members(stream, offset), None)
             if member is None:
                 raise TruncatedTarError
-            yield self._image(member, checked, is_known=True)
+            yield self._image(member, stream, is_known=True)
 
     def _is_image(self, member: tarfile.TarInfo, wanted: PathFilter) -> bool:
         name = member.name.removeprefix("./")
@@ -118,15 +116,15 @@ class TarScan:
         self.left_out.add(os.path.splitext(name)[1].lower())
         return is_image_name(name) and not has_output_ending(name)
 
-    def _image(self, member: tarfile.TarInfo, checked: CheckedStream, *, is_known: bool = False) -> TarImage:
+    def _image(self, member: tarfile.TarInfo, stream: CheckedStream, *, is_known: bool = False) -> TarImage:
         image = TarImage(member.name.replace("\0", "\ufffd"), member.offset)
         is_again = member.name in self._names and not is_known
         self._names.add(member.name)
         problem = _problem(member) or ("the tar has another member of this name before it" if is_again else "")
         if problem:
             return replace(image, failure=ImageError(problem))
-        checked.seek(member.offset_data)
-        data = checked.read_large(member.size)
+        stream.seek(member.offset_data)
+        data = stream.read_large(member.size)
         if len(data) < member.size:
             raise TruncatedTarError
         return replace(image, data=data)
@@ -157,7 +155,7 @@ def _members(stream: CheckedStream, start: int = 0) -> Iterator[tarfile.TarInfo]
     offset = start
     try:
         tar = tarfile.TarFile(fileobj=io.BytesIO(2 * _END), **_TEXT)
-        tar.fileobj = stream  # type: ignore[assignment]  # it has what is used
+        tar.fileobj = cast("Any", stream)
         while True:
             stream.seek(offset)
             block = stream.read(_BLOCK_BYTES)
@@ -384,7 +382,11 @@ class _spooling:  # noqa: N801 - used like a function
             raise OutputError(f"{self._path}: cannot be written: {os_reason(error)}") from error
 
 
-def merge(writer: TarWriter, old: Iterable[tuple[Line, BinaryIO]], new: Iterable[tuple[Line, BinaryIO]]) -> None:
+def merge(
+    writer: TarWriter,
+    old: Iterable[tuple[Line, CheckedStream | BinaryIO]],
+    new: Iterable[tuple[Line, CheckedStream | BinaryIO]],
+) -> None:
     """Write the lines of two tars into one, in the order of the images.
 
     Args:
@@ -408,20 +410,22 @@ def merge(writer: TarWriter, old: Iterable[tuple[Line, BinaryIO]], new: Iterable
         writer.add(line, files)
 
 
-def _contents(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+def _contents(stream: CheckedStream | BinaryIO) -> Iterator[tuple[str, Any]]:
     """Yield name and open content of each member of a tar that this program has written.
 
     Raises:
         TruncatedTarError: it did not write this one.
     """
     try:
-        with tarfile.TarFile(fileobj=stream, **_TEXT) as tar:
+        with tarfile.TarFile(fileobj=cast("Any", stream), **_TEXT) as tar:
             while (member := tar.next()) is not None:
                 _forget(tar)
                 content = tar.extractfile(member)
                 if content is None:
                     raise TruncatedTarError
                 yield member.name, content
+    except GLPNError:  # some are a ValueError
+        raise
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         raise TruncatedTarError from error
 
@@ -431,7 +435,7 @@ def _forget(tar: tarfile.TarFile) -> None:
     tar.members.clear()  # type: ignore[attr-defined]  # as old as the module, but not in its documentation
 
 
-def hash_members(stream: BinaryIO) -> Iterator[tuple[str, str]]:
+def hash_members(stream: CheckedStream) -> Iterator[tuple[str, str]]:
     """Yield name and SHA-256 of each member of a tar that this program has written.
 
     Raises:

@@ -175,8 +175,8 @@ def _print_current(console: Console, running: BatchRun | TarRun) -> None:
 
     if not isinstance(running, BatchRun):
         for record in running.known_records():
-            known = {"outputs": record.outputs, "sha256": record.sha256}
-            console.record({"source": record.source, "status": UP_TO_DATE} | known)
+            values = {"source": record.source, "status": UP_TO_DATE}
+            console.record(values | {"outputs": record.outputs, "sha256": record.sha256})
         return
     for task in running.tasks:
         if task.done:
