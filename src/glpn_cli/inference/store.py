@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _NOT_STORES = frozenset({"http", "https", "file"})
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
-_HAS_BUCKETS = frozenset(_EXTRAS)
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+_HAS_BUCKETS = frozenset(_PACKAGES)
 """Stores in which a missing bucket looks like an empty folder until something is written."""
 
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "blob_id", "LastModified", "last_modified", "mtime", "created")
@@ -94,10 +94,10 @@ class Location:
         try:
             files, path = fsspec.url_to_fs(f"{scheme}://{rest}", use_listings_cache=False)
         except ImportError as error:
-            extra = _EXTRAS.get(scheme)
+            package = _PACKAGES.get(scheme)
             raise MissingPackageError(
-                f"{scheme}:// needs a package that is not installed: {error}",
-                hint=f"pip install 'glpn-cli[{extra}]'" if extra else None,
+                f"{scheme}:// needs the package {package}, which is not installed" if package else f"{error}",
+                hint=f"pip install {package}" if package else None,
             ) from error
         except ValueError as error:
             raise UsageError(f"{scheme}://: is not a store that fsspec knows, or the URL is invalid") from error

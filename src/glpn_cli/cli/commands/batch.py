@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 @command(
-    arguments={"folders": Argument("Folders with images.", "FOLDER...", required=False)},
+    arguments={
+        "folders": Argument("Folders with images, or tars: paths, or URLs such as s3://.", "FOLDER...", required=False)
+    },
     options={
         "output": Option(
-            "Output folder; it mirrors the folders of the images.",
+            "Output folder; it mirrors the folders of the images. For tars also a URL.",
             OUTPUT,
             "DIR",
             short="-o",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         "glpn batch shots/ --output depths/",
         "glpn batch shots/ -o depths/ --legend --report",
         "glpn batch left/ right/ -o depths/ --format png16 --weights kitti",
+        "glpn batch 's3://bucket/{000..099}.tar' -o s3://bucket/depth",
         "glpn batch --verify -o depths/",
     ),
 )
