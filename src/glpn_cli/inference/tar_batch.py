@@ -275,7 +275,8 @@ class TarRun:
             if keeper.passed_over:
                 self._progress.info(f"passed over {keeper.passed_over} members of the tars that are no images")
             if not is_complete:
-                self._progress.info(f"{keeper.commit_count} of {len(self.units)} tars are complete")
+                complete = f"{keeper.commit_count} of {len(self.units)} tars are complete"
+                self._progress.info(f"{complete}; run the same command again to resume")
 
     def _counted(self, results: Iterable[Result]) -> Iterator[Result]:
         for result in results:
