@@ -170,6 +170,15 @@ def test_foreign_outputs_stay(two: Location, tiny: Predictor) -> None:
     assert is_clean(two)
 
 
+def test_depth_of_another_tar_stays(two: Location, tiny: Predictor) -> None:
+    run(two, tiny)
+    write(two.child("other/000.tar"), make_tar(samples(1, first=9)))
+    (failed,) = run(two, tiny, "other/000.tar")
+    assert isinstance(failed.error, OutputExistsError)
+    assert run(two, tiny) == []
+    assert statuses(run(two, tiny, "other/000.tar", overwrite=True)) == {"done": 1}
+
+
 def test_a_tar_without_a_record_is_done_again(two: Location, tiny: Predictor) -> None:
     run(two, tiny)
     two.child("out/000.glpn.jsonl").remove()

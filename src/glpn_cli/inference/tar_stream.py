@@ -235,6 +235,12 @@ class TarReader:
             raise OutputExistsError(
                 f"{unit.tar}: already exists and is not from this batch", hint="set `overwrite` to replace it"
             )
+        known = unit.known
+        is_other = known is not None and known.source != str(unit.source) and known.source_mark != unit.source_mark
+        if known is not None and is_other and not self._overwrite:
+            raise OutputExistsError(
+                f"{unit.tar}: is already the output of {known.source}", hint="choose another `output`"
+            )
         if unit.is_retry:
             unit.lines = read_lines(unit.record.read())
 
