@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from glpn_cli.errors import OutputError, UsageError
 from glpn_cli.inference.batch import BatchRun, make_batch
 from glpn_cli.inference.load import load_for_run, warn_if_approximate
 from glpn_cli.inference.progress import BatchProgress
+from glpn_cli.inference.store import names_tars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from os import PathLike
 
     from glpn_cli.inference.batch import Batch
     from glpn_cli.inference.predictor import Predictor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
+    from glpn_cli.inference.tar_batch import TarBatch, TarRun
     from glpn_cli.report.report import Report
     from glpn_cli.settings import PredictionSettings
 
@@ -43,8 +45,10 @@ def run_batch(
     others; its record has the error.
 
     Args:
-        folders: a folder with images, or several.
-        output: the output folder; it is created. Its manifest, `glpn-batch.jsonl`, has a line for each image.
+        folders: a folder with images, or several. Or tars with images, as paths or URLs of object stores, with braces
+            ("s3://bucket/{000..099}.tar") or patterns: each becomes a tar with depth and a record file.
+        output: the output folder; it is created. Its manifest, `glpn-batch.jsonl`, has a line for each image. For tars
+            also a URL, such as "s3://bucket/depth".
         formats: names of formats, such as "png", "png16", "npz" or "color"; also as one text, "png16,npz". Empty is
             "png", or "color" if a setting that only affects color images is set, such as `legend`.
         overwrite: replace existing outputs.
@@ -68,7 +72,10 @@ def run_batch(
         WeightsError, DeviceError, MissingPackageError: as from `load`.
         TypeError: there is no such setting.
     """
-    batch = make_batch(folders, output, formats=formats, overwrite=overwrite, **settings)
+    named = [folders] if isinstance(folders, str | PathLike) else folders
+    if names_tars(named, output):
+        return _run_tars(named, output, formats, progress, overwrite=overwrite, report=report, settings=settings)
+    batch = make_batch(named, output, formats=formats, overwrite=overwrite, **settings)
     if not batch.folders:
         raise UsageError("must name at least one folder", setting="folders")
     load = partial(load_for_run, cluster=batch.run.cluster)
@@ -81,6 +88,50 @@ def run_batch(
             if progress is not None:
                 progress(result, finished, len(running.pending))
     return records
+
+
+def _run_tars(
+    tars: Sequence[str | PathLike[str]],
+    output: str | PathLike[str],
+    formats: str | Sequence[str],
+    progress: Callable[[Result, int, int], None] | None,
+    *,
+    overwrite: bool,
+    report: bool,
+    settings: dict[str, Any],
+) -> list[Record]:
+    """Do what `run_batch` does, with tars; the number of all images is that of those that are finished."""
+    from glpn_cli.inference.tar_batch import make_tar_batch
+
+    batch = make_tar_batch(tars, output, formats=formats, overwrite=overwrite, **settings)
+    with open_tar_batch(batch, load_for_run, report=report) as running:
+        warn_if_approximate(running.predictor)
+        records = list(running.known_records())
+        for finished, result in enumerate(running, start=1):
+            records.append(result.record)
+            if progress is not None:
+                progress(result, finished, len(running.pending))
+    return records
+
+
+def open_tar_batch(
+    batch: TarBatch,
+    load: Callable[[PredictionSettings], Predictor | RemotePredictor],
+    *,
+    report: bool = False,
+    progress: BatchProgress | None = None,
+    options: RunOptions | None = None,
+) -> TarRun:
+    """Return a run of a batch of tars; see `open_batch` for the arguments.
+
+    Raises:
+        UsageError: a report is wanted.
+    """
+    from glpn_cli.inference.tar_batch import TarRun
+
+    if report:
+        raise UsageError("`report` shows files, so it excludes tars", hint="unpack some of the tars")
+    return TarRun(batch, load, progress=progress, options=options)
 
 
 def open_batch(

@@ -70,6 +70,11 @@ class _Bar:
         rate = max(done - self._first, 1e-9) / (now_s - self._start_s)
         self._console.info(line(rate, format_duration((self._total - done) / rate)))
 
+    def expect(self, total: int) -> None:
+        self._total = total
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=total)
+
     def stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -109,6 +114,11 @@ class RunProgress(BatchProgress):
         """Show the bar of a stage."""
         self._what, self._total, self._done = what, total, 0
         self._bar.start(what, total)
+
+    def expect(self, total: int) -> None:
+        """Change the total of the stage."""
+        self._total = total
+        self._bar.expect(total)
 
     def advance(self) -> None:
         """Count one more image."""

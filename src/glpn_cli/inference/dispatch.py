@@ -223,6 +223,7 @@ class Dispatch:
             outcome.depth,
             noted=outcome.noted,
             entry=outcome.entry,
+            files=outcome.files,
         )
 
     # Deaths

@@ -52,15 +52,19 @@ _FILE_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryImage:
-    """An image that a Python user gave, in any form that `read_image` takes.
+    """An image that is in memory or that a Python user gave, in any form that `read_image` takes.
 
     Attributes:
         image: the image.
+        name: how messages and metadata call it; None for what it is.
     """
 
     image: Any
+    name: str | None = None
 
     def __str__(self) -> str:
+        if self.name is not None:
+            return self.name
         return str(self.image) if isinstance(self.image, str | os.PathLike) else "the image"
 
 

@@ -14,6 +14,9 @@ class BatchProgress:
             total: number of images of the stage.
         """
 
+    def expect(self, total: int) -> None:
+        """Report a better estimate of the number of images of the stage."""
+
     def advance(self) -> None:
         """Report one finished image of the stage."""
 

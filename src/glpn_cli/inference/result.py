@@ -59,6 +59,7 @@ class Result:
         facts: what `describe_depth` returns; empty if it failed, or the caller did not ask.
         depth: the depth map, if the caller asked for it.
         stdout: the bytes for standard output, which the caller writes; or None.
+        files: the bytes of each output, if the caller asked for them; then the caller writes them.
         noted: for the notes at the end of the run, if the caller asked for it.
         entry: what `RunOptions.on_depth` returned.
     """
@@ -70,6 +71,7 @@ class Result:
     facts: dict[str, Any] = field(default_factory=dict)
     depth: DepthMap | None = None
     stdout: bytes | None = None
+    files: tuple[bytes, ...] = ()
     noted: Noted | None = None
     entry: Any = None
 

@@ -60,6 +60,7 @@ class RunOptions:
     Attributes:
         anchors: known distances; the depth of each image is scaled to match.
         keep_depth: leave depth maps in the results.
+        keep_files: leave the bytes of the outputs in the results, and write none.
         describe: fill `Result.facts`.
         tune_threads: try fewer CPU threads for the network, if images take long to read and write. The number of
             torch's threads belongs to the whole process.
@@ -78,6 +79,7 @@ class RunOptions:
 
     anchors: Sequence[Anchor] = ()
     keep_depth: bool = False
+    keep_files: bool = False
     describe: bool = False
     tune_threads: bool = True
     named_file: bool = False
@@ -146,7 +148,7 @@ def open_source(
     if source is STDIN:
         return read_stdin(), "standard input"
     if isinstance(source, MemoryImage):
-        return source.image, None
+        return source.image, source.name
     if not isinstance(source, Address):
         return source, str(source)
     with stopwatch.stage("fetch"):

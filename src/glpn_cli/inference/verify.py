@@ -13,9 +13,22 @@ from glpn_cli.files import is_partial_name
 from glpn_cli.inference.manifest import MANIFEST_NAME, manifest_paths, read_records
 from glpn_cli.inference.plan import is_depth_file
 from glpn_cli.inference.record import UNFINISHED
+from glpn_cli.inference.store import TAR_SUFFIX
+from glpn_cli.inference.tars import (
+    HEAD_BYTES,
+    RECORD_SUFFIX,
+    TarRecord,
+    TruncatedTarError,
+    hash_members,
+    is_ours,
+    read_lines,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from glpn_cli.inference.store import Location
+    from glpn_cli.inference.tars import Line
 
 
 INTACT, MISSING, CHANGED, UNLISTED, LEFT_OVER = "intact", "missing", "changed", "unlisted", "left over"
@@ -79,6 +92,55 @@ def verify_outputs(folder: Path) -> Iterator[Finding]:
             yield Finding(output, LEFT_OVER)
         elif _normalize(output) not in listed and is_depth_file(folder / output):
             yield Finding(output, UNLISTED)
+
+
+def verify_tars(folder: Location) -> Iterator[Finding]:
+    """Compare every tar in a folder with its record file, and every member with its hash; see `verify_outputs`.
+
+    Yields:
+        The state of each output, whose path is that of its tar and its name there; and of tars without a record.
+
+    Raises:
+        DepthFileError: the folder has no record file.
+        ImageError: a tar cannot be read.
+    """
+    names = sorted(folder.list_sizes())
+    records = [name for name in names if name.endswith(RECORD_SUFFIX)]
+    if not records:
+        raise DepthFileError(f"{folder}: has no {RECORD_SUFFIX} files", hint="set `output` to that of a batch of tars")
+    listed: set[str] = set()
+    for name in records:
+        data = folder.child(name).read()
+        record = TarRecord.parse(data)
+        if record is not None:
+            listed.add(record.output)
+            yield from _verify_tar(folder.child(record.output), record, read_lines(data))
+    for name in names:
+        if name.endswith(TAR_SUFFIX) and name not in listed and is_ours(folder.child(name).read_head(HEAD_BYTES)):
+            yield Finding(name, LEFT_OVER)
+
+
+def _verify_tar(tar: Location, record: TarRecord, lines: Sequence[Line]) -> Iterator[Finding]:
+    wanted = {
+        output: (f"{record.source}/{line.record.source}", format_name, line.record.sha256.get(format_name))
+        for line in lines
+        for format_name, output in line.record.outputs.items()
+    }
+    is_complete = len(lines) == record.done + record.failed
+    try:
+        with tar.open() as stream:
+            for name, digest in hash_members(stream):
+                source, format_name, sha256 = wanted.pop(name, (None, None, None))
+                status = UNLISTED if source is None else INTACT if digest == sha256 else CHANGED
+                yield Finding(f"{tar.name}/{name}", status, source, format_name, sha256)
+    except FileNotFoundError:
+        pass
+    except TruncatedTarError:
+        is_complete = False
+    for name, (source, format_name, sha256) in wanted.items():
+        yield Finding(f"{tar.name}/{name}", MISSING, source, format_name, sha256)
+    if not is_complete:
+        yield Finding(tar.name, CHANGED, record.source)
 
 
 def _files_below(folder: Path) -> Iterator[str]:

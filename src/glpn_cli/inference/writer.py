@@ -111,6 +111,7 @@ class Writer:
             facts=facts,
             depth=depth if self._options.keep_depth else None,
             stdout=files[0] if item.task.to_stdout else None,
+            files=tuple(files) if self._options.keep_files else (),
             noted=item.noted,
             entry=entry,
         )
@@ -189,7 +190,7 @@ class Writer:
         )
 
     def _write_files(self, task: Task, record: Record, files: list[bytes]) -> None:
-        if task.to_stdout or not task.outputs:
+        if task.to_stdout or not task.outputs or self._options.keep_files:
             return
         paths = [path for _, path in task.outputs]
         if self._options.named_file:

@@ -19,14 +19,21 @@ from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, S
 
 if TYPE_CHECKING:
     from glpn_cli.inference.batch import Batch, BatchRun
+    from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
+    from glpn_cli.inference.run import RunOptions
+    from glpn_cli.inference.store import Location
+    from glpn_cli.inference.tar_batch import TarBatch, TarRun
 
 
 @command(
-    arguments={"folders": Argument("Folders with images.", "FOLDER...", required=False)},
+    arguments={
+        "folders": Argument("Folders with images, or tars: paths, or URLs such as s3://.", "FOLDER...", required=False)
+    },
     options={
         "output": Option(
-            "Output folder; it mirrors the folders of the images.",
+            "Output folder; it mirrors the folders of the images. For tars also a URL.",
             OUTPUT,
             "DIR",
             short="-o",
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
         "glpn batch shots/ --output depths/",
         "glpn batch shots/ -o depths/ --legend --report",
         "glpn batch left/ right/ -o depths/ --format png16 --weights kitti",
+        "glpn batch 's3://bucket/{000..099}.tar' -o s3://bucket/depth",
         "glpn batch --verify -o depths/",
     ),
 )
@@ -67,21 +75,26 @@ def batch(
         raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
     if verify:
         _check_verify(any_images=bool(folders or from_list), writes=dry_run or overwrite or report)
-        _verify(console, Path(output).absolute(), json=json)
+        _verify(console, output, json=json)
         return
     if dry_run and json:
         raise UsageError("`dry_run` and `json` exclude each other")
+    settings = {**vars(appearance), **vars(prediction), **vars(run), **vars(search)}
+    settings |= {"formats": formats, "overwrite": overwrite, "listed": read_image_list(from_list, ())}
+    from glpn_cli.inference.store import names_tars
+
+    if names_tars(folders, output):
+        from glpn_cli.inference.tar_batch import make_tar_batch
+
+        tars = make_tar_batch(folders, output, **settings)
+        if dry_run:
+            _print_tars(console, tars)
+        else:
+            _run(console, tars, report=report, json=json)
+        return
     from glpn_cli.inference.batch import make_batch
 
-    settings = {**vars(appearance), **vars(prediction), **vars(run), **vars(search)}
-    planned = make_batch(
-        folders,
-        output,
-        formats=formats,
-        overwrite=overwrite,
-        listed=read_image_list(from_list, ()),
-        **settings,
-    )
+    planned = make_batch(folders, output, **settings)
     if dry_run:
         _print_plan(console, planned)
     else:
@@ -95,8 +108,8 @@ def _check_verify(*, any_images: bool, writes: bool) -> None:
         raise UsageError("`verify` writes nothing, so it excludes `dry_run`, `overwrite` and `report`")
 
 
-def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
-    from glpn_cli.api import open_batch
+def _run(console: Console, planned: Batch | TarBatch, *, report: bool, json: bool) -> None:
+    from glpn_cli.inference.batch import Batch
     from glpn_cli.inference.run import RunOptions
 
     notes = DepthNotes(planned.formats, planned.output)
@@ -112,13 +125,7 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
         on_late=count_late,
         note=console.note,
     )
-    running = open_batch(
-        planned,
-        lambda settings: load_for_run(console, settings, planned.run.cluster),
-        report=report,
-        progress=RunProgress(console),
-        options=options,
-    )
+    running = _open(console, planned, options, report=report)
     failures: list[tuple[str, str | None]] = []
     codes: list[int] = []
     done = 0
@@ -145,23 +152,44 @@ def _run(console: Console, planned: Batch, *, report: bool, json: bool) -> None:
             ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
             console.warn(f"{ended}: {done + late} of {len(running.pending)} done; run the same command again to resume")
         raise
-    if running.pending and not report:
+    if running.pending and not report and isinstance(planned, Batch):
         _print_stale_report(console, planned.out)
     console.failures(failures, where=f", in {planned.out}")
     conclude(len(running.tasks), codes)
 
 
-def _print_current(console: Console, running: BatchRun) -> None:
-    """Print the records of the images that an earlier run finished."""
-    from glpn_cli.inference.result import current_result
+def _open(console: Console, planned: Batch | TarBatch, options: RunOptions, *, report: bool) -> BatchRun | TarRun:
+    from glpn_cli.api import open_batch, open_tar_batch
+    from glpn_cli.inference.batch import Batch
 
+    def load(settings: PredictionSettings) -> Predictor | RemotePredictor:
+        return load_for_run(console, settings, planned.run.cluster)
+
+    progress = RunProgress(console)
+    if isinstance(planned, Batch):
+        return open_batch(planned, load, report=report, progress=progress, options=options)
+    return open_tar_batch(planned, load, report=report, progress=progress, options=options)
+
+
+def _print_current(console: Console, running: BatchRun | TarRun) -> None:
+    """Print the records of the images that an earlier run finished."""
+    from glpn_cli.inference.batch import BatchRun
+    from glpn_cli.inference.result import UP_TO_DATE, current_result
+
+    if not isinstance(running, BatchRun):
+        for record in running.known_records():
+            values = {"source": record.source, "status": UP_TO_DATE}
+            console.record(values | {"outputs": record.outputs, "sha256": record.sha256})
+        return
     for task in running.tasks.done:
         known = running.manifest.records[str(task.source)].sha256
         hashes = {row.name: known[row.name] for row, _ in task.outputs if row.name in known}
         console.record(current_result(task, hashes).to_dict())
 
 
-def _print_summary(console: Console, running: BatchRun, notes: DepthNotes, done: int, elapsed_s: float) -> None:
+def _print_summary(
+    console: Console, running: BatchRun | TarRun, notes: DepthNotes, done: int, elapsed_s: float
+) -> None:
     out = running.batch.out
     for note in running.batch.left_out.notes():
         console.note(note)
@@ -206,24 +234,44 @@ def _print_plan(console: Console, planned: Batch) -> None:
     console.info(f"{len(tasks) - done - failed} pending, {done} up to date, {failed} cannot be processed")
 
 
-def _verify(console: Console, folder: Path, *, json: bool) -> None:
-    """Print every output that is not as the manifest says, or all of them as JSON.
+def _print_tars(console: Console, planned: TarBatch) -> None:
+    """Print what would be written, one line for each tar."""
+    from glpn_cli.inference.tar_batch import find_units
+
+    units = find_units(planned, planned.out.list_sizes())
+    for unit in units:
+        known = unit.known
+        state = "pending" if known is None else f"{known.done} images done, {known.failed} failed"
+        console.data(printable(f"{unit.source} -> {unit.tar}: {state}"))
+    console.info(f"{sum(unit.known is None for unit in units)} of {len(units)} tars pending")
+
+
+def _verify(console: Console, output: str, *, json: bool) -> None:
+    """Print every output that is not as the manifest or a record file says, or all of them as JSON.
 
     Raises:
-        DepthFileError: the folder has no manifest.
+        DepthFileError: the folder has neither.
         PartialFailureError: outputs are missing or changed.
     """
-    from glpn_cli.inference.verify import INTACT, verify_outputs
+    from glpn_cli.inference.store import Location, is_store_url
+    from glpn_cli.inference.tars import RECORD_SUFFIX
+    from glpn_cli.inference.verify import INTACT, verify_outputs, verify_tars
 
     counts: Counter[str] = Counter()
     wrong = 0
-    for finding in verify_outputs(folder):
+    folder: Path | Location = Path(output).absolute()
+    if is_store_url(output) or next(Path(output).glob(f"*{RECORD_SUFFIX}"), None) is not None:
+        folder = Location.parse(output)
+        findings = verify_tars(folder)
+    else:
+        findings = verify_outputs(Path(output).absolute())
+    for finding in findings:
         counts[finding.status] += 1
         wrong += finding.is_wrong
         if json:
             console.record(asdict(finding))
         elif finding.status != INTACT:
-            console.data(printable(f"{finding.status}: {folder / finding.output}"))
+            console.data(printable(f"{finding.status}: {folder}/{finding.output}"))
     others = "".join(f", {count} {status}" for status, count in counts.items() if status != INTACT)
     console.info(f"{counts[INTACT]} intact{others}, in {folder}")
     if wrong:

@@ -112,7 +112,7 @@ class Outcome(NamedTuple):
     Attributes:
         number: of the task.
         record: without its settings.
-        error, elapsed_s, facts, depth, noted, entry: as in `Result`.
+        error, elapsed_s, facts, depth, noted, entry, files: as in `Result`.
     """
 
     number: int
@@ -123,6 +123,7 @@ class Outcome(NamedTuple):
     depth: DepthMap | None
     noted: Noted | None
     entry: Any
+    files: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,7 @@ def to_outcome(number: int, result: Result) -> Outcome:
         result.depth,
         result.noted,
         result.entry,
+        result.files,
     )
 
 
