@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import torch
-
 from glpn_cli.video.flow import estimate_flow, warp
 
 if TYPE_CHECKING:
