@@ -270,19 +270,19 @@ def measure_cost(predictor: Predictor, frames: int) -> dict[str, dict[str, float
     return found
 
 
-def write_video(path: Path, images: Sequence[np.ndarray], repeats: int, *, sound: bool = False) -> None:
-    """Write a video of 30 frames per second that repeats some images."""
+def write_video(path: Path, images: Sequence[np.ndarray], repeats: int, *, rate: int = 30, sound: bool = False) -> None:
+    """Write a video that repeats some images."""
     import av
 
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=30, options={"preset": "veryfast"})
+        stream = out.add_stream("libx264", rate=rate, options={"preset": "veryfast"})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         silence = out.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
         samples = 0
         for index, image in enumerate(itertools.chain.from_iterable(itertools.repeat(images, repeats))):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            while silence is not None and samples < index / 30 * SOUND_RATE:
+            while silence is not None and samples < index / rate * SOUND_RATE:
                 frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
                 frame.sample_rate, samples = SOUND_RATE, samples + 1024
                 out.mux(silence.encode(frame))
@@ -327,7 +327,7 @@ def _time_stages(predictor: Predictor, path: Path, suffix: str) -> dict[str, flo
 
 
 def measure_memory(weights: str, minutes: Sequence[float]) -> dict[str, dict[str, float]]:
-    """Return the peak memory of `glpn video`, in bytes, for videos of 30 small frames per second with sound."""
+    """Return the peak memory of `glpn video`, in bytes, for videos of 10 small frames per second with sound."""
     noise = np.random.default_rng(0).integers(0, 256, (12, 22, 3), np.uint8)
     wide = np.asarray(Image.fromarray(noise).resize((176, 96), Image.Resampling.BICUBIC))
     images = [np.ascontiguousarray(wide[:, index : index + 128]) for index in (*range(24), *range(24, 0, -1))]
@@ -335,10 +335,10 @@ def measure_memory(weights: str, minutes: Sequence[float]) -> dict[str, dict[str
     with tempfile.TemporaryDirectory() as folder:
         for length in minutes:
             path = Path(folder) / f"{length:g}.mp4"
-            write_video(path, images, round(length * 60 * 30 / len(images)), sound=True)
+            write_video(path, images, round(length * 60 * 10 / len(images)), rate=10, sound=True)
             for suffix in (".mp4", ".mkv"):
                 target = Path(folder) / f"{length:g}.depth{suffix}"
-                command = ["video", str(path), "-o", str(target), "-w", weights, "--input-size", "64x96", "-q"]
+                command = ["video", str(path), "-o", str(target), "-w", weights, "--input-size", "32x32", "-q"]
                 # From a small process: on Linux, the peak of a process starts at that of its parent.
                 code = "import sys, processes; print(processes.run([*processes.GLPN, *sys.argv[1:]]).peak_bytes)"
                 done = subprocess.run(
@@ -387,7 +387,7 @@ def main() -> None:
         if not arguments.quick:
             cases["cost of the published architecture"] = measure_cost(load_published(), 6)
     if "memory" in arguments.cases:
-        cases["memory"] = measure_memory(arguments.weights, (0.1, 0.2) if arguments.quick else (1, 10))
+        cases["memory"] = measure_memory(arguments.weights, (0.1, 0.3) if arguments.quick else (1, 10))
     machine = results.describe_machine(results.torch_threads())
     for name, values in cases.items():
         report.setdefault("cases", {})[f"{name} {arguments.weights}"] = values | {"machine": machine}
