@@ -76,6 +76,12 @@ def warp(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     return moved, within[:, :1] & within[:, 1:]
 
 
+def distance_inside_px(flow: Tensor) -> Tensor:
+    """Return how far inside of the earlier image the content was: (1, 2, H, W) to (1, 1, H, W), 0 at its border."""
+    centers, step, edge = _grid(*flow.shape[-2:])
+    return ((edge - torch.addcmul(centers, flow, step).abs_()) / step).amin(dim=1, keepdim=True)
+
+
 @lru_cache(maxsize=16)
 def _grid(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return, in the units of `grid_sample`, the centers of the pixels, the size of a pixel, and the last center.
@@ -100,19 +106,19 @@ def _refine(now: Tensor, before: Tensor, flow: Tensor, iterations: int) -> Tenso
     along_x = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     along_y = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     slopes = torch.cat([along_x, along_y], dim=1).div_(2)
-    products = _window_means(torch.cat([slopes * slopes, slopes[:, :1] * slopes[:, 1:]], dim=1))
+    products = window_means(torch.cat([slopes * slopes, slopes[:, :1] * slopes[:, 1:]], dim=1))
     squares, mixed = products[:, :2].add_(_DAMPING), products[:, 2:]
     determinant = squares[:, :1] * squares[:, 1:] - mixed * mixed
     direct, crossed = squares.flip(1).div_(determinant), mixed.div_(determinant)
     for _ in range(iterations):
         moved, inside = warp(before, flow)
-        errors = _window_means(slopes * (now - moved).mul_(inside))
+        errors = window_means(slopes * (now - moved).mul_(inside))
         step = (direct * errors).sub_(errors.flip(1).mul_(crossed))
         flow = step.clamp_(-_LARGEST_STEP_PX, _LARGEST_STEP_PX).add_(flow)
-    return _window_means(flow)
+    return window_means(flow)
 
 
-def _window_means(values: Tensor) -> Tensor:
+def window_means(values: Tensor) -> Tensor:
     """Return the mean of the 7 x 7 window around each pixel; much faster than torch's own pooling."""
     padded = F.pad(values, (3, 3, 3, 3), mode="replicate")
     for axis in (-1, -2):
