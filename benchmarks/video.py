@@ -1,4 +1,4 @@
-"""Measure steadied depth of videos: flicker, accuracy, scene cuts and cost.
+"""Measure steadied depth of videos: flicker, accuracy, scene cuts, cost and memory.
 
 Synthetic clips have exact depth, camera and motion: scenes of recipes/tiny, seen by a moving camera. Real frames are a
 folder of NAME.jpg with NAME.png, 16-bit millimeters, in the order of time; their motion is estimated with OpenCV.
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,25 +32,28 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "tiny"))
 
 from glpn_cli.inference.load import load
+from glpn_cli.settings import OutputSettings
 from glpn_cli.video.cuts import CUT_MISMATCH, mismatch
 from glpn_cli.video.flow import estimate_flow, shrink_for_flow, warp
 from glpn_cli.video.reading import VideoReader
 from glpn_cli.video.steadying import Steadier
-from glpn_cli.video.writing import METERS, ColorPainter, MeterPainter, SegmentEncoder
+from glpn_cli.video.writing import ENCODINGS, ColorPainter, MeterPainter, SegmentEncoder
 from scenes.casting import camera_rotation
 from scenes.rendering import make_scene, render
 from scenes.textures import build_atlas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
     from glpn_cli.inference.predictor import Predictor
     from scenes.scene import Camera
 
-CASES = ("synthetic", "frames", "cuts", "cost")
+CASES = ("synthetic", "frames", "cuts", "cost", "memory")
 SIZE = (240, 320)
+COST_SIZE = (480, 640)
+SOUND_RATE = 48_000
 FRAMES = 60
 CLIPS = (  # kind of scene, seed, motion
     ("room", 11, "walk"),
@@ -102,7 +107,7 @@ def camera_path(start: Camera, motion: str, seed: int) -> Iterator[Camera]:
         yield replace(start, position=position, yaw=yaw, pitch=pitch, roll=roll)
 
 
-def make_clip(kind: str, seed: int, motion: str, frames: int = FRAMES) -> Clip:
+def make_clip(kind: str, seed: int, motion: str, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> Clip:
     """Render a clip with exact depth and motion."""
     scene = make_scene(seed, build_atlas(seed), {kind: 1.0})
     images, depths, motions = [], [], []
@@ -110,7 +115,7 @@ def make_clip(kind: str, seed: int, motion: str, frames: int = FRAMES) -> Clip:
     for index, camera in enumerate(cameras):
         moved = copy.copy(scene)
         moved.camera = camera
-        image, depth = render([moved], *SIZE)
+        image, depth = render([moved], *size)
         images.append(image[0].numpy())
         depths.append(depth[0].numpy().astype(np.float32))
         if index:
@@ -244,66 +249,106 @@ def _pixels(image: np.ndarray) -> Tensor:
 # Cost
 
 
-def measure_cost(predictor: Predictor, frames: int, size: tuple[int, int] = (480, 640)) -> dict[str, float]:
-    """Return milliseconds of CPU per frame of each stage, in one thread after the other."""
+def measure_cost(predictor: Predictor, frames: int) -> dict[str, dict[str, float]]:
+    """Return milliseconds of CPU per frame of 640x480 of each stage, for colors and for meters.
+
+    "overhead" is reading, steadying and writing, relative to the network. torch has one thread here.
+    """
+    kind, seed, motion = CLIPS[0]
+    images = make_clip(kind, seed, motion, frames, COST_SIZE).images
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
+            write_video(path, images, 1)
+            found = {suffix: _time_stages(predictor, path, suffix) for suffix in (".mp4", ".mkv")}
+    finally:
+        torch.set_num_threads(threads)
+    for stages in found.values():
+        stages["overhead"] = (stages["read"] + stages["steady"] + stages["write"]) / stages["network"]
+    return found
+
+
+def write_video(path: Path, images: Sequence[np.ndarray], repeats: int, *, rate: int = 30, sound: bool = False) -> None:
+    """Write a video that repeats some images."""
     import av
 
-    height, width = size
-    noise = np.random.default_rng(0).integers(0, 256, (height // 16, width // 8, 3), np.uint8)
-    wide = np.asarray(Image.fromarray(noise).resize((2 * width, height), Image.Resampling.BICUBIC))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mp4"
-        with av.open(str(path), "w") as out:
-            stream = out.add_stream("libx264", rate=30, options={"preset": "veryfast"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for index in range(frames):
-                image = np.ascontiguousarray(wide[:, 4 * index : 4 * index + width])
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            out.mux(stream.encode())
-        return _time_stages(predictor, path, Path(folder), frames)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"preset": "veryfast"})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        silence = out.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
+        samples = 0
+        for index, image in enumerate(itertools.chain.from_iterable(itertools.repeat(images, repeats))):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            while silence is not None and samples < index / rate * SOUND_RATE:
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.sample_rate, samples = SOUND_RATE, samples + 1024
+                out.mux(silence.encode(frame))
+        for one in (stream, silence):
+            out.mux(one.encode() if one is not None else [])
 
 
-def _time_stages(predictor: Predictor, path: Path, folder: Path, frames: int) -> dict[str, float]:
-    from glpn_cli.settings import OutputSettings
-
-    spent: dict[str, float] = {}
+def _time_stages(predictor: Predictor, path: Path, suffix: str) -> dict[str, float]:
+    """Return milliseconds per frame: those of this thread for each stage, and for writing all that is left."""
+    spent = dict.fromkeys(("read", "preprocess", "network", "steady", "upsample"), 0.0)
 
     def timed(name: str, function: Any, *arguments: Any) -> Any:
-        start = time.process_time()
+        start = time.thread_time()
         value = function(*arguments)
-        spent[name] = spent.get(name, 0.0) + time.process_time() - start
+        spent[name] += time.thread_time() - start
         return value
 
     reader = VideoReader(path)
-    encoders = {
-        "write colors": (ColorPainter(OutputSettings(range_m=(0.5, 10.0))), _encoder(folder / "colors.mkv", ".mp4")),
-        "write meters": (MeterPainter(OutputSettings()), SegmentEncoder(folder / "meters.mkv", METERS, Fraction(30))),
-    }
+    painter = MeterPainter(OutputSettings()) if suffix == ".mkv" else ColorPainter(OutputSettings(range_m=(0.5, 10.0)))
+    encoder = SegmentEncoder(path.with_name(f"depth{suffix}"), ENCODINGS[suffix], Fraction(30))
     steadier: Steadier[Any] = Steadier()
+    frames = 0
 
-    def finish(row: tuple[Any, Tensor]) -> None:
-        depth = timed("upsample", predictor.finish, *row)
-        for name, (painter, encoder) in encoders.items():
-            timed(name, lambda painter=painter, encoder=encoder: encoder.add(painter.paint(depth)))
+    def write(rows: Iterable[tuple[Any, Tensor]]) -> None:
+        for prepared, views in rows:
+            encoder.add(painter.paint(timed("upsample", predictor.finish, prepared, views)))
 
+    start = time.process_time()
     iterator = reader.frames()
     while (frame := timed("read", next, iterator, None)) is not None:
-        rgb = timed("read", reader.rgb, frame.decoded)
-        prepared = timed("preprocess", predictor.prepare, rgb)
+        frames += 1
+        prepared = timed("preprocess", predictor.prepare, timed("read", reader.rgb, frame.decoded))
         (views,) = timed("network", predictor.run, [prepared])
-        for row in timed("steady", lambda: list(steadier.push(prepared, prepared.pixel_values, views))):  # noqa: B023
-            finish(row)
-    for row in steadier.flush():
-        finish(row)
-    for name, (_, encoder) in encoders.items():
-        timed(name, encoder.finish)
+        write(timed("steady", lambda: list(steadier.push(prepared, prepared.pixel_values, views))))  # noqa: B023
+    write(timed("steady", lambda: list(steadier.flush())))
+    encoder.finish()
+    spent["write"] = time.process_time() - start - sum(spent.values())
     return {name: 1000 * seconds / frames for name, seconds in spent.items()}
 
 
-def _encoder(path: Path, suffix: str) -> SegmentEncoder:
-    from glpn_cli.video.writing import ENCODINGS
+# Memory
 
-    return SegmentEncoder(path, ENCODINGS[suffix], Fraction(30))
+
+def measure_memory(weights: str, minutes: Sequence[float]) -> dict[str, dict[str, float]]:
+    """Return the peak memory of `glpn video`, in bytes, for videos of 10 small frames per second with sound."""
+    noise = np.random.default_rng(0).integers(0, 256, (12, 22, 3), np.uint8)
+    wide = np.asarray(Image.fromarray(noise).resize((176, 96), Image.Resampling.BICUBIC))
+    images = [np.ascontiguousarray(wide[:, index : index + 128]) for index in (*range(24), *range(24, 0, -1))]
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for length in minutes:
+            path = Path(folder) / f"{length:g}.mp4"
+            write_video(path, images, round(length * 60 * 10 / len(images)), rate=10, sound=True)
+            for suffix in (".mp4", ".mkv"):
+                target = Path(folder) / f"{length:g}.depth{suffix}"
+                command = ["video", str(path), "-o", str(target), "-w", weights, "--input-size", "32x32", "-q"]
+                # From a small process: on Linux, the peak of a process starts at that of its parent.
+                code = "import sys, processes; print(processes.run([*processes.GLPN, *sys.argv[1:]]).peak_bytes)"
+                done = subprocess.run(
+                    [sys.executable, "-c", code, *command],
+                    cwd=Path(__file__).parent,
+                    check=True,
+                    stdout=subprocess.PIPE,
+                )
+                found.setdefault(suffix, {})[f"{length:g} min"] = float(done.stdout)
+    return found
 
 
 # The script
@@ -339,11 +384,24 @@ def main() -> None:
         cases["cuts"] = measure_cuts([*(clip.images for clip in clips.values()), *folders])
     if "cost" in arguments.cases:
         cases["cost"] = measure_cost(predictor, 14 if arguments.quick else 90)
+        if not arguments.quick:
+            cases["cost of the published architecture"] = measure_cost(load_published(), 6)
+    if "memory" in arguments.cases:
+        cases["memory"] = measure_memory(arguments.weights, (0.1, 0.3) if arguments.quick else (1, 10))
     machine = results.describe_machine(results.torch_threads())
     for name, values in cases.items():
         report.setdefault("cases", {})[f"{name} {arguments.weights}"] = values | {"machine": machine}
         print(name, _short(values))
     results.save(out, report)
+
+
+def load_published() -> Predictor:
+    """Return the published architecture, with random weights."""
+    import processes
+
+    with tempfile.TemporaryDirectory() as folder:
+        processes.write_weights(Path(folder), "published")
+        return load(folder)
 
 
 def _images(folder: Path) -> list[np.ndarray]:

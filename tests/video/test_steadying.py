@@ -79,6 +79,7 @@ def test_cut_flash_and_motion_are_told_apart() -> None:
     other = [small(index, seed=5) for index in range(3)]
     flash = torch.ones_like(here)
     assert classify(here, next_one, [later])[0] is Kind.FOLLOWS
+    assert classify(here, 0.3 * next_one + 0.05, [])[0] is Kind.FOLLOWS  # exposure
     assert classify(here, other[0], other[1:])[0] is Kind.CUT
     assert classify(here, flash, [next_one, later])[0] is Kind.FLASH
     assert classify(here, flash, [flash, later])[0] is Kind.FLASH

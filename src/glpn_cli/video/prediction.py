@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from glpn_cli.convert import refuse_unknown_keywords
 from glpn_cli.errors import ImageError
 from glpn_cli.video.reading import VideoReader
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 STEADIED_NOTE = "steadied over the frames of a video"
 _READ_AHEAD = 2
-_VIEWS = "last_views"  # in the state
+_VIEWS, _INDEX = "last_views", "last_index"  # in the state
 _POLL_S = 0.1  # how often a waiting thread looks whether the other one has ended
 
 _Prepared = tuple["SourceFrame", "PreparedImage | None"]
@@ -116,11 +118,14 @@ class DepthFrames:
         self._reader = reader
         self._predictor = predictor
         self._skip = skip
-        self._views: Tensor | None = None  # of the last finished frame, for broken ones after it
+        # Of the last finished frame, for broken ones after it, or before it at the start of a video.
+        self._views: Tensor | None = None
+        self._index = -1
         if state and _VIEWS in state:
             import torch
 
             self._views = torch.from_numpy(state[_VIEWS])
+            self._index = int(state[_INDEX])
         self._steadier: Steadier[_Prepared] | None = None
         if settings.steady is Steady.ON:
             from glpn_cli.video.steadying import Steadier
@@ -139,7 +144,9 @@ class DepthFrames:
     def state(self) -> State:
         """Return what the frames after the last one that was yielded depend on."""
         state = {} if self._steadier is None else self._steadier.state()
-        return state if self._views is None else state | {_VIEWS: self._views.float().cpu().numpy()}
+        if self._views is None:
+            return state
+        return state | {_VIEWS: self._views.float().cpu().numpy(), _INDEX: np.array(self._index)}
 
     def results(self) -> Generator[VideoFrame]:
         """Yield the depth of each frame."""
@@ -151,6 +158,8 @@ class DepthFrames:
                 self._pending.append(frame)
                 if image is None:
                     yield from self._repeated()
+                elif frame.index == self._index and self._views is not None:  # broken frames before it were saved
+                    yield from self._finished(frame, image, self._views)
                 else:
                     yield from self._predicted(frame, image)
             if self._steadier is not None:
@@ -176,7 +185,7 @@ class DepthFrames:
 
     def _finished(self, frame: SourceFrame, image: PreparedImage | None, views: Tensor) -> Iterator[VideoFrame]:
         assert image is not None  # noqa: S101 - only frames with an image are predicted
-        self._views = views
+        self._views, self._index = views, frame.index
         self._last = depth = self._depth_of(frame, image, views)
         while self._pending and self._pending[0].index <= frame.index:
             one = self._pending.popleft()  # broken frames before the first good one have no depth of their own either

@@ -114,7 +114,6 @@ class VideoReader:
         offset: ticks that were subtracted from every time.
         duration_s: of the frames that are used, about; None if unknown.
         hdr: the transfer curve of a high dynamic range video, such as "PQ"; else "". Known after the first frame.
-        broken: number of frames so far that could not be decoded.
         early_end: why the video ends too early, after the last frame; empty if it does not.
     """
 
@@ -147,7 +146,6 @@ class VideoReader:
             self.offset = round((_origin_s(container) + (settings.start_s or 0)) / self.time_base)
             self.duration_s = self._duration_s(container)
         self.hdr = ""
-        self.broken = 0
         self.early_end = ""
         self._size: tuple[int, int] | None = None
         self._last_pts: int | None = None
@@ -168,7 +166,7 @@ class VideoReader:
         Raises:
             ImageError: no frame can be decoded.
         """
-        self._last_pts, self._index, self.broken, self.early_end = None, 0, 0, ""
+        self._last_pts, self._index, self.early_end = None, 0, ""
         any_decoded = False
         with opened(self.name) as container:
             stream = find_video_stream(container, self.name)
@@ -245,7 +243,6 @@ class VideoReader:
             return
         if end_s is not None and self.seconds(pts) >= end_s - (start_s or 0):
             return
-        self.broken += decoded is None
         yield SourceFrame(self._index, pts, decoded)
         self._index += 1
 

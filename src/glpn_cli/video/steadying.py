@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from glpn_cli.video.cuts import LONGEST_FLASH, Kind, classify
-from glpn_cli.video.flow import resize_flow, shrink_for_flow, warp
+from glpn_cli.video.flow import distance_inside_px, resize_flow, shrink_for_flow, warp, window_means
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,9 @@ LOOK_AHEAD = REACH + LONGEST_FLASH
 """A frame is finished when so many frames after it are known."""
 
 PAST_WEIGHT = 0.9
-_COLOR_TOLERANCE = 20 / 255
-_LOG_TOLERANCE = 0.3
+_COLOR_TOLERANCE = 30 / 255
+_LOG_TOLERANCE = 0.4
+_TRANSITION_PX = 8.0  # of the network's input
 _LEAST_DEPTH = 1e-6
 _MEDIAN_SIDE_PX = 64  # so many rows and columns, at least, are enough for a median
 
@@ -233,13 +234,13 @@ def _median_change(log: Tensor, earlier: Tensor, inside: Tensor) -> float:
 def _average_with_past(frame: _Frame[Any], log: Tensor, past: _Past) -> Tensor:
     """Return log depth, each pixel averaged with where it was, unless its color or its depth has changed."""
     assert frame.flow is not None  # noqa: S101 - the caller checks
-    height, width = log.shape[-2:]
     moved, inside = warp(torch.cat([past.steady, past.pixels], dim=1), frame.flow)
     earlier, colors = moved[:, :1], moved[:, 1:]
     # The past moves by the median change first, so that it does not lag behind a camera that moves forward.
-    earlier = earlier + _median_change(log, earlier, inside)
-    change = (log - earlier).abs()
-    color_change = (frame.pixels - colors).abs().mean(dim=1, keepdim=True)
-    weight = PAST_WEIGHT * torch.exp(-((color_change / _COLOR_TOLERANCE) ** 2) - change / _LOG_TOLERANCE)
-    weight = torch.where(inside, weight, 0.0).view(1, 1, height, width)
-    return log + weight * (earlier - log)
+    change = earlier.add_(_median_change(log, earlier, inside)).sub_(log)
+    # Means over windows, so that texture leaves no trace in depth.
+    color_change = window_means(colors.sub_(frame.pixels).abs_().mean(dim=1, keepdim=True))
+    doubt = color_change.div_(_COLOR_TOLERANCE).square_().add_(change.abs(), alpha=1 / _LOG_TOLERANCE)
+    # What has just come into view has no past: without a gradual transition, an edge of depth would move with it.
+    weight = doubt.neg_().exp_() * (distance_inside_px(frame.flow) / _TRANSITION_PX).clamp_(0, 1)
+    return torch.addcmul(log, weight, change, value=PAST_WEIGHT)

@@ -62,7 +62,7 @@ _COLOR = Encoding(
     "yuv420p",
     "mp4",
     # libx264's mbtree reads memory that was never written: the same frames would give other packets after a resume.
-    {"preset": "veryfast", "crf": "18", "bf": "0", "mbtree": "0"},
+    {"preset": "superfast", "crf": "18", "bf": "0", "mbtree": "0"},
     "colors, for viewing",
     {"movflags": "+faststart+use_metadata_tags"},
 )
