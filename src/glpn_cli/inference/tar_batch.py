@@ -18,8 +18,8 @@ from glpn_cli.errors import ImageError, UsageError
 from glpn_cli.inference.batch import make_batch
 from glpn_cli.inference.color_range import choose_run_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint
-from glpn_cli.inference.record import DONE, Record
 from glpn_cli.inference.progress import BatchProgress
+from glpn_cli.inference.record import DONE, Record
 from glpn_cli.inference.remote import close_remote
 from glpn_cli.inference.run import RunOptions, ignore, run
 from glpn_cli.inference.store import TAR_SUFFIX, Location, expand, spool_folder
