@@ -215,7 +215,7 @@ def _connect(cluster: str) -> bool:
         first, *_ = [*str(error).strip().splitlines(), repr(error)]
         raise DeviceError(
             f"{cluster}: cannot connect to a Ray cluster: {first}",
-            hint="run glpn on a machine of the cluster, with the cluster's versions of Python and Ray",
+            hint="run glpn on a machine of the cluster, with its versions of Python and Ray, and with its token",
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
