@@ -66,6 +66,7 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, 
     for precision in PRECISIONS:
         runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
         if openvino:
+            runners[f"glpn openvino {precision}"] = networks.build_openvino_engine(pair, precision)
             runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
     load_before = results.load_now()
     seconds = measure(runners, images, rounds)
@@ -85,7 +86,8 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int, 
             "error": errors(runners[runner](images), expected, pair.ours.config.max_depth),
         }
         if runner.startswith("glpn"):
-            engine = networks.build_engine(initial, runner.split()[1])
+            build = networks.build_openvino_engine if "openvino" in runner else networks.build_engine
+            engine = build(initial, runner.split()[-1])
             row["error_initial"] = errors(engine(images), expected_initial, pair.ours.config.max_depth)
         rows[runner] = row
         print(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION = "glpn-cli"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
-_USER_EXTRAS = frozenset({"exr", "heif", "onnx", "video"})  # the other extras are for development
+_USER_EXTRAS = frozenset({"exr", "heif", "onnx", "openvino", "video"})  # the other extras are for development
 _LOW_DISK_SPACE_BYTES = 10**9
 _CODECS = ("jpg", "zlib", "webp", "avif", "jpg_2000", "libtiff")
 _ENVIRONMENT_VARIABLES = (

@@ -167,6 +167,10 @@ class DownloadProgress(ProgressCallback):
         """Print a note above the bar."""
         self._console.note(text)
 
+    def detail(self, text: str) -> None:
+        """Print a message if messages are verbose."""
+        self._console.detail(text)
+
 
 class TrainProgress(TrainWatcher):
     """Shows steps, loss, rate and remaining time, and prints every validation."""

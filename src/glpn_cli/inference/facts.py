@@ -66,7 +66,7 @@ class PredictorFacts:
             weights_sha256=predictor.weights_sha256,
             config_sha256=predictor.config_sha256,
             weights_chosen=predictor.weights_chosen,
-            runtime=RuntimeFacts(str(predictor.runtime.device), predictor.runtime.precision),
+            runtime=RuntimeFacts(predictor.runtime.name, predictor.runtime.precision),
             settings=predictor.settings,
             calibration=predictor.calibration,
             input_size=predictor.input_size,

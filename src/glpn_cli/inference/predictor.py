@@ -24,6 +24,7 @@ from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, t
 from glpn_cli.image.reading import read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
+from glpn_cli.inference.engines import build_engine, settle_engine
 from glpn_cli.inference.network import LoadedWeights, load_network
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import find_usable_sides
@@ -93,6 +94,7 @@ class Predictor:
         input_size: size of the network's input, with the default of the weights filled in.
         sharp_edges: whether to align the edges of depth with those of the image, with the default of the weights.
         engine: the network prepared for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in network units.
+        engine_choice: what computes which size of the network's input.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Predictor:
         settings: PredictionSettings = _DEFAULTS,
         *,
         consume: bool = False,
+        detail: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare a network for a device.
 
@@ -110,6 +113,11 @@ class Predictor:
             runtime: device and precision; those of the settings are not used here.
             settings: how images become depth.
             consume: free the network's own tensors. It is useless afterwards, and memory is saved.
+            detail: is called with messages about what takes time.
+
+        Raises:
+            DeviceError: the engine does not run on the device.
+            MissingPackageError: the engine is not installed.
         """
         self.card = weights.card
         self._located = weights.located
@@ -123,8 +131,11 @@ class Predictor:
         default = SizeMode.MODEL if weights.card.shrink else SizeMode.NATIVE
         self.input_size = settings.input_size or InputSize(default)
         self.sharp_edges = weights.card.sharp_edges if settings.sharp_edges is None else settings.sharp_edges
+        self.engine_choice = settle_engine(settings.engine, runtime)
         with memory_errors_named(f"the weights {weights.card.name}"):
-            self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
+            self.engine: Callable[[Tensor], Tensor] = build_engine(
+                weights, runtime, self.engine_choice, build_torch=Engine, consume=consume, detail=detail
+            )
 
     @property
     def weights_sha256(self) -> str:
@@ -135,7 +146,7 @@ class Predictor:
         """Return weights, device, precision, and the settings that differ from their defaults."""
         runtime = self.runtime
         shown: dict[str, Any] = {"weights": self.card.name}
-        shown |= {"device": str(runtime.device), "precision": str(runtime.precision)}
+        shown |= {"device": runtime.name, "precision": str(runtime.precision)}
         for item in fields(self.settings):
             value = getattr(self.settings, item.name)
             if item.name not in shown and value != item.default:
@@ -150,7 +161,7 @@ class Predictor:
         """
         if self._located is None:
             raise TypeError("cannot pickle a Predictor whose network is not from a weights file")
-        runtime = (str(self.runtime.device), str(self.runtime.precision))
+        runtime = (self.runtime.name, str(self.runtime.precision))
         return _load_again, (self._located, self.weights_sha256, self.config_sha256, self.settings, *runtime)
 
     @overload  # a file object is one image, although it can be iterated over
@@ -437,8 +448,9 @@ class Predictor:
             meters_per_unit=self.card.meters_per_unit,
             network_size=(height, width),
             tile_size=None if image.grid is None else image.grid.tile_size,
-            device=str(self.runtime.device),
+            device=self.runtime.name,
             precision=str(self.runtime.precision),
+            engine=str(self.engine_choice.for_size((height, width))),
             tool=f"glpn-cli {__version__}",
             notes=image.notes,
             tta=None if self.settings.tta is Tta.NONE else str(self.settings.tta),
