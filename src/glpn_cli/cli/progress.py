@@ -127,6 +127,10 @@ class RunProgress(BatchProgress):
         """Print a message above the bar."""
         self._console.info(text)
 
+    def detail(self, text: str) -> None:
+        """Print a message above the bar, if messages are verbose."""
+        self._console.detail(text)
+
     def note(self, text: str) -> None:
         """Print a note above the bar."""
         self._console.note(text)

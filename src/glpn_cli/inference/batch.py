@@ -12,6 +12,7 @@ from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
 from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range
+from glpn_cli.inference.engines import choose_engine, may_choose
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
@@ -204,6 +205,8 @@ class BatchRun:
             self.manifest.begin()
             self.tasks = list(self.batch.tasks(self.manifest.records))
             self.pending = [task for task in self.tasks if not task.done]
+            if self.pending:
+                self._choose_engine()
             self._is_complete = not self.pending
             if shares_range(self.batch.formats, self.batch.output):
                 self.color_range_m = previous_range(self.manifest.records.values())
@@ -265,6 +268,15 @@ class BatchRun:
                 f"{self.batch.out} was created with different settings: {changes}",
                 hint="set `overwrite` to redo all images, or choose another `output` to have both",
             )
+
+    def _choose_engine(self) -> None:
+        """Choose the engine from all images, also those of other shards and those that are done."""
+        if not may_choose(self.predictor):
+            return
+        sources = [str(task.source) for task in self.batch.tasks({}, all_shards=True)]
+        choice, reason = choose_engine(self.predictor, sources)
+        self.predictor.use_engine(choice)
+        self._progress.detail(f"engine {choice}: {reason}")
 
     def _choose_range(self, values: dict[str, Any]) -> tuple[float, float]:
         def choose() -> tuple[float, float]:

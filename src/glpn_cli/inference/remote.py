@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings
+    from glpn_cli.values import EngineChoice
 
 MAX_DEATHS = 3
 """How many workers an image may end."""
@@ -69,6 +70,7 @@ class RemotePredictor(PredictorFacts):
     Attributes:
         crew: starts the workers.
         members: workers that are alive, by number.
+        engine: what computes the network, if the run has chosen it.
     """
 
     def __init__(self, crew: Crew) -> None:
@@ -79,6 +81,7 @@ class RemotePredictor(PredictorFacts):
         """
         self.crew = crew
         self.members: dict[int, Member] = {}
+        self.engine: EngineChoice | None = None
         self._failures = [0] * len(crew.devices)  # deaths in a row without any result; 3 for one without a task
         self._last_reason = ""
         self._started = 0
@@ -93,6 +96,15 @@ class RemotePredictor(PredictorFacts):
         assert first is not None  # noqa: S101 - it has answered
         runtime = RuntimeFacts(_name_devices(crew.devices), first.runtime.precision)
         super().__init__(**{**vars(first), "runtime": runtime})
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each worker."""
+        return list(self.crew.devices)
+
+    def use_engine(self, choice: EngineChoice) -> None:
+        """Let all workers compute with the engine that a run has chosen."""
+        self.engine = choice
 
     def run(
         self,
@@ -111,7 +123,7 @@ class RemotePredictor(PredictorFacts):
         """Yield the range of each image; see `color_range.measure_usable`."""
         for image in images:
             member = self._await_ready()
-            self.send(member, Measure(image))
+            self.send(member, Measure(image, self.engine))
             while True:
                 sender, event = self.next_event()
                 if isinstance(event, Measured):

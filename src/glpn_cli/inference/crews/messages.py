@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.result import Noted
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings
+    from glpn_cli.values import EngineChoice
 
 # To a worker
 
@@ -28,9 +29,11 @@ class Measure:
 
     Attributes:
         image: a file or a URL.
+        engine: what computes the network, if the run has chosen it.
     """
 
     image: Source
+    engine: EngineChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Begin:
         options: of the run loop, without callbacks that only work in the process of the run.
         folder: the folder of the manifest; None if there is none.
         stem: of the manifest.
+        engine: what computes the network, if the run has chosen it.
     """
 
     output: OutputSettings
@@ -50,6 +54,7 @@ class Begin:
     options: RunOptions
     folder: Path | None
     stem: str
+    engine: EngineChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,19 @@ def import_openvino() -> Any:
     return openvino
 
 
+def describe() -> str:
+    """Return the version of openvino, its devices, and the half precisions that its CPU device computes in.
+
+    Raises:
+        MissingPackageError: it is not installed, or cannot be loaded.
+    """
+    openvino = import_openvino()
+    core = openvino.Core()
+    halves = {"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    version = openvino.__version__.split("-")[0]
+    return f"openvino {version} ({', '.join([*core.available_devices, *sorted(halves)])})"
+
+
 def check_device(core: Any, device: str, precision: Precision) -> None:
     """Check that OpenVINO has a device, and that it may run a precision.
 
