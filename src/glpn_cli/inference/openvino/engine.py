@@ -17,7 +17,7 @@ import torch
 
 from glpn_cli.device import memory_errors_named
 from glpn_cli.inference.openvino.cache import MAX_COMPILED, MAX_NETWORKS, NetworkCache
-from glpn_cli.inference.openvino.graph import convert
+from glpn_cli.inference.openvino.graph import convert, with_head
 from glpn_cli.inference.openvino.runtime import check_device, compile_options, import_openvino
 from glpn_cli.model.glpn import check_pixel_values
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from glpn_cli.device import Runtime
     from glpn_cli.model.glpn import GLPNForDepthEstimation
 
-_FORM = 1
+_FORM = 2
 """The form of the graph and of what is stored: count up when either changes."""
 
 _LENGTH_BYTES = 8
@@ -161,7 +161,7 @@ class OpenvinoEngine:
             return len(text).to_bytes(_LENGTH_BYTES) + text + constants.read_bytes()
 
     def _compile(self, model: Any, size: tuple[int, int]) -> Any:
-        model.reshape([1, self.config.num_channels, *size])
+        model = with_head(model, self._network, size)
         with memory_errors_named(f"a network for {size[0]}x{size[1]}"):
             return self._core.compile_model(model, self._device, self._options)
 

@@ -2,7 +2,8 @@
 
 It differs from the readable network as the engine in `inference/engine` does: batch normalizations are folded into
 convolutions, projections that read the same tokens are one product, and the scale 1 / sqrt(c) of the scores is part of
-the query projection. Heights and widths stay open: a graph is converted once, and gets a size before it is compiled.
+the query projection. The head does not upsample. Heights and widths of all but the head stay open: a graph is converted
+once, and gets a size and the head before it is compiled.
 
 OpenVINO chooses memory layouts and fuses operations itself. What it recognizes depends on the form of the graph:
 layer normalization must be a normalization over the last axis of three with a gain and a bias of three axes, and
@@ -21,7 +22,8 @@ import torch
 from torch import nn
 
 from glpn_cli.errors import ConfigError
-from glpn_cli.inference.engine.decoder import fold_batch_norm
+from glpn_cli.inference.engine.decoder import fold_batch_norm, row_matrix, upsampling_matrix
+from glpn_cli.inference.engine.operations import split_rows
 from glpn_cli.inference.openvino.runtime import import_openvino
 from glpn_cli.model.encoder import QuickGELU
 
@@ -35,11 +37,31 @@ if TYPE_CHECKING:
 
 INPUT_NAME, OUTPUT_NAME = "pixel_values", "predicted_depth"
 
+_TAPS = 3
+_BLOCK_ROWS = 8
+"""Rows of the small map that a product of the head computes. Twice as many are slower: most of their factors are 0."""
+
+
+def with_head(model: Any, network: GLPNForDepthEstimation, size: tuple[int, int]) -> Any:
+    """Return a converted network for images of a (height, width), with the head.
+
+    Its input is (1, channels, H, W) float32, RGB, 0 to 1. Its output is (1, H', W') float32, 0 to `max_depth`.
+
+    Args:
+        model: from `convert`; it is changed.
+        network: whose head to use.
+        size: of the images.
+    """
+    model.reshape([1, network.config.num_channels, *size])
+    with torch.no_grad():
+        return _Converter().complete(model, network)
+
 
 def convert(network: GLPNForDepthEstimation) -> Any:
     """Convert a network to an `openvino.Model`.
 
-    Its input is (B, channels, H, W) float32, RGB, 0 to 1. Its output is (B, H', W') float32, 0 to `max_depth`.
+    Its input is (B, channels, H, W) float32, RGB, 0 to 1. Its output is what the head takes, (B, C, h, w); see
+    `with_head`.
 
     Args:
         network: float32, on the CPU.
@@ -66,7 +88,14 @@ class _Converter:
         feature_maps = self._encoder(pixel_values, network.glpn.encoder)
         last = config.head_in_index % config.num_encoder_blocks
         decoded = self._decoder(feature_maps, network.decoder, last)
-        logits = self._head(decoded, network.head.head, factor=4 if last == config.num_encoder_blocks - 1 else 2)
+        return self._openvino.Model([decoded], [pixel_values], "glpn")
+
+    def complete(self, model: Any, network: GLPNForDepthEstimation) -> Any:
+        config = network.config
+        (result,), (pixel_values,) = model.get_results(), model.get_parameters()
+        last = config.head_in_index % config.num_encoder_blocks
+        factor = 4 if last == config.num_encoder_blocks - 1 else 2
+        logits = self._head(result.input_value(0), network.head.head, factor=factor)
         depth = self._ops.multiply(self._ops.sigmoid(logits), self._constant(torch.tensor(float(config.max_depth))))
         depth = self._ops.squeeze(depth, self._integers(1))
         depth.output(0).set_names({OUTPUT_NAME})
@@ -196,24 +225,72 @@ class _Converter:
         return self._ops.add(self._ops.multiply(local, of_local), self._ops.multiply(overall, of_overall))
 
     def _head(self, x: Any, module: nn.Sequential, *, factor: int) -> Any:
-        """Map the decoder's output to depth before the sigmoid, (B, 1, H, W)."""
-        while factor > 1:
-            x = self._upsample(x)
-            factor //= 2
+        """Map the decoder's output (1, C, h, w) to depth before the sigmoid, (1, 1, H, W), without upsampling it.
+
+        This is `inference.engine.decoder.DepthHead` with OpenVINO's operations: see there for the algebra.
+        """
         first, last = module[0], module[2]
         assert isinstance(first, nn.Conv2d)  # noqa: S101 - as the network builds it
         assert isinstance(last, nn.Conv2d)  # noqa: S101 - as the network builds it
         assert first.bias is not None  # noqa: S101 - as the network builds it
         assert last.bias is not None  # noqa: S101 - as the network builds it
-        x = self._ops.relu(self._convolution(x, first.weight, first.bias, padding=1))
-        return self._convolution(x, last.weight, last.bias, padding=1)
+        _, channels, height, width = x.get_shape()
+        rows = self._column_convolution(x, first.weight, factor)
+        blocks = []
+        for top, bottom in split_rows(0, height, 1, _BLOCK_ROWS):
+            above, below = top > 0, bottom < height
+            inputs = self._ops.concat([self._slice(row, 1, top - above, bottom + below) for row in rows], 1)
+            matrix = row_matrix(bottom - top, factor, above=above, below=below)
+            by_tap = matrix.view(len(matrix), -1, _TAPS).transpose(1, 2).flatten(1)  # the inputs of each tap together
+            blocks.append(self._ops.matmul(self._constant(by_tap[None]), inputs, False, False))
+        joined = blocks[0] if len(blocks) == 1 else self._ops.concat(blocks, 1)
+        shape = self._integers(1, factor * height, factor * width, channels)
+        hidden = self._ops.add(self._ops.reshape(joined, shape, False), self._constant(first.bias))
+        hidden = self._ops.transpose(self._ops.relu(hidden), self._integers(0, 3, 1, 2))
+        # A convolution to a single channel would be computed as one to 16: first a product to nine numbers.
+        taps = last.weight[0].flatten(1).T[:, :, None, None]
+        nine = self._convolution(hidden, taps, torch.zeros(len(taps)))
+        each = torch.eye(_TAPS * _TAPS).view(1, -1, _TAPS, _TAPS)
+        return self._convolution(nine, each, last.bias, padding=1)
+
+    def _column_convolution(self, x: Any, weight: Tensor, factor: int) -> list[Any]:
+        """Upsample and convolve (1, C, h, w) across columns, for each row of the kernel: (1, h, w · factor · C)."""
+        channels, (_, _, height, width) = len(weight), x.get_shape()
+        phases = upsampling_matrix(_TAPS, factor)[factor - 1 : 2 * factor + 1]
+        combinations = torch.stack([phases[tap : tap + factor] for tap in range(_TAPS)])
+        weights = torch.einsum("oikt,tpn->kpoin", weight.double(), combinations).flatten(1, 2)[:, :, :, None]
+        padded = self._ops.pad(x, self._integers(0, 0, 0, 1), self._integers(0, 0, 0, 1), "edge")
+        ends = (self._slice(x, 3, 0, 1), self._slice(x, 3, width - 1, width))
+        rows = []
+        for tap in range(_TAPS):
+            row = self._convolution(padded, weights[tap], None)
+            # At the border, the convolution pads with zeros, not with the repeated column.
+            left, right = torch.zeros(2, factor, channels, channels)
+            left[0], right[-1] = -weight[:, :, tap, 0], -weight[:, :, tap, 2]
+            corrections = [
+                self._convolution(end, part.flatten(0, 1)[:, :, None, None], None)
+                for end, part in zip(ends, (left, right), strict=True)
+            ]
+            if width == 1:
+                row = self._ops.add(row, self._ops.add(*corrections))
+            else:
+                first = self._ops.add(self._slice(row, 3, 0, 1), corrections[0])
+                last = self._ops.add(self._slice(row, 3, width - 1, width), corrections[1])
+                middle = [self._slice(row, 3, 1, width - 1)] if width > 2 else []
+                row = self._ops.concat([first, *middle, last], 3)
+            row = self._ops.transpose(row, self._integers(0, 2, 3, 1))
+            rows.append(self._ops.reshape(row, self._integers(1, height, width * factor * channels), False))
+        return rows
 
     # Operations
 
-    def _convolution(self, x: Any, weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int = 0) -> Any:
+    def _slice(self, x: Any, axis: int, start: int, stop: int) -> Any:
+        return self._ops.slice(x, *map(self._integers, (start, stop, 1, axis)))
+
+    def _convolution(self, x: Any, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0) -> Any:
         sides = [padding, padding]
         convolved = self._ops.convolution(x, self._constant(weight), [stride, stride], sides, sides, [1, 1])
-        return self._ops.add(convolved, self._constant(bias[None, :, None, None]))
+        return convolved if bias is None else self._ops.add(convolved, self._constant(bias[None, :, None, None]))
 
     def _linear(self, x: Any, weight: Tensor, bias: Tensor) -> Any:
         return self._ops.add(self._ops.matmul(x, self._constant(weight), False, True), self._constant(bias))
