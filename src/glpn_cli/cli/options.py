@@ -337,6 +337,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             flag="--device",
             complete=_devices,
         ),
+        "engine": Option("What computes the network on a CPU; auto is torch.", INFERENCE, "auto|torch|openvino"),
         "against": Option("Also time the same network in another installed runtime. Repeatable.", INFERENCE),
         "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
         "weights": Option(

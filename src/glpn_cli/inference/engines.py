@@ -90,13 +90,17 @@ def build_engine(
     if settled.name is EngineName.TORCH and not is_open:
         return build_torch(weights.network, runtime, consume=consume)
 
+    def digest() -> str:
+        return f"{weights.sha256()} {weights.config_sha256}"
+
     def build_openvino() -> Engine:
         from glpn_cli.inference.openvino.engine import OpenvinoEngine
 
         return OpenvinoEngine(
             weights.network,
             runtime,
-            weights_digest=lambda: f"{weights.sha256()} {weights.config_sha256}",
+            # Nothing is stored of a network that is not from a file.
+            weights_digest=None if weights.located is None else digest,
             device=runtime.openvino_device or "CPU",
             note=detail,
         )
