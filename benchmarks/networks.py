@@ -20,6 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import parity
 from glpn_cli.device import choose_runtime
 from glpn_cli.inference.engine.engine import Engine
+from glpn_cli.inference.openvino.engine import OpenvinoEngine
+from glpn_cli.inference.openvino.runtime import compile_options, import_openvino, without_telemetry
+from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +77,14 @@ def build_engine(pair: parity.Pair, precision: str, device: str = "cpu") -> Call
     return Engine(pair.ours, choose_runtime(device, precision))
 
 
+def build_openvino_engine(pair: parity.Pair, precision: str) -> Callable[[Tensor], Tensor]:
+    """Return the engine of glpn that OpenVINO computes."""
+    return OpenvinoEngine(pair.ours, choose_runtime("cpu", precision))
+
+
 def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, threads: int) -> Callable[..., Tensor]:
     """Return OpenVINO's CPU plugin, compiled from the unmodified reference for one input size."""
-    import openvino
+    openvino = import_openvino()
 
     class DepthOnly(nn.Module):
         """Returns only the depth tensor."""
@@ -89,16 +97,11 @@ def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, t
             """Return the predicted depth."""
             return self.network(pixel_values, return_dict=False)[0]
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_telemetry():
         warnings.simplefilter("ignore")
         shape = [1, 3, height, width]
         exported = openvino.convert_model(
             DepthOnly(pair.theirs).eval(), example_input=torch.zeros(1, 3, 64, 64), input=[shape]
         )
-    options = {
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    compiled = openvino.Core().compile_model(exported, "CPU", options)
+    compiled = openvino.Core().compile_model(exported, "CPU", compile_options(Precision(precision), threads))
     return one_by_one(lambda image: torch.from_numpy(compiled(image.numpy())[0]))

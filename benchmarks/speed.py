@@ -69,6 +69,7 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) 
             runners[f"transformers compiled {precision}"] = networks.build_compiled(pair, precision)
         runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
         if find_spec("openvino"):
+            runners[f"glpn openvino {precision}"] = networks.build_openvino_engine(pair, precision)
             runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
     load_before = results.load_now()
     seconds = measure(runners, images, rounds)
@@ -88,7 +89,8 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) 
             "error": errors(runners[runner](images), expected, pair.ours.config.max_depth),
         }
         if runner.startswith("glpn"):
-            engine = networks.build_engine(initial, runner.split()[1])
+            build = networks.build_openvino_engine if "openvino" in runner else networks.build_engine
+            engine = build(initial, runner.split()[-1])
             row["error_initial"] = errors(engine(images), expected_initial, pair.ours.config.max_depth)
         rows[runner] = row
         print(

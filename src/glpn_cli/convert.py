@@ -173,7 +173,10 @@ def refuse_unknown_keywords(function: str, given: Iterable[str], known: Iterable
 ALL_DEVICES = "all"
 """Every accelerator of this machine, or its CPU if there is none."""
 
-DEVICE_NAME = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)")
+OPENVINO_PREFIX = "openvino:"
+"""The start of the name of a device that OpenVINO runs the network on, such as openvino:GPU."""
+
+DEVICE_NAME = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?|openvino:[A-Z]+(\.\d+)?)")
 """The name of one device."""
 
 

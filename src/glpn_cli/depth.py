@@ -47,6 +47,7 @@ class Provenance:
         tile_size: (height, width) of the overlapping tiles in pixels of the image; None without tiles.
         device: the device that computed the depth, in torch's notation.
         precision: the number format that the network computed in.
+        engine: what computed the network: "torch" or "openvino".
         tool: name and version of the program.
         notes: conversions of the image before prediction.
         approximate: whether the depth was read from a file that rounds it, such as an 8-bit image.
@@ -68,6 +69,7 @@ class Provenance:
     tile_size: tuple[int, int] | None = None
     device: str | None = None
     precision: str | None = None
+    engine: str | None = None
     tool: str | None = None
     notes: tuple[str, ...] = ()
     approximate: bool = False

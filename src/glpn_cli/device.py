@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from glpn_cli.convert import ALL_DEVICES, DEVICE_NAME, parse_devices
+from glpn_cli.convert import ALL_DEVICES, DEVICE_NAME, OPENVINO_PREFIX, parse_devices
 from glpn_cli.errors import DeviceError, GLPNError, UsageError
 from glpn_cli.values import Precision
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _LESS_MEMORY_HINT = "use `input_size='model'` or a smaller size, `tiles='auto'`, or another `device`"
+_DEVICE_HINT = "use auto, cpu, cuda, cuda:N, mps, xpu or openvino:GPU"
 _CPU_PRECISION_HINT = "use `precision='bfloat16'` or `precision='float32'`"
 
 
@@ -29,10 +30,17 @@ class Runtime:
     Attributes:
         device: a device of this machine.
         precision: a number format that the device supports.
+        openvino_device: the device of OpenVINO that runs the network in place of torch, such as "GPU"; else None.
     """
 
     device: torch.device
     precision: Precision
+    openvino_device: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The device, as `choose_runtime` takes it."""
+        return str(self.device) if self.openvino_device is None else OPENVINO_PREFIX + self.openvino_device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -58,8 +66,8 @@ def choose_runtime(
     """Return the runtime for a device and a precision; sets the number of torch's CPU threads.
 
     Args:
-        device: "auto" (the first available of CUDA, XPU, MPS and CPU), "cpu", "cuda", "cuda:N", "xpu", "xpu:N" or
-            "mps".
+        device: "auto" (the first available of CUDA, XPU, MPS and CPU), "cpu", "cuda", "cuda:N", "xpu", "xpu:N",
+            "mps", or "openvino:NAME", which is not checked here.
         precision: see `Precision`.
         threads: CPU threads of torch in this process; None leaves them as they are.
 
@@ -67,16 +75,11 @@ def choose_runtime(
         UsageError: an argument has an invalid value.
         DeviceError: the device is not available, or does not support the precision. There is no silent fallback.
     """
-    if device != "auto" and not DEVICE_NAME.fullmatch(device):
-        if device == ALL_DEVICES or len(parse_devices(device)) > 1:
-            raise UsageError("several devices only share a run over many images", setting="device", hint="name one")
-        raise UsageError(f"unknown value {device!r}", setting="device", hint="use auto, cpu, cuda, cuda:N, mps or xpu")
-    if precision not in list(Precision):
-        raise UsageError(f"unknown value {precision!r}", setting="precision", hint=f"use one of {', '.join(Precision)}")
+    _check_runtime(device, precision, threads)
     if threads is not None:
-        if threads < 1:
-            raise UsageError(f"must be at least 1, not {threads}", setting="threads")
         torch.set_num_threads(threads)
+    if device.startswith(OPENVINO_PREFIX):
+        return Runtime(torch.device("cpu"), Precision(precision), device.removeprefix(OPENVINO_PREFIX))
     available = available_devices()
     name = available[0] if device == "auto" else device
     if name in ("cuda", "xpu"):
@@ -89,6 +92,18 @@ def choose_runtime(
     if runtime.device.type != "cuda" and runtime.precision is Precision.TF32:
         raise DeviceError(f"{name} does not support tf32; only NVIDIA GPUs do", hint=_CPU_PRECISION_HINT)
     return runtime
+
+
+def _check_runtime(device: str, precision: Precision | str, threads: int | None) -> None:
+    """Check the form of the arguments of `choose_runtime`."""
+    if device != "auto" and not DEVICE_NAME.fullmatch(device):
+        if device == ALL_DEVICES or len(parse_devices(device)) > 1:
+            raise UsageError("several devices only share a run over many images", setting="device", hint="name one")
+        raise UsageError(f"unknown value {device!r}", setting="device", hint=_DEVICE_HINT)
+    if precision not in list(Precision):
+        raise UsageError(f"unknown value {precision!r}", setting="precision", hint=f"use one of {', '.join(Precision)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"must be at least 1, not {threads}", setting="threads")
 
 
 def list_devices(device: str) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION = "glpn-cli"
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
-_USER_EXTRAS = frozenset({"exr", "heif", "onnx", "video"})  # the other extras are for development
+_USER_EXTRAS = frozenset({"exr", "heif", "onnx", "openvino", "video"})  # the other extras are for development
 _LOW_DISK_SPACE_BYTES = 10**9
 _CODECS = ("jpg", "zlib", "webp", "avif", "jpg_2000", "libtiff")
 _ENVIRONMENT_VARIABLES = (
@@ -77,6 +77,7 @@ class Diagnosis:
         missing_codecs: image formats that the installed Pillow was built without.
         encoders: video encoders that `glpn video` uses and the installed av has; empty without av.
         devices: available devices; empty if torch cannot be imported.
+        engine: what computes the network on a CPU, and why.
         weights: weights of the catalog and other installed weights.
         auto_weights: what the weights "auto" stand for, or None if there are none.
         home_is_default: whether weights are stored in the default folder.
@@ -94,6 +95,7 @@ class Diagnosis:
     missing_codecs: list[str]
     encoders: list[str]
     devices: list[DeviceFacts]
+    engine: str
     weights: list[WeightsFacts]
     auto_weights: str | None
     home_is_default: bool
@@ -117,6 +119,7 @@ def diagnose() -> Diagnosis:
         missing_codecs=_missing_codecs(problems),
         encoders=_encoders(problems),
         devices=_devices(problems),
+        engine=_engine(problems),
         weights=_weights(problems),
         auto_weights=_auto_weights(problems),
         home_is_default=not os.environ.get(HOME_VARIABLE),
@@ -189,6 +192,16 @@ def _devices(problems: list[str]) -> list[DeviceFacts]:
     except Exception as error:  # noqa: BLE001 - so do broken drivers
         problems.append(f"torch cannot be used: {_first_line(error)}")
         return []
+
+
+def _engine(problems: list[str]) -> str:
+    try:
+        from glpn_cli.inference.engines import describe_auto
+
+        return describe_auto()
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        problems.append(f"OpenVINO cannot be used: {_first_line(error)}")
+        return "torch"
 
 
 def _weights(problems: list[str]) -> list[WeightsFacts]:

@@ -15,12 +15,14 @@ from typing import ClassVar
 from glpn_cli.convert import EMPTY_HINT, SIZE_DIVISOR, Settings, parse_input_size
 from glpn_cli.errors import UsageError
 from glpn_cli.values import (
+    AUTO_ENGINE,
     NO_TILES,
     Axes,
     Colormap,
     ColorPolicy,
     Curve,
     DepthRange,
+    EngineChoice,
     InputSize,
     Near,
     Normalize,
@@ -115,9 +117,10 @@ class PredictionSettings(Settings):
 
     Attributes:
         weights: "auto", a name, a path, or OWNER/REPO of the Hugging Face Hub.
-        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu"; for a run over many images also several, separated by
-            commas, or "all".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps", "xpu", or "openvino:GPU" for a device of OpenVINO; for a run
+            over many images also several, separated by commas, or "all".
         precision: number format of the network.
+        engine: what computes the network on a CPU.
         input_size: size of the network's input; None leaves it to the weights.
         tiles: whether large images are also predicted in tiles.
         sharp_edges: align the edges of depth with those of the image; None leaves it to the weights.
@@ -133,6 +136,7 @@ class PredictionSettings(Settings):
     weights: str = "auto"
     device: str = "auto"
     precision: Precision = Precision.FLOAT32
+    engine: EngineChoice = AUTO_ENGINE
     input_size: InputSize | None = None
     tiles: Tiles = NO_TILES
     sharp_edges: bool | None = None

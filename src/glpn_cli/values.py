@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from glpn_cli.convert import parse_input_size
+from glpn_cli.convert import closest_hint, parse_input_size
 from glpn_cli.errors import UsageError
 
 
@@ -19,6 +19,56 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
     TF32 = "tf32"
     """float32 whose matrix products NVIDIA GPUs round to 10 fraction bits."""
+
+
+class EngineName(StrEnum):
+    """What computes the network."""
+
+    AUTO = "auto"
+    """OpenVINO in a run that is long enough to pay for compiling, else torch."""
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What computes the network.
+
+    Attributes:
+        name: which engine.
+        sizes: with OPENVINO, the (height, width) of the inputs that it computes, and torch computes the others; empty
+            for all.
+    """
+
+    name: EngineName = EngineName.AUTO
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        sizes = ",".join(f"{height}x{width}" for height, width in self.sizes)
+        return f"{self.name}:{sizes}" if sizes else str(self.name)
+
+    def for_size(self, size: tuple[int, int]) -> EngineName:
+        """Return the engine for an input of a (height, width); AUTO that nothing has decided is TORCH."""
+        uses_openvino = self.name is EngineName.OPENVINO and (not self.sizes or size in self.sizes)
+        return EngineName.OPENVINO if uses_openvino else EngineName.TORCH
+
+    @classmethod
+    def parse(cls, text: str) -> EngineChoice:
+        """Read "auto", "torch", "openvino" or "openvino:HxW,HxW".
+
+        Raises:
+            UsageError: the text is none of them, or a side is not a multiple of 32.
+        """
+        name, separator, sizes = text.lower().partition(":")
+        if name not in list(EngineName) or (separator and name != EngineName.OPENVINO):
+            raise UsageError(
+                f"{text!r} is not one of {', '.join(EngineName)}", hint=closest_hint(name, EngineName), setting="engine"
+            )
+        parsed = sorted({parse_input_size(size.strip(), "engine") for size in sizes.split(",")}) if separator else []
+        return cls(EngineName(name), tuple(parsed))
+
+
+AUTO_ENGINE = EngineChoice()
 
 
 class Tta(StrEnum):

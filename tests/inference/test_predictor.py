@@ -491,7 +491,7 @@ def test_a_failed_image_raises_at_its_turn(make_image: Callable[..., Path]) -> N
     next(depths)
     with pytest.raises(ImageError, match=r"broken\.jpg") as caught:
         next(depths)
-    assert "3" in caught.value.__notes__[0]
+    assert "image 3" in caught.value.__notes__[-1]
     assert list(depths) == []
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         predictor.predict(images)

@@ -15,6 +15,7 @@ import torch
 
 from glpn_cli.benchmark.settings import Rival
 from glpn_cli.errors import MissingPackageError
+from glpn_cli.inference.openvino.runtime import compile_options, import_openvino, without_telemetry
 from glpn_cli.values import Precision
 
 if TYPE_CHECKING:
@@ -100,20 +101,13 @@ def _build_transformers(network: GLPNForDepthEstimation, pixel_values: Tensor, r
 
 
 def _build_openvino(network: GLPNForDepthEstimation, pixel_values: Tensor, runtime: Runtime) -> RivalNetwork:
-    import openvino
-
-    with warnings.catch_warnings(), torch.no_grad():
+    openvino = import_openvino()
+    with warnings.catch_warnings(), torch.no_grad(), without_telemetry():
         warnings.simplefilter("ignore")  # the tracer warns about the network's checks of its input
         model = openvino.convert_model(_TensorModule(network), example_input=pixel_values)
     model.reshape(list(pixel_values.shape))
     precision = Precision.FLOAT32 if runtime.precision is Precision.TF32 else runtime.precision
-    kind = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.FLOAT16: "f16"}[precision]
-    options = {
-        "INFERENCE_PRECISION_HINT": kind,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
-    }
-    compiled = openvino.Core().compile_model(model, "CPU", options)
+    compiled = openvino.Core().compile_model(model, "CPU", compile_options(precision, torch.get_num_threads()))
 
     def forward(pixel_values: Tensor) -> Tensor:
         return torch.from_numpy(compiled(pixel_values.numpy())[0]).float()

@@ -10,7 +10,7 @@ from typing import ClassVar
 from glpn_cli.convert import Settings, parse_size
 from glpn_cli.errors import UsageError
 from glpn_cli.settings import MAX_IMAGE_PIXELS
-from glpn_cli.values import Precision
+from glpn_cli.values import AUTO_ENGINE, EngineChoice, Precision
 
 RANDOM_WEIGHTS = "random"
 """The published architecture with random weights, for benchmarks."""
@@ -34,6 +34,7 @@ class BenchSettings(Settings):
     Attributes:
         sizes: of the synthetic photo, as "HxW".
         precisions, devices: as in `PredictionSettings`; every combination is measured.
+        engine: as in `PredictionSettings`; AUTO is torch.
         against: other runtimes to compare with.
         rounds: timing rounds.
         weights: as in `PredictionSettings`, or "random": the published architecture with random weights.
@@ -43,6 +44,7 @@ class BenchSettings(Settings):
     sizes: tuple[str, ...] = ("480x640", "1080x1920")
     precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
     devices: tuple[str, ...] = ("auto",)
+    engine: EngineChoice = AUTO_ENGINE
     against: tuple[Rival, ...] = ()
     rounds: int = 5
     weights: str = RANDOM_WEIGHTS

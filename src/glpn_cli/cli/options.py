@@ -181,6 +181,13 @@ OPTIONS: dict[type, dict[str, Option]] = {
             complete=lambda: [*_devices(), "all"],
         ),
         "precision": Option("Number format of the network. Saved depth is float32.", INFERENCE, rare=True),
+        "engine": Option(
+            "What computes the network on a CPU. openvino is faster and needs the extra of that name; auto uses it in "
+            "a batch with at least 100 images of a size.",
+            INFERENCE,
+            "auto|torch|openvino",
+            rare=True,
+        ),
         "tiles": Option("Also run large images in overlapping tiles: sharper, slower.", INFERENCE, "off|auto|HxW"),
         "sharp_edges": Option(
             "Align the edges of depth with those of the photo. Default: off, unless the weights say otherwise.",
@@ -337,6 +344,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
             flag="--device",
             complete=_devices,
         ),
+        "engine": Option("What computes the network on a CPU; auto is torch.", INFERENCE, "auto|torch|openvino"),
         "against": Option("Also time the same network in another installed runtime. Repeatable.", INFERENCE),
         "rounds": Option("Number of timing rounds.", INFERENCE, "N"),
         "weights": Option(

@@ -137,6 +137,10 @@ class RunProgress(BatchProgress):
         """Print a message above the bar."""
         self._console.info(text)
 
+    def detail(self, text: str) -> None:
+        """Print a message above the bar, if messages are verbose."""
+        self._console.detail(text)
+
     def note(self, text: str) -> None:
         """Print a note above the bar."""
         self._console.note(text)
@@ -176,6 +180,10 @@ class DownloadProgress(ProgressCallback):
     def note(self, text: str) -> None:
         """Print a note above the bar."""
         self._console.note(text)
+
+    def detail(self, text: str) -> None:
+        """Print a message if messages are verbose."""
+        self._console.detail(text)
 
 
 class TrainProgress(TrainWatcher):

@@ -14,10 +14,13 @@ from PIL.Image import Resampling
 
 from glpn_cli.convert import SIZE_DIVISOR
 from glpn_cli.image.upsampling import upsample, upsample_guided
+from glpn_cli.values import SizeMode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from glpn_cli.values import InputSize
 
 _CHANNELS = 3
 _WHITE = 255
@@ -44,6 +47,27 @@ def fitted_size(height: int, width: int, working_size: tuple[int, int]) -> tuple
     zoom = (working_size[0] * working_size[1] / (height * width)) ** 0.5
     fitted_height, fitted_width = (max(1, round(side * zoom / SIZE_DIVISOR)) * SIZE_DIVISOR for side in (height, width))
     return fitted_height, fitted_width
+
+
+def wanted_size(size: tuple[int, int], input_size: InputSize, working_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) that the network should see of an image of a (height, width), if it takes it."""
+    if input_size.mode is SizeMode.FIXED:
+        return input_size.height_px, input_size.width_px
+    if input_size.mode is SizeMode.NATIVE:
+        return floored_size(*size, SIZE_DIVISOR)
+    return fitted_size(*size, working_size)
+
+
+def usable_size(size: tuple[int, int], usable_sides: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest size that a network takes and that is not smaller than a size, as (height, width).
+
+    Args:
+        size: (height, width).
+        usable_sides: the smallest side that the network takes, and the step to the next.
+    """
+    smallest, step = usable_sides
+    height, width = (max(smallest, -(-side // step) * step) for side in size)
+    return height, width
 
 
 def to_pixel_values(rgb: NDArray[np.uint8], size: tuple[int, int], *, resample: int = Resampling.BILINEAR) -> Tensor:

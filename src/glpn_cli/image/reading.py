@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
-from glpn_cli.errors import ImageError, MissingPackageError
+from glpn_cli.errors import GLPNError, ImageError, MissingPackageError
 from glpn_cli.files import os_reason, read_bounded
 from glpn_cli.image.decoding import (
     BoundedReads,
@@ -25,7 +25,7 @@ from glpn_cli.image.decoding import (
     translate,
     with_lens,
 )
-from glpn_cli.image.exif import read_focal, read_panorama, read_tiff_lens, upright_transpose
+from glpn_cli.image.exif import find_upright_transpose, read_focal, read_panorama, read_tiff_lens, upright_transpose
 from glpn_cli.image.memory import is_file_object, name_of_file, read_file_object, to_array
 from glpn_cli.image.sniffing import (
     FORMATS,
@@ -113,6 +113,20 @@ def read_image(
     except (ImageError, MissingPackageError) as error:
         label = "the image" if name is None else name
         raise type(error)(f"{label}: {error.message}", hint=error.hint) from error
+
+
+def read_size(path: str) -> tuple[int, int] | None:
+    """Return the (height, width) of the upright image in a file, from its header; None if there is none."""
+    from PIL.Image import Transpose
+
+    try:
+        with _open_file(path) as stream:
+            image = _identify(stream, _suffix(path), MAX_IMAGE_PIXELS)
+            transpose, _ = find_upright_transpose(image)
+    except (GLPNError, OSError):
+        return None
+    swaps = transpose in (Transpose.TRANSPOSE, Transpose.TRANSVERSE, Transpose.ROTATE_90, Transpose.ROTATE_270)
+    return image.size if swaps else (image.height, image.width)
 
 
 def missing_image(path: str) -> ImageError:

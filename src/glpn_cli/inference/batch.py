@@ -12,6 +12,7 @@ from glpn_cli.convert import EMPTY_HINT, refuse_unknown_keywords
 from glpn_cli.errors import InputError, UsageError
 from glpn_cli.image.folder import LeftOut
 from glpn_cli.inference.color_range import choose_run_range, share_range, shares_range, spread_sample
+from glpn_cli.inference.engines import choose_engine, may_choose
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint, previous_range
 from glpn_cli.inference.manifest import Manifest, read_records
 from glpn_cli.inference.mirror import plan_mirrored
@@ -208,6 +209,8 @@ class BatchRun:
             records = self.manifest.records
             self.tasks = TaskTable(self.batch.tasks(records), self.batch.formats, records)
             self.pending = self.tasks.pending
+            if self.pending:
+                self._choose_engine()
             self._is_complete = not self.pending
             if shares_range(self.batch.formats, self.batch.output):
                 self.color_range_m = previous_range(self.manifest.records.samples())
@@ -269,6 +272,17 @@ class BatchRun:
                 f"{self.batch.out} was created with different settings: {changes}",
                 hint="set `overwrite` to redo all images, or choose another `output` to have both",
             )
+
+    def _choose_engine(self) -> None:
+        """Choose the engine from all images, also those of other shards and those that are done."""
+        if not may_choose(self.predictor):
+            return
+        tasks: Sequence[Task] = self.tasks
+        if self.batch.run.shard is not None:
+            tasks = TaskTable(self.batch.tasks({}, all_shards=True), self.batch.formats, {})
+        choice, reason = choose_engine(self.predictor, tasks)
+        self.predictor.use_engine(choice)
+        self._progress.detail(f"engine {choice}: {reason}")
 
     def _choose_range(self, values: dict[str, Any]) -> tuple[float, float]:
         def choose() -> tuple[float, float]:

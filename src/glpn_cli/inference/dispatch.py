@@ -59,7 +59,8 @@ class Dispatch:
         self._manifest = manifest
         self._options = options
         folder, stem = (None, "") if manifest is None else (manifest.folder, manifest.stem)
-        self._begin = Begin(output, settings, replace(options, on_late=ignore, note=ignore), folder, stem)
+        options = replace(options, on_late=ignore, note=ignore)
+        self._begin = Begin(output, settings, options, folder, stem, workers.engine)
         self._queue: deque[tuple[int, Task]] = deque()
         self._suspects: deque[tuple[int, Task]] = deque()
         self._deaths: dict[int, int] = {}

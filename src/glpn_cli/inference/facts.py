@@ -40,6 +40,8 @@ class PredictorFacts:
         runtime: device and precision.
         settings: how images become depth.
         calibration: the intrinsics in the file that the settings name, or None.
+        usable_sides: the smallest side of the network's input, and the step to the next, pixels.
+        parameters: number of the network's parameters.
         input_size: size of the network's input.
         sharp_edges: whether to align the edges of depth with those of the image.
         notes: what the user should know of the weights.
@@ -53,6 +55,8 @@ class PredictorFacts:
     runtime: RuntimeFacts
     settings: PredictionSettings
     calibration: Calibration | None
+    usable_sides: tuple[int, int]
+    parameters: int
     input_size: InputSize
     sharp_edges: bool
     notes: tuple[str, ...] = ()
@@ -66,9 +70,11 @@ class PredictorFacts:
             weights_sha256=predictor.weights_sha256,
             config_sha256=predictor.config_sha256,
             weights_chosen=predictor.weights_chosen,
-            runtime=RuntimeFacts(str(predictor.runtime.device), predictor.runtime.precision),
+            runtime=RuntimeFacts(predictor.runtime.name, predictor.runtime.precision),
             settings=predictor.settings,
             calibration=predictor.calibration,
+            usable_sides=predictor.usable_sides,
+            parameters=predictor.parameters,
             input_size=predictor.input_size,
             sharp_edges=predictor.sharp_edges,
             notes=notes,

@@ -29,8 +29,11 @@ not a changed setting."""
 
 _UNSET = "unset"
 
-_WITHOUT_EFFECT = frozenset({"weights", "device", "threads", "max_pixels", "offline", "keep_rgb", "png_compression"})
-"""Settings that do not determine what is in a file. The weights count by their SHA-256, not by their name."""
+_WITHOUT_EFFECT = frozenset(
+    {"weights", "device", "engine", "threads", "max_pixels", "offline", "keep_rgb", "png_compression"}
+)
+"""Settings that do not determine what is in a file. The weights count by their SHA-256, not by their name. Engines, as
+devices, differ in the last digits of one precision."""
 
 _PLAIN_NAMES = {"weights_sha256": "the SHA-256 of the weights"}
 """Entries of a fingerprint that are not settings."""

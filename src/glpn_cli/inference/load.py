@@ -11,6 +11,7 @@ from glpn_cli.convert import ALL_DEVICES, parse_devices, refuse_unknown_keywords
 from glpn_cli.errors import ApproximateDepthWarning, WeightsError
 from glpn_cli.files import FileDigest
 from glpn_cli.settings import PredictionSettings
+from glpn_cli.values import EngineName
 from glpn_cli.weights.location import locate_weights, obtain_weights
 from glpn_cli.weights.store import NO_PROGRESS, ProgressCallback, weights_files
 
@@ -37,11 +38,12 @@ def load(
         weights: a name ("tiny", "nyu", "kitti" or an imported one), a weights file, a folder as transformers saves
             it, OWNER/REPO of the Hugging Face Hub, or "auto": the environment variable GLPN_WEIGHTS, else "nyu" if
             it is installed, else "tiny". Weights that are named and not installed are downloaded once.
-        device: "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps", "xpu", or "openvino:GPU" for a device of OpenVINO.
         precision: number format of the network: "float32", "bfloat16", "float16", or "tf32" on NVIDIA GPUs.
         **settings: any other field of `glpn_cli.settings.PredictionSettings`, also as text: `input_size` ("native",
             "model" or "HxW"), `tiles` ("off", "auto" or "HxW"), `sharp_edges`, `tta` ("none" or "flip"), `threads`,
-            `max_pixels`, `fov_deg`, `focal_px`, `focal_mm_35`, `camera` (a file), `stretch`, `offline`, `keep_rgb`.
+            `max_pixels`, `fov_deg`, `focal_px`, `focal_mm_35`, `camera` (a file), `stretch`, `offline`, `keep_rgb`,
+            `engine` ("auto", "torch" or "openvino").
 
     Raises:
         UsageError: a setting is invalid.
@@ -108,16 +110,20 @@ def load_predictor(settings: PredictionSettings, *, progress: ProgressCallback =
     _check_camera(settings)
     located, digest = _locate_and_hash(settings.weights)
     from glpn_cli.device import choose_runtime  # torch: most of a second
+    from glpn_cli.inference.engines import settle_engine
     from glpn_cli.inference.network import load_network
     from glpn_cli.inference.predictor import Predictor
 
-    runtime = choose_runtime(settings.device, settings.precision, settings.threads)
+    wants_openvino = settings.engine.name is EngineName.OPENVINO
+    device = "cpu" if settings.device == "auto" and wants_openvino else settings.device
+    runtime = choose_runtime(device, settings.precision, settings.threads)
+    settle_engine(settings.engine, runtime)
     if located is None:
         located = obtain_weights(settings.weights, offline=settings.offline, progress=progress)
     loaded = load_network(located, digest)
     for note in loaded.notes:
         progress.note(note)
-    return Predictor(loaded, runtime, settings, consume=True)
+    return Predictor(loaded, runtime, settings, consume=True, detail=progress.detail)
 
 
 def load_for_run(

@@ -20,10 +20,11 @@ from glpn_cli.geometry.calibration import read_calibration
 from glpn_cli.geometry.camera import choose_camera, relative_focal
 from glpn_cli.image.exif import ExifFocal
 from glpn_cli.image.memory import is_image_input
-from glpn_cli.image.preprocessing import fitted_size, floored_size, to_meters, to_pixel_values
+from glpn_cli.image.preprocessing import fitted_size, to_meters, to_pixel_values, usable_size, wanted_size
 from glpn_cli.image.reading import read_image
 from glpn_cli.inference.autotune import Stopwatch
 from glpn_cli.inference.engine.engine import Engine
+from glpn_cli.inference.engines import ChosenEngine, build_engine, settle_engine
 from glpn_cli.inference.network import LoadedWeights, load_network
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import find_usable_sides
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from glpn_cli.errors import GLPNError
     from glpn_cli.image.decoding import LoadedImage
     from glpn_cli.image.reading import ImageInput
+    from glpn_cli.values import EngineChoice
     from glpn_cli.weights.location import LocatedWeights
 
 _DEFAULTS = PredictionSettings()
@@ -90,9 +92,12 @@ class Predictor:
         runtime: device and precision.
         settings: how images become depth.
         calibration: the intrinsics in the file that the settings name, or None.
+        usable_sides: the smallest side of the network's input, and the step to the next, pixels.
+        parameters: number of the network's parameters.
         input_size: size of the network's input, with the default of the weights filled in.
         sharp_edges: whether to align the edges of depth with those of the image, with the default of the weights.
         engine: the network prepared for the device: (B, 3, h, w) in [0, 1] to (B, h, w) in network units.
+        engine_choice: what computes which size of the network's input.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Predictor:
         settings: PredictionSettings = _DEFAULTS,
         *,
         consume: bool = False,
+        detail: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare a network for a device.
 
@@ -110,32 +116,51 @@ class Predictor:
             runtime: device and precision; those of the settings are not used here.
             settings: how images become depth.
             consume: free the network's own tensors. It is useless afterwards, and memory is saved.
+            detail: is called with messages about what takes time.
+
+        Raises:
+            DeviceError: the engine does not run on the device.
+            MissingPackageError: the engine is not installed.
         """
         self.card = weights.card
         self._located = weights.located
         self._weights_sha256 = weights.sha256
         self.config_sha256 = weights.config_sha256
         self.weights_chosen = weights.chosen
-        self._smallest_side_px, self._side_step_px = find_usable_sides(weights.network.config)
+        self.usable_sides = find_usable_sides(weights.network.config)
+        self.parameters = sum(parameter.numel() for parameter in weights.network.parameters())
         self.runtime = runtime
         self.settings = settings
         self.calibration = None if settings.camera is None else read_calibration(settings.camera)
         default = SizeMode.MODEL if weights.card.shrink else SizeMode.NATIVE
         self.input_size = settings.input_size or InputSize(default)
         self.sharp_edges = weights.card.sharp_edges if settings.sharp_edges is None else settings.sharp_edges
+        self.engine_choice = settle_engine(settings.engine, runtime)
         with memory_errors_named(f"the weights {weights.card.name}"):
-            self.engine: Callable[[Tensor], Tensor] = Engine(weights.network, runtime, consume=consume)
+            self.engine: Callable[[Tensor], Tensor] = build_engine(
+                weights, runtime, settings.engine, build_torch=Engine, consume=consume, detail=detail
+            )
 
     @property
     def weights_sha256(self) -> str:
         """The SHA-256 of the weights file, hexadecimal."""
         return self._weights_sha256()
 
+    @property
+    def devices(self) -> list[str]:
+        """The device, as a list: a run may also have several."""
+        return [self.runtime.name]
+
+    def use_engine(self, choice: EngineChoice) -> None:
+        """Compute with the engine that a run has chosen, if the settings leave it to the run."""
+        if isinstance(self.engine, ChosenEngine):
+            self.engine.choice = self.engine_choice = choice
+
     def __repr__(self) -> str:
         """Return weights, device, precision, and the settings that differ from their defaults."""
         runtime = self.runtime
         shown: dict[str, Any] = {"weights": self.card.name}
-        shown |= {"device": str(runtime.device), "precision": str(runtime.precision)}
+        shown |= {"device": runtime.name, "precision": str(runtime.precision)}
         for item in fields(self.settings):
             value = getattr(self.settings, item.name)
             if item.name not in shown and value != item.default:
@@ -150,7 +175,7 @@ class Predictor:
         """
         if self._located is None:
             raise TypeError("cannot pickle a Predictor whose network is not from a weights file")
-        runtime = (str(self.runtime.device), str(self.runtime.precision))
+        runtime = (self.runtime.name, str(self.runtime.precision))
         return _load_again, (self._located, self.weights_sha256, self.config_sha256, self.settings, *runtime)
 
     @overload  # a file object is one image, although it can be iterated over
@@ -321,17 +346,10 @@ class Predictor:
         return self._usable_size(self._wanted_size(height, width))
 
     def _wanted_size(self, height: int, width: int) -> tuple[int, int]:
-        if self.input_size.mode is SizeMode.FIXED:
-            return self.input_size.height_px, self.input_size.width_px
-        if self.input_size.mode is SizeMode.NATIVE:
-            return floored_size(height, width, SIZE_DIVISOR)
-        return self._model_size(height, width)
+        return wanted_size((height, width), self.input_size, self.card.working_size)
 
     def _usable_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the smallest size that the network takes and that is not smaller than a size, as (height, width)."""
-        step = self._side_step_px
-        height, width = (max(self._smallest_side_px, -(-side // step) * step) for side in size)
-        return height, width
+        return usable_size(size, self.usable_sides)
 
     def _overview_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the network's input for a whole image whose details come from tiles."""
@@ -437,8 +455,9 @@ class Predictor:
             meters_per_unit=self.card.meters_per_unit,
             network_size=(height, width),
             tile_size=None if image.grid is None else image.grid.tile_size,
-            device=str(self.runtime.device),
+            device=self.runtime.name,
             precision=str(self.runtime.precision),
+            engine=str(self.engine_choice.for_size((height, width))),
             tool=f"glpn-cli {__version__}",
             notes=image.notes,
             tta=None if self.settings.tta is Tta.NONE else str(self.settings.tta),

@@ -26,5 +26,8 @@ class BatchProgress:
     def info(self, text: str) -> None:
         """Report a fact about the run."""
 
+    def detail(self, text: str) -> None:
+        """Report something that only an interested user wants to know."""
+
     def note(self, text: str) -> None:
         """Report something that the user may not expect."""

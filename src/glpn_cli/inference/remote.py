@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.result import Result
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings
+    from glpn_cli.values import EngineChoice
 
 MAX_DEATHS = 3
 """How many workers an image may end."""
@@ -68,6 +69,7 @@ class RemotePredictor(PredictorFacts):
     Attributes:
         crew: starts the workers.
         members: workers that are alive, by number.
+        engine: what computes the network, if the run has chosen it.
     """
 
     def __init__(self, crew: Crew, *, weights_sha256: str | None = None) -> None:
@@ -83,6 +85,7 @@ class RemotePredictor(PredictorFacts):
         self.crew = crew
         self._wanted_sha256 = weights_sha256
         self.members: dict[int, Member] = {}
+        self.engine: EngineChoice | None = None
         self._failures = [0] * len(crew.devices)  # deaths in a row without any result; 3 for one without a task
         self._last_reason = ""
         self._started = 0
@@ -97,6 +100,15 @@ class RemotePredictor(PredictorFacts):
         assert first is not None  # noqa: S101 - it has answered
         runtime = RuntimeFacts(crew.name, first.runtime.precision)
         super().__init__(**{**vars(first), "runtime": runtime})
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each worker."""
+        return list(self.crew.devices)
+
+    def use_engine(self, choice: EngineChoice) -> None:
+        """Let all workers compute with the engine that a run has chosen."""
+        self.engine = choice
 
     def run(
         self,
@@ -115,7 +127,7 @@ class RemotePredictor(PredictorFacts):
         """Yield the range of each image; see `color_range.measure_usable`."""
         for image in images:
             member = self._await_ready()
-            self.send(member, Measure(image))
+            self.send(member, Measure(image, self.engine))
             while True:
                 sender, event = self.next_event()
                 if isinstance(event, Measured):

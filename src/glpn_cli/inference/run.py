@@ -36,6 +36,7 @@ from glpn_cli.inference.result import (
 )
 from glpn_cli.inference.writer import Item, Writer
 from glpn_cli.settings import MAX_STREAM_BYTES, OutputSettings, RunSettings
+from glpn_cli.values import EngineName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -197,7 +198,9 @@ class _Stream:
         self._options = options
         self._workers = settings.worker_count
         self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
-        is_tuned = options.tune_threads and on_cpu and predictor.settings.threads is None
+        # Networks of OpenVINO are compiled for a number of threads.
+        by_torch = predictor.engine_choice.name is EngineName.TORCH
+        is_tuned = options.tune_threads and on_cpu and by_torch and predictor.settings.threads is None
         cores = torch.get_num_threads() if is_tuned else 1
         self._core_share = CoreShare(cores, torch.set_num_threads)
         self._stopper = Stopper()

@@ -61,6 +61,9 @@ class ProgressCallback:
     def note(self, text: str) -> None:
         """Report something that the user should know, such as a delay."""
 
+    def detail(self, text: str) -> None:
+        """Report something that only an interested user wants to know."""
+
 
 NO_PROGRESS = ProgressCallback()
 

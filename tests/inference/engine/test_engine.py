@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 import glpn_cli.weights
 from glpn_cli.device import Runtime, choose_runtime
+from glpn_cli.errors import DeviceError, MissingPackageError
 from glpn_cli.image.preprocessing import to_pixel_values
 from glpn_cli.image.reading import read_image
 from glpn_cli.inference.engine import engine as engine_module
 from glpn_cli.inference.engine.engine import Engine, GraphCache, packed_operations_work
+from glpn_cli.inference.openvino.engine import OpenvinoEngine
 from glpn_cli.model.config import GLPNConfig
 from glpn_cli.model.glpn import GLPNForDepthEstimation
 from glpn_cli.values import Precision
@@ -36,6 +38,23 @@ ROOT = Path(__file__).parents[3]
 SIZES = [(32, 32), (32, 224), (224, 32), (64, 96), (96, 64), (29, 61), (93, 62), (125, 190)]
 
 
+FORMS = ["packed", "public", "openvino"]
+each_form = pytest.mark.parametrize("form", FORMS)
+
+
+def build(form: str, network: GLPNForDepthEstimation, runtime: Runtime | None = None) -> Callable[[Tensor], Tensor]:
+    """Return an engine: torch's with packed or public operations, or that of OpenVINO."""
+    runtime = runtime or cpu()
+    if form == "openvino":
+        try:
+            return OpenvinoEngine(network, runtime)
+        except (DeviceError, MissingPackageError) as error:
+            pytest.skip(str(error))
+    if form == "packed" and not packed_operations_work(runtime.dtype):
+        pytest.skip(f"no packed operations in {runtime.precision} on this machine")
+    return Engine(network, runtime, packed=form == "packed")
+
+
 def cpu(precision: str = "float32") -> Runtime:
     return choose_runtime("cpu", precision)
 
@@ -50,7 +69,7 @@ def with_activation(
 
 
 @torch.no_grad()
-def error(engine: Engine, network: GLPNForDepthEstimation, images: Tensor) -> float:
+def error(engine: Callable[[Tensor], Tensor], network: GLPNForDepthEstimation, images: Tensor) -> float:
     """Return the largest difference as a fraction of the depth range."""
     expected = network(images).predicted_depth
     found = engine(images)
@@ -102,27 +121,32 @@ def exact_depth(
     return predict
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("architecture", ["tiny", "default"])
+# OpenVINO compiles for every size, so it only gets all of them with the tiny architecture.
+EVERY_SIZE = [
+    (architecture, size, form)
+    for architecture in ("tiny", "default")
+    for form in FORMS
+    for size in (SIZES if (architecture, form) != ("default", "openvino") else SIZES[-1:])
+]
+
+
+@pytest.mark.parametrize(("architecture", "size", "form"), EVERY_SIZE, ids=str)
 def test_every_size(
     architecture: str,
     size: tuple[int, int],
-    packed: bool,
+    form: str,
     build_pair: Callable[..., Any],
     draw_images: Callable[..., Tensor],
 ) -> None:
     network = build_pair(architecture).ours
-    assert error(Engine(network, cpu(), packed=packed), network, draw_images(2, *size)) <= EXACT
+    assert error(build(form, network), network, draw_images(2, *size)) <= EXACT
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
-def test_published_architecture(
-    packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
-) -> None:
+@each_form
+def test_published_architecture(form: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]) -> None:
     network = build_pair("published").ours
-    engine = Engine(network, cpu(), packed=packed)
-    for size in [(64, 96), (160, 32)]:
+    engine = build(form, network)
+    for size in [(64, 96), (160, 32)][: 1 if form == "openvino" else 2]:
         assert error(engine, network, draw_images(1, *size)) <= EXACT
 
 
@@ -149,18 +173,21 @@ def test_batch_in_one_pass(strip_bytes: int, tiny: GLPNForDepthEstimation, draw_
     assert ((found - expected).abs().max() / tiny.config.max_depth).item() <= EXACT
 
 
-def test_image_is_bit_exact_in_any_cpu_batch(tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]) -> None:
-    engine, images = Engine(tiny, cpu()), draw_images(3, 64, 64)
+@each_form
+def test_image_is_bit_exact_in_any_cpu_batch(
+    form: str, tiny: GLPNForDepthEstimation, draw_images: Callable[..., Tensor]
+) -> None:
+    engine, images = build(form, tiny), draw_images(3, 64, 64)
     assert torch.equal(engine(images)[1:2], engine(images[1:2]))
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@each_form
 @pytest.mark.parametrize("activation", ["gelu", "relu", "selu", "gelu_new", "quick_gelu", "hardswish", "linear"])
 def test_every_activation(
-    activation: str, packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+    activation: str, form: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = with_activation(build_pair("tiny").ours, activation)
-    assert error(Engine(network, cpu(), packed=packed), network, draw_images(1, 64, 96)) <= EXACT
+    assert error(build(form, network), network, draw_images(1, 64, 96)) <= EXACT
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
@@ -200,10 +227,13 @@ def test_activation_with_weights_of_its_own_in_every_layer(
     assert ((found - expected).abs().max() / network.config.max_depth).item() <= EXACT
 
 
+@pytest.mark.parametrize("form", ["packed", "openvino"])
 @pytest.mark.parametrize("index", range(-4, 4))
-def test_every_head_index(index: int, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]) -> None:
+def test_every_head_index(
+    index: int, form: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+) -> None:
     network = build_pair("tiny", head_in_index=index).ours
-    engine = Engine(network, cpu())
+    engine = build(form, network)
     for size in [(32, 32), (64, 160)]:
         assert error(engine, network, draw_images(2, *size)) <= EXACT
 
@@ -229,34 +259,35 @@ def test_max_depth_and_head_index_may_change_later(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@each_form
 def test_unusual_configurations(
-    changes: dict[str, Any], packed: bool, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+    changes: dict[str, Any], form: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
 ) -> None:
     network = build_pair("tiny", **changes).ours
     images = draw_images(1, 96, 160, channels=network.config.num_channels)
-    assert error(Engine(network, cpu(), packed=packed), network, images) <= EXACT
+    assert error(build(form, network), network, images) <= EXACT
 
 
+@pytest.mark.parametrize("form", ["packed", "openvino"])
 @pytest.mark.parametrize("stages", [1, 2, 3])
-def test_fewer_stages(stages: int, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]) -> None:
+def test_fewer_stages(
+    stages: int, form: str, build_pair: Callable[..., Any], draw_images: Callable[..., Tensor]
+) -> None:
     names = ("depths", "sr_ratios", "hidden_sizes", "patch_sizes", "strides", "num_attention_heads", "mlp_ratios")
     config = build_pair("tiny").ours.config
     fewer = {name: getattr(config, name)[:stages] for name in names}
     network = build_pair("tiny", num_encoder_blocks=stages, **fewer).ours
-    assert error(Engine(network, cpu()), network, draw_images(1, 64, 96)) <= EXACT
+    assert error(build(form, network), network, draw_images(1, 64, 96)) <= EXACT
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "public"])
+@each_form
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_with_trained_weights(
-    precision: str, packed: bool, trained: GLPNForDepthEstimation, photos: list[NDArray[np.uint8]]
+    precision: str, form: str, trained: GLPNForDepthEstimation, photos: list[NDArray[np.uint8]]
 ) -> None:
     pixel_values = images_of(photos, (96, 128))
     runtime = Runtime(torch.device("cpu"), Precision(precision))
-    if packed and not packed_operations_work(runtime.dtype):
-        pytest.skip(f"no packed operations in {precision} on this machine")
-    found = Engine(trained, runtime, packed=packed)(pixel_values)
+    found = build(form, trained, runtime)(pixel_values)
     with torch.no_grad():
         assert mean_relative_error(found, trained(pixel_values).predicted_depth) <= HALF
 
@@ -277,6 +308,17 @@ def test_half_precision_at_every_shape_and_strip_height(
         pytest.skip("no packed operations in bfloat16 on this machine")
     found = Engine(trained, runtime, packed=packed, strip_bytes=strip_bytes)(pixel_values)
     assert mean_relative_error(found, expected) <= 2 * HALF  # distorted photos are unlike the training images
+
+
+@pytest.mark.parametrize("size", [(32, 224), (192, 64), (96, 320)], ids=str)
+def test_half_precision_at_every_shape_by_openvino(
+    size: tuple[int, int],
+    trained: GLPNForDepthEstimation,
+    exact_depth: Callable[[tuple[int, int]], tuple[Tensor, Tensor]],
+) -> None:
+    pixel_values, expected = exact_depth(size)
+    found = build("openvino", trained, Runtime(torch.device("cpu"), Precision.BFLOAT16))(pixel_values)
+    assert mean_relative_error(found, expected) <= 2 * HALF
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -29,6 +29,7 @@ _IDLE_CORES = 0.1
     examples=(
         "glpn bench",
         "glpn bench --size 480x640 --precision float32 --precision bfloat16",
+        "glpn bench --engine openvino --against openvino",
         "glpn bench --against transformers --rounds 9",
     ),
 )
@@ -48,6 +49,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
     from glpn_cli.benchmark.stages import load_weights_or_random, measure
     from glpn_cli.device import choose_runtime
     from glpn_cli.inference.predictor import Predictor
+    from glpn_cli.settings import PredictionSettings
 
     runtimes = {case[1:]: choose_runtime(case[2], case[1], settings.threads) for case in cases}
     subject = load_weights_or_random(settings.weights, offline=settings.offline, progress=DownloadProgress(console))
@@ -60,7 +62,7 @@ def bench(console: Console, *, settings: BenchSettings, json: bool) -> None:
             runtime = runtimes[precision, device]
             console.info(f"measuring {height_px}x{width_px}, {precision}, {runtime.device}")
             result = measure(
-                Predictor(subject, runtime),
+                Predictor(subject, runtime, PredictionSettings(engine=settings.engine)),
                 subject.network,
                 height_px=height_px,
                 width_px=width_px,

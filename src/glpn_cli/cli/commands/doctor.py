@@ -50,6 +50,7 @@ def _lines(facts: Diagnosis) -> Iterator[tuple[str, str]]:
     for device in facts.devices:
         memory = "" if device.memory_bytes is None else f", {format_bytes(device.memory_bytes)}"
         yield "device", f"{device.name}: {device.what}{memory}"
+    yield "engine", facts.engine
     for weights in facts.weights:
         yield "weights", f"{weights.name}: {weights.status}, {format_bytes(weights.size_bytes)}"
     yield "default", f"--weights {facts.auto_weights}" if facts.auto_weights else "none"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glpn_cli.inference.result import Noted
     from glpn_cli.inference.run import RunOptions
     from glpn_cli.settings import OutputSettings, RunSettings
+    from glpn_cli.values import EngineChoice
 
 # To a worker
 
@@ -29,9 +30,11 @@ class Measure:
 
     Attributes:
         image: a file or a URL.
+        engine: what computes the network, if the run has chosen it.
     """
 
     image: Source
+    engine: EngineChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Begin:
         folder: the folder of the manifest; None if there is none.
         stem: of the manifest.
         probe: what to check before the first task; None for a worker of the same machine.
+        engine: what computes the network, if the run has chosen it.
     """
 
     output: OutputSettings
@@ -53,6 +57,7 @@ class Begin:
     folder: Path | None
     stem: str
     probe: Probe | None = None
+    engine: EngineChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)

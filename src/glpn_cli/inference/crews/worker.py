@@ -133,10 +133,12 @@ class Worker:
         try:
             predictor = self._load()
             while isinstance(order := self._inbox.get(), Measure):
+                self._use_engine(predictor, order)
                 self._send(Measured(measure(predictor, order)))
             if isinstance(order, Begin):
                 if order.probe is not None:
                     order.probe.check(self._number)
+                self._use_engine(predictor, order)
                 self._run(predictor, order)
             self._send(Ended())
         except OSError:  # the process that takes messages is gone
@@ -158,6 +160,11 @@ class Worker:
             torch.cuda.set_device(predictor.runtime.device)  # for what does not name a device
         self._send(Ready(PredictorFacts.of(predictor, tuple(notes.texts)), self._host))
         return predictor
+
+    @staticmethod
+    def _use_engine(predictor: Predictor, order: Begin | Measure) -> None:
+        if order.engine is not None:
+            predictor.use_engine(order.engine)
 
     def _run(self, predictor: Predictor, begin: Begin) -> None:
         from glpn_cli.inference.journal import WorkerJournal

@@ -1,0 +1,1 @@
+"""The network in OpenVINO, an optional faster runtime for CPUs."""
