@@ -84,7 +84,6 @@ BENCH_FLAGS ?=
 
 bench: $(VENV)/.ready-to-develop
 	@echo "takes about an hour on an idle machine with two cores; times from a busy machine are not comparable"
-	$(PIP_INSTALL) openvino
 	$(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/memory.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/whole.py $(BENCH_FLAGS)

@@ -60,7 +60,7 @@ class Dispatch:
         self._options = options
         folder, stem = (None, "") if manifest is None else (manifest.folder, manifest.stem)
         options = replace(options, on_late=ignore, note=ignore)
-        self._begin = Begin(output, settings, options, folder, stem, workers.engine)
+        self._begin = Begin(output, settings, options, folder, stem, engine=workers.engine)
         self._queue: deque[tuple[int, Task]] = deque()
         self._suspects: deque[tuple[int, Task]] = deque()
         self._deaths: dict[int, int] = {}
