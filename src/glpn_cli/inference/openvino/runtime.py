@@ -56,7 +56,7 @@ def import_openvino() -> Any:
             import openvino
     except ImportError as error:
         raise MissingPackageError(
-            "the engine openvino needs the package openvino", hint="pip install 'glpn-cli[openvino]'"
+            "the engine openvino needs the package openvino", hint="pip install openvino"
         ) from error
     return openvino
 
