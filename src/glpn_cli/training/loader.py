@@ -6,6 +6,7 @@ sampler state to save, and a resumed run continues exactly, with any number of w
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from glpn_cli.training.augmentation import augment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.process import BaseProcess
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -252,8 +254,10 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # otherwise it draws from the global one
     )
-    batches = iter(loader)
+    batches = None
+    others = multiprocessing.active_children()
     try:
+        batches = iter(loader)
         for collated in batches:
             if isinstance(collated, GLPNError):
                 raise collated
@@ -266,7 +270,10 @@ def load_batches(
             hint="set fewer `workers` to save memory; 0 uses no such processes",
         ) from error
     finally:
-        _end_workers(batches)
+        if batches is None:  # the first worker died while the others were started
+            _kill([process for process in multiprocessing.active_children() if process not in others])
+        else:
+            _end_workers(batches)
 
 
 def _end_workers(batches: Any) -> None:
@@ -276,9 +283,14 @@ def _end_workers(batches: Any) -> None:
     """
     if hasattr(batches, "_shutdown_workers"):
         batches._shutdown_workers()  # noqa: SLF001 - otherwise it happens when the last traceback is gone
-    for process in getattr(batches, "_workers", ()):
-        if process.is_alive():
-            process.kill()
+    _kill([process for process in getattr(batches, "_workers", ()) if process.is_alive()])
+
+
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
 
 
 class _MicroBatchSampler:
