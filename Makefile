@@ -41,8 +41,10 @@ demo: $(VENV)/.ready-to-run
 
 # Hundreds of tests start a process: without bytecode, each compiles the package again.
 test: export PYTHONDONTWRITEBYTECODE =
+# The loader of torch forks, so its tests run in processes in which nothing else has run.
 test: $(VENV)/.ready-to-develop
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --ignore=tests/training
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/training
 	$(BIN)/python -m pytest -q -m "ray and not soak"
 
 check: format lint types test

@@ -188,6 +188,8 @@ def test_a_tar_without_a_record_is_done_again(two: Location, tiny: Predictor) ->
 
 
 def test_of_two_writers_one_wins(two: Location, tiny: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "memory" in str(two):
+        pytest.skip("memory:// looks for a name before it writes, and not in the same step")
     both = threading.Barrier(2)
     finish = tar_stream.TarWriter.finish
 
