@@ -47,13 +47,14 @@ class LocalCluster:
             **environment: more variables, such as Ray's own settings.
         """
         self._folder = tempfile.mkdtemp(prefix="glpn-ray-")  # pytest's folders are too long for the names of sockets
+        Path(self._folder, "ray").mkdir()  # for the address of the cluster; Ray makes such a folder only in /tmp
         with Path(self._folder, "stderr").open("wb") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, self._folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **ENVIRONMENT, **environment},
+                env={**os.environ, **ENVIRONMENT, "RAY_TMPDIR": self._folder, **environment},
             )
         self.address = self._read()
         self.raylets: list[int] = []

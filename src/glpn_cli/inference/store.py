@@ -413,7 +413,7 @@ def _choices(first: str | None, last: str | None, listed: str | None) -> Sequenc
     if listed is not None:
         return listed.split(",")
     assert first is not None  # noqa: S101 - the pattern has either
-    assert last is not None  # noqa: S101 - likewise
+    assert last is not None  # noqa: S101 - as above
     if abs(int(last) - int(first)) > _MAX_EXPANDED:
         raise UsageError(f"{{{first}..{last}}}: more than {_MAX_EXPANDED} files")
     step = 1 if int(first) <= int(last) else -1

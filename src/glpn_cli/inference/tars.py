@@ -392,7 +392,7 @@ def merge(
     Args:
         writer: empty.
         old: lines in their order, with the open tar that has their outputs; failures that were retried are left out.
-        new: likewise.
+        new: those that replace the failures, in the same form.
 
     Raises:
         ImageError, TruncatedTarError: a tar is not as its lines say.
