@@ -7,12 +7,11 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray check format lint types soak fuzz docs image wheel bench tiny clean
+.PHONY: help demo test check format lint types soak fuzz docs image wheel bench tiny clean
 
 help:
 	@echo "make demo    install, and compute the depth of an example photo"
 	@echo "make test    install, and run the tests"
-	@echo "make test-ray  tests that start a Ray cluster on this machine"
 	@echo "make check   format, lint, check types and run the tests"
 	@echo "make soak    long reliability tests (half an hour): 200 kills, 10,050 images, hostile files"
 	@echo "make fuzz    feed mutated images to the reader for FUZZ_SECONDS (300); Linux only"
@@ -46,8 +45,6 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --ignore=tests/training
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/training
-
-test-ray: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -q -m "ray and not soak"
 
 check: format lint types test
