@@ -21,6 +21,14 @@ NAMES = ["b/2.png", "b/10.png", "a.png", f"{HOSTILE}.png", "a[red] 'q' \"&amp;.p
 SECONDS = {"a.png": 3.0, "b/2.png": 1.5}
 
 
+_STAGE_IS_STILL = """new Promise((resolve) => {
+    const place = () => JSON.stringify(document.getElementById('stage').getBoundingClientRect());
+    const before = place();
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(place() === before)));
+})"""
+"""Whether the image stays where it is. It moves once more when what is around it has its final size."""
+
+
 def until(page: Page, holds: str) -> None:
     """Wait for an expression. The security policy of the page forbids `wait_for_function`."""
     wait_until(lambda: page.evaluate(holds))
@@ -70,6 +78,7 @@ class Visit:
         until(
             self.page, "document.getElementById('depth').width > 1 && document.getElementById('depth').offsetWidth > 1"
         )
+        until(self.page, _STAGE_IS_STILL)
         box = self.box("#stage")
         height, width = size
         return box["x"] + (x + 0.5) * box["width"] / width, box["y"] + (y + 0.5) * box["height"] / height
