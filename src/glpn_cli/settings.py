@@ -278,7 +278,8 @@ class RunSettings(Settings):
     """How much of a run over many images happens at once.
 
     Attributes:
-        batch_size: images of one size in one pass of a GPU; None uses what its memory holds. A CPU takes one.
+        batch_size: images of one size in one pass of a GPU; None uses what its memory holds. On a CPU torch takes one,
+            and OpenVINO one for each thread, at most so many.
         workers: threads that read images, and as many that write depth; None is the number of cores, at most 4.
         shard: the part of a batch to process; None is all of it.
         cluster: a running Ray cluster that computes: "auto" for that of this machine, or HOST:PORT; None is this

@@ -11,6 +11,13 @@ from glpn_cli.inference.autotune import CoreShare, GroupSize, Stopwatch, choose_
 SMALL, LARGE = (1, 3, 32, 32), (1, 3, 64, 64)
 
 
+def test_group_of_cpu() -> None:
+    assert GroupSize.of_cpu(1, None).size_for(SMALL) == GroupSize.of_cpu(1, 8).size_for(SMALL) == 1
+    assert GroupSize.of_cpu(8, None).size_for(SMALL) == 8
+    assert GroupSize.of_cpu(8, 3).size_for(SMALL) == 3
+    assert [GroupSize.of_cpu(8, None).size_for((1, 3, side, side)) for side in (2000, 9000)] == [2, 1]
+
+
 def test_stopwatch_adds_repeated_and_failed_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 24.0])
     monkeypatch.setattr(autotune, "time", SimpleNamespace(perf_counter=lambda: next(clock)))

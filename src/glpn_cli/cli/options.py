@@ -236,7 +236,7 @@ OPTIONS: dict[type, dict[str, Option]] = {
     },
     RunSettings: {
         "batch_size": Option(
-            "Images that a GPU computes together. A CPU computes one at a time.",
+            "Images that a GPU computes together, or at most so many on a CPU with OpenVINO.",
             INFERENCE,
             "N",
             default="what fits into its memory",

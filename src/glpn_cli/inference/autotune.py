@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glpn_cli.device import MemoryMeter
 
 _MAX_GROUP = 32  # a GPU gains nothing from more, and a failure costs more
+_MAX_GROUP_PIXELS_CPU = 8 * 10**6  # of a group on a CPU: large images use all cores one by one, and less memory
 _MEMORY_FRACTION = 0.7  # of the free memory; the rest is for other programs and fragmentation
 
 _TUNE_AFTER_IMAGES = 6  # the first images include one-time setup
@@ -56,20 +57,28 @@ class GroupSize:
     """How many images of the same shape the network processes at once.
 
     A number set by the user holds until memory runs out. Otherwise a device whose memory can be measured starts with
-    one image of each shape; the memory that it took decides how many fit.
+    one image of each shape; the memory that it took decides how many fit. A CPU takes as many as it computes at once,
+    and fewer large ones.
     """
 
-    def __init__(self, requested: int | None, memory: MemoryMeter | None) -> None:
+    def __init__(self, requested: int | None, memory: MemoryMeter | None, *, max_pixels: int | None = None) -> None:
         """Start without measurements.
 
         Args:
             requested: the user's number; None chooses one.
             memory: meter of the device's memory; None processes one image at a time unless a number is requested.
+            max_pixels: of all images of a group; None for any number.
         """
+        self._max_pixels = max_pixels
         self._limit = requested or (_MAX_GROUP if memory else 1)
         self._failure_limits: dict[tuple[int, ...], int] = {}
         self._memory = None if requested else memory
         self._measured: dict[tuple[int, ...], int] = {}
+
+    @classmethod
+    def of_cpu(cls, at_once: int, requested: int | None) -> GroupSize:
+        """Return that of a CPU that computes a number of images at once; the user's number can only be smaller."""
+        return cls(min(at_once, requested or at_once), None, max_pixels=_MAX_GROUP_PIXELS_CPU)
 
     @property
     def largest(self) -> int:
@@ -81,6 +90,8 @@ class GroupSize:
         # A number that was too large for a shape is too large for every larger shape.
         limits = (limit for failed, limit in self._failure_limits.items() if math.prod(failed) <= math.prod(shape))
         limit = min(limits, default=self._limit)
+        if self._max_pixels:
+            limit = max(1, min(limit, self._max_pixels // math.prod(shape[-2:])))
         return min(limit, self._measured.get(shape, 1)) if self._memory else limit
 
     def start_measuring(self) -> None:

@@ -29,7 +29,7 @@ from glpn_cli.inference.network import LoadedWeights, load_network
 from glpn_cli.inference.tiles import TileGrid, merge_tiles
 from glpn_cli.model.glpn import find_usable_sides
 from glpn_cli.settings import FAR_LARGER_FACTOR, PredictionSettings
-from glpn_cli.values import InputSize, Precision, SizeMode, Tta
+from glpn_cli.values import EngineName, InputSize, Precision, SizeMode, Tta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -150,6 +150,12 @@ class Predictor:
     def devices(self) -> list[str]:
         """The device, as a list: a run may also have several."""
         return [self.runtime.name]
+
+    @property
+    def cpu_passes(self) -> int:
+        """How many images a CPU computes at once: OpenVINO has one for each thread, torch all threads for one."""
+        is_openvino = self.engine_choice.name is EngineName.OPENVINO and self.runtime.openvino_device in {None, "CPU"}
+        return torch.get_num_threads() if is_openvino else 1
 
     def use_engine(self, choice: EngineChoice) -> None:
         """Compute with the engine that a run has chosen, if the settings leave it to the run."""
@@ -298,7 +304,7 @@ class Predictor:
     def run(self, images: Sequence[PreparedImage]) -> list[Tensor]:
         """Run the network on prepared images of one size.
 
-        A CPU takes them one by one, which is faster there, and an image gets the same bits in every group.
+        On a CPU each image is a pass of its own, which is faster there, and gets the same bits in every group.
 
         Returns:
             For each image (1, h, w) float32, network units, on the CPU. With `tta` (2, h, w): the second is the
@@ -382,7 +388,7 @@ class Predictor:
 
     def _run_views(self, images: Sequence[PreparedImage], views: Sequence[Tensor]) -> list[Tensor]:
         """Run the network on one view, (1, 3, h, w), of each image."""
-        if self.runtime.device.type == "cpu" or len(images) == 1:
+        if len(images) == 1 or (self.runtime.device.type == "cpu" and self.cpu_passes == 1):
             return [self._run_stacked([image], [view]) for image, view in zip(images, views, strict=True)]
         return list(torch.split(self._run_stacked(images, views), 1))
 

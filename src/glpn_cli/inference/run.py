@@ -122,7 +122,7 @@ def run(
         options: callbacks and extras.
 
     Yields:
-        The result of each task when it is finished; in one process on a CPU in the order of the tasks.
+        The result of each task when it is finished; in one process on a CPU with torch in the order of the tasks.
 
     Raises:
         OutputError: no more outputs can be written.
@@ -191,13 +191,18 @@ class _Stream:
         from glpn_cli.device import MemoryMeter
 
         device = predictor.runtime.device
-        on_cpu = device.type == "cpu"
+        on_cpu = self._on_cpu = device.type == "cpu"
         self._predictor = predictor
         self._output = output
         self._writer = Writer(predictor, output, manifest, options)
         self._options = options
         self._workers = settings.worker_count
-        self._group_size = GroupSize(1 if on_cpu else settings.batch_size, MemoryMeter.of(device))
+        requested = settings.batch_size
+        self._group_size = (
+            GroupSize.of_cpu(predictor.cpu_passes, requested)
+            if on_cpu
+            else GroupSize(requested, MemoryMeter.of(device))
+        )
         # Networks of OpenVINO are compiled for a number of threads.
         by_torch = predictor.engine_choice.name is EngineName.TORCH
         is_tuned = options.tune_threads and on_cpu and by_torch and predictor.settings.threads is None
@@ -243,8 +248,10 @@ class _Stream:
 
     def _read_ahead(self, tasks: Iterator[Task]) -> None:
         """Start reading the next images; only a few are in memory, however many there are."""
-        # Images with tiles are large, stay in memory, and gain nothing from groups.
-        group = 0 if self._predictor.settings.tiles.is_on else self._group_size.largest
+        # Images with tiles are large, stay in memory, and gain nothing from groups. A CPU takes long for a group, and
+        # the next images are read meanwhile.
+        group = 1 if self._on_cpu else self._group_size.largest
+        group = 0 if self._predictor.settings.tiles.is_on else group
         while len(self._reading) < self._workers + group and not self._are_all_known:
             if self._options.arriving and not self._has_arrived(tasks):
                 return

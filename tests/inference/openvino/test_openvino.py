@@ -142,6 +142,21 @@ def test_threads_share_an_engine(build: Callable[..., Any]) -> None:
     assert all(torch.equal(found[seed], expected[seed]) for seed in range(4))
 
 
+def test_several_images_at_once_get_the_bits_of_each(network: GLPNForDepthEstimation) -> None:
+    single, before = OpenvinoEngine(network, choose_runtime("cpu")), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        several = OpenvinoEngine(network, choose_runtime("cpu"))
+    finally:
+        torch.set_num_threads(before)
+    for count in (1, 2, 5, 1):
+        together = torch.cat([images(seed) for seed in range(count)])
+        assert torch.equal(several(together), torch.cat([single(images(seed)) for seed in range(count)]))
+    (compiled,) = several._compiled.values()
+    assert compiled.streams == 3
+    assert len(compiled._idle) == 3
+
+
 def test_number_of_threads_does_not_change_depth(network: GLPNForDepthEstimation) -> None:
     before = torch.get_num_threads()
     found = []

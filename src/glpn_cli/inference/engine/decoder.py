@@ -35,7 +35,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from glpn_cli.inference.engine.operations import Convolution, Linear, linear_mkldnn, split_rows, to_map, to_tokens
+from glpn_cli.inference.engine.operations import Convolution, Linear, split_rows, to_map, to_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,9 +266,7 @@ class DepthHead:
 
     def _multiply(self, matrix: Tensor, batch: Tensor) -> Tensor:
         """Multiply a matrix (n, k) with each of (B, k, m); without batching for one, which is faster."""
-        if batch.shape[0] > 1:
-            return torch.matmul(matrix, batch)
-        return (linear_mkldnn(matrix, batch[0].T) if self._target.packed else torch.mm(matrix, batch[0]))[None]
+        return torch.matmul(matrix, batch) if batch.shape[0] > 1 else torch.mm(matrix, batch[0])[None]
 
 
 class ColumnConvolution:

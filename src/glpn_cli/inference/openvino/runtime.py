@@ -102,15 +102,13 @@ def check_device(core: Any, device: str, precision: Precision) -> None:
             )
 
 
-def compile_options(precision: Precision, threads: int) -> dict[str, Any]:
+def compile_options(precision: Precision, threads: int, streams: int = 1) -> dict[str, Any]:
     """Return the options with which a network is compiled.
 
     Args:
         precision: of the network.
-        threads: CPU threads of a pass.
+        threads: CPU threads of all passes together.
+        streams: passes at the same time, which share the threads.
     """
-    return {
-        "INFERENCE_PRECISION_HINT": _KINDS[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
+    options = {"INFERENCE_PRECISION_HINT": _KINDS[precision], "INFERENCE_NUM_THREADS": threads}
+    return options | ({"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams})
