@@ -10,9 +10,11 @@ same scale, which are compared.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +73,11 @@ class Workspace:
         commands: dict[str, Callable[[Path], list[str]]] = {
             PIPELINE: lambda out: [sys.executable, str(self.script), str(self.weights), str(photos), str(out)]
         }
-        for precision in PRECISIONS:
-            more = ("--input-size", "native", "--normalize", "minmax", "--precision", precision)
-            commands[f"glpn {subcommand} {precision}"] = lambda out, more=more: self.glpn(
-                subcommand, photos, out, str(self.weights), *more
-            )
+        engines = ("torch", "openvino") if subcommand == "batch" and find_spec("openvino") else ("torch",)
+        for precision, engine in itertools.product(PRECISIONS, engines):
+            more = ("--input-size", "native", "--normalize", "minmax", "--precision", precision, "--engine", engine)
+            name = f"glpn {subcommand} {precision}" + (f", {engine}" if len(engines) > 1 else "")
+            commands[name] = lambda out, more=more: self.glpn(subcommand, photos, out, str(self.weights), *more)
         return commands
 
     def glpn(self, subcommand: str, photos: Path, out: Path, weights: str, *more: str) -> list[str]:

@@ -19,7 +19,7 @@ from glpn_cli.inference.manifest import MANIFEST_NAME, Manifest, read_records
 from glpn_cli.inference.progress import BatchProgress
 from glpn_cli.inference.run import RunOptions
 from glpn_cli.output.formats import FORMATS
-from glpn_cli.settings import OutputSettings, PredictionSettings, SearchSettings
+from glpn_cli.settings import PredictionSettings, SearchSettings
 from glpn_cli.values import Colormap, Tiles
 
 if TYPE_CHECKING:
@@ -457,7 +457,7 @@ def test_images_with_colors_keep_the_image(tmp_path: Path) -> None:
     assert not batch(tmp_path, "npy").prediction.keep_rgb
     assert batch(tmp_path, "ply").prediction.keep_rgb
     assert batch(tmp_path, keep_rgb=True).prediction.keep_rgb
-    made = Batch(["in"], tmp_path, [FORMATS["npy"]], OutputSettings(), search=SearchSettings(recursive=False))
+    made = Batch(["in"], tmp_path, formats=[FORMATS["npy"]], search=SearchSettings(recursive=False))
     assert made.search.recursive is False
 
 

@@ -307,6 +307,7 @@ def test_verification_finds_what_changed(two: Location, tiny: Predictor) -> None
         (["a.tar"], "", {}),
         (["a.tar"], "out", {"range": "run", "formats": "color"}),
         (["memory://b/a.tar"], "out", {"offline": True}),
+        (["a.tar"], "out", {"cluster": "auto"}),
     ],
 )
 def test_what_cannot_work_is_refused(inputs: list[str], output: str, settings: dict[str, Any]) -> None:

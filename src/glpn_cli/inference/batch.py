@@ -52,31 +52,25 @@ class Reporter(Protocol):
         """Take the record and the entry of a finished image; None for an image without depth."""
 
 
-@dataclass
-class Batch:
-    """What a batch does, with every setting.
+@dataclass(kw_only=True)
+class BatchSettings:
+    """The settings of a batch of folders or tars.
 
     Attributes:
-        folders: folders with images.
-        out: the output folder, absolute.
         formats: rows of `FORMATS`.
         output: numbers and colors of the files.
         prediction: how images become depth.
         run: how much happens at once.
         search: which images are found.
-        listed: more images, or None.
         overwrite: replace existing outputs.
         left_out: what the last plan left out.
     """
 
-    folders: Sequence[str]
-    out: Path
     formats: Sequence[DepthFormat] = (FORMATS[DEFAULT_FORMAT],)
     output: OutputSettings = field(default_factory=OutputSettings)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
     run: RunSettings = field(default_factory=RunSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
-    listed: ImageList | None = None
     overwrite: bool = False
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -93,6 +87,21 @@ class Batch:
             self.search = replace(self.search, recursive=True)
         keep_rgb = self.prediction.keep_rgb or any(row.needs_image for row in self.formats)
         self.prediction = replace(self.prediction, keep_rgb=keep_rgb)
+
+
+@dataclass
+class Batch(BatchSettings):
+    """What a batch of folders does, with every setting.
+
+    Attributes:
+        folders: folders with images.
+        out: the output folder, absolute.
+        listed: more images, or None.
+    """
+
+    folders: Sequence[str]
+    out: Path
+    listed: ImageList | None = None
 
     def plan(self) -> TaskTable:
         """Return the tasks, from what is in the output folder now; writes nothing.
@@ -327,9 +336,27 @@ def make_batch(
         MissingPackageError: a format needs a package that is not installed.
         TypeError: there is no such setting.
     """
+    grouped = group_settings(output, formats, settings)
+    named = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+    return Batch(
+        [os.fspath(folder) for folder in named],
+        Path(os.path.abspath(output)),
+        listed=listed,
+        overwrite=overwrite,
+        **grouped,
+    )
+
+
+def group_settings(
+    output: str | os.PathLike[str], formats: str | Sequence[str], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of `BatchSettings` that the arguments of `make_batch` set.
+
+    Raises:
+        UsageError, MissingPackageError, TypeError: as `make_batch`.
+    """
     if not os.fspath(output):
         raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
-    named = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
     groups: dict[str, Any] = {}
     for group, kind in _GROUPS.items():
         names = settings.keys() & kind.__dataclass_fields__.keys()
@@ -337,11 +364,4 @@ def make_batch(
     if settings:
         known = [name for kind in _GROUPS.values() for name in kind.__dataclass_fields__]
         refuse_unknown_keywords("run_batch", settings, ["formats", "overwrite", "report", "progress", *known])
-    return Batch(
-        [os.fspath(folder) for folder in named],
-        Path(os.path.abspath(output)),
-        find_formats(formats) or default_formats(groups["output"]),
-        listed=listed,
-        overwrite=overwrite,
-        **groups,
-    )
+    return groups | {"formats": find_formats(formats) or default_formats(groups["output"])}

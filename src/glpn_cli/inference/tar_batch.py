@@ -13,9 +13,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from glpn_cli.convert import EMPTY_HINT
 from glpn_cli.errors import ImageError, UsageError
-from glpn_cli.inference.batch import make_batch
+from glpn_cli.inference.batch import BatchSettings, group_settings
 from glpn_cli.inference.color_range import choose_run_range, shares_range
 from glpn_cli.inference.fingerprint import RANGE_M, changed_settings, fingerprint
 from glpn_cli.inference.progress import BatchProgress
@@ -32,19 +31,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from glpn_cli.image.discovery import ImageList
-    from glpn_cli.image.folder import LeftOut
     from glpn_cli.inference.predictor import Predictor
     from glpn_cli.inference.remote import RemotePredictor
     from glpn_cli.inference.result import Result
-    from glpn_cli.output.formats import DepthFormat
-    from glpn_cli.settings import OutputSettings, PredictionSettings, RunSettings, SearchSettings
+    from glpn_cli.settings import PredictionSettings
 
 _REQUESTS_AT_ONCE = 16
 
 
 @dataclass
-class TarBatch:
-    """What a batch of tars does, with every setting; as `Batch`, with tars instead of folders.
+class TarBatch(BatchSettings):
+    """What a batch of tars does, with every setting.
 
     Attributes:
         tars: with images, of different names.
@@ -53,13 +50,6 @@ class TarBatch:
 
     tars: list[Location]
     out: Location
-    formats: Sequence[DepthFormat]
-    output: OutputSettings
-    prediction: PredictionSettings
-    run: RunSettings
-    search: SearchSettings
-    overwrite: bool
-    left_out: LeftOut
 
 
 def make_tar_batch(
@@ -78,18 +68,16 @@ def make_tar_batch(
         InputError: there are no tars.
         MissingPackageError: a format or a store needs a package that is not installed.
     """
-    if not os.fspath(output):
-        raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
-    plain = make_batch([], os.curdir, formats=formats, overwrite=overwrite, **settings)
+    shared = BatchSettings(overwrite=overwrite, **group_settings(output, formats, settings))
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    if plain.run.cluster is not None:
+    if shared.run.cluster is not None:
         raise UsageError(
             "`cluster` excludes tars, whose images pass through the process that starts the workers",
             hint="use `shard` to share the tars between machines",
         )
     if listed is not None:
         raise UsageError("`from_list` lists images, not tars", hint="name tars as 'shots/{000..099}.tar'")
-    if plain.output.range is not None and plain.output.range.mode is RangeMode.RUN:
+    if shared.output.range is not None and shared.output.range.mode is RangeMode.RUN:
         raise UsageError(
             "`range=run` needs a sample of all images, which are in tars",
             hint="set `range` to LO:HI in meters, or to model",
@@ -97,18 +85,10 @@ def make_tar_batch(
     tars = expand(os.fspath(text) for text in named)
     out = Location.parse(os.fspath(output))
     _check_names(tars, out)
-    if plain.prediction.offline and any(location.root for location in [*tars, out]):
+    if shared.prediction.offline and any(location.root for location in [*tars, out]):
         raise UsageError("`offline` excludes tars in object stores", hint="copy them to this machine")
     return TarBatch(
-        [tar for tar in tars if plain.run.shard is None or plain.run.shard.has(tar.name)],
-        out,
-        plain.formats,
-        plain.output,
-        plain.prediction,
-        plain.run,
-        plain.search,
-        overwrite,
-        plain.left_out,
+        [tar for tar in tars if shared.run.shard is None or shared.run.shard.has(tar.name)], out, **vars(shared)
     )
 
 
