@@ -134,8 +134,19 @@ def _facts() -> Any:
 
     card = CATALOG["tiny"].card
     runtime = RuntimeFacts("cpu", Precision.FLOAT32)
-    size = InputSize.parse("model")
-    return PredictorFacts(card, "0" * 64, None, True, runtime, PredictionSettings(), None, size, sharp_edges=False)
+    return PredictorFacts(
+        card=card,
+        weights_sha256="0" * 64,
+        config_sha256=None,
+        weights_chosen=True,
+        runtime=runtime,
+        settings=PredictionSettings(),
+        calibration=None,
+        usable_sides=(32, 32),
+        parameters=4_000_000,
+        input_size=InputSize.parse("model"),
+        sharp_edges=False,
+    )
 
 
 def drive(case: str, images: int, out: str) -> dict[str, Any]:

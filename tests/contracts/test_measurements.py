@@ -229,6 +229,15 @@ def test_page_without_new_results_does_not_change(tmp_path: Path) -> None:
     assert report(tmp_path, {}) == PAGE
 
 
+@pytest.mark.parametrize("case", ["new", "one folder", "resumed"])
+def test_driver_of_a_long_run_is_measured(case: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "scale_driver.py"), case, "200", str(tmp_path)]
+    if case == "resumed":
+        subprocess.run([*command[:2], "new", *command[3:]], check=True)
+    done = subprocess.run(command, check=True, capture_output=True)
+    assert json.loads(done.stdout)["plan_cpu_s"] > 0
+
+
 @pytest.mark.soak
 def test_every_script_runs(tmp_path: Path) -> None:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _MIN_IMAGES = 100
 _USUAL_PIXELS = 480 * 640
-"""Compiling a size of the published architecture takes as long as OpenVINO saves with about 50 images of these pixels.
-Twice as many are a clear gain."""
+"""Converting and compiling the published architecture takes as long as OpenVINO saves with about 40 images of these
+pixels. Twice as many are a clear gain."""
 
 _MIN_RUN = 10
 """Runs with fewer images are not looked at: they would need images of several megapixels."""
