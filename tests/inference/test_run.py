@@ -478,6 +478,30 @@ def test_images_with_tiles_do_not_accumulate(tmp_path: Path, make_image: Callabl
     assert most <= 3
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_results_of_two_sizes_in_order(tmp_path: Path, make_image: Callable[..., Path], in_order: bool) -> None:
+    order = ["w", "t", "w", "t", "t", "w"]
+    for index, size in enumerate(order):
+        make_image(f"in/{index}{size}.png", *((32, 64) if size == "w" else (64, 32)))
+    (tmp_path / "in" / "3x.png").write_bytes(b"no image")
+    native = _StandIn(glpn_cli.load("tiny", input_size="native"), cpu_passes=3)
+    found = names(list(beside(tmp_path, native, in_order=in_order)))
+    assert sorted(found) == sorted(path.name for path in (tmp_path / "in").glob("*.png"))
+    assert (found == sorted(found)) == in_order
+
+
+def test_results_that_wait_for_their_turn_are_not_lost(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    for index, height in enumerate([32, 64, 64, 64, 64, 32]):
+        make_image(f"in/{index}.png", height, 96 - height)
+    late: list[Result] = []
+    native = _StandIn(glpn_cli.load("tiny", input_size="native"), cpu_passes=2)
+    results = beside(tmp_path, native, in_order=True, on_late=late.append)
+    seen = [next(results)]
+    results.close()
+    written = {path.name for path in (tmp_path / "in").glob("*.npy")}
+    assert written == {f"{Path(result.record.source).stem}.depth.npy" for result in seen + late}
+
+
 # Threads
 
 

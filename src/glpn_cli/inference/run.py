@@ -68,7 +68,8 @@ class RunOptions:
         named_file: follow a link at the only output; see `Plan.named_file`.
         fingerprint: what determines the content of the outputs, for the manifest.
         take_notes: fill `Result.noted`.
-        in_order: yield the results in the order of the tasks, if several processes share them.
+        in_order: yield the results in the order of the tasks, also if images of one size are computed together, or
+            several processes share them.
         on_depth: is called with each depth map and its record in a writer thread, before the outputs appear, so that
             a killed run calls it again. What it returns is in `Result.entry`. Processes that share a run get a pickled
             copy.
@@ -122,7 +123,7 @@ def run(
         options: callbacks and extras.
 
     Yields:
-        The result of each task when it is finished; in one process on a CPU with torch in the order of the tasks.
+        The result of each task when it is finished, or in their order, see `RunOptions`.
 
     Raises:
         OutputError: no more outputs can be written.
@@ -217,6 +218,8 @@ class _Stream:
         self._reading: deque[tuple[Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+        self._taken = self._next_in_order = 0
+        self._early: dict[int, Result] = {}  # finished, while the results of earlier tasks are not
 
     def results(self, tasks: Iterator[Task]) -> Generator[Result]:
         """Process tasks in order and yield their results as they are finished."""
@@ -240,6 +243,8 @@ class _Stream:
             self._stopper.stop()
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
+            for result in self._early.values():
+                self._options.on_late(result)
             for _, writing in self._writing:
                 if not writing.cancelled() and writing.exception() is None:
                     self._options.on_late(writing.result())
@@ -261,7 +266,8 @@ class _Stream:
                 return
             is_marked = not isinstance(task.source, str | MemoryImage) and task.source is not STDIN
             mark = file_mark(task.source) if is_marked else ""  # type: ignore[arg-type]  # a path or URL
-            item = Item(task, Stopwatch(), mark)
+            item = Item(task, Stopwatch(), mark, number=self._taken)
+            self._taken += 1
             # Standard input is read in the caller's thread: an interrupt could not stop it in another.
             reading = None if task.source is STDIN else self._readers.submit(self._read, item)
             self._reading.append((item, reading))
@@ -407,7 +413,17 @@ class _Stream:
                     for stages in (("network", "upsample"), ("decode", "preprocess", "encode", "write"))
                 )
                 self._core_share.record_image(network_s, around_s)
-            yield result
+            if self._options.in_order:
+                self._early[item.number] = result
+                yield from self._next_results()
+            else:
+                yield result
+
+    def _next_results(self) -> Iterator[Result]:
+        """Yield the finished results that follow the last one in the order of the tasks."""
+        while self._next_in_order in self._early:
+            self._next_in_order += 1
+            yield self._early.pop(self._next_in_order - 1)
 
     def _finished_meanwhile(self) -> Iterator[Result]:
         """Yield results while the next image is still being read: a download or standard input may take long."""

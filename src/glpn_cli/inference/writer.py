@@ -53,6 +53,7 @@ class Item:
         image_sha256: of the image that was read; None if it is unknown.
         current: existing outputs that are up to date by their metadata.
         noted: see `Result`.
+        number: of the task in the run.
     """
 
     task: Task
@@ -61,6 +62,7 @@ class Item:
     image_sha256: str | None = None
     current: frozenset[Path] = frozenset()
     noted: Noted | None = None
+    number: int = 0
 
 
 class Writer:
