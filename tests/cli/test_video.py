@@ -77,6 +77,7 @@ def test_broken_frames_are_a_partial_failure(glpn: Glpn, clip: Path, tmp_path: P
         (("clip.mp4", "-o", "x.mp4", "-f", "npz"), 2, b"--format"),
         (("clip.mp4", "--steady", "perhaps"), 2, b"--steady"),
         (("-",), 2, b"standard input"),
+        (("clip.mp4", "-o", "-"), 2, b"--output"),
     ],
 )
 def test_errors_name_the_option(glpn: Glpn, clip: Path, arguments: tuple[str, ...], code: int, named: bytes) -> None:
@@ -107,6 +108,20 @@ def test_info_without_the_package_says_what_is_missing(glpn: Glpn, clip: Path, m
 
 def test_doctor_lists_encoders(glpn: Glpn) -> None:
     assert {"libx264", "ffv1"} <= set(json.loads(glpn("doctor", "--json").stdout)["encoders"])
+
+
+def test_interrupted_run_says_that_nothing_is_saved(glpn: Glpn, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glpn_cli.video.frame_writer import FrameWriter
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FrameWriter, "add", interrupted)
+    stopped = glpn("video", clip, "-o", "depth.mkv", *SMALL)
+    assert stopped.returncode == 130
+    assert b"interrupted" in stopped.stderr
+    assert b"resume" not in stopped.stderr
+    assert {path.name for path in clip.parent.iterdir()} == {clip.name}
 
 
 def test_interrupted_run_says_that_it_resumes(glpn: Glpn, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,12 @@ def plan_video(
         raise UsageError(f"the video must be a file, not {what}", hint=None if source else EMPTY_HINT)
     if output == "":
         raise UsageError("must not be empty", hint=EMPTY_HINT, setting="output")
+    if output == "-":
+        raise UsageError(
+            "a video cannot be written to standard output: its parts are joined at the end",
+            hint="name a file, or ./- for a folder of this name",
+            setting="output",
+        )
     path = Path(source)
     target = path.with_name(f"{path.stem}.depth.mp4") if output is None else Path(output)
     encoding = None if _is_folder(output) else ENCODINGS.get(target.suffix.lower())

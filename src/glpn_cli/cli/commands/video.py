@@ -102,7 +102,7 @@ def _print_result(console: Console, run: VideoRun, result: VideoResult) -> None:
         why = "frames have no sound" if run.plan.encoding is None else "set by `no_sound`"
         console.detail(f"  the sound was not copied: {why}")
     resumed = f", {result.resumed} of an earlier run" if result.resumed else ""
-    cuts = f", {result.cuts} cuts" if result.cuts else ""
+    cuts = f", {result.cuts} {'cut' if result.cuts == 1 else 'cuts'}" if result.cuts else ""
     console.info(
         f"{result.target}: {result.frames} frames of {result.duration_s:.1f} s{cuts}{resumed}, "
         f"{result.depth_m[0]:.2f} to {result.depth_m[1]:.2f} m, in {format_duration(result.elapsed_s)}"
@@ -110,9 +110,11 @@ def _print_result(console: Console, run: VideoRun, result: VideoResult) -> None:
 
 
 def _print_interrupted(console: Console, run: VideoRun, error: BaseException) -> None:
-    """Print that a later run resumes, unless nothing was computed."""
-    if run.saved_frames:
-        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+    """Print whether a later run resumes."""
+    ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+    if not run.saved_frames:
+        console.warn(f"{ended}: no frames are saved yet")
+    else:
         total = run.reader.frame_estimate
         of_all = f" of about {total}" if total else ""
         console.warn(f"{ended}: {run.saved_frames}{of_all} frames are saved; run the same command again to resume")
