@@ -103,7 +103,7 @@ def write_together(
         files: targets and their bytes.
         overwrite: whether an existing file may be replaced, of all files or of each. If not, even a file that
             appeared a moment ago is safe.
-        partials: the temporary files to use, one per target, in the same folder; None invents names.
+        partials: the temporary files to use, one per target, on its file system; None invents names beside them.
         durable: flush the bytes to the disk before the files get their names. Without it a power failure may leave
             an empty file, which is good enough for what can be made again.
 

@@ -11,6 +11,7 @@ import pytest
 
 import glpn_cli
 from clips import TICKS, damage_frames, frame_times, scene, sound_packets, write_clip
+from glpn_cli import files
 from glpn_cli.errors import (
     DepthFileError,
     ImageError,
@@ -254,6 +255,24 @@ def test_early_end_and_broken_frames_are_reported(tmp_path: Path, small_predicto
 
 
 # Interrupted runs
+
+
+def test_a_killed_run_leaves_unfinished_files_in_the_work_folder_only(
+    clip: Path, small_predictor: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = []
+    write_new = files.write_new
+
+    def watched(path: Path, data: bytes, *, durable: bool = True) -> None:
+        unfinished.append(path)
+        write_new(path, data, durable=durable)
+
+    monkeypatch.setattr(files, "write_new", watched)
+    plan = make_plan(clip, "frames/", formats=("npz", "png"))
+    execute(plan, small_predictor)
+    assert len(unfinished) > 12  # two of each frame, and the index
+    assert {path.parent for path in unfinished} == {plan.work_folder.path}
+    assert not [path for path in (clip.parent / "frames").iterdir() if path.name.startswith(".")]
 
 
 class _StoppedError(Exception):

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 from glpn_cli.depth import is_known
-from glpn_cli.files import dump_json, file_sha256, write_together, write_whole
+from glpn_cli.files import dump_json, file_sha256, partial_path, write_together
 from glpn_cli.output.metadata import build_metadata
 from glpn_cli.values import Scale
 from glpn_cli.video.plan import INDEX_NAME
@@ -16,6 +16,7 @@ from glpn_cli.video.writing import METERS, ColorPainter, MeterPainter, SegmentEn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.output.formats import DepthFormat
@@ -89,7 +90,7 @@ class FrameWriter:
             for number, tick in enumerate(pts)
         ]
         target = self._plan.target / INDEX_NAME
-        write_whole(target, "".join(line + "\n" for line in lines).encode(), overwrite=self._plan.overwrite)
+        self._put([(target, "".join(line + "\n" for line in lines).encode())], overwrite=self._plan.overwrite)
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
         while self._writing and (len(self._writing) >= _WRITE_BEHIND or self._writing[0].done()):
@@ -115,11 +116,16 @@ class FrameWriter:
                 for row in self._plan.rows
             ]
             # A frame of an interrupted run may be there; those of others were refused before.
-            write_together(files, overwrite=True, durable=False)
+            self._put(files, overwrite=True, durable=False)
             return
         if self._encoder is None:
             self._encoder = SegmentEncoder(self._work.next_file, self._plan.encoding, self._reader.rate)
         self._encoder.add(self._painted(frame.depth))
+
+    def _put(self, files: list[tuple[Path, bytes]], *, overwrite: bool, durable: bool = True) -> None:
+        """Write files; what a killed run leaves of them is in the work folder, and is removed with it."""
+        partials = [self._work.path / partial_path(target).name for target, _ in files]
+        write_together(files, overwrite=overwrite, partials=partials, durable=durable)
 
     def _painted(self, depth: DepthMap) -> Any:
         """Return the frame of a depth map; broken frames have that of the frame before."""
