@@ -18,7 +18,7 @@ help:
 	@echo "make docs    generate docs/cli.md"
 	@echo "make image   generate the images of the README, of the model card and of docs/report.md"
 	@echo "make wheel   build the wheel into dist/"
-	@echo "make bench   measurements of docs/performance.md, about an hour on an idle machine"
+	@echo "make bench   measurements of docs/performance.md, two hours on an idle machine"
 	@echo "make tiny    train the bundled weights again from the real data in DATA=DIR (recipes/tiny/README.md)"
 	@echo "make clean   remove the virtual environment and all build outputs"
 
@@ -85,7 +85,7 @@ wheel: $(VENV)/.ready-to-develop
 BENCH_FLAGS ?=
 
 bench: $(VENV)/.ready-to-develop
-	@echo "takes about an hour on an idle machine with two cores; times from a busy machine are not comparable"
+	@echo "takes two hours on an idle machine with two cores; times from a busy machine are not comparable"
 	$(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/memory.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/whole.py $(BENCH_FLAGS)

@@ -13,6 +13,7 @@ from glpn_cli.device import choose_runtime
 from glpn_cli.errors import DeviceError, UsageError
 from glpn_cli.image.reading import read_size
 from glpn_cli.inference import engines
+from glpn_cli.inference.engine.engine import Engine
 from glpn_cli.inference.engines import settle_engine
 from glpn_cli.inference.load import load
 from glpn_cli.output.reading import read_depth
@@ -21,6 +22,8 @@ from glpn_cli.values import EngineChoice
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
 WIDE, TALL, SQUARE = (32, 64), (64, 32), (32, 32)
 
@@ -103,6 +106,26 @@ def test_frequent_sizes_use_openvino_in_every_worker_and_resumed_run(folder: Pat
         path.unlink()
     assert batch(folder, tmp_path / "one") == found
     assert batch(folder, tmp_path / "shards", shard="1/2") | batch(folder, tmp_path / "shards", shard="2/2") == found
+
+
+def test_torch_computes_images_one_by_one_beside_openvino(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    expected = batch(folder, tmp_path / "torch", engine="torch", threads=2)
+    at_once = []
+    compute = Engine.__call__
+
+    def watched(self: Engine, pixel_values: torch.Tensor) -> torch.Tensor:
+        at_once.append(len(pixel_values))
+        return compute(self, pixel_values)
+
+    monkeypatch.setattr(Engine, "__call__", watched)
+    found = batch(folder, tmp_path / "both", engine="openvino:32x64", threads=2)
+    assert set(at_once) == {1}
+    tall = [name for name in found if name.startswith("tall")]
+    assert [found[name] for name in tall] == [expected[name] for name in tall]
+    assert len(tall) == 6
 
 
 @pytest.mark.usefixtures("_compiling_pays_soon")

@@ -22,7 +22,7 @@ from glpn_cli.inference.crews.probe import Nonce, Probe
 from glpn_cli.inference.plan import STDOUT
 from glpn_cli.inference.record import DONE, FAILED
 from glpn_cli.inference.remote import CALLER, MAX_DEATHS
-from glpn_cli.inference.result import Result, failed_result, skipped_result
+from glpn_cli.inference.result import Result, ResultOrder, failed_result, skipped_result
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -59,14 +59,15 @@ class Dispatch:
         self._manifest = manifest
         self._options = options
         folder, stem = (None, "") if manifest is None else (manifest.folder, manifest.stem)
-        options = replace(options, on_late=ignore, note=ignore)
+        # Results get their order here, so that no worker holds on to a finished one.
+        options = replace(options, on_late=ignore, note=ignore, in_order=False)
         self._begin = Begin(output, settings, options, folder, stem, engine=workers.engine)
         self._queue: deque[tuple[int, Task]] = deque()
         self._suspects: deque[tuple[int, Task]] = deque()
         self._deaths: dict[int, int] = {}
         self._results: deque[Result] = deque()
-        self._unordered: dict[int, Result] = {}
-        self._next_in_order = self._taken = 0
+        self._order = ResultOrder()
+        self._taken = 0
         self._are_all_known = False
         self._room = threading.Semaphore(2 * _MAX_LEASE)
         self._end: GLPNError | None = None  # the error after the last task, as of an invalid list
@@ -303,14 +304,12 @@ class Dispatch:
 
     def _add_result(self, number: int, result: Result) -> None:
         if self._options.in_order:
-            self._unordered[number] = result
+            self._order.add(number, result)
         else:
             self._results.append(result)
 
     def _finished(self) -> Iterator[Result]:
-        while self._next_in_order in self._unordered:
-            self._results.append(self._unordered.pop(self._next_in_order))
-            self._next_in_order += 1
+        yield from self._order.ready()
         while self._results:
             yield self._results.popleft()
 
@@ -321,6 +320,6 @@ class Dispatch:
                 self._settle(member, event.outcomes)
         if self._nonce is not None:
             self._nonce.remove()
-        late = [*self._results, *self._unordered.values()]
+        late = [*self._results, *self._order.waiting]
         for result in late if now else ():
             self._options.on_late(result)

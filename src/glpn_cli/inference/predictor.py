@@ -388,7 +388,8 @@ class Predictor:
 
     def _run_views(self, images: Sequence[PreparedImage], views: Sequence[Tensor]) -> list[Tensor]:
         """Run the network on one view, (1, 3, h, w), of each image."""
-        if len(images) == 1 or (self.runtime.device.type == "cpu" and self.cpu_passes == 1):
+        by_torch = self.engine_choice.for_size((views[0].shape[2], views[0].shape[3])) is EngineName.TORCH
+        if len(images) == 1 or (self.runtime.device.type == "cpu" and (by_torch or self.cpu_passes == 1)):
             return [self._run_stacked([image], [view]) for image, view in zip(images, views, strict=True)]
         return list(torch.split(self._run_stacked(images, views), 1))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from glpn_cli.inference.record import DONE, FAILED, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from glpn_cli.depth import DepthMap
     from glpn_cli.errors import GLPNError
@@ -106,6 +106,29 @@ class Result:
 def skipped_result(task: Task) -> Result:
     """Return the result of a task that is not an image."""
     return Result(task, Record(source=str(task.source), status=SKIPPED))
+
+
+class ResultOrder:
+    """Results that wait until those of all earlier tasks have been taken."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Result] = {}
+        self._next = 0
+
+    @property
+    def waiting(self) -> list[Result]:
+        """The results that were not taken."""
+        return list(self._waiting.values())
+
+    def add(self, number: int, result: Result) -> None:
+        """Add the result of a task, counted from 0."""
+        self._waiting[number] = result
+
+    def ready(self) -> Iterator[Result]:
+        """Take the results that follow the last one taken, without a gap."""
+        while self._next in self._waiting:
+            self._next += 1
+            yield self._waiting.pop(self._next - 1)
 
 
 def current_result(task: Task, sha256: dict[str, str]) -> Result:

@@ -29,6 +29,7 @@ from glpn_cli.inference.record import Record, file_mark
 from glpn_cli.inference.remote import RemotePredictor
 from glpn_cli.inference.result import (
     Result,
+    ResultOrder,
     current_result,
     note_depth,
     skipped_result,
@@ -218,8 +219,8 @@ class _Stream:
         self._reading: deque[tuple[Item, _Reading | None]] = deque()  # None: read when its turn comes
         self._writing: deque[tuple[Item, Future[Result]]] = deque()
         self._waiting: dict[tuple[int, ...], list[_Prepared]] = {}
-        self._taken = self._next_in_order = 0
-        self._early: dict[int, Result] = {}  # finished, while the results of earlier tasks are not
+        self._taken = 0
+        self._order = ResultOrder()
 
     def results(self, tasks: Iterator[Task]) -> Generator[Result]:
         """Process tasks in order and yield their results as they are finished."""
@@ -243,7 +244,7 @@ class _Stream:
             self._stopper.stop()
             self._readers.shutdown(cancel_futures=True)
             self._writers.shutdown(cancel_futures=False)
-            for result in self._early.values():
+            for result in self._order.waiting:
                 self._options.on_late(result)
             for _, writing in self._writing:
                 if not writing.cancelled() and writing.exception() is None:
@@ -255,8 +256,7 @@ class _Stream:
         """Start reading the next images; only a few are in memory, however many there are."""
         # Images with tiles are large, stay in memory, and gain nothing from groups. A CPU takes long for a group, and
         # the next images are read meanwhile.
-        group = 1 if self._on_cpu else self._group_size.largest
-        group = 0 if self._predictor.settings.tiles.is_on else group
+        group = 0 if self._predictor.settings.tiles.is_on else 1 if self._on_cpu else self._group_size.largest
         while len(self._reading) < self._workers + group and not self._are_all_known:
             if self._options.arriving and not self._has_arrived(tasks):
                 return
@@ -414,16 +414,10 @@ class _Stream:
                 )
                 self._core_share.record_image(network_s, around_s)
             if self._options.in_order:
-                self._early[item.number] = result
-                yield from self._next_results()
+                self._order.add(item.number, result)
+                yield from self._order.ready()
             else:
                 yield result
-
-    def _next_results(self) -> Iterator[Result]:
-        """Yield the finished results that follow the last one in the order of the tasks."""
-        while self._next_in_order in self._early:
-            self._next_in_order += 1
-            yield self._early.pop(self._next_in_order - 1)
 
     def _finished_meanwhile(self) -> Iterator[Result]:
         """Yield results while the next image is still being read: a download or standard input may take long."""
