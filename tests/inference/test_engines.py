@@ -112,7 +112,7 @@ def test_torch_computes_images_one_by_one_beside_openvino(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino", reason="needs the extra openvino")
-    expected = batch(folder, tmp_path / "torch", engine="torch", threads=2)
+    expected = batch(folder, tmp_path / "torch", engine="torch")
     at_once = []
     compute = Engine.__call__
 

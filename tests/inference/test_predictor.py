@@ -60,6 +60,21 @@ def settings(**values: Any) -> PredictionSettings:
     return PredictionSettings(**values)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [(64, 32), (101, 131), (240, 320)])
+def test_number_of_threads_does_not_change_bits(size: tuple[int, int], precision: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    before = torch.get_num_threads()
+    try:
+        found = [
+            glpn_cli.load("tiny", input_size="native", threads=threads, precision=precision).predict(image).meters
+            for threads in (1, 2)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+
+
 def test_every_kind_of_input_gives_the_same_depth(tiny: Predictor, photo: Path) -> None:
     with Image.open(photo) as image:
         image.load()

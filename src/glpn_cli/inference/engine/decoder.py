@@ -35,7 +35,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from glpn_cli.inference.engine.operations import Convolution, Linear, split_rows, to_map, to_tokens
+from glpn_cli.inference.engine.operations import Convolution, Linear, linear_mkldnn, split_rows, to_map, to_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -265,8 +265,13 @@ class DepthHead:
             return self._row_matrices[key]
 
     def _multiply(self, matrix: Tensor, batch: Tensor) -> Tensor:
-        """Multiply a matrix (n, k) with each of (B, k, m); without batching for one, which is faster."""
-        return torch.matmul(matrix, batch) if batch.shape[0] > 1 else torch.mm(matrix, batch[0])[None]
+        """Multiply a matrix (n, k) with each of (B, k, m); without batching for one, which is faster.
+
+        On a CPU by oneDNN, because the bits of torch's own product depend on the number of threads.
+        """
+        if batch.shape[0] > 1:
+            return torch.matmul(matrix, batch)
+        return (linear_mkldnn(matrix, batch[0].T) if self._target.packed else torch.mm(matrix, batch[0]))[None]
 
 
 class ColumnConvolution:
