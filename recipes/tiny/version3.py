@@ -3,7 +3,7 @@
     python recipes/tiny/version3.py DATA --out build/tiny-3
 
 DATA is a folder with the sets of sets.py, or a tar file that prepare.py wrote. Run the same command again to resume.
-After every 500 steps the weights are measured on the held-out places, and the best are stored in
+After every 1,000 steps the weights are measured on the held-out places, and the best are stored in
 best.safetensors. README.md describes the recipe.
 """
 
@@ -30,15 +30,13 @@ from glpn_cli.evaluation.run import evaluate
 from glpn_cli.files import write_whole
 from glpn_cli.metrics import BOUNDARY_F1
 from glpn_cli.settings import PredictionSettings
-from glpn_cli.training.progress import TrainWatcher
-from glpn_cli.training.recipe import build_settings, read_recipe
-from glpn_cli.training.settings import TrainRun
-from glpn_cli.training.trainer import train
+from glpn_cli.training.recipe import read_recipe
 from glpn_cli.weights.checkpoint import read_checkpoint, write_checkpoint
 from glpn_cli.weights.store import SAFETENSORS_NAME
 from prepare import UNITS_PER_METER, prepare_sets
 from scenes.store import SceneRecipe, fill_folder
 from sets import DATA_SETS, HELD_OUT, sample_weights, training_sets
+from train import check_finished, run
 from widen import widen_decoder
 
 if TYPE_CHECKING:
@@ -47,17 +45,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glpn_cli.model.config import GLPNConfig
-    from glpn_cli.training.progress import StepFacts
-    from glpn_cli.training.settings import TrainSettings
 
 HERE = Path(__file__).resolve().parent
 SHIPPED_FILE = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
 DECODER_CHANNELS = 48
-MEASURE_EVERY = 500
+MEASURE_EVERY = 1000
 EPOCH_SAMPLES = 6000
-SCENE_FRACTION = 0.5
-_LOG_EVERY = 50
-_SCENE_SIZE = (256, 352)
+SCENE_FRACTION = 0.65
+WORKING_SIZES = ("160x224", "192x256")
+BLENDS = (0.25, 0.5, 0.75)
 _TEXTURE_SETS = (
     "aims_lab",
     "tum_fr1_rpy",
@@ -77,8 +73,8 @@ _TEXTURE_SETS = (
     "render_veach_ajar",
 )
 _KINDS = {
-    "room": 26, "tabletop": 14, "meal": 8, "street": 14, "jam": 6, "traffic": 8, "park": 8, "square": 4, "evening": 4,
-    "portrait": 14,
+    "room": 24, "tabletop": 12, "meal": 8, "street": 22, "jam": 8, "traffic": 14, "park": 8, "square": 5, "evening": 5,
+    "portrait": 12,
 }  # fmt: skip
 
 
@@ -88,16 +84,18 @@ class Stage:
 
     Attributes:
         scenes: number of synthetic scenes that are rendered for it; it also uses those of the stages before.
+        scene_size: (height, width) of the scenes.
         changes: settings that differ from version-3.json.
     """
 
     scenes: int
+    scene_size: tuple[int, int]
     changes: dict[str, object]
 
 
 STAGES = (
-    Stage(1_408, {"steps": 4_000, "sizes": [[128, 192, 0.5], [192, 256, 0.3], [256, 352, 0.2]], "seed": 0}),
-    Stage(6_016, {"steps": 10_000, "sizes": [[192, 256, 0.5], [256, 352, 0.5]], "seed": 1}),
+    Stage(8_192, (192, 256), {"steps": 4_000, "sizes": [[128, 192, 0.5], [192, 256, 0.5]], "seed": 0}),
+    Stage(6_016, (256, 352), {"steps": 10_000, "sizes": [[192, 256, 0.5], [256, 352, 0.5]], "seed": 1}),
 )
 SHORT = {"steps": 4, "sizes": [[64, 96, 1.0]], "batch_size": 2}
 """The changes of a short run, which tests the recipe: everything happens, and nothing is learned."""
@@ -129,7 +127,8 @@ class Recipe:
         self.options = options
         self.out: Path = options.out
         self.data = self.out / "data"
-        self.candidates = Candidates(self.out, self.data, options.split)
+        held_out = [MeasuredSet(name, self.data / name, UNITS_PER_METER) for name in HELD_OUT[options.split]]
+        self.candidates = Candidates(self.out, [*held_out, *options.measure])
 
     def prepare(self) -> None:
         """Make the training data and the initial weights.
@@ -155,34 +154,36 @@ class Recipe:
         """Render the scenes of a stage, train it in slices, and measure the weights after each slice.
 
         Raises:
-            GLPNError: see `glpn_cli.training.trainer.train`.
-            SystemExit: a signal interrupted it.
+            GLPNError: data or weights cannot be read, or a file cannot be written.
+            SystemExit: the training failed, or a signal interrupted it.
         """
         folder = self.out / str(number)
         self._render(number)
         settings = self._settings(number)
+        recipe = self.out / f"stage-{number}.json"
+        write_whole(recipe, json.dumps(settings, indent=1).encode(), overwrite=True)
+        steps = int(str(settings["steps"]))
         while True:
             done = steps_done(folder)
-            if done and not self.candidates.has(number, done):
+            if done and (done % MEASURE_EVERY == 0 or done == steps):
                 self.candidates.measure(number, done, folder / "last")
-            if done >= settings.steps:
-                return
-            until = min(settings.steps, (done // MEASURE_EVERY + 1) * MEASURE_EVERY)
-            outcome = train(settings, self._run(folder, until), watcher=_Log(number))
-            if outcome.interrupted:
-                log(f"stage {number}: interrupted at step {outcome.step}; the same command resumes")
-                sys.exit(130)
+            if done >= steps:
+                break
+            until = min(steps, (done // MEASURE_EVERY + 1) * MEASURE_EVERY)
+            run(self._train_command(recipe, folder, until))
+            check_finished(folder / "last", until)
+        for fraction in BLENDS:
+            self.candidates.measure(number, steps, folder / "last", self._initial(number), fraction)
 
-    def best(self) -> dict[str, float]:
-        """Return the stage, the step and the score of the best weights."""
+    def best(self) -> dict[str, str]:
+        """Return the row of the best weights in the table of candidates."""
         return self.candidates.best()
 
     def _render(self, number: int) -> None:
-        textures = tuple(str(self.data / name) for name in _TEXTURE_SETS)
-        recipe = SceneRecipe(9 + number, _SCENE_SIZE, textures, tuple(_KINDS.items()), canonical=True)
-        count = 64 if self.options.short else STAGES[number - 1].scenes
-        if self.options.short:
-            recipe = SceneRecipe(9 + number, (48, 64), (), tuple(_KINDS.items()), canonical=True)
+        textures = () if self.options.short else tuple(str(self.data / name) for name in _TEXTURE_SETS)
+        size = (48, 64) if self.options.short else STAGES[number - 1].scene_size
+        recipe = SceneRecipe(9 + number, size, textures, tuple(_KINDS.items()), canonical=True)
+        count = _scene_count(number, self.options)
         for done in fill_folder(self._scenes(number), recipe, count, workers=self.options.processes):
             if done % 640 == 0:
                 log(f"stage {number}: {done} of {count} scenes")
@@ -193,72 +194,97 @@ class Recipe:
     def _scenes(self, number: int) -> Path:
         return self.out / "scenes" / str(number)
 
-    def _settings(self, number: int) -> TrainSettings:
+    def _settings(self, number: int) -> dict[str, object]:
         lengths = {dataset.name: pair_count(self.data / dataset.name) for dataset in DATA_SETS}
         weights = sample_weights(lengths, self.options.split, round(EPOCH_SAMPLES * (1 - SCENE_FRACTION)))
         data = [
             f"{self.data / dataset.name}={weights[dataset.name]:.6g}" for dataset in training_sets(self.options.split)
         ]
-        counts = [64 if self.options.short else STAGES[index].scenes for index in range(number)]
-        scene_weight = EPOCH_SAMPLES * SCENE_FRACTION / sum(counts)
+        scene_weight = (
+            EPOCH_SAMPLES * SCENE_FRACTION / sum(_scene_count(index, self.options) for index in range(1, number + 1))
+        )
         data += [f"{self._scenes(index)}={scene_weight:.6g}" for index in range(1, number + 1)]
         initial = self._initial(number)
         if not initial.exists():  # a copy, because the best weights change during the stage
             write_whole(initial, self.candidates.weights.read_bytes(), overwrite=True)
         changes = STAGES[number - 1].changes | (SHORT if self.options.short else {})
-        given = {"data": tuple(data), "init": str(initial), **changes}
-        return build_settings(read_recipe(str(HERE / "version-3.json")), given)
+        return read_recipe(str(HERE / "version-3.json")) | {"data": data, "init": str(initial)} | changes
 
-    def _run(self, folder: Path, until: int) -> TrainRun:
+    def _train_command(self, recipe: Path, folder: Path, until: int) -> list[str]:
         options = self.options
-        return TrainRun(
-            out=str(folder), until=until, save_every=25, workers=options.workers, threads=options.threads,
-            device=options.device, name="tiny",
-        )  # fmt: skip
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={options.trainers}", "-m", "glpn_cli", "train", f"--recipe={recipe}"]
+        command += [f"--out={folder}", f"--until={until}", f"--device={options.device}", "--name=tiny"]
+        return [*command, "--save-every=25", f"--workers={options.workers}", "--threads=1"]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSet:
+    """A folder of pairs on which weights are measured, with its name in the table."""
+
+    name: str
+    folder: Path
+    units_per_meter: float
 
 
 class Candidates:
-    """Weights after each slice, and how good they are on the held-out places.
+    """Weights after each slice, and how good they are on images that training does not see.
 
     Attributes:
-        table: a row of metrics for each candidate.
-        weights: the best weights so far.
+        table: a row of metrics for each candidate and working size.
+        weights: the best weights so far, with their working size.
     """
 
-    def __init__(self, out: Path, data: Path, split: str) -> None:
+    def __init__(self, out: Path, sets: Sequence[MeasuredSet]) -> None:
         self.table, self.weights = out / "candidates.csv", out / "best.safetensors"
-        self._data, self._split, self._baseline = data, split, out / "shipped.json"
+        self._sets, self._baseline = sets, out / "shipped.json"
 
-    def has(self, stage: int, step: int) -> bool:
-        """Return whether the weights of a step were measured."""
-        return any((row["stage"], row["step"]) == (str(stage), str(step)) for row in self._rows())
+    def best(self) -> dict[str, str]:
+        """Return the row of the best weights; empty before the first measurement."""
+        return min(self._rows(), key=lambda row: float(row["score"]), default={})
 
-    def best(self) -> dict[str, float]:
-        """Return the stage, the step and the score of the best weights; empty before the first measurement."""
-        rows = self._rows()
-        best = min(rows, key=lambda row: float(row["score"]), default=None)
-        return {} if best is None else {name: float(best[name]) for name in ("stage", "step", "score")}
+    def measure(self, stage: int, step: int, weights: Path, initial: Path | None = None, blend: float = 1.0) -> None:
+        """Add rows for weights that have none yet, one for each working size, and keep the weights if they are best.
 
-    def measure(self, stage: int, step: int, folder: Path) -> None:
-        """Add a row for weights, and keep a copy of them if they are the best so far."""
+        Args:
+            stage: the number of the stage.
+            step: after which the weights were saved.
+            weights: a checkpoint.
+            initial: weights of the same architecture to average them with.
+            blend: the fraction of `weights` in the average.
+        """
+        for size in WORKING_SIZES:
+            key = {"stage": str(stage), "step": str(step), "blend": f"{blend:g}", "working_size": size}
+            if any(key.items() <= row.items() for row in self._rows()):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                candidate = Path(folder) / "candidate.safetensors"
+                found = read_checkpoint(weights)
+                tensors = found.tensors
+                if initial is not None:
+                    tensors = average_weights(read_checkpoint(initial).tensors, tensors, blend)
+                write_weights(candidate, found.config, tensors, {**found.metadata, "working_size": size})
+                self._add(key, candidate)
+
+    def _add(self, key: dict[str, str], candidate: Path) -> None:
         if not self._baseline.exists():
             shipped = json.dumps(self._metrics(SHIPPED_FILE), indent=1)
             write_whole(self._baseline, shipped.encode(), overwrite=True)
-        metrics = self._metrics(folder)
+        metrics = self._metrics(candidate)
         score = score_candidate(metrics, json.loads(self._baseline.read_text(encoding="utf-8")))
         rows = self._rows()
         if score < min((float(row["score"]) for row in rows), default=math.inf):
-            write_whole(self.weights, (folder / SAFETENSORS_NAME).read_bytes(), overwrite=True)
-        row = {"stage": stage, "step": step, "score": round(score, 4)}
+            write_whole(self.weights, candidate.read_bytes(), overwrite=True)
+        row = {**key, "score": f"{score:.4f}"}
         row |= {
-            f"{name} {metric}": round(value, 4) for name, found in metrics.items() for metric, value in found.items()
+            f"{name} {metric}": f"{value:.4f}" for name, found in metrics.items() for metric, value in found.items()
         }
         text = io.StringIO()
         table = csv.DictWriter(text, list(row), restval="", lineterminator="\n")
         table.writeheader()
-        table.writerows([*rows, {key: str(value) for key, value in row.items()}])
+        table.writerows([*rows, row])
         write_whole(self.table, text.getvalue().encode(), overwrite=True)
-        log(f"stage {stage}, step {step}: score {score:.4f}; {json.dumps(metrics)}")
+        log(", ".join(f"{name} {value}" for name, value in row.items()))
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.table.exists():
@@ -269,18 +295,31 @@ class Candidates:
     def _metrics(self, weights: Path) -> dict[str, dict[str, float]]:
         """Return the metrics of weights on each set that training does not see."""
         found = {}
-        for name in HELD_OUT[self._split]:
+        for measured in self._sets:
             evaluation = evaluate(
-                DataSettings(str(self._data / name), units_per_meter=UNITS_PER_METER),
+                DataSettings(str(measured.folder), units_per_meter=measured.units_per_meter),
                 EvaluationSettings(align=Align.MEDIAN, resamples=0),
                 PredictionSettings(weights=str(weights), device="cpu", threads=1),
             )
             means = {str(column.align or "unaligned"): mean for column, mean in evaluation.means().items()}
             aligned = means["median"]
+            name = measured.name
             found[name] = {"aligned": aligned["abs_rel"].mean, "unaligned": means["unaligned"]["abs_rel"].mean}
             if BOUNDARY_F1 in aligned:
                 found[name][BOUNDARY_F1] = aligned[BOUNDARY_F1].mean
         return found
+
+
+def average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+    """Return the average of the weights of two networks of one architecture; `fraction` is the part of the second.
+
+    The average of a network and of what it became by more training is often better than both, above all on images
+    unlike those of the training (Wortsman et al., arXiv 2109.01903).
+    """
+    return {
+        key: first[key].float().lerp(value.float(), fraction) if value.is_floating_point() else value
+        for key, value in second.items()
+    }
 
 
 def score_candidate(metrics: dict[str, dict[str, float]], shipped: dict[str, dict[str, float]]) -> float:
@@ -298,28 +337,15 @@ def score_candidate(metrics: dict[str, dict[str, float]], shipped: dict[str, dic
     return depth + 0.5 * (mean(edges) if edges else 0.0)
 
 
-class _Log(TrainWatcher):
-    """Prints a line every 50 steps."""
-
-    def __init__(self, stage: int) -> None:
-        self._stage = stage
-
-    def advance(self, facts: StepFacts) -> None:
-        if facts.step % _LOG_EVERY == 0:
-            log(
-                f"stage {self._stage}, step {facts.step}: loss {facts.loss:.4f}, rate {facts.learning_rate:.2g}, "
-                f"{facts.samples_per_second:.2f} samples/s, {facts.size[0]}x{facts.size[1]}"
-            )
-
-    def note(self, text: str) -> None:
-        log(text)
-
-
 def steps_done(folder: Path) -> int:
     """Return after how many steps a training run was saved; 0 if it has not started."""
     if not (folder / "last" / SAFETENSORS_NAME).exists():
         return 0
     return int(json.loads(read_checkpoint(folder / "last").metadata["training"])["step"])
+
+
+def _scene_count(number: int, options: argparse.Namespace) -> int:
+    return 64 if options.short else STAGES[number - 1].scenes
 
 
 def pair_count(folder: Path) -> int:
@@ -350,6 +376,14 @@ def write_weights(file: Path, config: GLPNConfig, tensors: Mapping[str, Tensor],
     write_whole(file, data, overwrite=True)
 
 
+def _measured_set(text: str) -> MeasuredSet:
+    try:
+        name, folder, units_per_meter = text.split(":")
+        return MeasuredSet(name, Path(folder), float(units_per_meter))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME:FOLDER:UNITS_PER_METER") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -358,9 +392,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", choices=sorted(HELD_OUT), default="a", help="which places are left out of training (default: a)")
     add("--init", help="initial weights instead of the shipped ones with a wider decoder")
     add("--device", default="cpu", help="device to train on (default: cpu)")
-    add("--threads", type=int, default=1, help="threads of the training (default: 1)")
-    add("--workers", type=int, default=0, help="processes that prepare samples (default: 0, in the same process)")
+    add("--trainers", type=int, default=2, help="training processes with one thread each (default: 2); 1 with one GPU")
+    add("--workers", type=int, default=0, help="processes per trainer that prepare samples (default: 0, in it)")
     add("--processes", type=int, default=0, help="processes that render scenes (default: 0, in the same process)")
+    add(
+        "--measure", type=_measured_set, action="append", default=[], metavar="NAME:FOLDER:UNITS_PER_METER",
+        help="also measure the weights on this set; repeat for several",
+    )  # fmt: skip
     add("--short", action="store_true", help="a few steps, to test the recipe; the weights are useless")
     return parser
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from types import SimpleNamespace
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 import prepare
 import version3
+from glpn_cli.cli.app import build_app
 from glpn_cli.errors import InputError
 from glpn_cli.weights.checkpoint import read_checkpoint
 from recipe_data import write_pairs
@@ -48,40 +50,77 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return rendered
 
 
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The training commands, which run in this process."""
+    recorded: list[list[str]] = []
+
+    def run(command: list[str]) -> None:
+        recorded.append(command)
+        build_app("train")(command[command.index("train") :], standalone_mode=False)
+
+    monkeypatch.setattr(version3, "run", run)
+    return recorded
+
+
 def rows(out: Path) -> list[dict[str, str]]:
     with (out / "candidates.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_the_recipe_trains_measures_and_resumes(data: Path, scenes: list[Any], tmp_path: Path) -> None:
+def test_the_recipe_trains_measures_and_resumes(
+    data: Path, scenes: list[Any], commands: list[list[str]], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    version3.main([str(data), "--out", str(out), "--short"])
+    measured = data / "skoltech_lab"
+    arguments = [str(data), "--out", str(out), "--short", "--trainers", "3", "--measure", f"mine:{measured}:1000"]
+    version3.main(arguments)
     assert scenes[0].canonical
-    (row,) = rows(out)
-    assert (row["stage"], row["step"]) == ("1", "4")
-    assert {f"{name} unaligned" for name in HELD_OUT["a"]} < set(row)
+    found = rows(out)
+    assert [(row["step"], row["blend"], row["working_size"]) for row in found] == [
+        ("4", f"{blend:g}", size) for blend in (1, *version3.BLENDS) for size in version3.WORKING_SIZES
+    ]
+    assert {f"{name} unaligned" for name in (*HELD_OUT["a"], "mine")} < set(found[0])
     best = read_checkpoint(out / "best.safetensors")
+    lowest = min(found, key=lambda row: float(row["score"]))
     assert best.metadata["canonical_depth"] == "on"
+    assert best.metadata["working_size"] == lowest["working_size"]
     assert best.config.decoder_hidden_size == version3.DECODER_CHANNELS
     settings = json.loads((out / "1" / "settings.json").read_text())
     assert not [entry for entry in settings["data"] for name in HELD_OUT["a"] if f"/{name}=" in entry]
     assert len(settings["data"]) == len(DATA_SETS) - 3 + 1
-    state = (out / "1" / "state.pt").stat().st_mtime_ns
+    (command,) = commands
+    assert "--nproc-per-node=3" in command
 
     (out / "candidates.csv").unlink()  # as if the measurement had been interrupted
-    version3.main([str(data), "--out", str(out), "--short"])
-    assert rows(out) == [row]
-    assert (out / "1" / "state.pt").stat().st_mtime_ns == state
+    version3.main(arguments)
+    assert rows(out) == found
+    assert len(commands) == 1
 
 
 def test_an_interrupted_stage_ends_the_command(
     data: Path, scenes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del scenes
-    monkeypatch.setattr(version3, "train", lambda *_, **__: SimpleNamespace(interrupted=True, step=2))
+    monkeypatch.setattr(version3, "run", lambda _: sys.exit(130))
     with pytest.raises(SystemExit) as raised:
         version3.main([str(data), "--out", str(tmp_path / "out"), "--short"])
     assert raised.value.code == 130
+
+
+def test_weights_are_averaged() -> None:
+    first, second = {"a": torch.tensor([0.0, 4.0])}, {"a": torch.tensor([4.0, 0.0]).half(), "n": torch.tensor(7)}
+    average = version3.average_weights(first, second, 0.25)
+    assert average["a"].tolist() == [1, 3]
+    assert average["n"].item() == 7
+
+
+@pytest.mark.parametrize("text", ["name", "name:folder", "name:folder:many"])
+def test_an_incomplete_set_to_measure_is_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        version3.main(["data", "--measure", text])
+    assert raised.value.code == 2
+    assert text in capfd.readouterr().err
 
 
 def test_packed_data_is_unpacked_once(data: Path, tmp_path: Path) -> None:
