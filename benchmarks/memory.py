@@ -10,15 +10,26 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import results
 
-SIZES = {"1056x1920": (1056, 1920), "2144x3840": (2144, 3840), "2976x4000": (2976, 4000)}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+SIZES = {"1056x1920": (1056, 1920), "2144x3840": (2144, 3840)}
+WITH_REFERENCE = ("1056x1920", "64x96")
+"""Sizes at which the reference fits into memory: at 2144x3840 the scores of its first layer alone take 16.5 GB."""
+
 QUICK = "64x96"
 PRECISIONS = ("float32", "bfloat16")
 
@@ -29,39 +40,69 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure_here(weights: str, height: int, width: int, precision: str) -> dict[str, float]:
+def list_runners(size: str) -> list[str]:
+    """Return the implementations to measure, each with its precision."""
+    runners = ["transformers float32"] if size in WITH_REFERENCE else []
+    for precision in PRECISIONS:
+        if size in WITH_REFERENCE and shutil.which("c++"):
+            runners.append(f"transformers compiled {precision}")
+        runners.append(f"glpn {precision}")
+        if find_spec("openvino"):
+            runners.append(f"glpn openvino {precision}")
+            if size in WITH_REFERENCE:
+                runners.append(f"openvino {precision}")
+    return runners
+
+
+def build_runner(runner: str, weights: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
+    """Load weights from a folder and return a function that predicts depth."""
+    implementation, _, precision = runner.rpartition(" ")
+    if implementation.startswith("glpn"):
+        from glpn_cli.device import choose_runtime
+        from glpn_cli.inference.engine.engine import Engine
+        from glpn_cli.inference.openvino.engine import OpenvinoEngine
+        from glpn_cli.model.glpn import GLPNForDepthEstimation
+
+        runtime, network = choose_runtime("cpu", precision), GLPNForDepthEstimation.from_pretrained(weights)
+        if implementation == "glpn":
+            return Engine(network, runtime, consume=True)
+        stored = Path(weights) / "openvino"
+        return OpenvinoEngine(network, runtime, weights_digest=lambda: "benchmark", folder=stored)
+
+    import networks
+    import torch
+    from transformers import GLPNForDepthEstimation as Reference
+
+    pair: Any = SimpleNamespace(theirs=Reference.from_pretrained(weights).eval())
+    if implementation == "transformers":
+        return networks.build_transformers(pair)
+    if implementation == "transformers compiled":
+        return networks.build_compiled(pair, precision)
+    return networks.build_openvino(pair, precision, height, width, torch.get_num_threads())
+
+
+def measure_here(runner: str, weights: str, height: int, width: int) -> dict[str, float]:
     """Load weights and predict in this process."""
     import networks
+    import torch
 
-    from glpn_cli.device import choose_runtime
-    from glpn_cli.inference.engine.engine import Engine
-    from glpn_cli.model.glpn import GLPNForDepthEstimation
-
-    after_import = peak_bytes()
-    runtime = choose_runtime("cpu", precision)
-    engine = Engine(GLPNForDepthEstimation.from_pretrained(weights), runtime, consume=True)
+    predict = build_runner(runner, weights, height, width)
     after_building = peak_bytes()
-    images = networks.random_images(1, height, width)
-    start = time.perf_counter()
-    engine(images)
-    return {
-        "after_import_bytes": after_import,
-        "after_building_bytes": after_building,
-        "peak_bytes": peak_bytes(),
-        "seconds": time.perf_counter() - start,
-    }
+    with torch.no_grad():
+        predict(networks.random_images(1, height, width))
+    return {"after_building_bytes": after_building, "peak_bytes": peak_bytes()}
 
 
 def main() -> None:
-    """Measure every size and precision and write the results; with --one, measure one and print it."""
+    """Measure every size and implementation and write the results; with --one, measure one and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), metavar="SIZE")
-    parser.add_argument("--one", nargs=4, metavar=("WEIGHTS", "HEIGHT", "WIDTH", "PRECISION"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, metavar=("RUNNER", "WEIGHTS", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
     results.add_options(parser, "memory")
     arguments = parser.parse_args()
     if arguments.one:
-        weights, height, width, precision = arguments.one
-        print(json.dumps(measure_here(weights, int(height), int(width), precision)))
+        runner, weights, height, width = arguments.one
+        print(json.dumps(measure_here(runner, weights, int(height), int(width))))
         return
     quick = arguments.quick
     out = results.results_file("memory", quick=quick, out=arguments.out)
@@ -72,17 +113,22 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", write], check=True, cwd=Path(__file__).parent)
         machine = results.describe_machine(results.torch_threads())
         for name in [QUICK] if quick else arguments.sizes:
-            case = {"machine": machine, "load_before": results.load_now(), "rounds": 1, "precisions": {}}
-            for precision in PRECISIONS:
-                one = [folder, *map(str, SIZES.get(name, (64, 96))), precision]
-                run = subprocess.run(
-                    [sys.executable, __file__, "--one", *one], check=True, capture_output=True, text=True
-                )
-                measured = json.loads(run.stdout)
-                case["precisions"][precision] = measured
-                print(f"{name} {precision}: {measured['peak_bytes'] / 1e9:.2f} GB", flush=True)
+            case = {"machine": machine, "load_before": results.load_now(), "rounds": 1, "runners": {}}
+            for runner in list_runners(name):
+                if runner.startswith("glpn openvino"):  # stores the converted network, as the first run of a user does
+                    measure(runner, folder, (64, 96))
+                case["runners"][runner] = measured = measure(runner, folder, SIZES.get(name, (64, 96)))
+                print(f"{name} {runner}: {measured['peak_bytes'] / 1e9:.2f} GB", flush=True)
             report.setdefault("cases", {})[name] = case | {"load_after": results.load_now()}
             results.save(out, report)
+
+
+def measure(runner: str, weights: str, size: tuple[int, int]) -> dict[str, float]:
+    """Measure in a new process."""
+    command = [sys.executable, __file__, "--one", runner, weights, *map(str, size)]
+    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    measured: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
 
 
 if __name__ == "__main__":

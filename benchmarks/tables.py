@@ -88,17 +88,17 @@ def speed_tables(report: dict[str, Any]) -> str:
 def memory_table(report: dict[str, Any]) -> str:
     """Return the table of peak memory."""
     rows = [
-        [size, precision, f"{row['peak_bytes'] / 1e9:.2f} GB", f"{row['after_building_bytes'] / 1e9:.2f} GB"]
+        [size, runner, f"{row['peak_bytes'] / 1e9:.2f} GB", f"{row['after_building_bytes'] / 1e9:.2f} GB"]
         for size, measured in report["cases"].items()
-        for precision, row in measured["precisions"].items()
+        for runner, row in measured["runners"].items()
     ]
-    return "\n\n".join(
-        [
-            "A process that loads the published architecture from a file and predicts one image.",
-            conditions(report["cases"]),
-            table(["size", "precision", "peak of the process", "peak before the image"], rows),
-        ]
+    text = (
+        "A process that loads the published architecture from a file and predicts one image. OpenVINO and "
+        "torch.compile compile the network in this process. At 2144x3840 the reference does not fit: the scores of "
+        "its first layer alone take 16.5 GB."
     )
+    header = ["size", "", "peak of the process", "peak before the image"]
+    return "\n\n".join([text, conditions(report["cases"]), table(header, rows)])
 
 
 def whole_tables(report: dict[str, Any]) -> str:

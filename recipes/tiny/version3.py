@@ -54,6 +54,7 @@ EPOCH_SAMPLES = 6000
 SCENE_FRACTION = 0.65
 WORKING_SIZES = ("160x224", "192x256")
 BLENDS = (0.25, 0.5, 0.75)
+LOG_SCENES = 640
 _TEXTURE_SETS = (
     "aims_lab",
     "tum_fr1_rpy",
@@ -94,7 +95,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(8_192, (192, 256), {"steps": 4_000, "sizes": [[128, 192, 0.5], [192, 256, 0.5]], "seed": 0}),
+    Stage(8_192, (192, 256), {"steps": 3_000, "sizes": [[128, 192, 0.5], [192, 256, 0.5]], "seed": 0}),
     Stage(6_016, (256, 352), {"steps": 10_000, "sizes": [[192, 256, 0.5], [256, 352, 0.5]], "seed": 1}),
 )
 SHORT = {"steps": 4, "sizes": [[64, 96, 1.0]], "batch_size": 2}
@@ -184,9 +185,11 @@ class Recipe:
         size = (48, 64) if self.options.short else STAGES[number - 1].scene_size
         recipe = SceneRecipe(9 + number, size, textures, tuple(_KINDS.items()), canonical=True)
         count = _scene_count(number, self.options)
+        logged = 0
         for done in fill_folder(self._scenes(number), recipe, count, workers=self.options.processes):
-            if done % 640 == 0:
+            if done >= logged + LOG_SCENES:
                 log(f"stage {number}: {done} of {count} scenes")
+                logged = done
 
     def _initial(self, number: int) -> Path:
         return self.out / f"initial-{number}.safetensors"

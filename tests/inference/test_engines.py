@@ -143,6 +143,13 @@ def test_many_sizes_use_torch(make_image: Callable[..., Path], tmp_path: Path) -
     assert {engine for engine, _ in found.values()} == {"torch"}
 
 
+@pytest.mark.usefixtures("_compiling_pays_soon")
+def test_large_sizes_use_torch(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_MAX_SIZE", (32, 63))
+    found = batch(folder, tmp_path / "out")
+    assert {engine for engine, _ in found.values()} == {"torch"}
+
+
 def test_outputs_of_another_engine_are_up_to_date(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="needs the extra openvino")
     found = batch(folder, tmp_path / "out", engine="torch")

@@ -39,6 +39,9 @@ _MIN_RUN = 10
 _MIN_PARAMETERS = 10_000_000
 """A smaller network, such as `tiny` with 4 million, takes less time than reading and writing its images."""
 
+_MAX_SIZE = (1088, 1920)
+"""Or as many pixels. OpenVINO keeps the attention scores of a whole layer: at 2144x3840 it takes 5.1 GB in float32, and torch 1.2 GB."""
+
 _MAX_SIZES = 4
 """As many as stay compiled in memory and in files."""
 
@@ -173,10 +176,13 @@ def choose_engine(predictor: Predictor | RemotePredictor, images: Sequence[Task]
     paying = [size for size, count in counts.most_common() if count * math.prod(size) >= _MIN_IMAGES * _USUAL_PIXELS]
     if not paying:
         return torch_engine, f"no size has enough images to pay for compiling; there are {len(counts)} sizes"
+    fitting = [size for size in paying if math.prod(size) <= math.prod(_MAX_SIZE)]
+    if not fitting:
+        return torch_engine, "OpenVINO would take several times the memory for images of this size"
     refusal = _refusal(predictor.runtime.precision)
     if refusal:
         return torch_engine, refusal
-    sizes = tuple(sorted(paying[:_MAX_SIZES]))
+    sizes = tuple(sorted(fitting[:_MAX_SIZES]))
     return EngineChoice(EngineName.OPENVINO, sizes), f"of {len(images)} images, enough have these sizes"
 
 
@@ -187,8 +193,8 @@ def describe_auto() -> str:
     if not is_installed():
         return "torch; openvino is not installed"
     return (
-        f"torch, and {describe()} for sizes with at least {_MIN_IMAGES} images of a batch, for networks with at least "
-        f"{_MIN_PARAMETERS // 10**6} million parameters"
+        f"torch, and {describe()} for sizes up to {_MAX_SIZE[0]}x{_MAX_SIZE[1]} with at least {_MIN_IMAGES} images of a "
+        f"batch, for networks with at least {_MIN_PARAMETERS // 10**6} million parameters"
     )
 
 
