@@ -40,7 +40,8 @@ _MIN_PARAMETERS = 10_000_000
 """A smaller network, such as `tiny` with 4 million, takes less time than reading and writing its images."""
 
 _MAX_SIZE = (1088, 1920)
-"""Or as many pixels. OpenVINO keeps the attention scores of a whole layer: at 2144x3840 it takes 5.1 GB in float32, and torch 1.2 GB."""
+"""Or as many pixels. OpenVINO stores the attention scores of a whole layer: at 2144x3840 it takes 5.1 GB in float32, and
+torch 1.2 GB."""
 
 _MAX_SIZES = 4
 """As many as stay compiled in memory and in files."""
@@ -174,16 +175,14 @@ def choose_engine(predictor: Predictor | RemotePredictor, images: Sequence[Task]
         return torch_engine, f"{len(images)} images do not pay for compiling"
     counts = _count_sizes(predictor, images)
     paying = [size for size, count in counts.most_common() if count * math.prod(size) >= _MIN_IMAGES * _USUAL_PIXELS]
-    if not paying:
-        return torch_engine, f"no size has enough images to pay for compiling; there are {len(counts)} sizes"
-    fitting = [size for size in paying if math.prod(size) <= math.prod(_MAX_SIZE)]
-    if not fitting:
-        return torch_engine, "OpenVINO would take several times the memory for images of this size"
+    sizes = [size for size in paying if math.prod(size) <= math.prod(_MAX_SIZE)]
+    if not sizes:
+        few = f"no size has enough images to pay for compiling; there are {len(counts)} sizes"
+        return torch_engine, "OpenVINO would take several times the memory for images of this size" if paying else few
     refusal = _refusal(predictor.runtime.precision)
     if refusal:
         return torch_engine, refusal
-    sizes = tuple(sorted(fitting[:_MAX_SIZES]))
-    return EngineChoice(EngineName.OPENVINO, sizes), f"of {len(images)} images, enough have these sizes"
+    return EngineChoice(EngineName.OPENVINO, tuple(sorted(sizes[:_MAX_SIZES]))), f"of {len(images)} images, enough have these sizes"
 
 
 def describe_auto() -> str:
@@ -193,8 +192,8 @@ def describe_auto() -> str:
     if not is_installed():
         return "torch; openvino is not installed"
     return (
-        f"torch, and {describe()} for sizes up to {_MAX_SIZE[0]}x{_MAX_SIZE[1]} with at least {_MIN_IMAGES} images of a "
-        f"batch, for networks with at least {_MIN_PARAMETERS // 10**6} million parameters"
+        f"torch, and {describe()} for sizes up to {_MAX_SIZE[0]}x{_MAX_SIZE[1]} with at least {_MIN_IMAGES} images of "
+        f"a batch, for networks with at least {_MIN_PARAMETERS // 10**6} million parameters"
     )
 
 
