@@ -40,8 +40,8 @@ _MIN_PARAMETERS = 10_000_000
 """A smaller network, such as `tiny` with 4 million, takes less time than reading and writing its images."""
 
 _MAX_SIZE = (1088, 1920)
-"""Or as many pixels. OpenVINO stores the attention scores of a whole layer: at 2144x3840 it takes 5.1 GB in float32, and
-torch 1.2 GB."""
+"""Or as many pixels. OpenVINO stores the attention scores of a whole layer: at 2144x3840 it takes 5.1 GB in float32,
+and torch 1.2 GB."""
 
 _MAX_SIZES = 4
 """As many as stay compiled in memory and in files."""
@@ -182,7 +182,8 @@ def choose_engine(predictor: Predictor | RemotePredictor, images: Sequence[Task]
     refusal = _refusal(predictor.runtime.precision)
     if refusal:
         return torch_engine, refusal
-    return EngineChoice(EngineName.OPENVINO, tuple(sorted(sizes[:_MAX_SIZES]))), f"of {len(images)} images, enough have these sizes"
+    choice = EngineChoice(EngineName.OPENVINO, tuple(sorted(sizes[:_MAX_SIZES])))
+    return choice, f"of {len(images)} images, enough have these sizes"
 
 
 def describe_auto() -> str:
