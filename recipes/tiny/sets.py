@@ -70,14 +70,17 @@ def training_sets(split: str) -> list[DataSet]:
     return [dataset for dataset in DATA_SETS if dataset.name not in HELD_OUT[split]]
 
 
-def sample_weights(lengths: dict[str, int], split: str, samples: int) -> dict[str, float]:
+def sample_weights(lengths: dict[str, int], split: str, samples: int, real_factor: float = 1.0) -> dict[str, float]:
     """Return how often each sample of each training set is used in an epoch.
 
     Args:
         lengths: number of samples of each set.
         split: a key of `HELD_OUT`.
         samples: samples of all sets together in an epoch.
+        real_factor: the shares of sets that are not rendered are multiplied by it.
     """
-    sets = training_sets(split)
-    total = sum(dataset.share for dataset in sets)
-    return {dataset.name: samples * dataset.share / total / lengths[dataset.name] for dataset in sets}
+    shares = {
+        dataset.name: dataset.share * (1 if dataset.rendered else real_factor) for dataset in training_sets(split)
+    }
+    total = sum(shares.values())
+    return {name: samples * share / total / lengths[name] for name, share in shares.items()}

@@ -3,7 +3,7 @@
     python recipes/tiny/version3.py DATA --out build/tiny-3
 
 DATA is a folder with the sets of sets.py, or a tar file that prepare.py wrote. Run the same command again to resume.
-After every 1,000 steps the weights are measured on the held-out places, and the best are stored in
+After every 2,000 steps the weights are measured on the held-out places, and the best are stored in
 best.safetensors. README.md describes the recipe.
 """
 
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 SHIPPED_FILE = Path(glpn_cli.__file__).parent / "weights" / "glpn-tiny.safetensors"
 DECODER_CHANNELS = 48
-MEASURE_EVERY = 1000
+MEASURE_EVERY = 2000
 EPOCH_SAMPLES = 6000
-SCENE_FRACTION = 0.65
+SCENE_SIZE = (192, 256)
 WORKING_SIZES = ("160x224", "192x256")
 BLENDS = (0.25, 0.5, 0.75)
 LOG_SCENES = 640
@@ -85,19 +85,27 @@ class Stage:
 
     Attributes:
         scenes: number of synthetic scenes that are rendered for it; it also uses those of the stages before.
-        scene_size: (height, width) of the scenes.
+        scene_fraction: of the samples that are synthetic scenes.
+        real_factor: the shares of photographed sets are multiplied by it.
         changes: settings that differ from version-3.json.
     """
 
     scenes: int
-    scene_size: tuple[int, int]
+    scene_fraction: float
+    real_factor: float
     changes: dict[str, object]
 
 
 STAGES = (
-    Stage(8_192, (192, 256), {"steps": 3_000, "sizes": [[128, 192, 0.5], [192, 256, 0.5]], "seed": 0}),
-    Stage(6_016, (256, 352), {"steps": 10_000, "sizes": [[192, 256, 0.5], [256, 352, 0.5]], "seed": 1}),
-)
+    Stage(
+        8_192, 0.65, 1.0,
+        {"steps": 3_000, "sizes": [[128, 192, 0.5], [192, 256, 0.5]], "crop": [0.5, 1.0], "learning_rate": 3e-4},
+    ),
+    Stage(
+        8_192, 0.6, 1.8,
+        {"steps": 12_000, "sizes": [[128, 192, 0.6], [192, 256, 0.4]], "crop": [0.6, 1.0], "learning_rate": 4e-4},
+    ),
+)  # fmt: skip
 SHORT = {"steps": 4, "sizes": [[64, 96, 1.0]], "batch_size": 2}
 """The changes of a short run, which tests the recipe: everything happens, and nothing is learned."""
 
@@ -182,7 +190,7 @@ class Recipe:
 
     def _render(self, number: int) -> None:
         textures = () if self.options.short else tuple(str(self.data / name) for name in _TEXTURE_SETS)
-        size = (48, 64) if self.options.short else STAGES[number - 1].scene_size
+        size = (48, 64) if self.options.short else SCENE_SIZE
         recipe = SceneRecipe(9 + number, size, textures, tuple(_KINDS.items()), canonical=True)
         count = _scene_count(number, self.options)
         logged = 0
@@ -198,19 +206,20 @@ class Recipe:
         return self.out / "scenes" / str(number)
 
     def _settings(self, number: int) -> dict[str, object]:
+        stage = STAGES[number - 1]
         lengths = {dataset.name: pair_count(self.data / dataset.name) for dataset in DATA_SETS}
-        weights = sample_weights(lengths, self.options.split, round(EPOCH_SAMPLES * (1 - SCENE_FRACTION)))
+        pairs = round(EPOCH_SAMPLES * (1 - stage.scene_fraction))
+        weights = sample_weights(lengths, self.options.split, pairs, stage.real_factor)
         data = [
             f"{self.data / dataset.name}={weights[dataset.name]:.6g}" for dataset in training_sets(self.options.split)
         ]
-        scene_weight = (
-            EPOCH_SAMPLES * SCENE_FRACTION / sum(_scene_count(index, self.options) for index in range(1, number + 1))
-        )
+        scenes = sum(_scene_count(index, self.options) for index in range(1, number + 1))
+        scene_weight = (EPOCH_SAMPLES - pairs) / scenes
         data += [f"{self._scenes(index)}={scene_weight:.6g}" for index in range(1, number + 1)]
         initial = self._initial(number)
         if not initial.exists():  # a copy, because the best weights change during the stage
             write_whole(initial, self.candidates.weights.read_bytes(), overwrite=True)
-        changes = STAGES[number - 1].changes | (SHORT if self.options.short else {})
+        changes = {"seed": number - 1, **stage.changes, **(SHORT if self.options.short else {})}
         return read_recipe(str(HERE / "version-3.json")) | {"data": data, "init": str(initial)} | changes
 
     def _train_command(self, recipe: Path, folder: Path, until: int) -> list[str]:

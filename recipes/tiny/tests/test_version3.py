@@ -153,6 +153,14 @@ def test_places_count_and_not_frames() -> None:
     assert len({round(value, 6) for value in used.values()}) == 1
 
 
+def test_photographed_sets_can_count_more() -> None:
+    lengths = {dataset.name: 10 for dataset in DATA_SETS}
+    equal, more = sample_weights(lengths, "a", 3000), sample_weights(lengths, "a", 3000, 2.0)
+    rise = {dataset.rendered: more[dataset.name] / equal[dataset.name] for dataset in training_sets("a")}
+    assert rise[False] == pytest.approx(2 * rise[True])
+    assert sum(more.values()) * 10 == pytest.approx(3000)
+
+
 def test_each_split_leaves_out_two_rendered_rooms_and_a_real_place() -> None:
     by_name = {dataset.name: dataset for dataset in DATA_SETS}
     for names in HELD_OUT.values():
