@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import json
 import math
 import sys
@@ -279,11 +280,8 @@ class Candidates:
                 self._add(key, candidate)
 
     def _add(self, key: dict[str, str], candidate: Path) -> None:
-        if not self._baseline.exists():
-            shipped = json.dumps(self._metrics(SHIPPED_FILE), indent=1)
-            write_whole(self._baseline, shipped.encode(), overwrite=True)
         metrics = self._metrics(candidate)
-        score = score_candidate(metrics, json.loads(self._baseline.read_text(encoding="utf-8")))
+        score = score_candidate(metrics, self._shipped())
         rows = self._rows()
         if score < min((float(row["score"]) for row in rows), default=math.inf):
             write_whole(self.weights, candidate.read_bytes(), overwrite=True)
@@ -292,7 +290,8 @@ class Candidates:
             f"{name} {metric}": f"{value:.4f}" for name, found in metrics.items() for metric, value in found.items()
         }
         text = io.StringIO()
-        table = csv.DictWriter(text, list(row), restval="", lineterminator="\n")
+        columns = list(dict.fromkeys(itertools.chain(row, *rows)))
+        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         table.writeheader()
         table.writerows([*rows, row])
         write_whole(self.table, text.getvalue().encode(), overwrite=True)
@@ -303,6 +302,14 @@ class Candidates:
             return []
         with self.table.open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
+
+    def _shipped(self) -> dict[str, dict[str, float]]:
+        """Return the metrics of the bundled weights, measured when a set is new."""
+        stored = json.loads(self._baseline.read_text(encoding="utf-8")) if self._baseline.exists() else {}
+        if not {measured.name for measured in self._sets} <= set(stored):
+            stored = self._metrics(SHIPPED_FILE)
+            write_whole(self._baseline, json.dumps(stored, indent=1).encode(), overwrite=True)
+        return stored
 
     def _metrics(self, weights: Path) -> dict[str, dict[str, float]]:
         """Return the metrics of weights on each set that training does not see."""
