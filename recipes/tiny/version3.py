@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe.prepare()
     for number in range(1, len(STAGES) + 1):
         recipe.train_stage(number)
-    log(f"finished; best: {json.dumps(recipe.best())}")
+    log(f"finished; best: {json.dumps(recipe.candidates.best())}")
 
 
 def log(text: str) -> None:
@@ -184,10 +184,6 @@ class Recipe:
             check_finished(folder / "last", until)
         for fraction in BLENDS:
             self.candidates.measure(number, steps, folder / "last", self._initial(number), fraction)
-
-    def best(self) -> dict[str, str]:
-        """Return the row of the best weights in the table of candidates."""
-        return self.candidates.best()
 
     def _render(self, number: int) -> None:
         textures = () if self.options.short else tuple(str(self.data / name) for name in _TEXTURE_SETS)
@@ -266,17 +262,23 @@ class Candidates:
             initial: weights of the same architecture to average them with.
             blend: the fraction of `weights` in the average.
         """
-        for size in WORKING_SIZES:
-            key = {"stage": str(stage), "step": str(step), "blend": f"{blend:g}", "working_size": size}
-            if any(key.items() <= row.items() for row in self._rows()):
-                continue
+        keys = [
+            {"stage": str(stage), "step": str(step), "blend": f"{blend:g}", "working_size": size}
+            for size in WORKING_SIZES
+        ]
+        rows = self._rows()
+        missing = [key for key in keys if not any(key.items() <= row.items() for row in rows)]
+        if not missing:
+            return
+        found = read_checkpoint(weights)
+        tensors = found.tensors
+        if initial is not None:
+            tensors = average_weights(read_checkpoint(initial).tensors, tensors, blend)
+        for key in missing:
             with tempfile.TemporaryDirectory() as folder:
                 candidate = Path(folder) / "candidate.safetensors"
-                found = read_checkpoint(weights)
-                tensors = found.tensors
-                if initial is not None:
-                    tensors = average_weights(read_checkpoint(initial).tensors, tensors, blend)
-                write_weights(candidate, found.config, tensors, {**found.metadata, "working_size": size})
+                metadata = {**found.metadata, "working_size": key["working_size"]}
+                write_weights(candidate, found.config, tensors, metadata)
                 self._add(key, candidate)
 
     def _add(self, key: dict[str, str], candidate: Path) -> None:
