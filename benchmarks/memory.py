@@ -10,16 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import networks
 import results
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +30,12 @@ WITH_REFERENCE = ("1056x1920", "64x96")
 """Sizes at which the reference fits into memory: at 2144x3840 the scores of its first layer alone take 16.5 GB."""
 
 QUICK = "64x96"
-PRECISIONS = ("float32", "bfloat16")
 
 
 def peak_bytes() -> int:
     """Return the peak resident memory of this process, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def list_runners(size: str) -> list[str]:
-    """Return the implementations to measure, each with its precision."""
-    runners = ["transformers float32"] if size in WITH_REFERENCE else []
-    for precision in PRECISIONS:
-        if size in WITH_REFERENCE and shutil.which("c++"):
-            runners.append(f"transformers compiled {precision}")
-        runners.append(f"glpn {precision}")
-        if find_spec("openvino"):
-            runners.append(f"glpn openvino {precision}")
-            if size in WITH_REFERENCE:
-                runners.append(f"openvino {precision}")
-    return runners
 
 
 def build_runner(runner: str, weights: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
@@ -69,23 +53,13 @@ def build_runner(runner: str, weights: str, height: int, width: int) -> Callable
         stored = Path(weights) / "openvino"
         return OpenvinoEngine(network, runtime, weights_digest=lambda: "benchmark", folder=stored)
 
-    import networks
-    import torch
     from transformers import GLPNForDepthEstimation as Reference
 
-    pair: Any = SimpleNamespace(theirs=Reference.from_pretrained(weights).eval())
-    if implementation == "transformers":
-        return networks.build_transformers(pair)
-    if implementation == "transformers compiled":
-        return networks.build_compiled(pair, precision)
-    return networks.build_openvino(pair, precision, height, width, torch.get_num_threads())
+    return networks.build_reference(runner, Reference.from_pretrained(weights).eval(), height, width)
 
 
 def measure_here(runner: str, weights: str, height: int, width: int) -> dict[str, float]:
     """Load weights and predict in this process."""
-    import networks
-    import torch
-
     predict = build_runner(runner, weights, height, width)
     after_building = peak_bytes()
     with torch.no_grad():
@@ -114,7 +88,7 @@ def main() -> None:
         machine = results.describe_machine(results.torch_threads())
         for name in [QUICK] if quick else arguments.sizes:
             case = {"machine": machine, "load_before": results.load_now(), "rounds": 1, "runners": {}}
-            for runner in list_runners(name):
+            for runner in networks.list_runners(with_reference=name in WITH_REFERENCE):
                 if runner.startswith("glpn openvino"):  # stores the converted network, as the first run of a user does
                     measure(runner, folder, (64, 96))
                 case["runners"][runner] = measured = measure(runner, folder, SIZES.get(name, (64, 96)))

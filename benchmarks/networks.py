@@ -7,8 +7,10 @@ depth, and small errors grow from layer to layer. "initial" is torch's default i
 from __future__ import annotations
 
 import copy
+import shutil
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +55,39 @@ def one_by_one(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.cat([run(image) for image in torch.split(images, 1)])
 
 
-def build_transformers(pair: parity.Pair) -> Callable[[Tensor], Tensor]:
+PRECISIONS = ("float32", "bfloat16")
+
+
+def list_runners(*, with_reference: bool = True) -> list[str]:
+    """Return the names of the implementations that can run here on a CPU, each with its precision."""
+    runners = ["transformers float32"] if with_reference else []
+    for precision in PRECISIONS:
+        if with_reference and shutil.which("c++"):
+            runners.append(f"transformers compiled {precision}")
+        runners.append(f"glpn {precision}")
+        if find_spec("openvino"):
+            runners.append(f"glpn openvino {precision}")
+            if with_reference:
+                runners.append(f"openvino {precision}")
+    return runners
+
+
+def build_reference(runner: str, theirs: nn.Module, height: int, width: int) -> Callable[[Tensor], Tensor]:
+    """Return the reference network in one of the implementations of `list_runners` that are not ours."""
+    implementation, _, precision = runner.rpartition(" ")
+    if implementation == "transformers":
+        return build_transformers(theirs)
+    if implementation == "transformers compiled":
+        return build_compiled(theirs, precision)
+    return build_openvino(theirs, precision, height, width)
+
+
+def build_transformers(theirs: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return the reference: eager, float32, one image at a time."""
-    return one_by_one(lambda image: pair.theirs(image).predicted_depth)
+    return one_by_one(lambda image: theirs(image).predicted_depth)
 
 
-def build_compiled(pair: parity.Pair, precision: str) -> Callable[[Tensor], Tensor]:
+def build_compiled(theirs: nn.Module, precision: str) -> Callable[[Tensor], Tensor]:
     """Return the reference under torch.compile with frozen weights, one image at a time. Needs a C++ compiler.
 
     A new input size takes minutes to compile.
@@ -67,8 +96,8 @@ def build_compiled(pair: parity.Pair, precision: str) -> Callable[[Tensor], Tens
 
     torch._inductor.config.freezing = True  # noqa: SLF001 - the documented name of the setting
     dtype = getattr(torch, precision)
-    theirs = copy.deepcopy(pair.theirs).to(dtype).eval()
-    run = torch.compile(lambda image: theirs(image).predicted_depth, dynamic=False)
+    network = copy.deepcopy(theirs).to(dtype).eval()
+    run = torch.compile(lambda image: network(image).predicted_depth, dynamic=False)
     return one_by_one(lambda image: run(image.to(dtype)).float())
 
 
@@ -82,7 +111,7 @@ def build_openvino_engine(pair: parity.Pair, precision: str) -> Callable[[Tensor
     return OpenvinoEngine(pair.ours, choose_runtime("cpu", precision))
 
 
-def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, threads: int) -> Callable[..., Tensor]:
+def build_openvino(theirs: nn.Module, precision: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
     """Return OpenVINO's CPU plugin, compiled from the unmodified reference for one input size."""
     openvino = import_openvino()
 
@@ -101,7 +130,8 @@ def build_openvino(pair: parity.Pair, precision: str, height: int, width: int, t
         warnings.simplefilter("ignore")
         shape = [1, 3, height, width]
         exported = openvino.convert_model(
-            DepthOnly(pair.theirs).eval(), example_input=torch.zeros(1, 3, 64, 64), input=[shape]
+            DepthOnly(theirs).eval(), example_input=torch.zeros(1, 3, 64, 64), input=[shape]
         )
-    compiled = openvino.Core().compile_model(exported, "CPU", compile_options(Precision(precision), threads))
+    options = compile_options(Precision(precision), torch.get_num_threads())
+    compiled = openvino.Core().compile_model(exported, "CPU", options)
     return one_by_one(lambda image: torch.from_numpy(compiled(image.numpy())[0]))

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import shutil
 import statistics
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import networks
@@ -33,7 +31,6 @@ CASES = {
     "1056x1920": (1, 1056, 1920),
 }
 QUICK = "64x96"
-PRECISIONS = ("float32", "bfloat16")
 
 
 def measure(runners: dict[str, Callable[[Tensor], Tensor]], images: Tensor, rounds: int) -> dict[str, list[float]]:
@@ -59,24 +56,17 @@ def errors(found: Tensor, expected: Tensor, max_depth: float) -> dict[str, float
     }
 
 
-def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) -> dict[str, Any]:
+def measure_case(pair: Any, initial: Any, name: str, rounds: int) -> dict[str, Any]:
     """Measure one input size in every implementation that is installed."""
     batch, height, width = CASES.get(name, (1, 64, 96))
     images = networks.random_images(batch, height, width)
-    runners = {"transformers float32": networks.build_transformers(pair)}
-    for precision in PRECISIONS:
-        if shutil.which("c++"):
-            runners[f"transformers compiled {precision}"] = networks.build_compiled(pair, precision)
-        runners[f"glpn {precision}"] = networks.build_engine(pair, precision)
-        if find_spec("openvino"):
-            runners[f"glpn openvino {precision}"] = networks.build_openvino_engine(pair, precision)
-            runners[f"openvino {precision}"] = networks.build_openvino(pair, precision, height, width, threads)
+    runners = {runner: _build(runner, pair, height, width) for runner in networks.list_runners()}
     load_before = results.load_now()
     seconds = measure(runners, images, rounds)
     load_after = results.load_now()
     base = statistics.median(seconds["transformers float32"])
     expected = runners["transformers float32"](images)
-    expected_initial = networks.build_transformers(initial)(images)
+    expected_initial = networks.build_transformers(initial.theirs)(images)
     rows = {}
     for runner, times in seconds.items():
         median = statistics.median(times)
@@ -89,9 +79,9 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) 
             "error": errors(runners[runner](images), expected, pair.ours.config.max_depth),
         }
         if runner.startswith("glpn"):
-            build = networks.build_openvino_engine if "openvino" in runner else networks.build_engine
-            engine = build(initial, runner.split()[-1])
-            row["error_initial"] = errors(engine(images), expected_initial, pair.ours.config.max_depth)
+            row["error_initial"] = errors(
+                _build(runner, initial, height, width)(images), expected_initial, pair.ours.config.max_depth
+            )
         rows[runner] = row
         print(
             f"{name:12s} {runner:32s} {1000 * median:8.0f} ms ({1000 * min(times):.0f} to {1000 * max(times):.0f}) "
@@ -101,6 +91,15 @@ def measure_case(pair: Any, initial: Any, name: str, rounds: int, threads: int) 
         )
     print(f"{name:12s} load {load_before:.1f} before, {load_after:.1f} after", flush=True)
     return {"runners": rows, "load_before": load_before, "load_after": load_after, "rounds": rounds}
+
+
+def _build(runner: str, pair: Any, height: int, width: int) -> Callable[[Tensor], Tensor]:
+    implementation, _, precision = runner.rpartition(" ")
+    if implementation == "glpn":
+        return networks.build_engine(pair, precision)
+    if implementation == "glpn openvino":
+        return networks.build_openvino_engine(pair, precision)
+    return networks.build_reference(runner, pair.theirs, height, width)
 
 
 @torch.no_grad()
@@ -120,7 +119,7 @@ def main() -> None:
     report = results.load(out) or {"cases": {}}
     for name in [QUICK] if quick else arguments.cases:
         rounds = 2 if quick else arguments.rounds if "1056" not in name else min(arguments.rounds, 3)
-        measured = measure_case(pair, initial, name, rounds, arguments.threads)
+        measured = measure_case(pair, initial, name, rounds)
         report["cases"][name] = {"machine": results.describe_machine(arguments.threads), **measured}
         results.save(out, report)
         torch.compiler.reset()
